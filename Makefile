@@ -1,0 +1,37 @@
+# Every target does its own set-up: a fresh machine needs Python 3.11+ and make, nothing else.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+TEST_READY := $(VENV)/.test-ready
+
+.PHONY: train test lint types check bench clean
+
+train: $(READY)  ## train PPO on CartPole; the same command continues an interrupted run
+	@$(BIN)/rllib train --config ppo_cartpole $(ARGS)
+
+test: $(TEST_READY) lint types  ## lint, types and tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(TEST_READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(TEST_READY)
+	@$(BIN)/mypy
+
+bench: $(TEST_READY)  ## runtime rows; results go to benchmarks/results/
+	@$(BIN)/python -m benchmarks.core_rows $(ARGS)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rllib needs Python 3.11 or newer, this is %d.%d; name another one: make PYTHON=python3.12 train" % sys.version_info[:2])'
+	@$(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (the first time takes a minute or two)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(TEST_READY): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,3 @@
+"""Tasks, actors and objects."""
+if __name__ == "core":
+    raise ImportError("this folder is the package rllib.core; import it by that name")

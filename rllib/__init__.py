@@ -1,0 +1,29 @@
+"""Reinforcement learning that scales from a laptop to a cluster with one config and one command.
+
+Names are loaded on first use (PEP 562): ``import rllib.core`` runs this file first, and the
+runtime must not pay for torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Algorithm": "rllib.algorithm",
+    "AlgorithmConfig": "rllib.config",
+    "PPO": "rllib.algorithms.ppo",
+    "PPOConfig": "rllib.algorithms.ppo",
+}
+
+__all__ = ["Algorithm", "AlgorithmConfig", "PPO", "PPOConfig", "__version__"]  # noqa: F822, RUF022
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'rllib' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

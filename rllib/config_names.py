@@ -1,0 +1,127 @@
+"""Names that users bring along from elsewhere, and the nearest right name for a wrong one."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+# Foreign name -> our name. Left: RLlib's older releases, Stable-Baselines3, CleanRL.
+RENAMED = {
+    "num_workers": "num_env_runners",
+    "num_rollout_workers": "num_env_runners",
+    "num_envs_per_worker": "num_envs_per_env_runner",
+    "num_envs": "num_envs_per_env_runner",
+    "n_envs": "num_envs_per_env_runner",
+    "remote_worker_envs": "gym_env_vectorize_mode",
+    "n_steps": "rollout_fragment_length",
+    "num_steps": "rollout_fragment_length",
+    "learning_rate": "lr",
+    "train_batch_size": "train_batch_size_per_learner",
+    "sgd_minibatch_size": "minibatch_size",
+    "mini_batch_size_per_learner": "minibatch_size",
+    "batch_size": "minibatch_size",
+    "num_sgd_iter": "num_epochs",
+    "num_epochs_per_learner": "num_epochs",
+    "n_epochs": "num_epochs",
+    "update_epochs": "num_epochs",
+    "shuffle_sequences": "shuffle_batch_per_epoch",
+    "max_grad_norm": "grad_clip",
+    "gae_lambda": "lambda_",
+    "lambda": "lambda_",
+    "clip_range": "clip_param",
+    "clip_coef": "clip_param",
+    "clip_range_vf": "vf_clip_param",
+    "ent_coef": "entropy_coeff",
+    "vf_coef": "vf_loss_coeff",
+    "target_kl": "kl_target",
+    "model": "model_config",
+    "policy_kwargs": "model_config",
+    "net_arch": "fcnet_hiddens",
+    "activation_fn": "fcnet_activation",
+    "env_id": "env",
+    "total_timesteps": "stop.num_env_steps_sampled_lifetime",
+    "timesteps_total": "stop.num_env_steps_sampled_lifetime",
+    "stats_window_size": "metrics_num_episodes_for_smoothing",
+    "checkpoint_freq": "checkpoint_frequency",
+    "num_to_keep": "checkpoint_num_to_keep",
+    "keep_checkpoints_num": "checkpoint_num_to_keep",
+}
+
+# What RLlib has and we have not, with the nearest setting that we do have ("" for none).
+UNSUPPORTED = {
+    "observation_space": "env",
+    "action_space": "env",
+    "clip_rewards": "",
+    "is_atari": "",
+    "disable_env_checking": "",
+    "action_mask_key": "",
+    "render_env": "",
+    "env_task_fn": "env_config",
+    "env_runner_cls": "",
+    "num_cpus_per_env_runner": "num_env_runners",
+    "num_gpus_per_env_runner": "num_env_runners",
+    "custom_resources_per_env_runner": "num_env_runners",
+    "batch_mode": "rollout_fragment_length",
+    "max_requests_in_flight_per_env_runner": "num_env_runners",
+    "env_to_module_connector": "",
+    "module_to_env_connector": "",
+    "episode_lookback_horizon": "",
+    "compress_observations": "",
+    "create_local_env_runner": "num_env_runners",
+    "learner_class": "",
+    "learner_connector": "",
+    "learner_config_dict": "",
+    "lr_schedule": "lr",
+    "num_gpus_per_learner": "num_cpus_per_learner",
+    "num_gpus": "num_cpus_per_learner",
+    "num_aggregator_actors_per_learner": "num_learners",
+    "max_requests_in_flight_per_learner": "num_learners",
+    "local_gpu_idx": "",
+    "rl_module_spec": "model_config",
+    "algorithm_config_overrides_per_module": "",
+    "log_level": "",
+    "log_sys_usage": "",
+    "min_time_s_per_iteration": "train_batch_size_per_learner",
+    "min_train_timesteps_per_iteration": "train_batch_size_per_learner",
+    "min_sample_timesteps_per_iteration": "train_batch_size_per_learner",
+    "keep_per_episode_custom_metrics": "metrics_num_episodes_for_smoothing",
+    "log_gradients": "",
+    "export_native_model_files": "checkpoint_frequency",
+    "checkpoint_trainable_policies_only": "checkpoint_frequency",
+    "use_lstm": "fcnet_hiddens",
+    "conv_filters": "fcnet_hiddens",
+}
+
+# Builder methods of RLlib's config that have no counterpart yet.
+UNSUPPORTED_METHODS = frozenset(
+    {
+        "api_stack",
+        "callbacks",
+        "evaluation",
+        "experimental",
+        "fault_tolerance",
+        "framework",
+        "multi_agent",
+        "offline_data",
+        "python_environment",
+        "resources",
+    }
+)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that ``name`` most probably means, or None."""
+    found = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def explain_unknown(name: str, known: Iterable[str]) -> str:
+    """Say what is wrong with the unknown key ``name``, and name the right one if there is one."""
+    known = set(known)
+    renamed = RENAMED.get(name)
+    if renamed and (renamed in known or "." in renamed):
+        return f"unknown key; it is called {renamed!r} here"
+    if name in UNSUPPORTED:
+        instead = UNSUPPORTED[name]
+        hint = f"; the nearest setting is {instead!r}" if instead in known else ""
+        return f"not supported{hint}"
+    guess = nearest(name, known)
+    return f"unknown key; did you mean {guess!r}?" if guess else "unknown key"

@@ -1,0 +1,84 @@
+"""Every error that rllib raises on purpose.
+
+Each says what happened, where, and what to do about it. The command line prints the message alone
+and leaves with ``exit_code``: 2 for bad input (nothing was started), 1 for a run that failed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class RLlibError(Exception):
+    """Base of all errors of rllib."""
+
+    exit_code: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a configuration: what is wrong with which key, and where it was written."""
+
+    text: str
+    key: str = ""
+    where: str = ""
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.where, self.key, self.text) if part)
+
+
+class ConfigError(RLlibError, ValueError):
+    """A configuration is wrong; ``problems`` lists every mistake that was found, not the first."""
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Problem | Iterable[Problem]) -> None:
+        if isinstance(problems, str):
+            problems = Problem(problems)
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
+
+
+class RunError(RLlibError):
+    """A run directory cannot be used: locked, made by another configuration, or not a run."""
+
+    exit_code = 2
+
+
+class CheckpointError(RLlibError):
+    """A checkpoint cannot be read or written; the message gives the reason and the path."""
+
+
+class EnvError(RLlibError):
+    """An environment raised, or returned something that cannot be trained on.
+
+    Raise it ``from`` the environment's own exception, so that its traceback is shown.
+
+    Attributes:
+        env_index: index in the vector environment, if known.
+        step: env steps that this environment had taken since it was made, if known.
+        field: what was wrong (``"obs"``, ``"reward"``, ...), if it was a value.
+        value: the offending value.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        env_index: int | None = None,
+        step: int | None = None,
+        field: str | None = None,
+        value: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.env_index = env_index
+        self.step = step
+        self.field = field
+        self.value = value
+
+
+class TrainingError(RLlibError):
+    """Training cannot go on, for example because a loss or a gradient is not finite."""

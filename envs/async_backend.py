@@ -1,0 +1,79 @@
+"""Gymnasium's worker processes, with errors that keep their origin."""
+
+from collections.abc import Iterable
+from multiprocessing.connection import wait
+from typing import Any, NoReturn
+
+from gymnasium.vector import AsyncVectorEnv
+from gymnasium.vector.async_vector_env import AsyncState
+
+from rllib.envs.faults import EnvFault
+
+_EXIT_SECONDS = 5.0
+
+
+class AsyncBackend(AsyncVectorEnv[Any, Any]):
+    """One process per environment; what a process raises arrives here as it was raised.
+
+    Gymnasium rebuilds the exception from its type and logs the traceback as a warning; here the
+    ``EnvFault`` of the guard inside the process travels whole. A process that died is named with
+    its exit code or signal.
+    """
+
+    def step_wait(self, timeout: float | None = None) -> Any:
+        """Receive one step from every process.
+
+        Raises:
+            EnvFault: an environment raised, or its process died.
+        """
+        try:
+            return super().step_wait(timeout)
+        except (EOFError, OSError) as error:
+            self._raise_death(error)
+
+    def step_async(self, actions: Any) -> None:
+        """Send one action to every process.
+
+        Raises:
+            EnvFault: a process died.
+        """
+        try:
+            super().step_async(actions)
+        except OSError as error:
+            self._raise_death(error)
+
+    def _raise_if_errors(self, successes: Iterable[bool]) -> None:
+        failed = sum(not success for success in successes)
+        reports = [self.error_queue.get() for _ in range(failed)]
+        for index, *_ in reports:
+            self._drop(index)
+        if reports:
+            raise min(reports, key=lambda report: report[0])[2]
+
+    def _raise_death(self, error: Exception) -> NoReturn:
+        wait([process.sentinel for process in self.processes], timeout=_EXIT_SECONDS)
+        dead = {i: p.exitcode for i, p in enumerate(self.processes) if p.exitcode is not None}
+        self._terminate_all()
+        ends = ", ".join(f"environment {i}: {_describe_exit(code)}" for i, code in dead.items())
+        raise EnvFault(
+            f"a worker process of the vector environment died ({ends or error})",
+            env_index=min(dead, default=None),
+        ) from error
+
+    def _terminate_all(self) -> None:
+        """End the living too: which replies they still owe is unknown, so they cannot go on."""
+        for process in self.processes:
+            process.terminate()
+            process.join()
+        for index in range(self.num_envs):
+            self._drop(index)
+
+    def _drop(self, index: int) -> None:
+        pipe, self.parent_pipes[index] = self.parent_pipes[index], None
+        if pipe is not None:
+            pipe.close()
+        self._state = AsyncState.DEFAULT
+
+
+def _describe_exit(code: int) -> str:
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,75 @@
+"""An environment that counts, to find transitions that cross an episode's border.
+
+Its observation is ``(episode, t)``, so every array that a backend, an adapter or an env runner
+returns can be checked against arithmetic instead of against another implementation.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+Ending = tuple[int, Literal["terminated", "truncated"]]
+"""Length of an episode and how it ends."""
+
+
+class CounterEnv(gym.Env[NDArray[np.float32], np.int64]):
+    """Observes ``(episode, t)`` and rewards each step with ``100 * episode + t`` after the step.
+
+    Args:
+        config: ``"endings"``: list of ``(length, "terminated" | "truncated")``, repeated forever;
+            ``"fail_at"``: raise in that env step (counted over episodes); ``"nan_at"``: return NaN
+            as reward in that env step; ``"nan_obs_at"``: the same for ``t`` in the observation.
+    """
+
+    def __init__(self, config: dict[str, Any] | None = None) -> None:
+        config = config or {}
+        self.endings: Sequence[Ending] = config.get(
+            "endings", [(3, "terminated"), (2, "truncated")]
+        )
+        self.fail_at: int | None = config.get("fail_at")
+        self.nan_at: int | None = config.get("nan_at")
+        self.nan_obs_at: int | None = config.get("nan_obs_at")
+        self.observation_space = gym.spaces.Box(-1.0, np.inf, (2,), np.float32)
+        self.action_space = gym.spaces.Discrete(2)
+        self.episode = -1
+        self.t = 0
+        self.num_steps = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin the next episode."""
+        super().reset(seed=seed)
+        self.episode += 1
+        self.t = 0
+        return self._obs(), {}
+
+    def step(
+        self, action: np.int64
+    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Count one step.
+
+        Raises:
+            ZeroDivisionError: at ``fail_at``, on purpose.
+        """
+        self.num_steps += 1
+        if self.num_steps == self.fail_at:
+            raise ZeroDivisionError("the counter fails here on purpose")
+        self.t += 1
+        length, ending = self.endings[self.episode % len(self.endings)]
+        done = self.t == length
+        reward = 100.0 * self.episode + self.t if self.num_steps != self.nan_at else np.nan
+        return (
+            self._obs(),
+            reward,
+            done and ending == "terminated",
+            done and ending == "truncated",
+            {},
+        )
+
+    def _obs(self) -> NDArray[np.float32]:
+        t = np.nan if self.num_steps == self.nan_obs_at and self.num_steps else self.t
+        return np.array([self.episode, t], np.float32)

@@ -1,0 +1,87 @@
+"""What can go wrong with an environment, and where it went wrong.
+
+The kit above turns these into its own errors; this package stays usable without it.
+"""
+
+import traceback
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class EnvSetupError(ValueError):
+    """An environment cannot be made or used as asked; the message names the fix."""
+
+
+class EnvFault(RuntimeError):
+    """An environment raised, died, or returned a value that cannot be trained on.
+
+    The message carries the environment's own traceback as text, because the exception crosses
+    process borders, where ``__cause__`` is lost.
+
+    Attributes:
+        env_index: index in the vector environment, ``None`` if the backend cannot tell.
+        step: env steps that this environment had taken since it was made, if known.
+        field: ``"obs"`` or ``"reward"`` if a value is at fault.
+        value: the offending value.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        env_index: int | None = None,
+        step: int | None = None,
+        field: str | None = None,
+        value: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.env_index = env_index
+        self.step = step
+        self.field = field
+        self.value = value
+
+
+def raise_fault(
+    error: Exception, operation: str, env_index: int | None, step: int | None
+) -> NoReturn:
+    """Raise an ``EnvFault`` that tells where the environment's exception ``error`` came from."""
+    who = "vector environment" if env_index is None else f"environment {env_index}"
+    when = "" if step is None else f" at its env step {step}"
+    # The first frame is the caller's try block: the reader wants the environment's own frames.
+    trace = error.__traceback__.tb_next if error.__traceback__ else None
+    text = "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
+    message = f"{who} raised {type(error).__name__} in {operation}(){when}: {error}\n{text}"
+    raise EnvFault(message.rstrip(), env_index=env_index, step=step) from error
+
+
+def find_nonfinite(values: NDArray[Any]) -> tuple[int, ...] | None:
+    """Index of the first NaN or infinity in ``values`` (any shape), ``None`` if all are finite."""
+    if not np.issubdtype(values.dtype, np.inexact) or np.isfinite(values).all():
+        return None
+    flat = int(np.argmin(np.isfinite(values)))
+    return tuple(int(i) for i in np.unravel_index(flat, values.shape))
+
+
+def check_finite(field: str, values: NDArray[Any], first_step: int) -> None:
+    """Refuse NaN and infinity in ``values`` [T, N, ...], whose row 0 is vector step ``first_step``.
+
+    Raises:
+        EnvFault: naming the environment, the vector step, the field and the value.
+    """
+    where = find_nonfinite(values)
+    if where is None:
+        return
+    row, env_index, *inner = where
+    step = first_step + row
+    place = field + "".join(f"[{i}]" for i in inner)
+    value = float(values[where])
+    raise EnvFault(
+        f"environment {env_index} returned {place} = {value} at vector step {step}; "
+        "training on it would spoil every weight. Make the environment return finite numbers.",
+        env_index=env_index,
+        step=step,
+        field=field,
+        value=value,
+    )

@@ -1,0 +1,202 @@
+"""One step schema for every vector backend and every autoreset mode of gymnasium.
+
+    gymnasium vector env --(NEXT_STEP | SAME_STEP | DISABLED)--> VectorEnv.step() -> EnvStep
+
+Each mode has its own class, which only translates; whoever reads an ``EnvStep`` never asks which
+mode it came from. See https://farama.org/Vector-Autoreset-Mode for what the modes mean.
+
+Legend: N environments.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from rllib.envs.faults import EnvFault, EnvSetupError, raise_fault
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+GymStep = tuple[Any, Any, Any, Any, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvStep:
+    """What one step of N environments returned. All arrays are the receiver's own.
+
+    Attributes:
+        obs: [N, ...] observation to act on next: of a new episode where the last one ended, except
+            under NEXT_STEP, where it is still the ended episode's last and a reset row follows.
+        reward: [N] float32; 0 on reset rows.
+        terminated: [N] the episode ended by the environment's own rules; its value beyond is 0.
+        truncated: [N] the episode was cut; its value beyond is that of ``final_obs``.
+        is_reset_row: [N] no env step happened here: the action was ignored and the environment
+            was reset.
+        final_obs: [N, ...] true last observations, valid where an episode ended in this step;
+            ``None`` if none did.
+    """
+
+    obs: NDArray[Any]
+    reward: Floats
+    terminated: Bools
+    truncated: Bools
+    is_reset_row: Bools
+    final_obs: NDArray[Any] | None
+
+
+class VectorEnv(ABC):
+    """N environments behind the one step schema.
+
+    Args:
+        env: the gymnasium vector environment, owned from here on.
+    """
+
+    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any]) -> None:
+        self.env = env
+        self.num_envs = env.num_envs
+        self.observation_space = env.single_observation_space
+        self.action_space = env.single_action_space
+        self.num_steps = 0
+        self._closed = False
+
+    def reset(self, seed: int) -> NDArray[Any]:
+        """Begin a new episode everywhere, seeded; returns observations [N, ...].
+
+        Raises:
+            EnvFault: an environment raised.
+        """
+        try:
+            obs, _ = self.env.reset(seed=seed)
+        except EnvFault:
+            raise
+        except Exception as error:
+            raise_fault(error, "reset", None, None)
+        self._on_reset()
+        return np.array(obs)
+
+    def step(self, actions: NDArray[Any]) -> EnvStep:
+        """Step every environment once with ``actions`` [N, ...].
+
+        Raises:
+            EnvFault: an environment raised, or its worker process died.
+        """
+        self.num_steps += 1
+        try:
+            return self._translate(self.env.step(actions))
+        except EnvFault:
+            raise
+        except Exception as error:
+            raise_fault(error, "step", None, self.num_steps)
+
+    def close(self) -> None:
+        """Release the environments and their processes; may be called twice."""
+        if not self._closed:
+            self._closed = True
+            self.env.close()
+
+    @abstractmethod
+    def _translate(self, raw: GymStep) -> EnvStep:
+        """Bring one raw step into the schema."""
+
+    def _on_reset(self) -> None:  # noqa: B027 (most modes keep no state)
+        """Forget what was remembered of the episodes before a full reset."""
+
+    def _no_reset_rows(self) -> Bools:
+        return np.zeros(self.num_envs, dtype=np.bool_)
+
+
+class NextStepEnv(VectorEnv):
+    """NEXT_STEP: the step after an episode's end is the reset, and its action is ignored."""
+
+    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any]) -> None:
+        super().__init__(env)
+        self.resets_next = self._no_reset_rows()
+
+    def _on_reset(self) -> None:
+        self.resets_next = self._no_reset_rows()
+
+    def _translate(self, raw: GymStep) -> EnvStep:
+        obs, reward, terminated, truncated = _own(raw)
+        is_reset_row = self.resets_next
+        if is_reset_row.any():  # backends differ in what they leave on these rows
+            live = ~is_reset_row
+            reward, terminated, truncated = reward * live, terminated & live, truncated & live
+        self.resets_next = terminated | truncated
+        final_obs = obs if self.resets_next.any() else None
+        return EnvStep(obs, reward, terminated, truncated, is_reset_row, final_obs)
+
+
+class SameStepEnv(VectorEnv):
+    """SAME_STEP: the observation is a new episode's first; the ended one's last is in the info."""
+
+    def _translate(self, raw: GymStep) -> EnvStep:
+        obs, reward, terminated, truncated = _own(raw)
+        done = terminated | truncated
+        final_obs = _dense_final_obs(raw[4], done, obs) if done.any() else None
+        return EnvStep(obs, reward, terminated, truncated, self._no_reset_rows(), final_obs)
+
+
+class DisabledEnv(VectorEnv):
+    """DISABLED: the environment never resets by itself; we reset by mask where an episode ended."""
+
+    def _translate(self, raw: GymStep) -> EnvStep:
+        obs, reward, terminated, truncated = _own(raw)
+        done = terminated | truncated
+        final_obs = None
+        if done.any():
+            final_obs = obs
+            fresh, _ = self.env.reset(options={"reset_mask": done.copy()})
+            obs = obs.copy()
+            obs[done] = np.asarray(fresh)[done]
+        return EnvStep(obs, reward, terminated, truncated, self._no_reset_rows(), final_obs)
+
+
+def adapt(env: gym.vector.VectorEnv[Any, Any, Any]) -> VectorEnv:
+    """Put a gymnasium vector environment behind the step schema, by the mode that it declares.
+
+    Raises:
+        EnvSetupError: it declares no autoreset mode, so its episode borders cannot be known.
+    """
+    mode = env.metadata.get("autoreset_mode")
+    try:
+        return _ADAPTERS[AutoresetMode(mode)](env)
+    except ValueError:
+        raise EnvSetupError(
+            f"{env} declares no autoreset mode (metadata['autoreset_mode'] is {mode!r}); where its "
+            "episodes end cannot be known. Set it to one of gymnasium.vector.AutoresetMode."
+        ) from None
+
+
+_ADAPTERS: dict[AutoresetMode, type[VectorEnv]] = {
+    AutoresetMode.NEXT_STEP: NextStepEnv,
+    AutoresetMode.SAME_STEP: SameStepEnv,
+    AutoresetMode.DISABLED: DisabledEnv,
+}
+
+
+def _own(raw: GymStep) -> tuple[NDArray[Any], Floats, Bools, Bools]:
+    """Copies of the arrays of a raw step: backends may reuse theirs for the next one."""
+    obs, reward, terminated, truncated, _ = raw
+    return (
+        np.array(obs),
+        np.array(reward, dtype=np.float32),
+        np.array(terminated, dtype=np.bool_),
+        np.array(truncated, dtype=np.bool_),
+    )
+
+
+def _dense_final_obs(info: dict[str, Any], done: Bools, obs: NDArray[Any]) -> NDArray[Any]:
+    """[N, ...] true last observations; gymnasium gives an object array, others dense ones."""
+    if "final_obs" not in info:
+        raise EnvSetupError(
+            "the vector environment declares AutoresetMode.SAME_STEP, but its info has no "
+            "'final_obs' for the episodes that ended; a truncated one could not be bootstrapped"
+        )
+    final_obs = np.empty_like(obs)
+    for index in np.flatnonzero(done):
+        final_obs[index] = info["final_obs"][index]
+    return final_obs

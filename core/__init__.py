@@ -1,3 +1,63 @@
-"""Tasks, actors and objects."""
+"""Tasks, actors and objects: distributed computing with the API shape that Ray users know.
+
+::
+
+    from rllib import core
+
+    @core.remote
+    class Counter:
+        def __init__(self): self.n = 0
+        def add(self, k): self.n += k; return self.n
+
+    counter = Counter.remote()
+    refs = [counter.add.remote(1) for _ in range(3)]
+    assert core.get(refs) == [1, 2, 3]
+
+Map of the package, from the user inwards::
+
+    api            init, get, put, wait, ...: the process's one runtime
+    remote         @remote, ActorHandle: what a call looks like
+    runtime        the abstract roles; every engine implements them
+    inline         engine 1: in this process, serial, deterministic
+    native/        engine 2: forked workers, unix sockets, shared memory
+    serialization  values to bytes and back, large buffers out of band
+"""
+
 if __name__ == "core":
     raise ImportError("this folder is the package rllib.core; import it by that name")
+
+from rllib.core import exceptions
+from rllib.core.api import (
+    available_resources,
+    cluster_resources,
+    get,
+    get_actor,
+    init,
+    is_initialized,
+    kill,
+    put,
+    shutdown,
+    wait,
+)
+from rllib.core.object_ref import ObjectRef
+from rllib.core.remote import ActorClass, ActorHandle, RemoteFunction, method, remote
+
+__all__ = [
+    "ActorClass",
+    "ActorHandle",
+    "ObjectRef",
+    "RemoteFunction",
+    "available_resources",
+    "cluster_resources",
+    "exceptions",
+    "get",
+    "get_actor",
+    "init",
+    "is_initialized",
+    "kill",
+    "method",
+    "put",
+    "remote",
+    "shutdown",
+    "wait",
+]

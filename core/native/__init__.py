@@ -1,0 +1,1 @@
+"""Engine 2: processes, sockets and shared memory of our own."""

@@ -1,0 +1,210 @@
+"""The public verbs: one runtime a process, chosen by ``init`` and started on first use."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rllib.core.object_ref import ObjectRef
+from rllib.core.runtime import Runtime
+
+if TYPE_CHECKING:
+    from rllib.core.remote import ActorHandle
+
+_runtime: Runtime | None = None
+_starting = threading.RLock()
+
+
+class Context:
+    """What `init` returns; leaving its ``with`` block shuts the runtime down."""
+
+    def __init__(self, address: str, namespace: str) -> None:
+        self.address_info = {"address": address, "namespace": namespace}
+
+    def disconnect(self) -> None:
+        """The same as `shutdown`."""
+        shutdown()
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        shutdown()
+
+    def __repr__(self) -> str:
+        return f"Context({self.address_info})"
+
+
+def init(
+    address: str | None = None,
+    *,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    resources: Mapping[str, float] | None = None,
+    object_store_memory: int | None = None,
+    namespace: str | None = None,
+    ignore_reinit_error: bool = False,
+    log_to_driver: bool = True,
+    preload: Iterable[str] = (),
+) -> Context:
+    """Start the runtime of this process.
+
+    ``address`` chooses the engine: ``"inline"`` runs everything in this process, serially;
+    ``None``, ``"local"`` and ``"auto"`` start the native engine on this machine. ``num_cpus``
+    (default: the cores this process may use), ``num_gpus`` and ``resources`` are logical amounts
+    that tasks and actors ask for; ``object_store_memory`` limits shared memory, in bytes;
+    ``preload`` names modules that workers find already imported.
+
+    Raises `RuntimeError` when a runtime is running already, unless ``ignore_reinit_error``.
+    """
+    global _runtime
+    with _starting:
+        if _runtime is not None:
+            if not ignore_reinit_error:
+                raise RuntimeError(
+                    "the runtime is running already; call shutdown() first, or pass "
+                    "ignore_reinit_error=True to keep it"
+                )
+        else:
+            amounts = {"CPU": num_cpus, "GPU": num_gpus, **(resources or {})}
+            _runtime = _start_engine(
+                address or "local",
+                amounts={name: float(v) for name, v in amounts.items() if v is not None},
+                object_store_memory=object_store_memory,
+                namespace=namespace or "",
+                log_to_driver=log_to_driver,
+                preload=tuple(preload),
+            )
+        return Context(address or "local", _runtime.namespace)
+
+
+def _start_engine(address: str, *, namespace: str, amounts: dict[str, float], **kw: Any) -> Runtime:
+    if address == "inline":
+        from rllib.core.inline import InlineRuntime
+
+        return InlineRuntime(namespace, amounts)
+    if address in ("local", "auto"):
+        from rllib.core.native.driver import start_driver
+
+        return start_driver(namespace, amounts, **kw)
+    raise ValueError(
+        f"address {address!r} is not supported: use 'inline', 'local', or none for this machine"
+    )
+
+
+def runtime() -> Runtime:
+    """This process's runtime; starts the native engine if there is none yet."""
+    if _runtime is None:
+        init(ignore_reinit_error=True)
+    assert _runtime is not None
+    return _runtime
+
+
+def adopt(engine: Runtime) -> None:
+    """Make ``engine`` the runtime of this process: how a worker process sets itself up."""
+    global _runtime
+    _runtime = engine
+
+
+def is_initialized() -> bool:
+    """Whether this process has a runtime."""
+    return _runtime is not None
+
+
+@atexit.register
+def shutdown() -> None:
+    """End the runtime and all that it started; does nothing where there is none."""
+    global _runtime
+    with _starting:
+        engine, _runtime = _runtime, None
+        if engine is not None:
+            engine.shutdown()
+
+
+def put(value: Any) -> ObjectRef[Any]:
+    """Store an immutable copy of ``value``.
+
+    Raises `TypeError` for a reference and for what cannot be pickled.
+    """
+    if isinstance(value, ObjectRef):
+        raise TypeError("put of an ObjectRef: it is a reference already; put a list of it instead")
+    return runtime().put(value)
+
+
+def get(refs: Any, timeout: float | None = None) -> Any:
+    """The value of a reference, or the list of values of a list; blocks.
+
+    ``timeout`` is in seconds, ``None`` without limit. Raises `GetTimeoutError`, the error of the
+    task (see `exceptions.TaskError`), or what befell the process that was to make the value;
+    `ValueError` for what is no reference.
+    """
+    if isinstance(refs, ObjectRef):
+        return runtime().get((refs,), timeout)[0]
+    if not isinstance(refs, list):
+        raise ValueError(f"get takes an ObjectRef or a list of them, got {type(refs).__name__}")
+    _check_refs("get", refs)
+    return runtime().get(refs, timeout)
+
+
+def wait(
+    refs: list[ObjectRef[Any]],
+    *,
+    num_returns: int = 1,
+    timeout: float | None = None,
+    fetch_local: bool = True,
+) -> tuple[list[ObjectRef[Any]], list[ObjectRef[Any]]]:
+    """Split ``refs`` into ready ones (at most ``num_returns``) and the rest, both in input order.
+
+    Blocks until ``num_returns`` are ready or ``timeout`` seconds have passed. A failed task counts
+    as ready. Raises `TypeError` for what is no list of references, `ValueError` for duplicates.
+    """
+    if not isinstance(refs, list):
+        raise TypeError(f"wait takes a list of ObjectRefs, got {type(refs).__name__}")
+    if not refs:
+        return [], []
+    _check_refs("wait", refs, TypeError)
+    if len(set(refs)) != len(refs):
+        raise ValueError("wait got the same reference more than once; make the list unique")
+    if not 0 < num_returns <= len(refs):
+        raise ValueError(f"num_returns must be in 1..{len(refs)} for this list, got {num_returns}")
+    done = runtime().wait(refs, num_returns, timeout)
+    ready = [ref for ref in refs if ref in done][:num_returns]
+    chosen = set(ready)
+    return ready, [ref for ref in refs if ref not in chosen]
+
+
+def _check_refs(verb: str, refs: Sequence[Any], error: type[Exception] = ValueError) -> None:
+    for index, ref in enumerate(refs):
+        if not isinstance(ref, ObjectRef):
+            raise error(f"{verb}: element {index} is a {type(ref).__name__}, not an ObjectRef")
+
+
+def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
+    """End an actor's process at once. Raises `ValueError` for anything but an actor handle."""
+    from rllib.core.remote import ActorHandle
+
+    if not isinstance(actor, ActorHandle):
+        raise ValueError(f"kill takes an actor handle, got {type(actor).__name__}")
+    runtime().kill(actor._link)
+
+
+def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
+    """The living actor of that name. Raises `ValueError` when there is none."""
+    from rllib.core.remote import ActorHandle
+
+    if not name:
+        raise ValueError("get_actor needs the name of an actor")
+    link, code = runtime().find_actor(name, namespace or "")
+    return ActorHandle(link, code.name, code.methods)
+
+
+def cluster_resources() -> dict[str, float]:
+    """Logical amounts of everything that tasks and actors can ask for."""
+    return runtime().resources()[0]
+
+
+def available_resources() -> dict[str, float]:
+    """The part of `cluster_resources` that is free now."""
+    return runtime().resources()[1]

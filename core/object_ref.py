@@ -1,0 +1,48 @@
+"""`ObjectRef`: the name of a value that exists, or will exist, somewhere in the runtime."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from rllib.core.serialization import reduce_ref
+
+T = TypeVar("T")
+
+
+class ObjectRef(Generic[T]):
+    """A reference to an immutable value. Make them with ``put`` and ``.remote()``, never by hand.
+
+    Hashable, comparable, picklable inside calls and values of the same runtime. Every process
+    has at most one `ObjectRef` instance for one object, so that the interpreter's own reference
+    count tells when a process has lost interest in it.
+    """
+
+    __slots__ = ("__weakref__", "_number", "_owner")
+
+    def __init__(self, owner: bytes, number: int) -> None:
+        self._owner = owner
+        self._number = number
+
+    def binary(self) -> bytes:
+        """The id: 16 bytes of the owning process, 8 bytes of its counter."""
+        return self._owner + self._number.to_bytes(8, "big")
+
+    def hex(self) -> str:
+        """The id as text."""
+        return self.binary().hex()
+
+    def __hash__(self) -> int:
+        return hash((self._owner, self._number))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, ObjectRef)
+            and self._number == other._number
+            and self._owner == other._owner
+        )
+
+    def __repr__(self) -> str:
+        return f"ObjectRef({self.hex()})"
+
+    def __reduce__(self) -> Any:
+        return reduce_ref(self)

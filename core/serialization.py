@@ -1,0 +1,152 @@
+"""Values to bytes and back.
+
+A value becomes one pickle-5 stream plus the large buffers it refers to (array data, bytes-like
+objects that support it), kept out of band so that they can be copied once, straight into shared
+memory. Plain ``pickle`` comes first because it is written in C; ``cloudpickle`` takes over where
+pickle fails (closures, lambdas, local classes) or where its stream would name ``__main__``, which
+is a different module in every process.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
+
+OUT_OF_BAND_BYTES = 4096
+"""Buffers below this size stay inside the stream: a copy is cheaper than its bookkeeping."""
+
+
+@dataclass(slots=True)
+class Packed:
+    """A serialised value: its pickle stream, and in stream order what the stream refers to."""
+
+    body: bytes
+    buffers: list[memoryview]
+    """Large buffers, out of band."""
+    refs: list[Any]
+    """`ObjectRef` objects inside the value; whoever moves the value must keep them alive."""
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes of all out-of-band buffers together."""
+        return sum(buffer.nbytes for buffer in self.buffers)
+
+
+def pack(value: Any) -> Packed:
+    """Serialise ``value``. The buffers are views of the caller's memory, not copies.
+
+    Raises `TypeError` naming the part of the value that cannot be pickled.
+    """
+    packed = Packed(b"", [], [])
+    buffers = packed.buffers
+
+    def out_of_band(buffer: pickle.PickleBuffer) -> bool:
+        view = buffer.raw()
+        if view.nbytes < OUT_OF_BAND_BYTES:
+            return True  # keep in band
+        buffers.append(view)
+        return False
+
+    previous, _streams.packing = _streams.packing, packed
+    try:
+        packed.body = _dumps(value, out_of_band, packed)
+    finally:
+        _streams.packing = previous
+    return packed
+
+
+def _dumps(value: Any, callback: Callable[[pickle.PickleBuffer], bool], packed: Packed) -> bytes:
+    try:
+        body = pickle.dumps(value, 5, buffer_callback=callback)
+        if b"__main__" not in body:
+            return body
+    except (pickle.PicklingError, AttributeError, TypeError):
+        pass  # not a failure yet: cloudpickle can do what pickle cannot
+    packed.buffers.clear()
+    packed.refs.clear()
+    return dump_code(value, callback)
+
+
+def dump_code(value: Any, callback: Callable[[pickle.PickleBuffer], bool] | None = None) -> bytes:
+    """Serialise functions, classes and whatever plain pickle refuses.
+
+    Raises `TypeError` naming the part of the value that cannot be pickled.
+    """
+    try:
+        body: bytes = cloudpickle.dumps(value, 5, buffer_callback=callback)
+    except Exception as error:
+        raise TypeError(f"cannot pickle {_culprit(value)}: {error}") from error
+    return body
+
+
+def unpack(body: bytes | memoryview, buffers: Iterable[Any] = (), refs: Sequence[Any] = ()) -> Any:
+    """The value of a stream. Arrays are views of ``buffers``, without a copy."""
+    if not refs:
+        return pickle.loads(body, buffers=buffers)
+    previous, _streams.refs = _streams.refs, refs
+    try:
+        return pickle.loads(body, buffers=buffers)
+    finally:
+        _streams.refs = previous
+
+
+class _Streams(threading.local):
+    """What this thread is packing or unpacking now; references inside values look here."""
+
+    packing: Packed | None = None
+    refs: Sequence[Any] = ()
+
+
+_streams = _Streams()
+
+
+def reduce_ref(ref: Any) -> tuple[Any, ...]:
+    """`ObjectRef.__reduce__`: leave an index in the stream and the reference beside it."""
+    packed = _streams.packing
+    if packed is None:
+        raise TypeError(
+            f"{ref!r} can only be pickled inside a call, a result or a put of its own runtime; "
+            "to keep a value beyond the runtime, get() it first"
+        )
+    packed.refs.append(ref)
+    return _ref_at, (len(packed.refs) - 1,)
+
+
+def _ref_at(index: int) -> Any:
+    return _streams.refs[index]
+
+
+def detached(packed: Packed) -> Packed:
+    """The same value with buffers of its own, read-only, independent of the caller's memory."""
+    own = [memoryview(bytes(view)) for view in packed.buffers]
+    return Packed(packed.body, own, packed.refs)
+
+
+def _culprit(value: Any, path: str = "", depth: int = 3) -> str:
+    """Name the smallest part of ``value`` that cannot be pickled, for the error message."""
+    for name, part in _parts(value) if depth else ():
+        try:
+            cloudpickle.dumps(part, 5)
+        except Exception:
+            return _culprit(part, f"{path}{name}", depth - 1)
+    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    return f"{path.lstrip('.')} (a {kind})" if path else f"a {kind}"
+
+
+def _parts(value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [(f"[{key!r}]", part) for key, part in value.items()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [(f"[{index}]", part) for index, part in enumerate(value)]
+    if callable(value) and getattr(value, "__closure__", None):
+        names = value.__code__.co_freevars
+        return [
+            (f".closure.{name}", cell.cell_contents)
+            for name, cell in zip(names, value.__closure__, strict=True)
+        ]
+    return [(f".{name}", part) for name, part in getattr(value, "__dict__", {}).items()]

@@ -69,9 +69,10 @@ class AsyncBackend(AsyncVectorEnv[Any, Any]):
             self._drop(index)
 
     def _drop(self, index: int) -> None:
-        pipe, self.parent_pipes[index] = self.parent_pipes[index], None
-        if pipe is not None:
-            pipe.close()
+        pipes: list[Any] = self.parent_pipes  # gymnasium marks a lost pipe with None
+        if pipes[index] is not None:
+            pipes[index].close()
+        pipes[index] = None
         self._state = AsyncState.DEFAULT
 
 

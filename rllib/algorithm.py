@@ -1,0 +1,274 @@
+"""An algorithm: the way of the data, and everything that is the same for all algorithms.
+
+    config -> env runners -> fragments -> learner -> weights -> env runners
+                  |                          |
+                  +-> episodes, counters ----+-> result of train()
+
+An algorithm names a config class and a learner class and writes ``training_step``.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib import checkpoint
+from rllib.config import AlgorithmConfig
+from rllib.env_runner_group import EnvRunnerGroup, Samples
+from rllib.envs.faults import EnvSetupError
+from rllib.envs.make import Spaces, probe_spaces
+from rllib.episodes import EpisodeWindow
+from rllib.errors import CheckpointError, ConfigError, Problem
+from rllib.learner import Learner
+from rllib.learner_group import LearnerGroup
+from rllib.rl_module import RLModule
+from rllib.torch_state import set_module_state
+
+DEFAULT_MODULE_ID = "default_policy"
+
+
+class Algorithm(ABC):
+    """Trains one policy; see ``train``.
+
+    Args:
+        config: settings; a frozen copy of them is kept.
+
+    Raises:
+        ConfigError: the settings do not go together, or the environment cannot be made.
+    """
+
+    config_class: ClassVar[type[AlgorithmConfig]]
+    learner_class: ClassVar[type[Learner[Any]]]
+
+    def __init__(self, config: AlgorithmConfig) -> None:
+        config.validate()
+        self.config = config.copy().freeze()
+        self.iteration = 0
+        self.num_env_steps_sampled_lifetime = 0
+        self.time_total_s = 0.0
+        self.num_restores = 0
+        self.episodes = EpisodeWindow(config.metrics_num_episodes_for_smoothing)
+        self._result: dict[str, Any] = {}
+        self._stopped = False
+        self._connect()
+
+    def _connect(self) -> None:
+        """The whole wiring; what then flows through it is in ``training_step``."""
+        config = self.config
+        with _config_errors():
+            self.spaces: Spaces = probe_spaces(config.env or "", config.env_config)
+            self.learner_group = LearnerGroup(self.learner_class, config, self.spaces)
+            self.env_runner_group = EnvRunnerGroup(config, self.spaces)
+            self.env_runner_group.sync_weights(self.learner_group.get_weights())
+
+    @abstractmethod
+    def training_step(self) -> None:
+        """One iteration: sample, update, sync weights, ``report``."""
+
+    def train(self) -> dict[str, Any]:
+        """Run one training iteration.
+
+        Returns:
+            A nested dict under RLlib's names: counters and times at the top, and below them
+            ``env_runners`` (episodes over the last ``metrics_num_episodes_for_smoothing``; absent
+            before the first one ends), ``learners/default_policy`` and ``timers`` (seconds).
+
+        Raises:
+            EnvError: an environment raised or returned what cannot be trained on.
+            TrainingError: a loss or gradient is not finite, or sampling took too long.
+        """
+        started = perf_counter()
+        self._result = {}
+        self.training_step()
+        elapsed = perf_counter() - started
+        self.iteration += 1
+        self.time_total_s += elapsed
+        return self._times(elapsed) | self._result
+
+    def report(self, samples: Samples, update: Any) -> None:
+        """Wait for one fragment of every env runner and one update, and put them into the result.
+
+        Args:
+            samples: what ``EnvRunnerGroup.sample`` returned.
+            update: what ``LearnerGroup.update`` returned.
+        """
+        stats = self.env_runner_group.fetch_stats(samples)
+        metrics = self.learner_group.fetch_metrics(update)
+        episodes = [episode for each in stats for episode in each.episodes]
+        num_env_steps = sum(each.num_env_steps for each in stats)
+        self.episodes.add(episodes)
+        self.num_env_steps_sampled_lifetime += num_env_steps
+        update_s = metrics.pop("learner_update_s")
+        self._result = {
+            "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
+            "env_runners": self.episodes.summary()
+            | {
+                "num_episodes": len(episodes),
+                "num_env_steps_sampled": num_env_steps,
+                "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
+                "weights_seq_no": self.env_runner_group.weights_seq_no,
+                "sample": max(each.sample_s for each in stats),
+                "env_step_timer": max(each.env_step_s for each in stats),
+            },
+            "learners": {DEFAULT_MODULE_ID: metrics},
+            "timers": {
+                "env_runner_sampling_timer": max(each.sample_s for each in stats),
+                "learner_update_timer": update_s,
+            },
+        }
+
+    def _times(self, elapsed: float) -> dict[str, Any]:
+        now = datetime.now(UTC)
+        self._result.setdefault("timers", {})["training_iteration"] = elapsed
+        sampled = self._result.get("env_runners", {}).get("num_env_steps_sampled", 0)
+        return {
+            "training_iteration": self.iteration,
+            "time_this_iter_s": elapsed,
+            "time_total_s": self.time_total_s,
+            "timestamp": int(now.timestamp()),
+            "date": now.strftime("%Y-%m-%d_%H-%M-%S"),
+            "num_env_steps_sampled_lifetime_throughput": sampled / elapsed,
+        }
+
+    # The policy.
+
+    def get_module(self) -> RLModule:
+        """A copy of the module with the current weights, to act with."""
+        module = self.learner_class.module_class(
+            self.spaces.observation, self.spaces.action, self.config.model
+        )
+        set_module_state(module, self.learner_group.get_module_state())
+        return module
+
+    def compute_single_action(self, observation: NDArray[Any]) -> NDArray[Any]:
+        """The current policy's most likely action for one observation; for many, ``get_module``."""
+        action: NDArray[Any] = self.get_module().act(np.asarray(observation)[None])[0]
+        return action
+
+    def params_hash(self) -> str:
+        """SHA-256 of all weights: equal if and only if two runs have learnt the same."""
+        digest = hashlib.sha256()
+        for name, array in sorted(self.learner_group.get_module_state().items()):
+            digest.update(f"{name} {array.dtype} {array.shape};".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    # Going on later.
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree of all that is needed to go on: see ``set_state``."""
+        return {
+            "iteration": self.iteration,
+            "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
+            "time_total_s": self.time_total_s,
+            "num_restores": self.num_restores,
+            "weights_seq_no": self.env_runner_group.weights_seq_no,
+            "episodes": self.episodes.get_state(),
+            "learner": self.learner_group.get_state(),
+            "env_runners": self.env_runner_group.get_state(),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``get_state``.
+
+        With environments whose state can be had (``rllib.envs.snapshot``) and the same layout, the
+        run goes on as if it had never stopped, bit for bit. Otherwise all but the environments does,
+        and new episodes begin with seeds derived from the root seed and the number of restores.
+
+        Raises:
+            CheckpointError: the state lacks something, or is that of another network.
+        """
+        try:
+            self._set_state(state)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"the checkpoint does not hold what {type(self).__name__} needs to go on: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        self.learner_group.set_state(state["learner"])
+        self.iteration = int(state["iteration"])
+        self.num_env_steps_sampled_lifetime = int(state["num_env_steps_sampled_lifetime"])
+        self.time_total_s = float(state["time_total_s"])
+        self.num_restores = int(state["num_restores"]) + 1
+        self.episodes.set_state(state["episodes"])
+        self.env_runner_group.set_state(state["env_runners"], generation=self.num_restores)
+        self.env_runner_group.weights_seq_no = int(state["weights_seq_no"]) - 1
+        self.env_runner_group.sync_weights(self.learner_group.get_weights())
+
+    def save_to_path(self, path: str | Path) -> str:
+        """Write a checkpoint folder; returns its path. See ``rllib.checkpoint.save``."""
+        metadata = {
+            "algorithm": self.config.algo_name,
+            "config": self.config.to_dict(),
+            "training_iteration": self.iteration,
+            "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
+            "params_hash": self.params_hash(),
+        }
+        checkpoint.save(path, self.get_state(), metadata=metadata)
+        return str(path)
+
+    def restore_from_path(self, path: str | Path) -> None:
+        """Go on from a checkpoint folder.
+
+        Raises:
+            CheckpointError: it is damaged, or was written by another algorithm.
+        """
+        state, metadata = checkpoint.load(path)
+        if (writer := metadata.get("algorithm")) != self.config.algo_name:
+            raise CheckpointError(f"{path} was written by {writer}, not {self.config.algo_name}")
+        self.set_state(state)
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, config: AlgorithmConfig | None = None) -> Self:
+        """Build an algorithm from a checkpoint folder and go on from there.
+
+        Args:
+            path: the folder.
+            config: used instead of the settings in the checkpoint; needed where the environment was
+                given as a class or function, because loading never imports a name from a file.
+
+        Raises:
+            CheckpointError: see ``restore_from_path``.
+            ConfigError: the settings in the checkpoint are not valid here.
+        """
+        if config is None:
+            _, metadata = checkpoint.load(path)
+            config = cls.config_class(**metadata["config"])
+        algorithm = cls(config)
+        try:
+            algorithm.restore_from_path(path)
+        except BaseException:
+            algorithm.stop()
+            raise
+        return algorithm
+
+    def stop(self) -> None:
+        """End all actors and close all environments; may be called twice."""
+        if not self._stopped:
+            self._stopped = True
+            self.env_runner_group.stop()
+            self.learner_group.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+@contextmanager
+def _config_errors() -> Iterator[None]:
+    """An environment that cannot be made is a mistake in the settings."""
+    try:
+        yield
+    except EnvSetupError as error:
+        raise ConfigError(Problem(str(error), "env")) from error

@@ -1,0 +1,156 @@
+"""Steps a vector environment with the current policy and returns rollout fragments.
+
+    weights -> EnvRunner.set_weights          EnvRunner.sample -> SampleBatch, SampleStats
+
+An env runner lives in the main process or in an actor and cannot tell which.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rllib import core
+from rllib.batch import SampleBatch
+from rllib.config import AlgorithmConfig
+from rllib.envs.faults import EnvFault, check_finite
+from rllib.envs.make import Spaces, make_vector_env
+from rllib.envs.snapshot import get_env_state, set_env_state
+from rllib.episodes import Episode, EpisodeTracker
+from rllib.errors import EnvError
+from rllib.policy import MLPPolicy, Weights
+from rllib.rollout import RolloutBuffer
+from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
+
+
+class SampleStats(NamedTuple):
+    """What the algorithm wants to know of a fragment, without touching the fragment.
+
+    ``sample_s`` and ``env_step_s`` are wall-clock seconds: the whole, and the part in the
+    environment.
+    """
+
+    num_env_steps: int
+    episodes: list[Episode]
+    sample_s: float
+    env_step_s: float
+
+
+class EnvRunner:
+    """One vector environment, one policy, one random stream.
+
+    Args:
+        config: the algorithm's configuration.
+        spaces: of a single environment.
+        index: 0-based; the only thing in which two env runners of an algorithm differ.
+    """
+
+    def __init__(self, config: AlgorithmConfig, spaces: Spaces, index: int) -> None:
+        self.config = config
+        self.index = index
+        self.policy = MLPPolicy(spaces.observation, spaces.action, config.model)
+        self.weights_seq_no = 0
+        self.buffer = RolloutBuffer(config.get_rollout_fragment_length())
+        assert config.env is not None, "a validated config names an environment"
+        with _env_errors():
+            self.env = make_vector_env(
+                config.env,
+                config.num_envs_per_env_runner,
+                config.gym_env_vectorize_mode,
+                config.env_config,
+            )
+        self.reset(generation=0)
+
+    def reset(self, generation: int) -> None:
+        """Begin new episodes everywhere, with the random streams of this ``generation``."""
+        root = self.config.seed
+        self.rng = derive_rng(root, Role.ENV_RUNNER, self.index, generation)
+        self.episodes = EpisodeTracker(self.env.num_envs)
+        with _env_errors():
+            self.obs = self.env.reset(derive_seed(root, Role.ENVIRONMENT, self.index, generation))
+
+    def set_weights(self, weights: Weights, seq_no: int) -> None:
+        """Act by these weights from now on; ``seq_no`` counts the syncs."""
+        self.policy.set_weights(weights)
+        self.weights_seq_no = seq_no
+
+    @core.method(num_returns=2)
+    def sample(self) -> tuple[SampleBatch, SampleStats]:
+        """Step the environments for one fragment.
+
+        Raises:
+            EnvError: an environment raised or returned NaN or infinity.
+        """
+        started = perf_counter()
+        with _env_errors():
+            batch, env_step_s = self._roll()
+        episodes = self.episodes.track(batch.rewards, batch.dones, batch.reset_rows)
+        sample_s = perf_counter() - started
+        return batch, SampleStats(batch.num_env_steps, episodes, sample_s, env_step_s)
+
+    def _roll(self) -> tuple[SampleBatch, float]:
+        policy, head, env, buffer = self.policy, self.policy.head, self.env, self.buffer
+        noise = head.draw_noise(self.rng, (buffer.num_rows, env.num_envs))
+        first_step = env.num_steps + 1
+        env_step_s = 0.0
+        buffer.begin()
+        try:
+            # NaN is looked for once per fragment, so until then it must pass through silently.
+            with np.errstate(all="ignore"):
+                for t in range(buffer.num_rows):
+                    inputs = policy.dist_inputs(self.obs)
+                    actions = head.sample(inputs, noise[t])
+                    before_step = perf_counter()
+                    step = env.step(head.to_env(actions))
+                    env_step_s += perf_counter() - before_step
+                    buffer.add(self.obs, actions, inputs, step)
+                    self.obs = step.obs
+        finally:
+            # Also when the environment raised: a NaN that it returned before may be the reason.
+            buffer.check_finite(first_step)
+        check_finite("obs", self.obs[None], env.num_steps)
+        return buffer.finish(head, self.obs, self.weights_seq_no), env_step_s
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree: random stream, unfinished episodes and, where it can be had, environments."""
+        state: dict[str, Any] = {"rng": rng_state(self.rng), "episodes": self.episodes.get_state()}
+        env_state = get_env_state(self.env)
+        if env_state is not None:
+            state |= {"env": env_state, "obs": self.obs.copy()}
+        return state
+
+    def set_state(self, state: dict[str, Any] | None, generation: int) -> None:
+        """Go on from ``get_state``.
+
+        Where the environments' state could not be had, or is that of another number of them (or
+        ``state`` is ``None``, because the layout was another), new episodes begin with the random
+        streams of ``generation``, the number of restores so far, and the unfinished ones are lost.
+        """
+        if state is None or "env" not in state or len(state["obs"]) != self.env.num_envs:
+            self.reset(generation)
+            return
+        set_rng_state(self.rng, state["rng"])
+        self.episodes.set_state(state["episodes"])
+        set_env_state(self.env, state["env"])
+        self.obs = np.array(state["obs"])
+
+    def stop(self) -> None:
+        """Close the environments."""
+        self.env.close()
+
+
+@contextmanager
+def _env_errors() -> Iterator[None]:
+    """Turn the faults of environments into the kit's error."""
+    try:
+        yield
+    except EnvFault as fault:
+        raise EnvError(
+            str(fault),
+            env_index=fault.env_index,
+            step=fault.step,
+            field=fault.field,
+            value=fault.value,
+        ) from fault.__cause__ or fault.__context__

@@ -1,0 +1,96 @@
+"""All env runners of an algorithm, wherever they are."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from rllib import core
+from rllib.config import AlgorithmConfig
+from rllib.env_runner import EnvRunner, SampleStats
+from rllib.envs.make import Spaces
+from rllib.errors import TrainingError
+from rllib.workers import Worker, fetch, make_worker
+
+
+class Samples(NamedTuple):
+    """One fragment of each env runner, in the order of the env runners, as handles.
+
+    Attributes:
+        batches: handles of ``SampleBatch``, to be passed on.
+        stats: handles of ``SampleStats``.
+    """
+
+    batches: Sequence[Any]
+    stats: Sequence[Any]
+
+
+class EnvRunnerGroup:
+    """``num_env_runners`` actors, or one env runner in this process if that is 0.
+
+    Args:
+        config: the algorithm's configuration.
+        spaces: of a single environment.
+    """
+
+    def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
+        self.config = config
+        remote = config.num_env_runners > 0
+        self.workers: list[Worker] = [
+            make_worker(EnvRunner, config, spaces, index, remote=remote)
+            for index in range(max(1, config.num_env_runners))
+        ]
+        self.weights_seq_no = 0
+        self._syncs: list[Any] = []
+
+    def sample(self) -> Samples:
+        """Start one fragment on every env runner; remote ones return handles at once."""
+        pairs = [worker.call("sample") for worker in self.workers]
+        return Samples([batch for batch, _ in pairs], [stats for _, stats in pairs])
+
+    def sync_weights(self, weights: Any) -> None:
+        """Send weights (a handle from the learner) to all; the next fragments act by them."""
+        self.weights_seq_no += 1
+        self._syncs += [
+            worker.call("set_weights", weights, self.weights_seq_no) for worker in self.workers
+        ]
+
+    def fetch_stats(self, samples: Samples) -> list[SampleStats]:
+        """Wait until the fragments, and the weight syncs before them, are done.
+
+        Raises:
+            EnvError: an environment raised or returned what cannot be trained on.
+            TrainingError: a fragment took longer than ``sample_timeout_s``.
+        """
+        limit = self.config.sample_timeout_s
+        syncs, self._syncs = self._syncs, []
+        try:
+            for sync in syncs[: -len(self.workers)]:  # the latest follow after these fragments
+                fetch(sync, limit)
+            return [fetch(stats, limit) for stats in samples.stats]
+        except core.exceptions.GetTimeoutError as error:
+            raise TrainingError(
+                f"an env runner needed more than sample_timeout_s = {limit} "
+                "seconds for one fragment; raise it, or lower rollout_fragment_length"
+            ) from error
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree of all env runners, by index."""
+        handles = [worker.call("get_state") for worker in self.workers]
+        return {str(index): fetch(handle) for index, handle in enumerate(handles)}
+
+    def set_state(self, state: dict[str, Any], generation: int) -> None:
+        """Go on from ``get_state``; see ``EnvRunner.set_state`` for those that cannot.
+
+        With another number of env runners than before, all begin new episodes.
+        """
+        fits = len(state) == len(self.workers)
+        handles = [
+            worker.call("set_state", state.get(str(index)) if fits else None, generation)
+            for index, worker in enumerate(self.workers)
+        ]
+        for handle in handles:
+            fetch(handle)
+
+    def stop(self) -> None:
+        """Close all environments and end all actors."""
+        for worker in self.workers:
+            worker.stop()

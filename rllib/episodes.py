@@ -1,0 +1,98 @@
+"""Episode returns and lengths: followed in the env runners, averaged in the algorithm."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Episode(NamedTuple):
+    """A finished episode: undiscounted return and length in env steps."""
+
+    episode_return: float
+    length: int
+
+
+class EpisodeTracker:
+    """Follows the episodes that run on across fragments in N environments."""
+
+    def __init__(self, num_envs: int) -> None:
+        self.returns = np.zeros(num_envs, np.float64)
+        self.lengths = np.zeros(num_envs, np.int64)
+
+    def track(
+        self,
+        rewards: NDArray[np.float32],
+        dones: NDArray[np.bool_],
+        reset_rows: NDArray[np.bool_],
+    ) -> list[Episode]:
+        """Add a fragment of [T, N] rows; returns the episodes that ended in it, in time order."""
+        returns = self.returns + rewards.cumsum(axis=0, dtype=np.float64)
+        lengths = self.lengths + (~reset_rows).cumsum(axis=0)
+        past_returns, past_lengths = np.zeros_like(self.returns), np.zeros_like(self.lengths)
+        episodes = []
+        for t, n in np.argwhere(dones):
+            episode = Episode(
+                float(returns[t, n] - past_returns[n]), int(lengths[t, n] - past_lengths[n])
+            )
+            episodes.append(episode)
+            past_returns[n], past_lengths[n] = returns[t, n], lengths[t, n]
+        self.returns, self.lengths = returns[-1] - past_returns, lengths[-1] - past_lengths
+        return episodes
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree of the unfinished episodes."""
+        return {"returns": self.returns.copy(), "lengths": self.lengths.copy()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on with the unfinished episodes of ``get_state``."""
+        self.returns = np.array(state["returns"], np.float64)
+        self.lengths = np.array(state["lengths"], np.int64)
+
+
+class EpisodeWindow:
+    """The last ``size`` episodes, and how many there ever were."""
+
+    def __init__(self, size: int) -> None:
+        self.episodes: deque[Episode] = deque(maxlen=size)
+        self.num_lifetime = 0
+
+    def add(self, episodes: Iterable[Episode]) -> None:
+        """Append finished episodes."""
+        before = self.num_lifetime
+        for self.num_lifetime, episode in enumerate(episodes, before + 1):
+            self.episodes.append(episode)
+
+    def summary(self) -> dict[str, float | int]:
+        """Mean, least and greatest return and length; without episodes, only their number."""
+        count: dict[str, float | int] = {"num_episodes_lifetime": self.num_lifetime}
+        if not self.episodes:
+            return count
+        returns = [episode.episode_return for episode in self.episodes]
+        lengths = [episode.length for episode in self.episodes]
+        return count | _spread("episode_return", returns) | _spread("episode_len", lengths)
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree."""
+        return {
+            "num_lifetime": self.num_lifetime,
+            "returns": [episode.episode_return for episode in self.episodes],
+            "lengths": [episode.length for episode in self.episodes],
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore ``get_state``; a smaller window keeps the newest episodes."""
+        self.num_lifetime = int(state["num_lifetime"])
+        pairs = zip(state["returns"], state["lengths"], strict=True)
+        self.episodes.clear()
+        self.episodes.extend(Episode(float(total), int(length)) for total, length in pairs)
+
+
+def _spread(name: str, values: list[float] | list[int]) -> dict[str, float | int]:
+    return {
+        f"{name}_mean": sum(values) / len(values),
+        f"{name}_min": min(values),
+        f"{name}_max": max(values),
+    }

@@ -1,0 +1,96 @@
+"""Advantage estimation as pure functions of time-major arrays.
+
+Legend: T rows of a fragment, N environments, K truncated episodes in the fragment.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+
+class Advantages(NamedTuple):
+    """Advantages and value targets, both [T, N] and 0 on reset rows."""
+
+    advantages: Floats
+    value_targets: Floats
+
+
+def next_values(
+    values: Floats,
+    last_values: Floats,
+    final_values: Floats,
+    final_index: NDArray[np.int64],
+    terminateds: Bools,
+) -> Floats:
+    """V(s_{t+1}) for every row: the one place that decides what an episode's end is worth.
+
+    Within an episode it is the next row's value; after the fragment, ``last_values``; where an
+    episode was truncated, the value of its true last observation; where it terminated, 0.
+
+    Args:
+        values: [T, N] V(s_t).
+        last_values: [N] V of the observations after the last row.
+        final_values: [K] V of the true last observations of truncated episodes.
+        final_index: [K] their rows, as ``t * N + n``.
+        terminateds: [T, N]; wins over truncation where both are set.
+    """
+    following = np.concatenate([values[1:], last_values[None]])
+    following.reshape(-1)[final_index] = final_values
+    following[terminateds] = 0.0
+    return following
+
+
+def gae(
+    rewards: Floats,
+    values: Floats,
+    following: Floats,
+    dones: Bools,
+    reset_rows: Bools,
+    *,
+    gamma: float,
+    lambda_: float,
+) -> Advantages:
+    """Generalised advantage estimation (Schulman et al. 2016, arXiv 1506.02438, eq. 16).
+
+    Computes, backwards in time, ``delta_t = r_t + gamma V(s_{t+1}) - V(s_t)`` and
+    ``A_t = delta_t + gamma lambda A_{t+1}``, where the sum stops at every episode's end.
+
+    Args:
+        rewards: [T, N].
+        values: [T, N] V(s_t).
+        following: [T, N] V(s_{t+1}) from ``next_values``.
+        dones: [T, N] the episode ended in this row, by termination or truncation.
+        reset_rows: [T, N] rows that are no env steps; they get 0 and pass nothing on.
+        gamma: discount factor per env step.
+        lambda_: 0 gives the one-step error, 1 the full return minus the value.
+    """
+    live = ~reset_rows
+    deltas = (rewards + np.float32(gamma) * following - values) * live
+    decay = np.float32(gamma * lambda_) * (live & ~dones)
+    advantages = np.empty_like(deltas)
+    carry = np.zeros_like(deltas[0])
+    for t in reversed(range(len(deltas))):
+        carry = deltas[t] + decay[t] * carry
+        advantages[t] = carry
+    return Advantages(advantages, (advantages + values) * live)
+
+
+def standardize(x: Floats) -> Floats:
+    """Shift and scale to mean 0 and standard deviation 1; a constant array becomes 0."""
+    centred = x - x.mean()
+    return centred / np.maximum(centred.std(), np.float32(1e-8))
+
+
+def explained_variance(targets: Floats, predictions: Floats) -> float:
+    """``1 - Var(targets - predictions) / Var(targets)``: 1 is perfect, 0 no better than the mean.
+
+    Constant targets leave nothing to explain and give 0.
+    """
+    variance = float(np.var(targets, dtype=np.float64))
+    if variance == 0.0:
+        return 0.0
+    return 1.0 - float(np.var(targets - predictions, dtype=np.float64)) / variance

@@ -1,0 +1,214 @@
+"""Owns module, optimiser and loss, and turns rollout fragments into better weights.
+
+    SampleBatch, ... -> Learner.update -> metrics          Learner.get_weights -> env runners
+
+A learner lives in the main process or in an actor and cannot tell which. An algorithm subclasses
+it with two methods: what a train batch is, and what the loss of a minibatch is.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from math import isfinite
+from time import perf_counter
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rllib.batch import SampleBatch
+from rllib.config import AlgorithmConfig
+from rllib.envs.make import Spaces
+from rllib.errors import TrainingError
+from rllib.rl_module import MLPModule, RLModule
+from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
+from rllib.torch_state import (
+    get_optimizer_state,
+    set_module_state,
+    set_optimizer_state,
+)
+
+ADAM_EPSILON = 1e-5
+"""Larger than Adam's usual 1e-8, as in every PPO baseline: early value gradients are tiny."""
+
+Metrics = dict[str, float | int]
+
+
+class Loss(NamedTuple):
+    """A scalar to minimise and scalars to report, averaged over minibatches."""
+
+    total: Tensor
+    metrics: dict[str, Tensor]
+
+
+BatchT = TypeVar("BatchT", bound=tuple[Tensor, ...])
+"""A ``NamedTuple`` of tensors [B, ...] with one row per env step."""
+
+
+class Learner(ABC, Generic[BatchT]):
+    """One module, one optimiser (Adam), one loss.
+
+    Sets the number of torch's threads in its process to ``num_cpus_per_learner``: small networks
+    get slower, not faster, by threads that torch would start on its own.
+
+    Args:
+        config: the algorithm's configuration.
+        spaces: of a single environment.
+    """
+
+    module_class: ClassVar[type[RLModule]] = MLPModule
+
+    def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
+        torch.set_num_threads(config.num_cpus_per_learner)
+        self.config = config
+        with torch.random.fork_rng():
+            torch.manual_seed(derive_seed(config.seed, Role.MODULE_INIT))
+            self.module = self.module_class(spaces.observation, spaces.action, config.model)
+        self.rng = derive_rng(config.seed, Role.LEARNER)
+        self.parameters = list(self.module.parameters())
+        self.optimizer = torch.optim.Adam(self.parameters, config.lr, eps=ADAM_EPSILON, fused=True)
+        self.num_steps_trained_lifetime = 0
+        self.num_updates_lifetime = 0
+
+    @abstractmethod
+    def build_train_batch(self, batches: tuple[SampleBatch, ...]) -> BatchT:
+        """One train batch of all fragments, without reset rows."""
+
+    @abstractmethod
+    def compute_loss(self, minibatch: BatchT) -> Loss:
+        """The loss of one minibatch, with gradients."""
+
+    def after_update(self, metrics: Metrics) -> None:
+        """Adapt coefficients to the finished update; may add to its metrics."""
+
+    def update(self, *batches: SampleBatch) -> Metrics:
+        """Learn from fragments: every epoch passes once over all their env steps.
+
+        Returns:
+            The loss's metrics, and the optimiser's and counters under RLlib's names.
+
+        Raises:
+            TrainingError: a loss or gradient is not finite; the weights are those of before the
+                gradient step that would have spoilt them.
+        """
+        started = perf_counter()
+        train_batch = self.build_train_batch(batches)
+        history = [self._step(minibatch) for minibatch in self._minibatches(train_batch)]
+        metrics = _mean(history)
+        num_steps = len(train_batch[0])
+        self.num_steps_trained_lifetime += num_steps
+        self.num_updates_lifetime += len(history)
+        metrics |= {
+            "default_optimizer_learning_rate": self.config.lr,
+            "num_trainable_parameters": sum(parameter.numel() for parameter in self.parameters),
+            "num_module_steps_trained": num_steps,
+            "num_module_steps_trained_lifetime": self.num_steps_trained_lifetime,
+            "num_gradient_updates_lifetime": self.num_updates_lifetime,
+            "module_train_batch_size_mean": num_steps,
+        }
+        self.after_update(metrics)
+        metrics["learner_update_s"] = perf_counter() - started
+        return metrics
+
+    def _minibatches(self, batch: BatchT) -> Iterator[BatchT]:
+        """Equal parts of about ``minibatch_size`` rows, so that no gradient is of a small rest."""
+        num_rows = len(batch[0])
+        num_parts = max(1, round(num_rows / (self.config.minibatch_size or num_rows)))
+        edges = np.linspace(0, num_rows, num_parts + 1).astype(int).tolist()
+        shuffled = self._shuffled(batch)
+        for epoch in range(self.config.num_epochs):
+            if epoch and self.config.shuffle_batch_per_epoch:
+                shuffled = self._shuffled(batch)
+            for start, stop in zip(edges[:-1], edges[1:], strict=True):
+                yield _rows(shuffled, slice(start, stop))
+
+    def _shuffled(self, batch: BatchT) -> BatchT:
+        return _rows(batch, torch.from_numpy(self.rng.permutation(len(batch[0]))))
+
+    def _step(self, minibatch: BatchT) -> dict[str, Tensor]:
+        """One gradient step."""
+        loss = self.compute_loss(minibatch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        norm = self._clip_gradients()
+        if not (isfinite(float(norm)) and isfinite(float(loss.total.detach()))):
+            self._raise_nonfinite(loss)
+        self.optimizer.step()
+        named = {"total_loss": loss.total} | loss.metrics
+        named["gradients_default_optimizer_global_norm"] = norm
+        return {name: value.detach() for name, value in named.items()}
+
+    def _clip_gradients(self) -> Tensor:
+        """Clip as configured; returns the global norm of before."""
+        limit, by = self.config.grad_clip, self.config.grad_clip_by
+        if limit is not None and by == "global_norm":
+            return nn.utils.clip_grad_norm_(self.parameters, limit)
+        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        if limit is not None and by == "value":
+            nn.utils.clip_grad_value_(self.parameters, limit)
+        elif limit is not None:
+            for parameter in self.parameters:
+                nn.utils.clip_grad_norm_(parameter, limit)
+        return norm
+
+    def _raise_nonfinite(self, loss: Loss) -> None:
+        """Name every part of the loss and every gradient that is not finite."""
+        parts = {"total_loss": loss.total} | loss.metrics
+        bad = [f"{name} = {float(v)}" for name, v in parts.items() if not isfinite(float(v))]
+        bad += [
+            f"gradient of {name}"
+            for name, parameter in self.module.named_parameters()
+            if parameter.grad is not None and not parameter.grad.isfinite().all()
+        ]
+        raise TrainingError(
+            f"not finite in gradient step {self.num_updates_lifetime + 1} or later: "
+            f"{', '.join(bad)}. Lower lr, set grad_clip, or look for extreme rewards."
+        )
+
+    def get_weights(self) -> dict[str, NDArray[Any]]:
+        """Copies of the weights that acting needs, by name."""
+        return _to_numpy(self.module.policy_state())
+
+    def get_module_state(self) -> dict[str, NDArray[Any]]:
+        """Copies of all weights, by name."""
+        return _to_numpy(self.module.state_dict())
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree: weights, optimiser, random streams, counters."""
+        return {
+            "module": self.get_module_state(),
+            "optimizer": get_optimizer_state(self.optimizer, self.module),
+            "rng": rng_state(self.rng),
+            "torch_rng": torch.get_rng_state().numpy().copy(),
+            "num_steps_trained_lifetime": self.num_steps_trained_lifetime,
+            "num_updates_lifetime": self.num_updates_lifetime,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``get_state``.
+
+        Raises:
+            CheckpointError: the weights are those of another network.
+        """
+        set_module_state(self.module, state["module"])
+        set_optimizer_state(self.optimizer, self.module, state["optimizer"])
+        set_rng_state(self.rng, state["rng"])
+        torch.set_rng_state(torch.from_numpy(np.array(state["torch_rng"], np.uint8)))
+        self.num_steps_trained_lifetime = int(state["num_steps_trained_lifetime"])
+        self.num_updates_lifetime = int(state["num_updates_lifetime"])
+
+
+def _rows(batch: BatchT, index: Tensor | slice) -> BatchT:
+    return type(batch)(*(column[index] for column in batch))
+
+
+def _mean(history: list[dict[str, Tensor]]) -> Metrics:
+    """Mean over gradient steps of each metric."""
+    return {
+        name: float(torch.stack([step[name] for step in history]).mean()) for name in history[0]
+    }
+
+
+def _to_numpy(tensors: dict[str, Tensor]) -> dict[str, NDArray[Any]]:
+    return {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}

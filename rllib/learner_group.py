@@ -1,0 +1,60 @@
+"""The learners of an algorithm, wherever they are. There is one at present."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rllib.config import AlgorithmConfig
+from rllib.envs.make import Spaces
+from rllib.learner import Learner, Metrics
+from rllib.workers import Worker, fetch, make_worker
+
+
+class LearnerGroup:
+    """A learner actor, or a learner in this process if ``num_learners`` is 0.
+
+    Args:
+        learner_class: the algorithm's learner.
+        config: the algorithm's configuration.
+        spaces: of a single environment.
+    """
+
+    def __init__(
+        self, learner_class: type[Learner[Any]], config: AlgorithmConfig, spaces: Spaces
+    ) -> None:
+        remote = config.num_learners > 0
+        self.worker: Worker = make_worker(learner_class, config, spaces, remote=remote)
+
+    def update(self, batches: Sequence[Any]) -> Any:
+        """Start an update on fragments (handles of ``SampleBatch``); a handle of its metrics."""
+        return self.worker.call("update", *batches)
+
+    def get_weights(self) -> Any:
+        """A handle of the weights after all updates started so far."""
+        return self.worker.call("get_weights")
+
+    def fetch_metrics(self, update: Any) -> Metrics:
+        """Wait for an update.
+
+        Raises:
+            TrainingError: a loss or gradient was not finite.
+        """
+        metrics: Metrics = fetch(update)
+        return metrics
+
+    def get_module_state(self) -> dict[str, Any]:
+        """All weights, by name."""
+        weights: dict[str, Any] = fetch(self.worker.call("get_module_state"))
+        return weights
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree of the learner."""
+        state: dict[str, Any] = fetch(self.worker.call("get_state"))
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``get_state``."""
+        fetch(self.worker.call("set_state", state))
+
+    def stop(self) -> None:
+        """End the learner."""
+        self.worker.stop()

@@ -1,0 +1,120 @@
+"""The rows of a fragment while it is being collected.
+
+Legend: T rows, N environments, K truncated episodes.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib.actions import ActionHead
+from rllib.batch import SampleBatch
+from rllib.envs.faults import check_finite
+from rllib.envs.vector import EnvStep
+
+
+class RolloutBuffer:
+    """Collects steps row by row into time-major arrays [T, N, ...], made anew for each fragment.
+
+    The arrays are handed over, not copied: a local learner may still read the last fragment while
+    the next one is being filled.
+
+    Args:
+        num_rows: T.
+    """
+
+    def __init__(self, num_rows: int) -> None:
+        self.num_rows = num_rows
+        self.begin()
+
+    def begin(self) -> None:
+        """Start an empty fragment."""
+        self.length = 0
+        self.columns: dict[str, NDArray[Any]] = {}
+        self.final_obs: list[NDArray[Any]] = []
+        self.final_index: list[NDArray[np.int64]] = []
+
+    def add(
+        self,
+        obs: NDArray[Any],
+        actions: NDArray[Any],
+        dist_inputs: NDArray[np.float32],
+        step: EnvStep,
+    ) -> None:
+        """Append one row: what was acted on, what was done, and what came of it."""
+        row = {
+            "obs": obs,
+            "actions": actions,
+            "action_dist_inputs": dist_inputs,
+            "rewards": step.reward,
+            "terminateds": step.terminated,
+            "truncateds": step.truncated,
+            "reset_rows": step.is_reset_row,
+        }
+        if not self.columns:
+            self.columns = {
+                name: np.empty((self.num_rows, *value.shape), value.dtype)
+                for name, value in row.items()
+            }
+        for name, value in row.items():
+            self.columns[name][self.length] = value
+        self._keep_final_obs(step)
+        self.length += 1
+
+    @property
+    def _num_envs(self) -> int:
+        return len(self.columns["rewards"][0])
+
+    def _keep_final_obs(self, step: EnvStep) -> None:
+        """Of the episodes that ended, only a truncated one is worth anything beyond its end."""
+        if step.final_obs is None:
+            return
+        (cut,) = np.nonzero(step.truncated & ~step.terminated)
+        if len(cut):
+            self.final_obs.append(step.final_obs[cut])
+            self.final_index.append(self.length * len(step.reward) + cut)
+
+    def check_finite(self, first_step: int) -> None:
+        """Refuse NaN and infinity in what the environments returned.
+
+        Args:
+            first_step: the vector step that the first row was.
+
+        Raises:
+            EnvFault: naming environment, step, field and value; the earliest field first.
+        """
+        if not self.columns:
+            return
+        # Row t holds the observation that step t - 1 returned, and the reward of step t.
+        check_finite("obs", self.columns["obs"][: self.length], first_step - 1)
+        check_finite("reward", self.columns["rewards"][: self.length], first_step)
+        for index, final_obs in zip(self.final_index, self.final_obs, strict=True):
+            row, envs = index[0] // self._num_envs, index % self._num_envs
+            dense = np.zeros((1, self._num_envs, *final_obs.shape[1:]), final_obs.dtype)
+            dense[0, envs] = final_obs
+            check_finite("final obs", dense, first_step + int(row))
+
+    def finish(self, head: ActionHead, last_obs: NDArray[Any], weights_seq_no: int) -> SampleBatch:
+        """The full fragment; log probabilities are worked out here, in one go."""
+        no_obs = np.empty((0, *last_obs.shape[1:]), last_obs.dtype)
+        return SampleBatch(
+            **self.columns,
+            action_logp=_log_prob(
+                head, self.columns["action_dist_inputs"], self.columns["actions"]
+            ),
+            last_obs=last_obs,
+            final_obs=np.concatenate([no_obs, *self.final_obs]),
+            final_index=np.concatenate([np.empty(0, np.int64), *self.final_index]),
+            weights_seq_no=weights_seq_no,
+        )
+
+
+def _log_prob(
+    head: ActionHead, dist_inputs: NDArray[np.float32], actions: NDArray[Any]
+) -> NDArray[np.float32]:
+    """[T, N] from [T, N, ...]."""
+    flat = head.log_prob(
+        dist_inputs.reshape(-1, dist_inputs.shape[-1]), actions.reshape(-1, *actions.shape[2:])
+    )
+    return flat.reshape(actions.shape[:2])

@@ -1,0 +1,77 @@
+"""The same call on an object here and on an actor elsewhere.
+
+What a call returns is a *handle*: the value itself when the worker is local, a reference when it is
+remote. Handles are passed on as arguments without being looked into, so that data goes from actor to
+actor; ``fetch`` is for the few values that the caller itself wants.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from rllib import core
+
+STOP_SECONDS = 5.0
+"""How long an actor may take to close its environments before it is killed."""
+
+
+class Worker(ABC):
+    """An object whose methods are called by name."""
+
+    @abstractmethod
+    def call(self, method: str, *args: Any) -> Any:
+        """Call ``method``; returns a handle, or a sequence of them if it returns several."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Call the object's ``stop`` if it has one, and let go of it."""
+
+
+class LocalWorker(Worker):
+    """An object in this process."""
+
+    def __init__(self, cls: type[Any], *args: Any) -> None:
+        self.target = cls(*args)
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Call at once; arguments that are references are resolved, as for an actor."""
+        return getattr(self.target, method)(*map(fetch, args))
+
+    def stop(self) -> None:
+        """Stop the object."""
+        getattr(self.target, "stop", lambda: None)()
+
+
+class RemoteWorker(Worker):
+    """An actor."""
+
+    def __init__(self, cls: type[Any], *args: Any) -> None:
+        self.actor = core.remote(cls).remote(*args)
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Send the call; returns references at once."""
+        return getattr(self.actor, method).remote(*args)
+
+    def stop(self) -> None:
+        """Let the actor stop in its own time, within bounds, and end it."""
+        if hasattr(self.actor, "stop"):
+            core.wait([self.actor.stop.remote()], timeout=STOP_SECONDS)
+        core.kill(self.actor)
+
+
+def make_worker(cls: type[Any], *args: Any, remote: bool) -> Worker:
+    """An instance of ``cls`` here, or as an actor."""
+    return (RemoteWorker if remote else LocalWorker)(cls, *args)
+
+
+def fetch(handle: Any, timeout: float | None = None) -> Any:
+    """The value behind a handle.
+
+    Args:
+        handle: what ``Worker.call`` returned.
+        timeout: seconds to wait for a remote value.
+
+    Raises:
+        TaskError: the call raised; it is an instance of the original exception's class too.
+        GetTimeoutError: it took longer than ``timeout``.
+    """
+    return core.get(handle, timeout=timeout) if isinstance(handle, core.ObjectRef) else handle

@@ -166,8 +166,7 @@ class PPOLearner(Learner[PPOBatch]):
     def compute_loss(self, minibatch: PPOBatch) -> Loss:
         """``ppo_loss`` of the current network."""
         output = self.module.forward_train(minibatch.features)
-        loss = ppo_loss(output, minibatch, self.module.distribution, self.config, self.kl_coeff)
-        return loss
+        return ppo_loss(output, minibatch, self.module.distribution, self.config, self.kl_coeff)
 
     def after_update(self, metrics: Metrics) -> None:
         """Move the weight of the KL penalty towards ``kl_target`` (section 4 of the paper)."""

@@ -73,7 +73,7 @@ class _CartPole:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        self.env.state = np.array(state["state"], np.float64)
+        self.env.state = cast(None, np.array(state["state"], np.float64))  # gymnasium says None
         self.env.steps = np.array(state["steps"], np.int32)
         self.env.prev_done = np.array(state["prev_done"], np.bool_)
         self.env.low, self.env.high = state["bounds"]

@@ -45,7 +45,8 @@ class ActionHead(Protocol):
 
 def _log_softmax(logits: Floats) -> Floats:
     shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    log_p: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return log_p
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,13 @@ class CategoricalHead:
         weights = np.exp(inputs - inputs.max(axis=-1, keepdims=True))
         edges = weights.cumsum(axis=-1)
         # The last edge is left out: rounding must never yield the action after the last one.
-        return (edges[:, :-1] <= noise[:, None] * edges[:, -1:]).sum(axis=-1)
+        actions: NDArray[np.int64] = (edges[:, :-1] <= noise[:, None] * edges[:, -1:]).sum(axis=-1)
+        return actions
 
     def mode(self, inputs: Floats) -> NDArray[np.int64]:
         """[B] the largest logit."""
-        return inputs.argmax(axis=-1)
+        actions: NDArray[np.int64] = inputs.argmax(axis=-1)
+        return actions
 
     def log_prob(self, inputs: Floats, actions: NDArray[np.int64]) -> Floats:
         """[B]."""
@@ -110,7 +113,8 @@ class GaussianHead:
         low = np.where(bounded, self.space.low.ravel(), -1.0).astype(np.float32)
         high = np.where(bounded, self.space.high.ravel(), 1.0).astype(np.float32)
         limit = np.where(bounded, np.float32(1.0), np.float32(np.inf))
-        return limit, (high - low) / 2, (high + low) / 2
+        half = np.float32(0.5)
+        return limit, (high - low) * half, (high + low) * half
 
     def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
         """[*shape, A] normal."""
@@ -119,7 +123,8 @@ class GaussianHead:
     def sample(self, inputs: Floats, noise: Floats) -> Floats:
         """[B, A]."""
         mean, log_std = np.split(inputs, 2, axis=-1)
-        return mean + np.exp(log_std) * noise
+        actions: NDArray[Any] = mean + np.exp(log_std) * noise
+        return actions
 
     def mode(self, inputs: Floats) -> Floats:
         """[B, A] the means."""
@@ -129,7 +134,8 @@ class GaussianHead:
         """[B] log density of the unclipped action."""
         mean, log_std = np.split(inputs, 2, axis=-1)
         z = (actions - mean) * np.exp(-log_std)
-        return (-0.5 * z**2 - log_std - np.float32(0.5 * _LOG_2PI)).sum(axis=-1)
+        log_prob: Floats = (-0.5 * z**2 - log_std - np.float32(0.5 * _LOG_2PI)).sum(axis=-1)
+        return log_prob
 
     def to_env(self, actions: Floats) -> NDArray[Any]:
         """[B, *space.shape], clipped to the space."""

@@ -179,8 +179,8 @@ class Algorithm(ABC):
         """Go on from ``get_state``.
 
         With environments whose state can be had (``rllib.envs.snapshot``) and the same layout, the
-        run goes on as if it had never stopped, bit for bit. Otherwise all but the environments does,
-        and new episodes begin with seeds derived from the root seed and the number of restores.
+        run goes on as if it had never stopped, bit for bit. Otherwise all but the environments
+        does, and new episodes begin with seeds derived from root seed and number of restores.
 
         Raises:
             CheckpointError: the state lacks something, or is that of another network.

@@ -82,7 +82,8 @@ def gae(
 def standardize(x: Floats) -> Floats:
     """Shift and scale to mean 0 and standard deviation 1; a constant array becomes 0."""
     centred = x - x.mean()
-    return centred / np.maximum(centred.std(), np.float32(1e-8))
+    standardized: Floats = centred / np.maximum(centred.std(), np.float32(1e-8))
+    return standardized
 
 
 def explained_variance(targets: Floats, predictions: Floats) -> float:

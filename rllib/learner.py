@@ -8,6 +8,7 @@ it with two methods: what a train batch is, and what the loss of a minibatch is.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from itertools import pairwise
 from math import isfinite
 from time import perf_counter
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -120,7 +121,7 @@ class Learner(ABC, Generic[BatchT]):
         for epoch in range(self.config.num_epochs):
             if epoch and self.config.shuffle_batch_per_epoch:
                 shuffled = self._shuffled(batch)
-            for start, stop in zip(edges[:-1], edges[1:], strict=True):
+            for start, stop in pairwise(edges):
                 yield _rows(shuffled, slice(start, stop))
 
     def _shuffled(self, batch: BatchT) -> BatchT:

@@ -48,4 +48,5 @@ def _flatten(obs: NDArray[Any]) -> Floats:
 
 
 def _one_hot(indices: NDArray[Any], size: int) -> Floats:
-    return (indices.reshape(-1, 1) == np.arange(size)).astype(np.float32)
+    one_hot: Floats = (indices.reshape(-1, 1) == np.arange(size)).astype(np.float32)
+    return one_hot

@@ -21,7 +21,8 @@ Weights = Mapping[str, NDArray[Any]]
 
 
 def _silu(x: Floats) -> Floats:
-    return x / (1.0 + np.exp(-x))
+    y: NDArray[Any] = x / (np.float32(1.0) + np.exp(-x))
+    return y
 
 
 ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {

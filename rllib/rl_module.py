@@ -5,6 +5,7 @@ Legend: B rows, D features of an encoded observation (``rllib.observations``).
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from itertools import pairwise
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -167,8 +168,7 @@ class MLPModule(RLModule):
 
 
 def _layers(widths: tuple[int, ...]) -> nn.ModuleList:
-    pairs = zip(widths[:-1], widths[1:], strict=True)
-    return nn.ModuleList([_linear(fan_in, fan_out, gain=sqrt(2)) for fan_in, fan_out in pairs])
+    return nn.ModuleList([_linear(a, b, gain=sqrt(2)) for a, b in pairwise(widths)])
 
 
 def _linear(fan_in: int, fan_out: int, gain: float) -> nn.Linear:

@@ -4,6 +4,7 @@ Because a seed depends on what it is for and not on where it is used, an env run
 numbers in the main process as in an actor on another node.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -51,7 +52,7 @@ def set_rng_state(rng: np.random.Generator, state: dict[str, Any]) -> None:
     rng.bit_generator.state = plain
 
 
-def _map_leaves(tree: dict[str, Any], change: Any, kind: type) -> dict[str, Any]:
+def _map_leaves(tree: Mapping[str, Any], change: Any, kind: type) -> dict[str, Any]:
     return {
         key: _map_leaves(leaf, change, kind)
         if isinstance(leaf, dict)

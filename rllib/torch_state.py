@@ -44,7 +44,7 @@ def set_optimizer_state(optimizer: Optimizer, module: nn.Module, state: dict[str
     parameters = dict(module.named_parameters())
     if unknown := state.keys() - parameters.keys():
         raise CheckpointError(
-            f"the checkpoint's optimiser knows parameters that this network lacks: {sorted(unknown)}"
+            f"the checkpoint's optimiser knows parameters that the network lacks: {sorted(unknown)}"
         )
     optimizer.state.clear()
     for name, entries in state.items():

@@ -1,8 +1,8 @@
 """The same call on an object here and on an actor elsewhere.
 
-What a call returns is a *handle*: the value itself when the worker is local, a reference when it is
-remote. Handles are passed on as arguments without being looked into, so that data goes from actor to
-actor; ``fetch`` is for the few values that the caller itself wants.
+What a call returns is a *handle*: the value itself when the worker is local, a reference when it
+is remote. Handles are passed on as arguments without being looked into, so that data goes from
+actor to actor; ``fetch`` is for the few values that the caller itself wants.
 """
 
 from abc import ABC, abstractmethod

@@ -30,6 +30,11 @@ class CheckpointFolder:
         """Where the checkpoint of that training iteration belongs."""
         return self.path / f"{PREFIX}{iteration:09d}"
 
+    @staticmethod
+    def iteration_of(checkpoint: Path) -> int:
+        """The training iteration after which a checkpoint of this folder was written."""
+        return int(checkpoint.name.removeprefix(PREFIX))
+
     def publish(self, checkpoint: Path) -> None:
         """Declare a complete checkpoint the latest, then remove those beyond ``keep``."""
         write_atomically(self.path / LATEST, f"{checkpoint.name}\n")
@@ -47,7 +52,7 @@ class CheckpointFolder:
 
     def all(self) -> list[Path]:
         """Every checkpoint, oldest first."""
-        return sorted(path.parent for path in self.path.glob(f"{PREFIX}*/{MANIFEST}"))
+        return sorted(path.parent for path in self.path.glob(f"{PREFIX}[0-9]*/{MANIFEST}"))
 
     def clean(self) -> None:
         """Remove what a killed writer left half done; only for the one who holds the run."""

@@ -107,9 +107,9 @@ UNSUPPORTED_METHODS = frozenset(
 )
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known name that ``name`` most probably means, or None."""
-    found = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    found = get_close_matches(name, sorted(known), n=1, cutoff=cutoff)
     return found[0] if found else None
 
 

@@ -1,0 +1,73 @@
+"""The command line. Options stay few: what can be set in a config is set by ``key=value``.
+
+Nothing heavy is imported before it is known that training is wanted.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import rllib
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+class Engine(StrEnum):
+    """What tasks and actors run on."""
+
+    NATIVE = "native"
+    INLINE = "inline"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rllib {rllib.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def rllib_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Reinforcement learning that scales from a laptop to a cluster with one config."""
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Option(help="Name of a preset, or path of a YAML file.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace those of the config."),
+    ] = None,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Stop when this metric reaches the value."),
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over, removing the run.")] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the run [the config's name].")] = None,
+    runs_dir: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
+    address: Annotated[Engine, typer.Option(help="What actors run on.")] = Engine.NATIVE,
+) -> None:
+    """Train; the same command continues a run that was interrupted.
+
+    Example: rllib train --config ppo_cartpole lr=3e-4 num_env_runners=4
+    """
+    # A module of the user's that registers an environment is found beside the command, but last.
+    sys.path.append(str(Path.cwd()))
+    from rllib.session import Order, Session
+
+    order = Order(
+        config=config,
+        overrides=tuple(overrides or ()),
+        stop=tuple(stop or ()),
+        fresh=fresh,
+        name=name,
+        runs_dir=runs_dir,
+        inline=address is Engine.INLINE,
+    )
+    raise typer.Exit(Session(order).execute())

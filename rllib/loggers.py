@@ -1,0 +1,170 @@
+"""Results to files: JSON lines, which are the record of a run, and TensorBoard, derived from them.
+
+The x axis is env steps. When a run continues from a checkpoint, what was logged after it is taken
+back: the record is cut there and the TensorBoard events are written anew from it, so that the
+curves have no step back, no gap and no double points, whenever the run was killed.
+"""
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from rllib.files import write_atomically
+
+ITERATION = "training_iteration"
+ENV_STEPS = "num_env_steps_sampled_lifetime"
+TIMESTAMP = "timestamp"
+PROGRESS = "progress.jsonl"
+TENSORBOARD = "tensorboard"
+FLUSH_EVERY_S = 2.0
+
+Metrics = dict[str, float]
+
+
+def flatten(result: Mapping[str, Any], prefix: str = "") -> Metrics:
+    """The finite numbers of a nested result, nested keys joined by ``/``; the rest is left out."""
+    return dict(_numbers(result, prefix))
+
+
+def _numbers(result: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    for key, value in result.items():
+        if isinstance(value, Mapping):
+            if key != "config":
+                yield from _numbers(value, f"{prefix}{key}/")
+        elif not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value):
+            yield f"{prefix}{key}", int(value) if hasattr(value, "__index__") else float(value)
+
+
+class JsonLines:
+    """One flat JSON object per training iteration, complete on disk before the next one begins."""
+
+    def __init__(self, path: Path, after_iteration: int) -> None:
+        """Continue ``path`` after that iteration: later lines, and a torn last one, are removed."""
+        self.kept = list(read_json_lines(path, until=after_iteration))
+        write_atomically(path, "".join(map(_line, self.kept)))
+        self._file = path.open("a", encoding="utf-8")
+
+    def log(self, metrics: Metrics) -> None:
+        """Append one line."""
+        self._file.write(_line(metrics))
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Wait until all lines are on disk."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _line(metrics: Metrics) -> str:
+    return json.dumps(metrics) + "\n"
+
+
+def read_json_lines(path: Path, until: float = math.inf) -> Iterator[Metrics]:
+    """Rows of a progress file up to a training iteration; a torn last line is no row."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for text in file:
+            with contextlib.suppress(ValueError):
+                row = json.loads(text) if text.endswith("\n") else None
+                if isinstance(row, dict) and row.get(ITERATION, math.inf) <= until:
+                    yield row
+
+
+class TensorBoard:
+    """An event file with one event per training iteration, which holds all of its scalars.
+
+    tensorboardX's record writer is used without its queue: one serialised event costs less here
+    than handing each scalar to another thread.
+    """
+
+    def __init__(self, folder: Path, history: Iterable[Metrics]) -> None:
+        """Begin the folder anew with the rows of ``history``."""
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.record_writer import RecordWriter
+
+        self._event, self._summary = Event, Summary
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        name = f"events.out.tfevents.{time.time_ns() // 10**9}.{socket.gethostname()}.{os.getpid()}"
+        self._writer = RecordWriter(str(folder / name))
+        self._write(file_version="brain.Event:2", step=0)
+        # A viewer that has the old file open drops what it has from step 0 on.
+        self._write(session_log=SessionLog(status=SessionLog.START), step=0)
+        for row in history:
+            self._add(row)
+        self._flush()
+
+    def log(self, metrics: Metrics) -> None:
+        """Add one event; it reaches the disk within a few seconds."""
+        self._add(metrics)
+        if time.monotonic() - self._flushed >= FLUSH_EVERY_S:
+            self._flush()
+
+    def close(self) -> None:
+        """Flush and close the file."""
+        self._flush()
+        self._writer.close()
+
+    def _add(self, metrics: Metrics) -> None:
+        values = [
+            self._summary.Value(tag=tag, simple_value=value)
+            for tag, value in metrics.items()
+            if tag not in (ENV_STEPS, TIMESTAMP)
+        ]
+        self._write(
+            summary=self._summary(value=values),
+            step=int(metrics.get(ENV_STEPS, 0)),
+            wall_time=metrics.get(TIMESTAMP),
+        )
+
+    def _write(self, wall_time: float | None = None, **fields: Any) -> None:
+        event = self._event(wall_time=wall_time or time.time(), **fields)
+        self._writer.write(event.SerializeToString())
+
+    def _flush(self) -> None:
+        self._writer.flush()
+        self._flushed = time.monotonic()
+
+
+class Loggers:
+    """Everything that writes the results of one run to files."""
+
+    def __init__(self, folder: Path, *, after_iteration: int, tensorboard: bool) -> None:
+        """Continue the logs in ``folder`` after that iteration; 0 begins them anew."""
+        self._json = JsonLines(folder / PROGRESS, after_iteration)
+        self._all: list[JsonLines | TensorBoard] = [self._json]
+        if tensorboard:
+            self._all.append(TensorBoard(folder / TENSORBOARD, self._json.kept))
+
+    @property
+    def history(self) -> list[Metrics]:
+        """The rows that were there when the logs were opened."""
+        return self._json.kept
+
+    def log(self, result: Mapping[str, Any]) -> None:
+        """Write one training result everywhere."""
+        metrics = flatten(result) | {TIMESTAMP: round(time.time(), 3)}
+        for logger in self._all:
+            logger.log(metrics)
+
+    def sync(self) -> None:
+        """Wait until the record is on disk, so that no checkpoint is ahead of it."""
+        self._json.sync()
+
+    def close(self) -> None:
+        """Close every file."""
+        for logger in self._all:
+            logger.close()

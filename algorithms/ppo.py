@@ -18,7 +18,7 @@ from rllib.batch import SampleBatch
 from rllib.config import AlgorithmConfig
 from rllib.config_sections import Fraction
 from rllib.distributions import Distribution
-from rllib.estimators import gae, next_values, standardize
+from rllib.estimators import explained_variance, gae, next_values, standardize
 from rllib.learner import Learner, Loss, Metrics
 from rllib.rl_module import ModuleOutput, RLModule
 
@@ -86,12 +86,15 @@ def ppo_loss(
     policy_loss = -torch.min(ratio * batch.advantages, clipped * batch.advantages).mean()
     vf_error = (output.values - batch.value_targets).square()
     vf_loss = _clamp_max(vf_error, config.vf_clip_param).mean()
-    entropy = distribution.entropy(output.action_dist_inputs).mean()
-    kl = distribution.kl(batch.old_dist_inputs, output.action_dist_inputs).mean()
     total = policy_loss + config.vf_loss_coeff * vf_loss
-    if config.entropy_coeff:
+    # Entropy and KL are always reported, but differentiated only where they weigh something.
+    with torch.set_grad_enabled(config.entropy_coeff > 0.0):
+        entropy = distribution.entropy(output.action_dist_inputs).mean()
+    with torch.set_grad_enabled(kl_coeff > 0.0):
+        kl = distribution.kl(batch.old_dist_inputs, output.action_dist_inputs).mean()
+    if config.entropy_coeff > 0.0:
         total = total - config.entropy_coeff * entropy
-    if kl_coeff:
+    if kl_coeff > 0.0:
         total = total + kl_coeff * kl
     return Loss(
         total,
@@ -155,13 +158,15 @@ class PPOLearner(Learner[PPOBatch]):
     def __init__(self, config: PPOConfig, spaces: Any) -> None:
         super().__init__(config, spaces)
         self.kl_coeff = config.kl_coeff if config.use_kl_loss else 0.0
+        self.vf_explained_var = 0.0
 
     def build_train_batch(self, batches: tuple[SampleBatch, ...]) -> PPOBatch:
         """All fragments as one batch, advantages standardised over all of it."""
         parts = [ppo_batch(batch, self.module, self.config) for batch in batches]
         joined = PPOBatch(*map(torch.cat, zip(*parts, strict=True)))
-        advantages = torch.from_numpy(standardize(joined.advantages.numpy()))
-        return joined._replace(advantages=advantages)
+        targets, advantages = joined.value_targets.numpy(), joined.advantages.numpy()
+        self.vf_explained_var = explained_variance(targets, targets - advantages)
+        return joined._replace(advantages=torch.from_numpy(standardize(advantages)))
 
     def compute_loss(self, minibatch: PPOBatch) -> Loss:
         """``ppo_loss`` of the current network."""
@@ -170,6 +175,7 @@ class PPOLearner(Learner[PPOBatch]):
 
     def after_update(self, metrics: Metrics) -> None:
         """Move the weight of the KL penalty towards ``kl_target`` (section 4 of the paper)."""
+        metrics["vf_explained_var"] = self.vf_explained_var
         metrics["curr_kl_coeff"] = self.kl_coeff
         metrics["curr_entropy_coeff"] = self.config.entropy_coeff
         if not self.config.use_kl_loss:

@@ -15,7 +15,7 @@ import numpy as np
 from rllib import core
 from rllib.batch import SampleBatch
 from rllib.config import AlgorithmConfig
-from rllib.envs.faults import EnvFault, check_finite
+from rllib.envs.faults import EnvFault
 from rllib.envs.make import Spaces, make_vector_env
 from rllib.envs.snapshot import get_env_state, set_env_state
 from rllib.episodes import Episode, EpisodeTracker
@@ -109,8 +109,7 @@ class EnvRunner:
                     self.obs = step.obs
         finally:
             # Also when the environment raised: a NaN that it returned before may be the reason.
-            buffer.check_finite(first_step)
-        check_finite("obs", self.obs[None], env.num_steps)
+            buffer.check_finite(first_step, self.obs)
         return buffer.finish(head, self.obs, self.weights_seq_no), env_step_s
 
     def get_state(self) -> dict[str, Any]:

@@ -75,17 +75,21 @@ class RolloutBuffer:
             self.final_obs.append(step.final_obs[cut])
             self.final_index.append(self.length * len(step.reward) + cut)
 
-    def check_finite(self, first_step: int) -> None:
+    def check_finite(self, first_step: int, last_obs: NDArray[Any]) -> None:
         """Refuse NaN and infinity in what the environments returned.
 
         Args:
             first_step: the vector step that the first row was.
+            last_obs: [N, ...] the newest observations, which no row holds yet.
 
         Raises:
-            EnvFault: naming environment, step, field and value; the earliest field first.
+            EnvFault: naming environment, step, field and value.
         """
-        if not self.columns:
-            return
+        if self.columns:
+            self._check_rows(first_step)
+        check_finite("obs", last_obs[None], first_step - 1 + self.length)
+
+    def _check_rows(self, first_step: int) -> None:
         # Row t holds the observation that step t - 1 returned, and the reward of step t.
         check_finite("obs", self.columns["obs"][: self.length], first_step - 1)
         check_finite("reward", self.columns["rewards"][: self.length], first_step)

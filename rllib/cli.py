@@ -42,7 +42,7 @@ def train(
     config: Annotated[str, typer.Option(help="Name of a preset, or path of a YAML file.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace those of the config."),
+        typer.Argument(metavar="KEY=VALUE", help="Settings that replace those of the config."),
     ] = None,
     stop: Annotated[
         list[str] | None,

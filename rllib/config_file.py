@@ -44,11 +44,13 @@ class Draft:
         name: of the preset, or stem of the file; a run is called that unless told otherwise.
         tree: the file's content.
         assignments: what the command line adds, in its order.
+        problems: what is wrong with arguments that are no assignments.
     """
 
     name: str
     tree: yaml_tree.Tree
     assignments: tuple[Assignment, ...]
+    problems: tuple[Problem, ...] = ()
 
     @property
     def wants_actors(self) -> bool:
@@ -65,7 +67,7 @@ class Draft:
         """
         from rllib.plan import PlanReader
 
-        reader = PlanReader(self.tree)
+        reader = PlanReader(self.tree, self.problems)
         reader.apply(self.assignments)
         return reader.plan(self.name)
 
@@ -87,11 +89,17 @@ def read_draft(config: str, overrides: Iterable[str] = (), stop: Iterable[str] =
         stop: ``metric=number``; added to the criteria of the file.
 
     Raises:
-        ConfigError: if the file cannot be found or read, or an argument is no ``key=value``.
+        ConfigError: if the file cannot be found or read.
     """
     path = find_config(config)
     tree = yaml_tree.parse(_read(path), _shown(path))
-    return Draft(path.stem, tree, _assignments([*overrides, *(f"stop.{pair}" for pair in stop)]))
+    assignments, problems = [], []
+    for pair in [*overrides, *(f"stop.{pair}" for pair in stop)]:
+        try:
+            assignments.append(_assignment(pair))
+        except ConfigError as error:
+            problems += error.problems
+    return Draft(path.stem, tree, tuple(assignments), tuple(problems))
 
 
 def load_plan(config: str, overrides: Iterable[str] = (), stop: Iterable[str] = ()) -> "RunPlan":
@@ -135,23 +143,12 @@ def _shown(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
-def _assignments(pairs: Iterable[str]) -> tuple[Assignment, ...]:
-    found, problems = [], []
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key.strip("."):
-            said = pair.removeprefix("stop.")
-            problems.append(Problem(f"{said!r}: write it as key=value", where=COMMAND_LINE))
-            continue
-        try:
-            value = yaml_tree.parse(text, f"{COMMAND_LINE}: {key}").value
-        except ConfigError as error:
-            problems += error.problems
-            continue
-        # A metric may have dots in its name; it is one key under "stop".
-        head, _, rest = key.partition(".")
-        keys = (head, rest) if head == "stop" else tuple(key.split("."))
-        found.append(Assignment(keys, value))
-    if problems:
-        raise ConfigError(problems)
-    return tuple(found)
+def _assignment(pair: str) -> Assignment:
+    key, equals, text = pair.partition("=")
+    if not equals or not key.strip("."):
+        said = pair.removeprefix("stop.")
+        raise ConfigError(Problem(f"{said!r}: write it as key=value", where=COMMAND_LINE))
+    value = yaml_tree.parse(text, f"{COMMAND_LINE}: {key}").value
+    # A metric may have dots in its name; it is one key under "stop".
+    head, _, rest = key.partition(".")
+    return Assignment((head, rest) if head == "stop" else tuple(key.split(".")), value)

@@ -39,7 +39,10 @@ class ConfigError(RLlibError, ValueError):
         super().__init__(self.problems)
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.problems))
+        if len(self.problems) == 1:
+            return str(self.problems[0])
+        lines = [f"{len(self.problems)} mistakes", *map(str, self.problems)]
+        return "\n  ".join(lines)
 
 
 class RunError(RLlibError):

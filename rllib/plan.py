@@ -46,11 +46,11 @@ class RunPlan:
 class PlanReader:
     """Collects flat settings and their places from a tree and from assignments."""
 
-    def __init__(self, tree: yaml_tree.Tree) -> None:
+    def __init__(self, tree: yaml_tree.Tree, problems: Iterable[Problem] = ()) -> None:
         if not isinstance(tree.value, dict):
             what = "is empty" if tree.value is None else "should be a mapping of sections"
             raise ConfigError(f"the config {what}; it starts with 'algorithm: PPO', for example")
-        self.problems = tree.problems
+        self.problems = [*tree.problems, *problems]
         self.places: dict[str, str] = {}
         self.settings: dict[str, Any] = {}
         self.stop: dict[str, Any] = {}
@@ -135,7 +135,7 @@ class PlanReader:
         config = default_config(self.algorithm)
         self.problems += self._placed(_checked(config, self.settings))
         if self.problems:
-            raise ConfigError(self.problems)
+            raise ConfigError(sorted(self.problems, key=_reading_order))
         return RunPlan(name, config, self.stop)
 
     def _placed(self, problems: Iterable[Problem]) -> Iterator[Problem]:
@@ -186,3 +186,9 @@ def _with(base: Any, path: tuple[str, ...], value: Any) -> Any:
 
 def _is_within(key: str, name: str) -> bool:
     return key == name or key.startswith((f"{name}.", f"{name}["))
+
+
+def _reading_order(problem: Problem) -> tuple[bool, tuple[int, ...]]:
+    """By line and column in the file; what the command line or nobody wrote comes last."""
+    numbers = tuple(int(part) for part in problem.where.split(":") if part.isdigit())
+    return not numbers, numbers

@@ -140,7 +140,7 @@ class _Loop:
                 reason = self._iterate(loggers)
         if reason is None:
             self._signals.leave()
-        self._console.say(f"finished: {reason}")
+        self._console.say(f"finished: {reason} {_at(progress.metrics)}")
         _say_where(self._folder, self._console)
 
     def _announce(self) -> None:

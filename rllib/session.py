@@ -106,7 +106,7 @@ class Session:
 
         failed = "training failed: " if exit_code == 1 else "error: "
         complain(f"{failed}{describe(error)}")
-        if exit_code == 1:
+        if exit_code == 1 and self._folder:
             complain(self._whereabouts().removeprefix("; "))
         return exit_code
 

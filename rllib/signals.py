@@ -8,6 +8,7 @@ preempts and a user who waits both see the process gone within ten seconds.
 
 import contextlib
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -42,27 +43,21 @@ class StopSignals:
 
     def __init__(self, finish_s: float = FINISH_S) -> None:
         self.received: int | None = None
-        self._finish_s = finish_s
+        self._watchdog = _Watchdog(finish_s, self)
         self._on_first: Callable[[], None] | None = None
-        self._last_resort: threading.Timer | None = None
+        self._leaving = False
 
     @contextlib.contextmanager
     def installed(self) -> Iterator["StopSignals"]:
         """Handle signals while the context lasts; a first one raises ``Interrupted`` at once."""
-        handlers = {
-            signal.SIGINT: self._handle,
-            signal.SIGTERM: self._handle,
-            signal.SIGALRM: lambda signum, frame: self.leave(),
-        }
-        old = {signum: signal.signal(signum, handler) for signum, handler in handlers.items()}
+        stops = (signal.SIGINT, signal.SIGTERM)
+        old = {signum: signal.signal(signum, self._handle) for signum in stops}
         try:
-            yield self
+            with self._watchdog:
+                yield self
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
             for signum, handler in old.items():
                 signal.signal(signum, handler)
-            if self._last_resort:
-                self._last_resort.cancel()
 
     @contextlib.contextmanager
     def deferred(self, on_first: Callable[[], None]) -> Iterator[None]:
@@ -72,23 +67,70 @@ class StopSignals:
             yield
         finally:
             self._on_first = None
-            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def leave(self) -> NoReturn:
         """Raise ``Interrupted``; clean-up has ``CLEAN_UP_S`` seconds from here."""
-        signum = self.received or signal.SIGINT
-        if self._last_resort is None:
-            self._last_resort = threading.Timer(CLEAN_UP_S, os._exit, [128 + signum])
-            self._last_resort.daemon = True
-            self._last_resort.start()
-        raise Interrupted(signum)
+        self._leaving = True
+        self._watchdog.tell(_LEAVING)
+        raise Interrupted(self.received or signal.SIGINT)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if self._last_resort is not None:
+        if self._leaving:
             os._exit(128 + signum)
         first = self.received is None
         self.received = self.received or signum
         if not first or self._on_first is None:
             self.leave()
-        signal.setitimer(signal.ITIMER_REAL, self._finish_s)
+        self._watchdog.tell(_FINISHING)
         self._on_first()
+
+
+_FINISHING, _LEAVING, _QUIT = b"f", b"l", b"q"
+
+
+class _Watchdog:
+    """A thread that acts when time is up, however long the main thread sits in one call.
+
+    It takes its orders through a pipe, because starting a timer within a signal handler could wait
+    for a lock that the interrupted code holds. SIGALRM is left to those who need it.
+    """
+
+    def __init__(self, finish_s: float, signals: StopSignals) -> None:
+        self._finish_s = finish_s
+        self._signals = signals
+
+    def __enter__(self) -> None:
+        self._orders, self._tell = os.pipe()
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="rllib-watchdog")
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.tell(_QUIT)
+        self._thread.join()
+        os.close(self._orders)
+        os.close(self._tell)
+
+    def tell(self, order: bytes) -> None:
+        os.write(self._tell, order)
+
+    def _watch(self) -> None:
+        timeout, action = None, self._poke
+        while True:
+            if not select.select([self._orders], [], [], timeout)[0]:
+                timeout = None
+                action()
+                continue
+            order = os.read(self._orders, 1)
+            if order == _QUIT:
+                return
+            leaving = order == _LEAVING
+            timeout, action = (CLEAN_UP_S, self._exit) if leaving else (self._finish_s, self._poke)
+
+    def _poke(self) -> None:
+        """Send the main thread the signal again, which also ends the system call it may be in."""
+        main = threading.main_thread().ident
+        assert main is not None, "the main thread is running"
+        signal.pthread_kill(main, self._signals.received or signal.SIGINT)
+
+    def _exit(self) -> None:
+        os._exit(128 + (self._signals.received or signal.SIGINT))

@@ -112,7 +112,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_str(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    style = None if isinstance(parse_scalar(text), str) else '"'
+    plain = text.isprintable() and isinstance(parse_scalar(text), str)
+    style = None if plain else '"'  # double quotes escape what the others fold or misread
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

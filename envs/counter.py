@@ -21,7 +21,8 @@ class CounterEnv(gym.Env[NDArray[np.float32], np.int64]):
     Args:
         config: ``"endings"``: list of ``(length, "terminated" | "truncated")``, repeated forever;
             ``"fail_at"``: raise in that env step (counted over episodes); ``"nan_at"``: return NaN
-            as reward in that env step; ``"nan_obs_at"``: the same for ``t`` in the observation.
+            as reward in that env step; ``"nan_obs_at"``: the same for ``t`` in the observation;
+            ``"reward_scale"``: factor of every reward.
     """
 
     def __init__(self, config: dict[str, Any] | None = None) -> None:
@@ -32,6 +33,7 @@ class CounterEnv(gym.Env[NDArray[np.float32], np.int64]):
         self.fail_at: int | None = config.get("fail_at")
         self.nan_at: int | None = config.get("nan_at")
         self.nan_obs_at: int | None = config.get("nan_obs_at")
+        self.reward_scale = float(config.get("reward_scale", 1.0))
         self.observation_space = gym.spaces.Box(-1.0, np.inf, (2,), np.float32)
         self.action_space = gym.spaces.Discrete(2)
         self.episode = -1
@@ -60,15 +62,13 @@ class CounterEnv(gym.Env[NDArray[np.float32], np.int64]):
             raise ZeroDivisionError("the counter fails here on purpose")
         self.t += 1
         length, ending = self.endings[self.episode % len(self.endings)]
-        done = self.t == length
-        reward = 100.0 * self.episode + self.t if self.num_steps != self.nan_at else np.nan
-        return (
-            self._obs(),
-            reward,
-            done and ending == "terminated",
-            done and ending == "truncated",
-            {},
-        )
+        ended = ending if self.t == length else None
+        return self._obs(), self._reward(), ended == "terminated", ended == "truncated", {}
+
+    def _reward(self) -> float:
+        if self.num_steps == self.nan_at:
+            return np.nan
+        return self.reward_scale * (100.0 * self.episode + self.t)
 
     def _obs(self) -> NDArray[np.float32]:
         t = np.nan if self.num_steps == self.nan_obs_at and self.num_steps else self.t

@@ -81,8 +81,8 @@ def gae(
 
 def standardize(x: Floats) -> Floats:
     """Shift and scale to mean 0 and standard deviation 1; a constant array becomes 0."""
-    centred = x - x.mean()
-    standardized: Floats = centred / np.maximum(centred.std(), np.float32(1e-8))
+    centred = x - x.mean(dtype=np.float64)
+    standardized: Floats = (centred / max(float(centred.std()), 1e-8)).astype(np.float32)
     return standardized
 
 

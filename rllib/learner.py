@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from math import isfinite
 from time import perf_counter
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -128,17 +128,17 @@ class Learner(ABC, Generic[BatchT]):
         return _rows(batch, torch.from_numpy(self.rng.permutation(len(batch[0]))))
 
     def _step(self, minibatch: BatchT) -> dict[str, Tensor]:
-        """One gradient step."""
+        """One gradient step; returns what is to be reported of it."""
         loss = self.compute_loss(minibatch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
+        parts = {"total_loss": loss.total} | loss.metrics
+        scalars = {name: value.detach() for name, value in parts.items()}
         norm = self._clip_gradients()
-        if not (isfinite(float(norm)) and isfinite(float(loss.total.detach()))):
-            self._raise_nonfinite(loss)
+        if not (isfinite(float(norm)) and isfinite(float(scalars["total_loss"]))):
+            self._raise_nonfinite(scalars)
         self.optimizer.step()
-        named = {"total_loss": loss.total} | loss.metrics
-        named["gradients_default_optimizer_global_norm"] = norm
-        return {name: value.detach() for name, value in named.items()}
+        return scalars | {"gradients_default_optimizer_global_norm": norm}
 
     def _clip_gradients(self) -> Tensor:
         """Clip as configured; returns the global norm of before."""
@@ -153,10 +153,9 @@ class Learner(ABC, Generic[BatchT]):
                 nn.utils.clip_grad_norm_(parameter, limit)
         return norm
 
-    def _raise_nonfinite(self, loss: Loss) -> None:
+    def _raise_nonfinite(self, scalars: dict[str, Tensor]) -> NoReturn:
         """Name every part of the loss and every gradient that is not finite."""
-        parts = {"total_loss": loss.total} | loss.metrics
-        bad = [f"{name} = {float(v)}" for name, v in parts.items() if not isfinite(float(v))]
+        bad = [f"{name} = {float(v)}" for name, v in scalars.items() if not isfinite(float(v))]
         bad += [
             f"gradient of {name}"
             for name, parameter in self.module.named_parameters()

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from rllib import core
+from rllib.errors import RLlibError
 
 STOP_SECONDS = 5.0
 """How long an actor may take to close its environments before it is killed."""
@@ -71,7 +72,16 @@ def fetch(handle: Any, timeout: float | None = None) -> Any:
         timeout: seconds to wait for a remote value.
 
     Raises:
-        TaskError: the call raised; it is an instance of the original exception's class too.
+        RLlibError: the call raised one; it is the same here as where it was raised.
+        TaskError: the call raised something else.
         GetTimeoutError: it took longer than ``timeout``.
     """
-    return core.get(handle, timeout=timeout) if isinstance(handle, core.ObjectRef) else handle
+    if not isinstance(handle, core.ObjectRef):
+        return handle
+    try:
+        return core.get(handle, timeout=timeout)
+    except core.exceptions.TaskError as error:
+        # Our own errors say what there is to say: the frames of the actor are for their cause.
+        if isinstance(error.cause, RLlibError):
+            raise error.cause from error
+        raise

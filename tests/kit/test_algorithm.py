@@ -1,0 +1,234 @@
+"""A whole algorithm: results, determinism, layouts, going on from checkpoints, errors."""
+
+import json
+
+import numpy as np
+import pytest
+
+from rllib import core
+from rllib.algorithms.ppo import PPO, PPOConfig
+from rllib.envs.counter import CounterEnv
+from rllib.errors import CheckpointError, ConfigError, EnvError, TrainingError
+
+
+def config(env="CartPole-v1", num_env_runners=0, num_learners=0, **env_config):
+    return (
+        PPOConfig()
+        .environment(env, env_config=env_config)
+        .env_runners(num_env_runners=num_env_runners, num_envs_per_env_runner=4)
+        .learners(num_learners=num_learners)
+        .training(train_batch_size_per_learner=128, minibatch_size=64, num_epochs=2, lr=1e-3)
+        .rl_module(model_config={"fcnet_hiddens": (16,)})
+        .debugging(seed=7)
+    )
+
+
+@pytest.fixture
+def inline():
+    with core.init(address="inline"):
+        yield
+
+
+def train(settings, iterations=3):
+    with settings.build_algo() as algorithm:
+        results = [algorithm.train() for _ in range(iterations)]
+        return algorithm.params_hash(), results
+
+
+def test_the_result_has_rllibs_keys():
+    _, results = train(config(), iterations=4)
+    result = results[-1]
+    assert result["training_iteration"] == 4
+    assert result["time_total_s"] >= result["time_this_iter_s"] > 0
+    runners = result["env_runners"]
+    assert runners["episode_return_min"] <= runners["episode_return_mean"]
+    assert runners["episode_return_mean"] <= runners["episode_return_max"]
+    assert runners["episode_len_mean"] == runners["episode_return_mean"]  # of CartPole
+    assert runners["num_episodes_lifetime"] == sum(
+        r["env_runners"]["num_episodes"] for r in results
+    )
+    steps = sum(r["env_runners"]["num_env_steps_sampled"] for r in results)
+    assert result["num_env_steps_sampled_lifetime"] == steps
+    assert runners["num_env_steps_sampled_lifetime"] == steps
+    learner = result["learners"]["default_policy"]
+    assert learner["num_module_steps_trained_lifetime"] == steps
+    assert learner.keys() >= {
+        "total_loss",
+        "policy_loss",
+        "vf_loss",
+        "vf_loss_unclipped",
+        "vf_explained_var",
+        "entropy",
+        "mean_kl_loss",
+        "curr_kl_coeff",
+        "default_optimizer_learning_rate",
+        "gradients_default_optimizer_global_norm",
+    }
+    timers = result["timers"]
+    parts = timers["env_runner_sampling_timer"] + timers["learner_update_timer"]
+    assert 0 < parts <= timers["training_iteration"]
+    json.dumps(results, allow_nan=False)
+
+
+def test_reset_rows_are_no_env_steps():
+    _, results = train(config())
+    ended = sum(r["env_runners"]["num_episodes"] for r in results)
+    steps = results[-1]["num_env_steps_sampled_lifetime"]
+    # CartPole's vector form resets in a row of its own; those of the last row are still to come.
+    assert 3 * 128 - ended <= steps <= 3 * 128 - ended + 4
+
+
+def test_before_the_first_episode_ends_there_is_no_mean():
+    settings = config(CounterEnv, endings=[(1000, "truncated")])
+    _, (result,) = train(settings, iterations=1)
+    assert "episode_return_mean" not in result["env_runners"]
+    assert result["env_runners"]["num_episodes_lifetime"] == 0
+
+
+def test_the_same_seed_learns_the_same_and_another_does_not():
+    first, _ = train(config())
+    again, _ = train(config())
+    other, _ = train(config().debugging(seed=8))
+    assert first == again != other
+
+
+@pytest.mark.parametrize(("num_env_runners", "num_learners"), [(1, 0), (0, 1), (1, 1)])
+@pytest.mark.usefixtures("inline")
+def test_actors_learn_the_same_as_the_main_process(num_env_runners, num_learners):
+    local, local_results = train(config())
+    remote, remote_results = train(config("CartPole-v1", num_env_runners, num_learners))
+    assert remote == local
+    assert remote_results[-1]["env_runners"].keys() == local_results[-1]["env_runners"].keys()
+    for name in ("episode_return_mean", "num_env_steps_sampled_lifetime", "weights_seq_no"):
+        assert remote_results[-1]["env_runners"][name] == local_results[-1]["env_runners"][name]
+
+
+@pytest.mark.usefixtures("inline")
+def test_two_env_runners_share_the_batch():
+    _, results = train(config(num_env_runners=2, num_learners=1))
+    assert 128 * 3 * 0.8 < results[-1]["num_env_steps_sampled_lifetime"] <= 128 * 3
+
+
+@pytest.mark.parametrize("layout", [(0, 0), (2, 1)])
+@pytest.mark.usefixtures("inline")
+def test_a_resumed_run_is_the_same_run(tmp_path, layout):
+    expected, results = train(config("CartPole-v1", *layout), iterations=6)
+    with config("CartPole-v1", *layout).build_algo() as first:
+        for _ in range(3):
+            first.train()
+        path = first.save_to_path(tmp_path / "checkpoint")
+        half = first.params_hash()
+    with PPO.from_checkpoint(path) as second:
+        assert second.params_hash() == half
+        resumed = [second.train() for _ in range(3)]
+        assert second.params_hash() == expected
+    assert resumed[-1]["training_iteration"] == 6
+    assert resumed[-1]["time_total_s"] > resumed[-1]["time_this_iter_s"]
+    assert resumed[-1]["env_runners"]["weights_seq_no"] == 7
+    for name in ("episode_return_mean", "num_episodes_lifetime", "num_env_steps_sampled_lifetime"):
+        assert resumed[-1]["env_runners"][name] == results[-1]["env_runners"][name]
+
+
+def resume_twice(path, settings):
+    hashes = []
+    for _ in range(2):
+        with settings.build_algo() as algorithm:
+            algorithm.restore_from_path(path)
+            result = algorithm.train()
+            hashes.append(algorithm.params_hash())
+    assert hashes[0] == hashes[1]
+    return result
+
+
+def test_without_env_state_a_resumed_run_is_still_reproducible(tmp_path):
+    settings = config(CounterEnv, endings=[(50, "truncated")])
+    with settings.build_algo() as algorithm:
+        algorithm.train()
+        path = algorithm.save_to_path(tmp_path / "checkpoint")
+    result = resume_twice(path, settings)
+    # 32 rows before and 32 after would make an episode of 50, had the unfinished ones been kept.
+    assert result["env_runners"]["num_episodes_lifetime"] == 0
+    assert result["num_env_steps_sampled_lifetime"] == 256
+
+
+def test_another_layout_goes_on_with_the_same_weights(tmp_path):
+    with config().build_algo() as algorithm:
+        algorithm.train()
+        path = algorithm.save_to_path(tmp_path / "checkpoint")
+        expected = algorithm.params_hash()
+    wider = config().env_runners(num_envs_per_env_runner=8)
+    with wider.build_algo() as algorithm:
+        algorithm.restore_from_path(path)
+        assert algorithm.params_hash() == expected
+        assert algorithm.train()["training_iteration"] == 2
+
+
+def test_a_checkpoint_of_another_network_or_kind_is_refused(tmp_path):
+    with config().build_algo() as algorithm:
+        path = algorithm.save_to_path(tmp_path / "checkpoint")
+        with pytest.raises(CheckpointError, match="does not hold what PPO needs"):
+            algorithm.set_state({"iteration": 1})
+    deeper = config().rl_module(model_config={"fcnet_hiddens": (16, 16)})
+    with deeper.build_algo() as algorithm, pytest.raises(CheckpointError, match="do not fit"):
+        algorithm.restore_from_path(path)
+
+
+def test_acting_with_the_trained_policy():
+    with config().build_algo() as algorithm:
+        algorithm.train()
+        observation = np.zeros(4, np.float32)
+        action = algorithm.compute_single_action(observation)
+        assert action == algorithm.get_module().act(observation[None])[0]
+        assert algorithm.spaces.action.contains(action)
+
+
+@pytest.mark.parametrize("num_env_runners", [0, 1])
+@pytest.mark.usefixtures("inline")
+def test_an_env_that_fails_ends_training_with_its_own_traceback(num_env_runners):
+    settings = config(CounterEnv, num_env_runners, num_env_runners, fail_at=40)
+    with settings.build_algo() as algorithm:
+        algorithm.train()
+        with pytest.raises(EnvError, match="ZeroDivisionError: the counter fails here") as caught:
+            algorithm.train()
+    assert (caught.value.env_index, caught.value.step) == (0, 40)
+
+
+@pytest.mark.parametrize("num_env_runners", [0, 1])
+@pytest.mark.usefixtures("inline")
+def test_nan_from_an_env_ends_training_before_it_reaches_the_weights(num_env_runners):
+    with config(CounterEnv, num_env_runners, nan_at=40).build_algo() as algorithm:
+        algorithm.train()
+        before = algorithm.params_hash()
+        with pytest.raises(EnvError, match="reward = nan at vector step 40"):
+            algorithm.train()
+        assert algorithm.params_hash() == before
+
+
+@pytest.mark.parametrize("num_learners", [0, 1])
+@pytest.mark.usefixtures("inline")
+def test_a_loss_that_overflows_is_a_training_error(num_learners):
+    settings = config(CounterEnv, 0, num_learners, reward_scale=1e30)
+    settings.training(vf_clip_param=None)
+    with settings.build_algo() as algorithm, pytest.raises(TrainingError, match="vf_loss = inf"):
+        algorithm.train()
+
+
+def test_settings_that_cannot_work_are_refused_with_the_reason():
+    with pytest.raises(ConfigError, match="did you mean 'CartPole-v1'"):
+        PPO(config("CartPole-v7").copy())
+    with pytest.raises(ConfigError, match="unexpected keyword argument 'gravity'"):
+        PPO(config("CartPole-v1", gravity=3))
+
+
+def test_stopping_twice_is_fine():
+    algorithm = config().build_algo()
+    algorithm.stop()
+    algorithm.stop()
+
+
+def test_continuous_actions_train():
+    settings = config("Pendulum-v1")
+    first, results = train(settings)
+    again, _ = train(settings)
+    assert first == again
+    assert np.isfinite(results[-1]["learners"]["default_policy"]["total_loss"])

@@ -1,0 +1,155 @@
+"""The learner: minibatches, clipping, its refusal of NaN, and its state."""
+
+from itertools import chain
+from typing import NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from rllib.algorithms.ppo import PPOConfig, PPOLearner
+from rllib.config import AlgorithmConfig
+from rllib.env_runner import EnvRunner
+from rllib.envs.make import Spaces, probe_spaces
+from rllib.errors import CheckpointError, TrainingError
+from rllib.learner import Learner, Loss
+
+SPACES = Spaces(gym.spaces.Box(-1, 1, (1,), np.float32), gym.spaces.Discrete(2))
+
+
+class Rows(NamedTuple):
+    features: Tensor
+    index: Tensor
+
+
+class Recorder(Learner[Rows]):
+    """Its loss pulls every value towards 3, times ``scale``; it notes which rows it has seen."""
+
+    num_rows = 10
+    scale = 1.0
+
+    def build_train_batch(self, batches):
+        self.seen = []
+        return Rows(torch.ones(self.num_rows, 1), torch.arange(self.num_rows))
+
+    def compute_loss(self, minibatch):
+        self.seen.append(minibatch.index.tolist())
+        values = self.module.compute_values(minibatch.features)
+        loss = (values - 3.0).square().mean() * self.scale
+        return Loss(loss, {"vf_loss": loss, "rows": torch.tensor(float(len(minibatch.index)))})
+
+
+def recorder(spaces=SPACES, hiddens=(), **training):
+    config = AlgorithmConfig().environment("unused").training(**training)
+    return Recorder(config.rl_module(model_config={"fcnet_hiddens": hiddens}), spaces)
+
+
+def test_every_epoch_passes_once_over_all_rows_in_equal_parts():
+    learner = recorder(num_epochs=3, minibatch_size=3)
+    metrics = learner.update()
+    assert [len(rows) for rows in learner.seen] == [3, 3, 4] * 3
+    epochs = [[*chain(*learner.seen[i : i + 3])] for i in (0, 3, 6)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert metrics["rows"] == pytest.approx(10 / 3)
+    assert metrics["num_module_steps_trained"] == 10
+    assert metrics["num_gradient_updates_lifetime"] == 9
+    assert learner.update()["num_module_steps_trained_lifetime"] == 20
+
+
+def test_one_order_for_all_epochs_on_request():
+    learner = recorder(num_epochs=2, minibatch_size=5, shuffle_batch_per_epoch=False)
+    learner.update()
+    assert learner.seen[:2] == learner.seen[2:]
+
+
+def test_without_minibatch_size_the_whole_batch_is_one():
+    learner = recorder()
+    learner.update()
+    assert [len(rows) for rows in learner.seen] == [10]
+
+
+def test_it_learns():
+    learner = recorder(lr=0.05, num_epochs=300)
+    learner.update()
+    assert learner.update()["vf_loss"] < 1e-3
+
+
+@pytest.mark.parametrize("by", ["value", "norm", "global_norm"])
+def test_gradients_are_clipped_as_asked(by):
+    learner = recorder(grad_clip=0.01, grad_clip_by=by)
+    learner.scale = 100.0
+    norm = learner.update()["gradients_default_optimizer_global_norm"]
+    gradients = [p.grad for p in learner.parameters if p.grad is not None]
+    norms = torch.stack([gradient.norm() for gradient in gradients])
+    clipped = {
+        "value": max(gradient.abs().max() for gradient in gradients),
+        "norm": norms.max(),
+        "global_norm": norms.norm(),
+    }
+    assert norm > 1.0  # what is reported is of before
+    assert float(clipped[by]) == pytest.approx(0.01, rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_is_refused_and_named():
+    learner = recorder()
+    before = learner.get_module_state()
+    learner.scale = float("nan")
+    with pytest.raises(TrainingError, match=r"total_loss = nan, vf_loss = nan, gradient of vf"):
+        learner.update()
+    for name, weight in learner.get_module_state().items():
+        np.testing.assert_array_equal(weight, before[name])
+
+
+def test_the_root_seed_decides_the_weights_and_leaves_the_global_stream_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first = recorder().get_module_state()
+    assert torch.rand(1) == expected
+    for name, weight in recorder().get_module_state().items():
+        np.testing.assert_array_equal(weight, first[name])
+
+
+def ppo_learner():
+    config = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=0)
+    config.training(train_batch_size_per_learner=64, minibatch_size=32, num_epochs=2)
+    config.rl_module(model_config={"fcnet_hiddens": (8,)})
+    return config, PPOLearner(config, probe_spaces("CartPole-v1"))
+
+
+def test_a_restored_learner_goes_on_bit_for_bit():
+    config, learner = ppo_learner()
+    runner = EnvRunner(config, probe_spaces("CartPole-v1"), 0)
+    runner.set_weights(learner.get_weights(), 1)
+    batch, _ = runner.sample()
+    learner.update(batch)
+    _, heir = ppo_learner()
+    heir.set_state(learner.get_state())
+    torch_rng = torch.get_rng_state()
+    learner.update(batch)
+    torch.set_rng_state(torch_rng)
+    heir.update(batch)
+    for name, weight in learner.get_module_state().items():
+        np.testing.assert_array_equal(heir.get_module_state()[name], weight)
+    assert heir.kl_coeff == learner.kl_coeff
+    assert heir.num_steps_trained_lifetime == learner.num_steps_trained_lifetime
+    assert learner.num_steps_trained_lifetime == 2 * batch.num_env_steps
+
+
+def test_the_kl_weight_follows_its_target():
+    _, learner = ppo_learner()
+    for kl, weight in [(0.03, 0.3), (0.01, 0.3), (0.004, 0.15)]:
+        learner.after_update({"mean_kl_loss": kl})
+        assert learner.kl_coeff == pytest.approx(weight)
+
+
+def test_the_state_of_another_network_is_refused():
+    with pytest.raises(CheckpointError, match="another model_config"):
+        recorder(hiddens=(4,)).set_state(recorder().get_state())
+    state = recorder().get_state()
+    state["optimizer"] = {"no.such.weight": {}}
+    with pytest.raises(CheckpointError, match=r"no\.such\.weight"):
+        recorder().set_state(state)

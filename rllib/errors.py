@@ -46,7 +46,7 @@ class ConfigError(RLlibError, ValueError):
 
 
 class RunError(RLlibError):
-    """A run directory cannot be used: locked, made by another configuration, or not a run."""
+    """A run's folder cannot be used: locked, damaged, of another configuration, or not a run."""
 
     exit_code = 2
 

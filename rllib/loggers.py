@@ -29,18 +29,27 @@ FLUSH_EVERY_S = 2.0
 Metrics = dict[str, float]
 
 
-def flatten(result: Mapping[str, Any], prefix: str = "") -> Metrics:
+def flatten(result: Mapping[str, Any]) -> Metrics:
     """The finite numbers of a nested result, nested keys joined by ``/``; the rest is left out."""
-    return dict(_numbers(result, prefix))
+    return {path: _plain(value) for path, value in leaves(result) if _is_finite(value)}
 
 
-def _numbers(result: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+def leaves(result: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a nested result with its path, but for those of the config in it."""
     for key, value in result.items():
-        if isinstance(value, Mapping):
-            if key != "config":
-                yield from _numbers(value, f"{prefix}{key}/")
-        elif not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value):
-            yield f"{prefix}{key}", int(value) if hasattr(value, "__index__") else float(value)
+        if not isinstance(value, Mapping):
+            yield f"{prefix}{key}", value
+        elif key != "config":
+            yield from leaves(value, f"{prefix}{key}/")
+
+
+def _is_finite(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+
+
+def _plain(value: Any) -> float:
+    """A number of numpy's as one of Python's."""
+    return int(value) if hasattr(value, "__index__") else float(value)
 
 
 class JsonLines:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rllib.config import AlgorithmConfig
 from rllib.console import Console
-from rllib.errors import CheckpointError
+from rllib.errors import CheckpointError, RunError
 from rllib.loggers import ENV_STEPS, ITERATION, PROGRESS, TENSORBOARD, Loggers, flatten
 from rllib.plan import RunPlan
 from rllib.progress import Progress
@@ -105,10 +105,14 @@ def _restore(algo: "Algorithm", latest: Path, folder: RunFolder) -> None:
     try:
         algo.restore_from_path(str(latest))
     except CheckpointError as error:
-        others = [path for path in folder.checkpoints.all() if path != latest]
-        older = f"an older checkpoint is {others[-1]}; delete {latest} to continue from there"
-        way = older if others else "there is no older one; start over with --fresh"
-        raise CheckpointError(f"{error}\n{way}") from error
+        raise RunError(f"{error}\n{_way_around(latest, folder)}") from error
+
+
+def _way_around(damaged: Path, folder: RunFolder) -> str:
+    others = [path for path in folder.checkpoints.all() if path != damaged]
+    if not others:
+        return "there is no older checkpoint; start over with --fresh"
+    return f"an older checkpoint is {others[-1]}; delete {damaged} to continue from there"
 
 
 class _Loop:

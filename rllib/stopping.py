@@ -6,7 +6,7 @@ from typing import Any
 
 from rllib.config_names import nearest
 from rllib.errors import ConfigError, Problem
-from rllib.loggers import flatten
+from rllib.loggers import flatten, leaves
 
 # Metrics that every run has, though some only once an episode has ended.
 COMMON_METRICS = (
@@ -61,10 +61,11 @@ def reached(stop: Mapping[str, float], result: Mapping[str, Any]) -> str | None:
         ConfigError: if a metric is not in the result and is none of those that come with the first
             finished episode.
     """
-    metrics = flatten(result)
-    problems = [_unknown(key, metrics) for key in stop if key not in {*metrics, *COMMON_METRICS}]
+    known = {path for path, _ in leaves(result)}
+    problems = [_unknown(key, known) for key in stop if key not in {*known, *COMMON_METRICS}]
     if problems:
         raise ConfigError(problems)
+    metrics = flatten(result)
     for key, threshold in stop.items():
         if key in metrics and metrics[key] >= threshold:
             return f"{key} = {metrics[key]:g}"

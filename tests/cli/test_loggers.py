@@ -1,0 +1,143 @@
+"""Curves on disk: complete, finite, and seamless where a run was continued."""
+
+import json
+import math
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from rllib.loggers import Loggers, TensorBoard, flatten, read_json_lines
+
+
+def result(iteration: int, **more: object) -> dict[str, object]:
+    return {
+        "training_iteration": iteration,
+        "num_env_steps_sampled_lifetime": iteration * 100,
+        "env_runners": {"episode_return_mean": iteration / 2, "hidden": math.nan},
+        **more,
+    }
+
+
+def write(folder: Path, iterations: range, after: int = 0) -> None:
+    loggers = Loggers(folder, after_iteration=after, tensorboard=True)
+    for iteration in iterations:
+        loggers.log(result(iteration))
+    loggers.close()
+
+
+def events(folder: Path) -> Iterator[Event]:
+    """Every event of every file, by the record format of TensorFlow."""
+    for file in sorted(folder.glob("tensorboard/events*")):
+        data = file.read_bytes()
+        while data:
+            (size,) = struct.unpack("Q", data[:8])
+            yield Event.FromString(data[12 : 12 + size])
+            data = data[16 + size :]
+
+
+def curve(folder: Path, tag: str) -> list[tuple[int, float]]:
+    return [
+        (event.step, value.simple_value)
+        for event in events(folder)
+        for value in event.summary.value
+        if value.tag == tag
+    ]
+
+
+def rows(folder: Path) -> list[float]:
+    return [row["training_iteration"] for row in read_json_lines(folder / "progress.jsonl")]
+
+
+def test_only_finite_numbers_are_kept_and_nested_keys_are_joined() -> None:
+    nested = {
+        "a": 1,
+        "b": {"c": np.float32(0.5), "d": {"e": np.int64(3)}},
+        "nan": math.nan,
+        "inf": np.inf,
+        "text": "x",
+        "flag": True,
+        "none": None,
+        "array": np.zeros(3),
+        "config": {"lr": 1.0},
+    }
+    flat = flatten(nested)
+    assert flat == {"a": 1, "b/c": 0.5, "b/d/e": 3}
+    assert [type(value) for value in flat.values()] == [int, float, int]
+
+
+def test_every_line_is_json_on_its_own_and_there_at_once(tmp_path: Path) -> None:
+    loggers = Loggers(tmp_path, after_iteration=0, tensorboard=False)
+    for iteration in (1, 2):
+        loggers.log(result(iteration))
+        lines = (tmp_path / "progress.jsonl").read_text().splitlines()
+        assert json.loads(lines[-1])["env_runners/episode_return_mean"] == iteration / 2
+        assert json.loads(lines[-1])["timestamp"] == pytest.approx(time.time(), abs=60)
+        assert "NaN" not in lines[-1]
+        assert len(lines) == iteration
+    loggers.close()
+    assert not (tmp_path / "tensorboard").exists()
+
+
+def test_the_curves_are_over_env_steps(tmp_path: Path) -> None:
+    write(tmp_path, range(1, 4))
+    expected = [(100, 0.5), (200, 1.0), (300, 1.5)]
+    assert curve(tmp_path, "env_runners/episode_return_mean") == expected
+    assert curve(tmp_path, "num_env_steps_sampled_lifetime") == []
+
+
+@pytest.mark.parametrize("torn", ["", '{"training_iteration": 8, "x"', "\x00\x00\n", "[]\n"])
+def test_a_continued_run_has_no_step_back_no_gap_and_no_double_point(
+    tmp_path: Path, torn: str
+) -> None:
+    write(tmp_path, range(1, 8))
+    with (tmp_path / "progress.jsonl").open("a") as file:
+        file.write(torn)  # killed while it wrote
+    write(tmp_path, range(5, 11), after=4)
+    assert rows(tmp_path) == list(range(1, 11))
+    expected = [(iteration * 100, iteration / 2) for iteration in range(1, 11)]
+    assert curve(tmp_path, "env_runners/episode_return_mean") == expected
+    assert len(list(tmp_path.glob("tensorboard/*"))) == 1
+
+
+def test_continued_curves_keep_their_wall_times(tmp_path: Path) -> None:
+    write(tmp_path, range(1, 4))
+    before = {event.step: event.wall_time for event in events(tmp_path) if event.summary.value}
+    write(tmp_path, range(3, 5), after=2)
+    after = {event.step: event.wall_time for event in events(tmp_path) if event.summary.value}
+    assert after[100] == pytest.approx(before[100], abs=0.01)
+    assert list(after.values()) == sorted(after.values())
+
+
+def test_a_run_begun_anew_forgets_the_old_curves(tmp_path: Path) -> None:
+    write(tmp_path, range(1, 8))
+    write(tmp_path, range(1, 3))
+    assert rows(tmp_path) == [1, 2]
+    assert curve(tmp_path, "training_iteration") == [(100, 1), (200, 2)]
+
+
+def test_tensorboard_itself_reads_the_curves(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    write(tmp_path, range(1, 8))
+    write(tmp_path, range(5, 11), after=4)
+    reader = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    reader.Reload()
+    scalars = reader.Scalars("env_runners/episode_return_mean")
+    assert [(point.step, point.value) for point in scalars] == [
+        (iteration * 100, iteration / 2) for iteration in range(1, 11)
+    ]
+
+
+def test_an_iteration_costs_tensorboard_little(tmp_path: Path) -> None:
+    metrics = {f"group/metric_number_{i}": float(i) for i in range(60)}
+    board = TensorBoard(tmp_path / "tensorboard", [])
+    started = time.process_time()
+    for step in range(50):
+        board.log(metrics | {"num_env_steps_sampled_lifetime": step})
+    spent = (time.process_time() - started) / 50
+    board.close()
+    assert spent < 0.005  # seconds of this process; measured 0.5 ms

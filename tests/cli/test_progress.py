@@ -1,0 +1,134 @@
+"""What the user sees while it trains."""
+
+import io
+
+import pytest
+from rich.console import Console as RichConsole
+
+from rllib.console import Console
+from rllib.errors import ConfigError
+from rllib.progress import Pace, Progress, clock, sparkline
+from rllib.stopping import reached
+
+STEPS, RETURN = "num_env_steps_sampled_lifetime", "env_runners/episode_return_mean"
+
+
+def metrics(iteration: int, steps: int, mean: float = 1.0) -> dict[str, float]:
+    return {"training_iteration": iteration, STEPS: steps, RETURN: mean}
+
+
+def test_pace_is_measured_over_the_last_seconds() -> None:
+    pace = Pace()
+    pace.mark(0.0, 0)
+    assert pace.per_second == 0.0
+    pace.mark(1.0, 100)
+    assert pace.per_second == 100.0
+    for second in range(2, 40):
+        pace.mark(float(second), 100 + 10 * (second - 1))
+    assert pace.per_second == 10.0
+    assert len(pace.marks) < 15
+
+
+def test_a_line_has_steps_speed_return_and_time_left() -> None:
+    progress = Progress({STEPS: 10_000, RETURN: 475}, started=0.0)
+    progress.update(metrics(1, 1000, 21.5), now=2.0)
+    assert progress.line(2.0) == (
+        "iteration 1 | steps 1,000 of 10,000 | steps/s 500 | return 21.5 (goal 475)"
+        " | time 0:02 | left at most 0:18"
+    )
+
+
+def test_a_continued_run_counts_its_speed_from_where_it_began() -> None:
+    progress = Progress({}, started=0.0, steps=50_000)
+    progress.update(metrics(60, 51_000), now=2.0)
+    assert progress.steps_per_second == 500.0
+    assert progress.seconds_left(2.0) is None
+
+
+def test_the_nearest_criterion_decides_the_time_left() -> None:
+    progress = Progress({STEPS: 10_000, "training_iteration": 3, "time_total_s": 90}, started=0.0)
+    progress.update(metrics(1, 1000) | {"time_total_s": 1.0}, now=1.0)
+    progress.update(metrics(2, 2000) | {"time_total_s": 2.0}, now=2.0)
+    assert progress.seconds_left(2.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.9, "0:59"), (61, "1:01"), (3723, "1:02:03")]
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [([], ""), ([3.0], "▁"), ([0.0, 1.0], "▁█"), ([0, 0, 7, 7, 3.5, 3.5], "▁█▄"), ([2, 2], "▁▁")],
+)
+def test_sparkline(values: list[float], text: str) -> None:
+    assert sparkline(values, width=3) == text
+
+
+def shown(terminal: bool, count: int) -> str:
+    output = io.StringIO()
+    rich = RichConsole(file=output, force_terminal=terminal, width=200, soft_wrap=True)
+    console = Console(rich)
+    with console:
+        console.say("starting [not markup]")
+        console.begin(Progress({}, started=0.0))
+        for iteration in range(1, count + 1):
+            console.update(metrics(iteration, iteration * 10))
+    console.say("done")
+    return output.getvalue()
+
+
+def test_plain_lines_show_the_first_and_the_last_result() -> None:
+    lines = shown(terminal=False, count=500).splitlines()
+    assert lines[0] == "starting [not markup]"
+    assert lines[1].startswith("iteration 1 | steps 10 |")
+    assert lines[-2].startswith("iteration 500 | steps 5,000 |")
+    assert lines[-1] == "done"
+    assert len(lines) < 20
+
+
+def test_a_terminal_gets_a_live_view_that_ends_with_the_last_result() -> None:
+    text = shown(terminal=True, count=500)
+    assert "5,000" in text
+    assert "▁" in text
+    assert text.rstrip().endswith("done")
+    assert "\x1b[?25h" in text  # the cursor is visible again
+
+
+# Stop criteria.
+
+
+def test_a_criterion_is_reached_at_its_value_or_above() -> None:
+    stop = {RETURN: 475, STEPS: 1000}
+    assert reached(stop, {"env_runners": {"episode_return_mean": 474.9}, STEPS: 999}) is None
+    assert reached(stop, {STEPS: 1000}) == f"{STEPS} = 1000"
+    result = {"env_runners": {"episode_return_mean": 480.25}, STEPS: 1000}
+    assert reached(stop, result) == f"{RETURN} = 480.25"
+
+
+def test_a_metric_that_comes_with_the_first_episode_may_be_missing_at_first() -> None:
+    assert reached({RETURN: 475}, {STEPS: 10}) is None
+
+
+def test_a_metric_that_is_not_finite_yet_is_known_all_the_same() -> None:
+    assert reached({"learners/loss": 1}, {"learners": {"loss": float("nan")}}) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "hint"),
+    [
+        ("env_runners/episode_return_maen", "did you mean 'env_runners/episode_return_mean'?"),
+        ("learners/total_loss", "did you mean 'learners/default_policy/total_loss'?"),
+        ("zzz/zzz", "no such metric"),
+    ],
+)
+def test_an_unknown_metric_is_an_error_at_the_first_result(metric: str, hint: str) -> None:
+    result = {
+        "env_runners": {"episode_return_mean": 1.0},
+        "learners": {"default_policy": {"total_loss": 0.1}},
+    }
+    with pytest.raises(ConfigError) as caught:
+        reached({metric: 1}, result)
+    assert hint in str(caught.value)

@@ -1,0 +1,309 @@
+"""A run from beginning to end, and what may come between; in this process, without learning."""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import counting_algo
+import pytest
+from rich.console import Console as RichConsole
+
+from rllib import core
+from rllib.checkpoint import TENSORS
+from rllib.checkpoint_folder import CheckpointFolder
+from rllib.console import Console
+from rllib.loggers import read_json_lines
+from rllib.session import Order, Session
+
+CONFIG = """\
+algorithm: counting_algo:Counting
+environment:
+  env: CartPole-v1
+checkpointing:
+  checkpoint_frequency: 2
+  checkpoint_every_s: null
+stop:
+  training_iteration: 5
+"""
+
+Train = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Any:
+    """``train(*overrides, **order)`` in an empty folder; returns exit code and all output."""
+    monkeypatch.chdir(tmp_path)
+    Path("toy.yaml").write_text(CONFIG)
+
+    def run(*overrides: str, **order: Any) -> tuple[int, str]:
+        ordered = Order(**({"config": "toy.yaml", "overrides": overrides} | order))
+        console = Console(RichConsole(soft_wrap=True, width=1000))
+        code = Session(ordered, console).execute()
+        captured = capfd.readouterr()
+        return code, captured.out + captured.err
+
+    return run
+
+
+def rows(name: str = "toy") -> list[dict[str, float]]:
+    return list(read_json_lines(Path("runs") / name / "progress.jsonl"))
+
+
+def curve(name: str = "toy") -> list[tuple[float, float]]:
+    return [
+        (row["num_env_steps_sampled_lifetime"], row["env_runners/episode_return_mean"])
+        for row in rows(name)
+    ]
+
+
+def checkpoints(name: str = "toy") -> list[int]:
+    folder = CheckpointFolder(Path("runs") / name / "checkpoints", keep=2)
+    return [folder.iteration_of(path) for path in folder.all()]
+
+
+def test_a_run_leaves_results_curves_checkpoints_and_its_config(train: Train) -> None:
+    code, output = train()
+    assert code == 0
+    assert [row["training_iteration"] for row in rows()] == [1, 2, 3, 4, 5]
+    assert checkpoints() == [4, 5]
+    assert "iteration 1 | steps 100 |" in output
+    assert "finished: training_iteration = 5 (iteration 5, 500 env steps)" in output
+    assert "tensorboard --logdir runs/toy/tensorboard" in output
+    assert "checkpoint  runs/toy/checkpoints/iteration_000000005" in output
+    assert list(Path("runs/toy/tensorboard").iterdir())
+    assert "steps_per_iteration: 100" in Path("runs/toy/config.yaml").read_text()
+    assert not core.is_initialized()
+
+
+def test_the_config_beside_the_run_starts_the_same_run(train: Train) -> None:
+    train("seed=3")
+    train(config="runs/toy/config.yaml", name="again")
+    assert curve("again") == curve("toy")
+
+
+def test_a_finished_run_says_so_and_how_to_go_on(train: Train) -> None:
+    train()
+    before = Path("runs/toy/progress.jsonl").read_bytes()
+    code, output = train()
+    assert code == 0
+    assert "finished already, training_iteration = 5 (iteration 5, 500 env steps)" in output
+    assert "--stop KEY=VALUE" in output
+    assert "--fresh" in output
+    assert Path("runs/toy/progress.jsonl").read_bytes() == before
+
+
+def test_a_raised_criterion_continues_the_run_as_if_it_had_never_ended(train: Train) -> None:
+    train()
+    code, output = train(stop=("training_iteration=9",))
+    assert code == 0
+    assert (
+        "continuing from runs/toy/checkpoints/iteration_000000005 (iteration 5, 500 env" in output
+    )
+    train(stop=("training_iteration=9",), name="uninterrupted")
+    assert curve("toy") == curve("uninterrupted")
+    assert len(curve()) == 9
+    assert "training_iteration: 9" in Path("runs/toy/config.yaml").read_text()
+
+
+def test_fresh_starts_over(train: Train) -> None:
+    train()
+    code, _ = train("seed=9", fresh=True, stop=("training_iteration=2",))
+    assert code == 0
+    assert len(rows()) == 2
+    assert checkpoints() == [2]
+
+
+def test_a_changed_config_is_refused_key_by_key(train: Train) -> None:
+    train()
+    code, output = train("lr=0.5", "seed=4", "checkpoint_frequency=9", "tensorboard=false")
+    assert code == 2
+    assert "training.lr: was 0.001, now 0.5" in output
+    assert "debugging.seed: was 0, now 4" in output
+    assert "checkpoint_frequency" not in output
+    assert "--fresh" in output
+    assert "--name" in output
+    assert len(rows()) == 5
+
+
+def test_reporting_and_checkpointing_may_change(train: Train) -> None:
+    train()
+    code, _ = train("checkpoint_num_to_keep=1", "tensorboard=false", stop=("training_iteration=6",))
+    assert code == 0
+    assert checkpoints() == [6]
+
+
+def test_a_config_that_went_bad_beside_the_run_is_explained(train: Train) -> None:
+    train()
+    Path("runs/toy/config.yaml").write_text("algorithm: Nothing\n")
+    code, output = train(stop=("training_iteration=6",))
+    assert code == 2
+    assert "config.yaml cannot be read, so it cannot be continued" in output
+
+
+def test_a_failing_environment_ends_the_run_and_keeps_the_last_checkpoint(train: Train) -> None:
+    code, output = train("fail_at=4")
+    assert code == 1
+    assert "training failed: env 3 raised in step 42" in output
+    assert "TypeError" in output
+    assert 'counting_algo.py", line' in output  # the environment's own traceback
+    assert "rllib/run.py" not in output  # and none of ours
+    assert "the last checkpoint is runs/toy/checkpoints/iteration_000000002 (iteration 2, 200" in (
+        output
+    )
+    assert not core.is_initialized()
+
+
+def test_a_run_that_fails_before_its_first_result_leaves_no_folder(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object, config: object) -> None:
+        raise RuntimeError("no such display")
+
+    monkeypatch.setattr(counting_algo.Counting, "__init__", fail)
+    code, output = train()
+    assert code == 1
+    assert "RuntimeError: no such display" in output
+    assert not Path("runs/toy").exists()
+
+
+def test_what_was_logged_after_the_checkpoint_is_taken_back(train: Train) -> None:
+    train("fail_at=4")
+    assert [row["training_iteration"] for row in rows()] == [1, 2, 3]
+    code, output = train("fail_at=4")  # the same command: fails at the same place again
+    assert code == 1
+    assert "continuing from runs/toy/checkpoints/iteration_000000002" in output
+    assert [row["training_iteration"] for row in rows()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_a_damaged_checkpoint_is_refused_with_the_way_out(train: Train, older: bool) -> None:
+    train("checkpoint_num_to_keep=2" if older else "checkpoint_num_to_keep=1")
+    file = Path("runs/toy/checkpoints/iteration_000000005", "state.json")
+    file.write_bytes(file.read_bytes()[:-1])
+    code, output = train(
+        "checkpoint_num_to_keep=2" if older else "checkpoint_num_to_keep=1",
+        stop=("training_iteration=9",),
+    )
+    assert code == 1
+    assert "state.json: damaged or changed: size in bytes is" in output
+    assert ("delete runs/toy/checkpoints/iteration_000000005 to continue" in output) is older
+    assert ("start over with --fresh" in output) is not older
+    assert (file.parent / TENSORS).exists()
+    assert len(rows()) == 5
+
+
+def test_after_deleting_the_damaged_checkpoint_the_run_continues(train: Train) -> None:
+    train()
+    import shutil
+
+    shutil.rmtree("runs/toy/checkpoints/iteration_000000005")
+    code, output = train()
+    assert code == 0
+    assert "continuing from runs/toy/checkpoints/iteration_000000004" in output
+    assert [row["training_iteration"] for row in rows()] == [1, 2, 3, 4, 5]
+
+
+# Signals.
+
+
+def signal_at(iteration: int, signum: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_once = counting_algo.Counting.train
+
+    def train_and_signal(self: Any) -> dict[str, Any]:
+        if self.iteration + 1 == iteration:
+            signal.raise_signal(signum)
+        return train_once(self)
+
+    monkeypatch.setattr(counting_algo.Counting, "train", train_and_signal)
+
+
+@pytest.mark.parametrize(
+    ("signum", "code", "name"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+)
+def test_a_signal_lets_the_iteration_end_and_writes_a_checkpoint(
+    train: Train, monkeypatch: pytest.MonkeyPatch, signum: int, code: int, name: str
+) -> None:
+    with monkeypatch.context() as patched:
+        signal_at(3, signum, patched)
+        found, output = train()
+    assert found == code
+    assert "stopping after this iteration" in output
+    assert f"stopped by {name}; the last checkpoint is" in output
+    assert "iteration_000000003 (iteration 3, 300 env steps); the same command" in output
+    assert train()[0] == 0
+    train(name="uninterrupted")
+    assert curve("toy") == curve("uninterrupted")
+    assert signal.getsignal(signum) in (signal.default_int_handler, signal.SIG_DFL)
+
+
+def test_a_signal_before_training_ends_at_once_and_leaves_no_folder(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: object, config: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(counting_algo.Counting, "__init__", interrupted)
+    code, output = train()
+    assert code == 130
+    assert "there is no checkpoint yet" in output
+    assert not Path("runs/toy").exists()
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ({"overrides": ("gama=1",)}, "command line: gama: unknown key; did you mean 'gamma'?"),
+        ({"overrides": ("lr=x",)}, "command line: lr: should be a valid number, got 'x'"),
+        ({"overrides": ("env=CartPole-v9",)}, "did you mean 'CartPole-v1'?"),
+        ({"config": "ppo_cartpol"}, "did you mean 'ppo_cartpole'?"),
+        ({"config": "nothing.yaml"}, "nothing.yaml: no such file"),
+        ({"config": "broken.yaml"}, "broken.yaml:1:5: "),
+        ({"stop": ("returns=1",)}, "returns: unknown metric"),
+        ({"name": "../up"}, "--name '../up': should be the name of a folder"),
+        ({"name": "."}, "--name '.': should be"),
+    ],
+)
+def test_bad_input_is_one_message_and_no_folder(
+    train: Train, order: dict[str, Any], message: str
+) -> None:
+    Path("broken.yaml").write_text("a: [")
+    code, output = train(**order)
+    assert code == 2
+    assert message in output
+    assert "Traceback" not in output
+    assert not Path("runs").exists()
+
+
+def test_an_unknown_metric_to_stop_at_ends_the_run_with_the_near_one(train: Train) -> None:
+    code, output = train(stop=("env_runners/episode_return_meen=1",))
+    assert code == 2
+    assert "did you mean 'env_runners/episode_return_mean'?" in output
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.write_text("x"), "is a file"),
+        (lambda path: (path.mkdir(), (path / "thesis.tex").touch()), "has no run of rllib in it"),
+    ],
+)
+def test_a_folder_of_something_else_is_left_alone(train: Train, make: Any, message: str) -> None:
+    Path("runs").mkdir()
+    make(Path("runs/toy"))
+    for fresh in (False, True):
+        code, output = train(fresh=fresh)
+        assert code == 2
+        assert message in output
+    assert Path("runs/toy").is_file() or Path("runs/toy/thesis.tex").exists()
+
+
+def test_results_are_json_for_anybody(train: Train) -> None:
+    train()
+    first = json.loads(Path("runs/toy/progress.jsonl").read_text().splitlines()[0])
+    assert first["training_iteration"] == 1
+    assert "config/lr" not in first

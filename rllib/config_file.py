@@ -93,7 +93,8 @@ def read_draft(config: str, overrides: Iterable[str] = (), stop: Iterable[str] =
     """
     path = find_config(config)
     tree = yaml_tree.parse(_read(path), _shown(path))
-    assignments, problems = [], []
+    assignments: list[Assignment] = []
+    problems: list[Problem] = []
     for pair in [*overrides, *(f"stop.{pair}" for pair in stop)]:
         try:
             assignments.append(_assignment(pair))

@@ -8,7 +8,7 @@ from rllib.config import AlgorithmConfig
 from rllib.env_runner import EnvRunner, SampleStats
 from rllib.envs.make import Spaces
 from rllib.errors import TrainingError
-from rllib.workers import Worker, fetch, make_worker
+from rllib.workers import Worker, fetch, make_worker, stop_all
 
 
 class Samples(NamedTuple):
@@ -17,10 +17,12 @@ class Samples(NamedTuple):
     Attributes:
         batches: handles of ``SampleBatch``, to be passed on.
         stats: handles of ``SampleStats``.
+        syncs: handles of the weight syncs before the fragments; they hold nothing but failures.
     """
 
     batches: Sequence[Any]
     stats: Sequence[Any]
+    syncs: Sequence[Any]
 
 
 class EnvRunnerGroup:
@@ -44,12 +46,13 @@ class EnvRunnerGroup:
     def sample(self) -> Samples:
         """Start one fragment on every env runner; remote ones return handles at once."""
         pairs = [worker.call("sample") for worker in self.workers]
-        return Samples([batch for batch, _ in pairs], [stats for _, stats in pairs])
+        batches, stats = zip(*pairs, strict=True)
+        return Samples(batches, stats, self._syncs)
 
     def sync_weights(self, weights: Any) -> None:
         """Send weights (a handle from the learner) to all; the next fragments act by them."""
         self.weights_seq_no += 1
-        self._syncs += [
+        self._syncs = [
             worker.call("set_weights", weights, self.weights_seq_no) for worker in self.workers
         ]
 
@@ -61,9 +64,8 @@ class EnvRunnerGroup:
             TrainingError: a fragment took longer than ``sample_timeout_s``.
         """
         limit = self.config.sample_timeout_s
-        syncs, self._syncs = self._syncs, []
         try:
-            for sync in syncs[: -len(self.workers)]:  # the latest follow after these fragments
+            for sync in samples.syncs:
                 fetch(sync, limit)
             return [fetch(stats, limit) for stats in samples.stats]
         except core.exceptions.GetTimeoutError as error:
@@ -92,5 +94,4 @@ class EnvRunnerGroup:
 
     def stop(self) -> None:
         """Close all environments and end all actors."""
-        for worker in self.workers:
-            worker.stop()
+        stop_all(self.workers)

@@ -6,7 +6,7 @@ from typing import Any
 from rllib.config import AlgorithmConfig
 from rllib.envs.make import Spaces
 from rllib.learner import Learner, Metrics
-from rllib.workers import Worker, fetch, make_worker
+from rllib.workers import Worker, fetch, make_worker, stop_all
 
 
 class LearnerGroup:
@@ -57,4 +57,4 @@ class LearnerGroup:
 
     def stop(self) -> None:
         """End the learner."""
-        self.worker.stop()
+        stop_all([self.worker])

@@ -6,13 +6,14 @@ actor to actor; ``fetch`` is for the few values that the caller itself wants.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from rllib import core
 from rllib.errors import RLlibError
 
 STOP_SECONDS = 5.0
-"""How long an actor may take to close its environments before it is killed."""
+"""How long actors may take to close their environments before they are killed."""
 
 
 class Worker(ABC):
@@ -23,8 +24,12 @@ class Worker(ABC):
         """Call ``method``; returns a handle, or a sequence of them if it returns several."""
 
     @abstractmethod
-    def stop(self) -> None:
-        """Call the object's ``stop`` if it has one, and let go of it."""
+    def begin_stop(self) -> Any:
+        """Call the object's ``stop``, if it has one; returns a handle or ``None``."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Let go of the object, stopped or not."""
 
 
 class LocalWorker(Worker):
@@ -37,9 +42,12 @@ class LocalWorker(Worker):
         """Call at once; arguments that are references are resolved, as for an actor."""
         return getattr(self.target, method)(*map(fetch, args))
 
-    def stop(self) -> None:
-        """Stop the object."""
-        getattr(self.target, "stop", lambda: None)()
+    def begin_stop(self) -> Any:
+        """Stop the object at once."""
+        return self.target.stop() if hasattr(self.target, "stop") else None
+
+    def end(self) -> None:
+        """The object goes with its last reference."""
 
 
 class RemoteWorker(Worker):
@@ -52,16 +60,28 @@ class RemoteWorker(Worker):
         """Send the call; returns references at once."""
         return getattr(self.actor, method).remote(*args)
 
-    def stop(self) -> None:
-        """Let the actor stop in its own time, within bounds, and end it."""
-        if hasattr(self.actor, "stop"):
-            core.wait([self.actor.stop.remote()], timeout=STOP_SECONDS)
+    def begin_stop(self) -> Any:
+        """Ask the actor to stop."""
+        return self.actor.stop.remote() if hasattr(self.actor, "stop") else None
+
+    def end(self) -> None:
+        """Kill the actor."""
         core.kill(self.actor)
 
 
 def make_worker(cls: type[Any], *args: Any, remote: bool) -> Worker:
     """An instance of ``cls`` here, or as an actor."""
     return (RemoteWorker if remote else LocalWorker)(cls, *args)
+
+
+def stop_all(workers: Sequence[Worker]) -> None:
+    """Stop all at the same time, wait for them within ``STOP_SECONDS`` in all, and end them."""
+    handles = [worker.begin_stop() for worker in workers]
+    remote = [handle for handle in handles if isinstance(handle, core.ObjectRef)]
+    if remote:
+        core.wait(remote, num_returns=len(remote), timeout=STOP_SECONDS)
+    for worker in workers:
+        worker.end()
 
 
 def fetch(handle: Any, timeout: float | None = None) -> Any:

@@ -1,5 +1,8 @@
 """The way of the data from environment to train batch, checked with the counter env."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -227,3 +230,8 @@ def test_an_env_that_raises_because_it_returned_nan_before_is_told_by_the_nan():
     with pytest.raises(EnvError, match=r"obs\[1\] = nan at vector step 2"):
         runner.sample()
     runner.stop()
+
+
+def test_env_runners_do_not_import_torch():
+    code = "import sys, rllib.env_runner; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,6 +8,8 @@ that is *also* an instance of the user's own class, so that both ``except TaskEr
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 
@@ -39,9 +41,10 @@ class TaskError(CoreError):
     def from_exception(cls, function: str, error: BaseException, pid: int) -> TaskError:
         """Describe ``error``, caught in user code, for the process that waits for the result."""
         if isinstance(error, TaskError):  # a get() inside the task failed: keep the first story
-            error, text = error.cause or error, error.remote_traceback.rstrip()
-            return cls(function, f"{text}\n(raised through {function})", pid, error)
-        text = "".join(traceback.format_exception(error, chain=True))
+            text = f"{error.remote_traceback.rstrip()}\n(raised through {function})"
+            return cls(function, text, pid, error.cause)
+        own = _without_runtime_frames(error.__traceback__)
+        text = "".join(traceback.format_exception(type(error), error, own))
         return cls(function, text, pid, error)
 
     def as_user_error(self) -> TaskError:
@@ -49,15 +52,25 @@ class TaskError(CoreError):
         if self.cause is None or isinstance(self.cause, TaskError):
             return self
         try:
-            return _dual_class(type(self.cause))(self)
+            dual: TaskError = _dual_class(type(self.cause))(self)
         except TypeError:  # a class that cannot be combined, e.g. a final one
             return self
+        return dual
 
     def __str__(self) -> str:
         return f"{self.remote_traceback.rstrip()}\n(in {self.function}, process {self.pid})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _task_error, (self.function, self.remote_traceback, self.pid, self.cause)
+
+
+def _without_runtime_frames(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame of user code on."""
+    here = str(Path(__file__).parent)
+    start = trace
+    while start is not None and start.tb_frame.f_code.co_filename.startswith(here):
+        start = start.tb_next
+    return start or trace
 
 
 def _task_error(

@@ -24,6 +24,7 @@ from rllib.core.runtime import (
     RemoteCode,
     Runtime,
     TaskOptions,
+    split_result,
 )
 from rllib.core.serialization import Packed, detached, pack, unpack
 
@@ -220,15 +221,3 @@ class InlineRuntime(Runtime):
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeClosedError("the runtime was shut down; call init() again")
-
-
-def split_result(name: str, result: Any, num_returns: int) -> Sequence[Any]:
-    """A task's result as ``num_returns`` values. Raises `ValueError` where the count differs."""
-    if num_returns == 1:
-        return (result,)
-    if num_returns == 0:
-        return ()
-    if not isinstance(result, (tuple, list)) or len(result) != num_returns:
-        size = len(result) if isinstance(result, (tuple, list)) else "no sequence"
-        raise ValueError(f"{name} was to return {num_returns} values (num_returns), got {size}")
-    return result

@@ -49,7 +49,7 @@ class ActorOptions:
     """Calls that run at the same time; 0 means 1, or 1000 for a class with ``async`` methods."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class RemoteCode:
     """A function or class that workers are to run. ``blob`` is its pickled form, made once."""
 
@@ -137,3 +137,15 @@ class Runtime(ABC):
     @abstractmethod
     def shutdown(self) -> None:
         """End everything that this process started: workers, sockets, memory, files."""
+
+
+def split_result(name: str, result: Any, num_returns: int) -> Sequence[Any]:
+    """A task's result as ``num_returns`` values. Raises `ValueError` where the count differs."""
+    if num_returns == 1:
+        return (result,)
+    if num_returns == 0:
+        return ()
+    if not isinstance(result, (tuple, list)) or len(result) != num_returns:
+        size = len(result) if isinstance(result, (tuple, list)) else "no sequence"
+        raise ValueError(f"{name} was to return {num_returns} values (num_returns), got {size}")
+    return result

@@ -1,0 +1,239 @@
+"""The caller's side of calls: what is under way, to which actor, and what becomes of it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rllib.core.exceptions import ActorDiedError, CoreError, OwnerDiedError, TaskError
+from rllib.core.native import wire
+from rllib.core.native.objects import BorrowedRef, NativeRef, Outcome, Stored
+from rllib.core.native.peers import Peer, PeerGoneError, Peers
+from rllib.core.native.values import EMPTY, Values
+from rllib.core.runtime import ActorLink
+from rllib.core.serialization import pack, unpack
+
+if TYPE_CHECKING:
+    from rllib.core.native.tasks import Task
+
+
+class Target:
+    """What is called: a function or class with its code, or a method of an actor."""
+
+    __slots__ = ("blob", "concurrency", "kind", "name")
+
+    def __init__(self, kind: str, name: str, blob: bytes = b"", concurrency: int = 1) -> None:
+        self.kind = kind
+        self.name = name
+        self.blob = blob
+        self.concurrency = concurrency
+
+
+FETCH = Target("fetch", "")
+
+
+class Call:
+    """One request that a peer has not answered; its references wait here."""
+
+    __slots__ = ("actor", "args", "refs", "target", "task")
+
+    def __init__(
+        self,
+        refs: Sequence[NativeRef],
+        args: Stored,
+        target: Target,
+        *,
+        actor: NativeActor | None = None,
+        task: Task | None = None,
+    ) -> None:
+        self.refs = refs
+        self.args = args
+        self.target = target
+        self.actor = actor  # keeps the actor alive until it has answered
+        self.task = task
+
+    def resolve_all(self, outcome: Outcome) -> None:
+        """Give every reference the same outcome: an error, or nothing."""
+        for ref in self.refs:
+            ref.resolve(outcome)
+
+
+class NativeActor(ActorLink):
+    """An actor as its callers see it: where it is, or what waits for it, or how it died."""
+
+    __slots__ = ("death", "life", "methods", "peer", "queue")
+
+    def __init__(self, actor_id: bytes, life: NativeRef | None) -> None:
+        super().__init__(actor_id)
+        self.life = life
+        self.peer: Peer | None = None
+        self.queue: deque[Call] = deque()
+        self.methods: dict[str, Target] = {}
+        self.death: ActorDiedError | None = None
+
+
+class Calls:
+    """Sends calls, matches replies, tells callers of deaths. Runs under the runtime's lock."""
+
+    def __init__(self, peers: Peers, values: Values, tell_node: Callable[[Any], None]) -> None:
+        self._peers = peers
+        self._values = values
+        self._tell_node = tell_node
+        self._actors: weakref.WeakValueDictionary[bytes, NativeActor] = (
+            weakref.WeakValueDictionary()
+        )
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def send(self, peer: Peer, call: Call) -> None:
+        """Send a call. Alone it leaves at once; behind others it waits for company."""
+        target = peer.targets.get(call.target)
+        if target is None:
+            target = self._introduce(peer, call.target)
+        peer.seq = seq = peer.seq + 1
+        args = call.args
+        if args.is_plain:
+            frame = wire.plain_call_frame(target, seq, len(call.refs), args.body)
+        else:
+            payload = self._values.outgoing(args, peer, handed=True)
+            frame = wire.call_frame(target, seq, len(call.refs), payload)
+        peer.conn.send(frame)
+        peer.inflight[seq] = call
+        if len(peer.inflight) == 1:
+            self._peers.flush(peer.conn)
+        else:
+            self._peers.hold(peer.conn)
+
+    def _introduce(self, peer: Peer, target: Target) -> int:
+        number = peer.targets[target] = len(peer.targets) + 1
+        intern = wire.Intern(number, target.kind, target.name, target.blob, target.concurrency)
+        peer.conn.send(wire.record_frame(intern))
+        return number
+
+    def want(self, ref: NativeRef) -> None:
+        """See that a value comes: ask the owner of a borrowed reference for it, once."""
+        if isinstance(ref, BorrowedRef) and not ref.fetching:
+            ref.fetching = True
+            self._fetch(ref)
+
+    def _fetch(self, ref: BorrowedRef) -> None:
+        try:
+            peer = self._peers.get(ref._owner)
+        except PeerGoneError:
+            ref.resolve(_owner_died(ref))
+            return
+        peer.seq = seq = peer.seq + 1
+        peer.inflight[seq] = Call([ref], EMPTY, FETCH)
+        peer.conn.send(wire.record_frame(wire.Fetch(seq, ref._number)))
+        self._peers.hold(peer.conn)
+
+    # -- replies -------------------------------------------------------------------------------
+
+    def on_reply(self, peer: Peer, flags: int, seq: int, payload: bytes) -> Call | None:
+        """Give the references of a call their values; which call it was."""
+        call = peer.inflight.pop(seq, None)
+        if call is None:
+            return None
+        if flags & wire.ERROR:
+            call.resolve_all(_exception(payload))
+        elif flags & wire.PLAIN:
+            call.resolve_all(Stored(payload, [], []))
+        else:
+            handed = call.target is not FETCH
+            payloads = wire.read_payloads(payload)
+            for ref, each in zip(call.refs, payloads, strict=False):
+                ref.resolve(self._values.incoming(each, peer, handed=handed))
+        return call
+
+    # -- actors --------------------------------------------------------------------------------
+
+    def create(self, actor: NativeActor) -> None:
+        """Remember an actor that this process has ordered."""
+        self._actors[actor.actor_id] = actor
+
+    def link(self, actor_id: bytes, life: NativeRef | None) -> NativeActor:
+        """The one link of this process to an actor that it has heard of."""
+        actor = self._actors.get(actor_id)
+        if actor is None:
+            actor = self._actors[actor_id] = NativeActor(actor_id, life)
+            self._tell_node(wire.WatchActor(actor_id))
+        elif actor.life is None:
+            actor.life = life
+        return actor
+
+    def call_actor(self, actor: NativeActor, call: Call) -> None:
+        """Send a call, or keep it until the actor has a process."""
+        if actor.death is not None:
+            call.resolve_all(actor.death)
+        elif actor.peer is None:
+            actor.queue.append(call)
+        else:
+            self.send(actor.peer, call)
+
+    def on_placed(self, actor_id: bytes, worker: bytes) -> None:
+        """The node has found a process for an actor."""
+        actor = self._actors.get(actor_id)
+        if actor is None or actor.death is not None or actor.peer is not None:
+            return
+        try:
+            actor.peer = self._peers.get(worker)
+        except PeerGoneError:
+            return  # the node will tell how it died
+        while actor.queue:
+            self.send(actor.peer, actor.queue.popleft())
+
+    def on_died(self, actor_id: bytes, reason: str) -> None:
+        """The node knows that an actor is dead: everything that waits for it hears why."""
+        actor = self._actors.get(actor_id)
+        if actor is None or actor.death is not None:
+            return
+        actor.death = ActorDiedError(f"actor {actor_id.hex()[:16]} is dead: {reason}")
+        if actor.peer is not None:
+            self._peers.drain(actor.peer)
+            self.fail_calls(actor.peer, actor.death)
+        while actor.queue:
+            actor.queue.popleft().resolve_all(actor.death)
+
+    def fail_calls(self, peer: Peer, error: Exception) -> None:
+        """Resolve everything that a dead peer has not answered."""
+        calls, peer.inflight = peer.inflight, {}
+        for call in calls.values():
+            if call.task is None:
+                call.resolve_all(error)
+
+    def on_peer_gone(self, peer: Peer) -> None:
+        """A socket ended. How calls end is for the node to say; values of that owner are lost."""
+        for seq, call in list(peer.inflight.items()):
+            if call.target is FETCH:
+                del peer.inflight[seq]
+                call.resolve_all(_owner_died(call.refs[0]))
+
+
+def _owner_died(ref: NativeRef) -> OwnerDiedError:
+    return OwnerDiedError(
+        f"the value of {ref!r} is lost: process {ref._owner.hex()[:12]}, which owned it, died"
+    )
+
+
+def dump_error(error: Exception) -> bytes:
+    """An exception as a reply's payload; a cause that cannot be pickled is left behind."""
+    try:
+        return pack(error).body
+    except Exception:
+        if isinstance(error, TaskError):
+            return pickle.dumps(TaskError(error.function, error.remote_traceback, error.pid))
+        return pickle.dumps(CoreError(str(error)))
+
+
+def _exception(payload: bytes) -> Exception:
+    """The exception of a reply, whatever it takes to load it."""
+    try:
+        error = unpack(payload)
+    except Exception as problem:
+        text = f"the exception of the remote code cannot be unpickled here: {problem!r}"
+        return TaskError("a remote call", text, os.getpid())
+    return error if isinstance(error, Exception) else CoreError(repr(error))

@@ -1,0 +1,147 @@
+"""A non-blocking stream socket that carries frames, and file descriptors beside them."""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+from collections import deque
+
+from rllib.core.native.wire import HEADER, MAX_PAYLOAD, WireError
+
+_CHUNK = 1 << 17
+_MAX_FDS = 16
+_FD_SPACE = socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
+_HEADER_BYTES = HEADER.size
+
+Frame = tuple[int, int, int, int, int, bytes]
+"""Kind, flags, number of returns, target, sequence number, payload."""
+
+
+class _Batch:
+    """Frames that leave together; a descriptor, if any, travels with their first byte."""
+
+    __slots__ = ("data", "fd", "frames")
+
+    def __init__(self, fd: int | None) -> None:
+        self.frames: list[bytes] = []
+        self.fd = fd
+        self.data: memoryview | None = None  # what is left of the joined frames, once begun
+
+
+class Connection:
+    """Frames in, frames out. Callers hold the runtime's lock; nothing here blocks.
+
+    ``send`` only queues; ``flush`` writes what the kernel takes. When the kernel takes no more,
+    ``blocked`` is set until the reactor finds the socket writable and calls ``resume``.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.received_fds: deque[int] = deque()
+        self.queued_bytes = 0
+        self.blocked = False
+        self._out: deque[_Batch] = deque()
+        self._in = b""
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def send(self, frame: bytes, fd: int | None = None) -> None:
+        """Queue a frame, and a duplicate of ``fd`` to travel with it."""
+        out = self._out
+        if fd is not None:
+            out.append(_Batch(os.dup(fd)))
+        elif not out or out[-1].data is not None:
+            out.append(_Batch(None))
+        out[-1].frames.append(frame)
+        self.queued_bytes += len(frame)
+
+    def flush(self) -> None:
+        """Write what the kernel takes. A dead peer is no error here: its end shows on reading."""
+        if self.blocked:
+            return
+        try:
+            while self._out:
+                self._write(self._out[0])
+        except BlockingIOError:
+            self.blocked = True
+        except OSError:
+            self._drop_output()
+
+    def _write(self, batch: _Batch) -> None:
+        data = batch.data
+        if data is None:
+            frames = batch.frames
+            data = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
+            batch.data = data
+        if batch.fd is None:
+            sent = self.sock.send(data)
+        else:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [batch.fd]))]
+            sent = self.sock.sendmsg([data], rights)
+            os.close(batch.fd)
+            batch.fd = None
+        self.queued_bytes -= sent
+        if sent == data.nbytes:
+            self._out.popleft()
+        else:
+            batch.data = data[sent:]
+
+    def resume(self) -> None:
+        """The socket is writable again."""
+        self.blocked = False
+        self.flush()
+
+    def _drop_output(self) -> None:
+        for batch in self._out:
+            if batch.fd is not None:
+                os.close(batch.fd)
+        self._out.clear()
+        self.queued_bytes = 0
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def receive(self) -> list[Frame]:
+        """The complete frames that one read brings. Raises `EOFError` when the peer is gone."""
+        try:
+            data, ancillary, _flags, _address = self.sock.recvmsg(_CHUNK, _FD_SPACE)
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            raise EOFError(str(error)) from None
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                self.received_fds.extend(_descriptors(payload))
+        if not data:
+            raise EOFError("the peer closed the connection")
+        return self._split(self._in + data if self._in else data)
+
+    def _split(self, data: bytes) -> list[Frame]:
+        frames: list[Frame] = []
+        position, end = 0, len(data)
+        while end - position >= _HEADER_BYTES:
+            size, kind, flags, returns, target, seq = HEADER.unpack_from(data, position)
+            if size > MAX_PAYLOAD:
+                raise WireError(f"a frame of {size:,} bytes is over the limit of {MAX_PAYLOAD:,}")
+            start = position + _HEADER_BYTES
+            if end - start < size:
+                break
+            position = start + size
+            frames.append((kind, flags, returns, target, seq, data[start:position]))
+        self._in = data[position:]
+        return frames
+
+    def close(self) -> None:
+        """Close the socket and every descriptor that was on its way."""
+        self._drop_output()
+        while self.received_fds:
+            os.close(self.received_fds.popleft())
+        self.sock.close()
+
+
+def _descriptors(payload: bytes) -> array.array[int]:
+    fds = array.array("i")
+    fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+    return fds

@@ -1,0 +1,106 @@
+"""The driver's runtime: wires the node service, its template and the process's own runtime."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from rllib.core.native import wire
+from rllib.core.native.engine import NativeRuntime
+from rllib.core.native.node import Node
+from rllib.core.native.scheduler import Scheduler
+from rllib.core.native.spawn import TemplateProcess
+
+_STORE_SHARE = 0.3
+_MAX_SOCKET_PATH = 60
+"""Of a directory: a Unix socket's path has 107 characters, of which a session needs the rest."""
+
+
+def start_driver(
+    namespace: str,
+    amounts: dict[str, float],
+    *,
+    object_store_memory: int | None,
+    log_to_driver: bool,
+    preload: tuple[str, ...],
+) -> NativeRuntime:
+    """Start the native engine on this machine."""
+    store_bytes = object_store_memory or int(psutil.virtual_memory().total * _STORE_SHARE)
+    total = {"CPU": float(len(os.sched_getaffinity(0))), **amounts}
+    directory, lock = _new_session()
+    me = os.urandom(16)
+    namespace = namespace or secrets.token_hex(8)  # anonymous: names are the driver's own
+    runtime = DriverRuntime(me, directory, namespace, store_bytes, lock)
+    runtime.node = Node(
+        runtime,
+        Scheduler(total, lambda: os.urandom(16)),
+        lambda: TemplateProcess(directory, preload),
+        lambda worker: wire.Fork(worker, namespace, store_bytes),
+        log_to_driver,
+    )
+    return runtime
+
+
+class DriverRuntime(NativeRuntime):
+    """A `NativeRuntime` that owns the session directory."""
+
+    def __init__(
+        self, me: bytes, directory: Path, namespace: str, store_bytes: int, lock: int
+    ) -> None:
+        super().__init__(me, directory, namespace, store_bytes)
+        self._directory = directory
+        self._session_lock = lock
+
+    def shutdown(self) -> None:
+        """End everything, and remove the session directory should the template have failed to."""
+        super().shutdown()
+        shutil.rmtree(self._directory, ignore_errors=True)
+        os.close(self._session_lock)
+
+
+def _new_session() -> tuple[Path, int]:
+    """A directory of this user's alone, and the lock that says that its driver lives."""
+    base = _base_directory()
+    _remove_stale(base)
+    directory = base / f"{os.getpid()}-{secrets.token_hex(4)}"
+    directory.mkdir(mode=0o700)
+    lock = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return directory, lock
+
+
+def _base_directory() -> Path:
+    """``<tmp>/rllib-<uid>``, or below /tmp where the path would not fit into a socket address."""
+    base = Path(tempfile.gettempdir()) / f"rllib-{os.getuid()}"
+    if len(str(base)) > _MAX_SOCKET_PATH - 20:
+        base = Path("/tmp") / base.name
+    base.mkdir(mode=0o700, exist_ok=True)
+    facts = base.stat()
+    if facts.st_uid != os.getuid() or facts.st_mode & 0o077:
+        raise PermissionError(
+            f"{base} must belong to this user alone (mode 0700), it has mode "
+            f"{facts.st_mode & 0o777:o} and owner {facts.st_uid}; remove it or set TMPDIR"
+        )
+    return base
+
+
+def _remove_stale(base: Path) -> None:
+    """Remove sessions whose driver and template were both killed."""
+    for directory in base.iterdir():
+        try:
+            lock = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue  # just being made, or just being removed
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(directory, ignore_errors=True)
+        except BlockingIOError:
+            continue  # its driver lives
+        finally:
+            os.close(lock)

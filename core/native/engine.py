@@ -1,0 +1,383 @@
+"""Engine 2 in one process: the driver and every worker have one `NativeRuntime`.
+
+::
+
+    user code --> NativeRuntime --> Calls, Tasks --> Peers --> sockets --> other processes
+                       |                |
+                       |             Values --> Arena (shared memory)
+                       +--> Node (in the driver itself; over a socket from a worker)
+
+One lock guards all state; it is held for microseconds and never while user code runs, while a
+value is pickled, or while somebody waits. One reactor reads all sockets (see `reactor`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rllib.core.exceptions import GetTimeoutError, ObjectLostError, RuntimeClosedError, TaskError
+from rllib.core.native import wire
+from rllib.core.native.arena import Arena
+from rllib.core.native.calls import Call, Calls, NativeActor, Target, dump_error
+from rllib.core.native.connection import Frame
+from rllib.core.native.objects import NativeRef, Reports, Stored
+from rllib.core.native.peers import Peer, Peers
+from rllib.core.native.reactor import Reactor
+from rllib.core.native.tasks import Task, Tasks
+from rllib.core.native.values import EMPTY, Values
+from rllib.core.object_ref import ObjectRef
+from rllib.core.runtime import (
+    ActorLink,
+    ActorOptions,
+    Args,
+    Kwargs,
+    RemoteCode,
+    Runtime,
+    TaskOptions,
+)
+
+ASYNC_CONCURRENCY = 1000
+
+
+class NodeLink(ABC):
+    """The way to this process's node service."""
+
+    @abstractmethod
+    def tell(self, record: Any) -> None:
+        """Send it a message; answers come through `NativeRuntime.on_node`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """The runtime ends."""
+
+
+class NativeRuntime(Runtime):
+    """See the module's text. ``node`` is set by whoever makes the runtime."""
+
+    node: NodeLink
+
+    def __init__(self, me: bytes, directory: Path, namespace: str, store_bytes: int) -> None:
+        self.me = me
+        self.namespace = namespace
+        self.lock = threading.RLock()
+        self.reactor = Reactor(self.lock, self.flush)
+        self.reports = Reports(self.reactor.nudge)
+        self.peers = Peers(me, directory, self.reactor, self._on_frame, self._on_gone)
+        self.values = Values(me, self.lock, self.peers, Arena(me, store_bytes), self.reports)
+        self.calls = Calls(self.peers, self.values, self._tell_node)
+        self.tasks = Tasks(self.peers, self.calls, self._tell_node)
+        self._numbers = itertools.count(1)
+        self._targets: weakref.WeakKeyDictionary[RemoteCode, Target] = weakref.WeakKeyDictionary()
+        self._questions: dict[int, list[Any]] = {}
+        self._closed = False
+
+    def _tell_node(self, record: Any) -> None:
+        self.node.tell(record)
+
+    # -- calls ---------------------------------------------------------------------------------
+
+    def submit(
+        self, code: RemoteCode, args: Args, kwargs: Kwargs, options: TaskOptions
+    ) -> list[ObjectRef[Any]]:
+        """Start a task."""
+        refs = self._new_refs(options.num_returns)
+        stored = self.values.store_args(args, kwargs)
+        target = self._function_target(code, options.name)
+        kind = tuple(sorted(options.resources.items()))
+        needs = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, NativeRef)]
+        with self.lock:
+            self._check_open()
+            call = Call(refs, stored, target)
+            call.task = Task(call, kind, options.max_retries)
+            self.tasks.submit(call.task, needs)
+        return refs  # type: ignore[return-value]
+
+    def _function_target(self, code: RemoteCode, name: str) -> Target:
+        if name and name != code.name:
+            return Target("function", name, code.blob)
+        target = self._targets.get(code)
+        if target is None:
+            target = self._targets[code] = Target("function", code.name, code.blob)
+        return target
+
+    def create_actor(
+        self, code: RemoteCode, args: Args, kwargs: Kwargs, options: ActorOptions
+    ) -> ActorLink:
+        """Order a process for the actor, and construct it there as soon as it is up."""
+        actor_id = os.urandom(16)
+        stored = self.values.store_args(args, kwargs)
+        order = self._order(actor_id, code, options)
+        if options.name:
+            existing = self._claim_name(order, options)
+            if existing is not None:
+                return existing
+        with self.lock:
+            self._check_open()
+            actor = NativeActor(actor_id, self.values.life_ref(next(self._numbers), actor_id))
+            self.calls.create(actor)
+            if not options.name:
+                self.node.tell(order)
+            concurrency = options.max_concurrency or (ASYNC_CONCURRENCY if code.is_async else 1)
+            build = Target("actor", code.name, code.blob, concurrency)
+            self.calls.call_actor(actor, Call([], stored, build, actor=actor))
+            if options.name:  # it was ordered before this process knew of it
+                self.node.tell(wire.WatchActor(actor_id))
+        return actor
+
+    def _order(self, actor_id: bytes, code: RemoteCode, options: ActorOptions) -> wire.PlaceActor:
+        return wire.PlaceActor(
+            actor_id,
+            code.name,
+            dict(code.methods),
+            dict(options.resources),
+            dict(options.placement),
+            options.name,
+            options.namespace or self.namespace,
+            next(self._numbers),
+        )
+
+    def _claim_name(self, order: wire.PlaceActor, options: ActorOptions) -> NativeActor | None:
+        """The living actor of that name, if it may be used; raises if it may not."""
+        found = self._ask(order, order.seq)
+        if not found.actor:
+            return None
+        if not options.get_if_exists:
+            raise ValueError(
+                f"the actor name {order.name!r} is taken in namespace {order.namespace!r}"
+            )
+        with self.lock:
+            return self.calls.link(found.actor, None)
+
+    def find_actor(self, name: str, namespace: str) -> tuple[ActorLink, RemoteCode]:
+        """Ask the node for the name."""
+        seq = next(self._numbers)
+        found = self._ask(wire.FindActor(seq, name, namespace or self.namespace), seq)
+        if not found.actor:
+            raise ValueError(f"there is no living actor named {name!r}")
+        code = RemoteCode(None, found.class_name, b"", found.methods)
+        with self.lock:
+            return self.calls.link(found.actor, None), code
+
+    def call(
+        self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, num_returns: int
+    ) -> list[ObjectRef[Any]]:
+        """Send the call to the actor's process."""
+        assert isinstance(actor, NativeActor)
+        refs = self._new_refs(num_returns)
+        stored = self.values.store_args(args, kwargs) if args or kwargs else EMPTY
+        target = actor.methods.get(method)
+        if target is None:
+            target = actor.methods[method] = Target("method", method)
+        with self.lock:
+            self._check_open()
+            self.calls.call_actor(actor, Call(refs, stored, target, actor=actor))
+        return refs  # type: ignore[return-value]
+
+    def kill(self, actor: ActorLink) -> None:
+        """Have the node end its process."""
+        with self.lock:
+            self._check_open()
+            self.node.tell(wire.KillActor(actor.actor_id, "it was killed by kill()"))
+
+    def _new_refs(self, count: int) -> list[NativeRef]:
+        return [NativeRef(self.me, next(self._numbers)) for _ in range(count)]
+
+    # -- objects -------------------------------------------------------------------------------
+
+    def put(self, value: Any) -> ObjectRef[Any]:
+        """Keep a copy; large parts of it in shared memory."""
+        self._check_open()
+        ref = NativeRef(self.me, next(self._numbers))
+        ref.outcome = self.values.store(value)
+        return ref
+
+    def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
+        """Wait for all, then load them."""
+        missing = [ref for ref in refs if ref.outcome is None]  # type: ignore[attr-defined]
+        if missing and not self._await(missing, len(missing), timeout):
+            self._check_open()
+            waiting = sum(ref.outcome is None for ref in missing)  # type: ignore[attr-defined]
+            raise GetTimeoutError(f"{waiting} of {len(refs)} values not there after {timeout} s")
+        return [self._value(ref) for ref in refs]
+
+    def _value(self, ref: Any) -> Any:
+        outcome = ref.outcome
+        if type(outcome) is Stored:
+            return outcome.load(ref)
+        if isinstance(outcome, TaskError):
+            raise outcome.as_user_error()
+        if isinstance(outcome, Exception):
+            raise outcome
+        raise ObjectLostError(f"{ref!r} belongs to a runtime that was shut down")
+
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None
+    ) -> set[ObjectRef[Any]]:
+        """Wait for some."""
+        missing = [ref for ref in refs if ref.outcome is None]  # type: ignore[attr-defined]
+        needed = num_returns - (len(refs) - len(missing))
+        if needed > 0:
+            self._await(missing, needed, timeout)
+        return {ref for ref in refs if ref.outcome is not None}  # type: ignore[attr-defined]
+
+    def _await(self, missing: list[Any], count: int, timeout: float | None) -> bool:
+        """Wait until ``count`` of the missing references are there; ``False`` when late."""
+        with self.lock:
+            self._check_open()
+            for ref in missing:
+                self.calls.want(ref)
+            self.flush()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        left = [ref for ref in missing if ref.outcome is None]
+        allowed = len(missing) - count  # how many may still be missing at the end
+
+        def done() -> bool:
+            while left and left[-1].outcome is not None:
+                left.pop()
+            if not left or not allowed:
+                return not left
+            return sum(ref.outcome is None for ref in left) <= allowed
+
+        return self.reactor.run_until(done, deadline)
+
+    # -- what arrives --------------------------------------------------------------------------
+
+    def _on_frame(self, peer: Peer, frame: Frame) -> None:
+        kind, flags, _returns, _target, seq, payload = frame
+        if kind == wire.REPLY:
+            call = self.calls.on_reply(peer, flags, seq, payload)
+            if call is not None and call.task is not None:
+                self.tasks.on_finished(call.task)
+        elif kind == wire.CALL:
+            self.on_call(peer, frame)
+        elif kind == wire.RECORD:
+            self._on_record(peer, wire.read_record(payload))
+        else:
+            raise wire.WireError(f"unknown frame kind {kind}")
+
+    def on_call(self, peer: Peer, frame: Frame) -> None:
+        """Somebody calls; a driver runs nothing for others."""
+        raise wire.WireError("a driver was called, which runs nothing for others")
+
+    def _on_record(self, peer: Peer, record: Any) -> None:
+        match record:
+            case wire.Freed(blocks):
+                for segment, offset in blocks:
+                    peer.held.pop((segment, offset), None)
+            case wire.Released(items):
+                for number, count in items:
+                    self.values.lendings.returned(number, count, peer.process)
+            case wire.Lent(number, to):
+                self.values.lendings.passed_on(number, to)
+            case wire.Fetch(seq, number):
+                self._serve(peer, seq, number)
+            case wire.SegmentAt():
+                self.values.learn_segment(record, peer)
+            case wire.Intern(target):
+                peer.interned[target] = record
+            case wire.Hello():
+                pass  # both sides connected at once
+            case _:
+                raise wire.WireError(f"{type(record).__name__} is no message to a peer")
+
+    def _serve(self, peer: Peer, seq: int, number: int) -> None:
+        """Send a borrower the value of an own object, as soon as it is there."""
+        ref = self.values.lendings.find(number)
+        if ref is None:
+            ref = NativeRef(self.me, number)
+            ref.resolve(ObjectLostError(f"{ref!r} was freed already"))
+        ref.when_ready(lambda: self._send_value(peer, seq, ref.outcome))
+
+    def _send_value(self, peer: Peer, seq: int, outcome: Any) -> None:
+        if peer.gone:
+            return
+        if isinstance(outcome, Stored):
+            frame = wire.reply_frame(seq, [self.values.outgoing(outcome, peer, handed=False)])
+        else:
+            frame = wire.error_frame(seq, dump_error(outcome))
+        peer.conn.send(frame)
+        self.peers.hold(peer.conn)
+
+    def on_node(self, record: Any) -> None:
+        """A message of the node service."""
+        match record:
+            case wire.ActorPlaced(actor, worker):
+                self.calls.on_placed(actor, worker)
+            case wire.ActorDied(actor, reason):
+                self.calls.on_died(actor, reason)
+            case wire.LeaseGranted(lease, worker):
+                self.tasks.on_granted(lease, worker)
+            case wire.LeaseLost(lease, reason):
+                self.tasks.on_lost(lease, reason)
+            case wire.LeasesWanted():
+                self.tasks.on_wanted()
+            case wire.ActorFound(seq) | wire.Resources(seq):
+                self._questions[seq].append(record)
+            case _:
+                raise wire.WireError(f"{type(record).__name__} is no message of a node")
+
+    def _ask(self, question: Any, seq: int) -> Any:
+        """Send the node a question and wait for the answer with the same number."""
+        answers: list[Any] = []
+        with self.lock:
+            self._check_open()
+            self._questions[seq] = answers
+            self.node.tell(question)
+        self.reactor.run_until(lambda: bool(answers) or self._closed, None)
+        self._check_open()
+        del self._questions[seq]
+        return answers[0]
+
+    def _on_gone(self, peer: Peer) -> None:
+        self.calls.on_peer_gone(peer)
+        self.values.peer_gone(peer)
+
+    # -- the rest ------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write what waits, after the reports of finalisers. Call with the lock."""
+        reports = self.reports
+        if reports.freed or reports.dropped:
+            self.values.report()
+        while reports.ended:
+            reason = "its last handle is gone"
+            self.node.tell(wire.KillActor(reports.ended.popleft(), reason))
+        self.peers.flush_all()
+
+    def resources(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Ask the node."""
+        seq = next(self._numbers)
+        answer = self._ask(wire.AskResources(seq), seq)
+        return answer.total, answer.free
+
+    def actor_reduce(self, actor: ActorLink) -> tuple[Any, ...]:
+        """The id, and the reference that keeps the actor alive."""
+        assert isinstance(actor, NativeActor)
+        return actor.actor_id, actor.life
+
+    def actor_restore(self, state: tuple[Any, ...]) -> ActorLink:
+        """This process's link to the actor."""
+        with self.lock:
+            return self.calls.link(state[0], state[1])
+
+    def shutdown(self) -> None:
+        """End the node if it is ours, and everything of this process."""
+        with self.lock:
+            if self._closed:
+                return
+            self._closed = True
+            self.node.close()
+            self.peers.close()
+        self.reactor.stop()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeClosedError("the runtime was shut down; call init() again")

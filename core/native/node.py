@@ -1,0 +1,262 @@
+"""The node service: performs what the scheduler decides. Embedded in the driver.
+
+::
+
+    clients --records--> Node --events--> Scheduler --instructions--> Node
+                           |                                           |
+                           +--- template (forks workers) <-------------+
+                           +--- workers (control socket, output) <-----+
+
+All methods run under the runtime's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from rllib.core.native import wire
+from rllib.core.native.connection import Connection
+from rllib.core.native.engine import NativeRuntime, NodeLink
+from rllib.core.native.reactor import READ, WRITE
+from rllib.core.native.scheduler import Instruction, Scheduler, Start, Stop, Tell, Warn
+from rllib.core.native.spawn import TemplateProcess
+
+_LAST_LINES = 20
+
+
+class WorkerProcess:
+    """A worker as the node sees it."""
+
+    def __init__(self, worker: bytes, control: Connection, output: int) -> None:
+        self.worker = worker
+        self.control = control
+        self.output = output
+        self.pid = 0
+        self._pidfd: int | None = None
+        self._stopped = False
+        self.rest = b""
+        self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+
+    def forked(self, pid: int) -> None:
+        """The template has told its process id."""
+        self.pid = pid
+        with contextlib.suppress(ProcessLookupError):  # ended already
+            self._pidfd = os.pidfd_open(pid)
+        if self._stopped:
+            self.stop()
+
+    def stop(self) -> None:
+        """Kill it, as soon as its process id is known."""
+        self._stopped = True
+        if self._pidfd is not None:  # unlike the number, it cannot mean another process
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let go of everything that belongs to it."""
+        self.control.close()
+        os.close(self.output)
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+
+    def how_it_ended(self, status: int) -> str:
+        """Its death in words, with the last lines of its output."""
+        if os.WIFSIGNALED(status):
+            how = f"was killed by {signal.Signals(os.WTERMSIG(status)).name}"
+        else:
+            how = f"exited with code {os.waitstatus_to_exitcode(status)}"
+        text = f"worker process {self.pid} {how}"
+        if self.last_lines:
+            text += "; its last output:\n    " + "\n    ".join(self.last_lines)
+        return text
+
+
+class Node(NodeLink):
+    """See the module's text."""
+
+    def __init__(
+        self,
+        runtime: NativeRuntime,
+        scheduler: Scheduler,
+        start_template: Callable[[], TemplateProcess],
+        fork_order: Callable[[bytes], wire.Fork],
+        log_to_driver: bool,
+    ) -> None:
+        self._runtime = runtime
+        self._reactor = runtime.reactor
+        self._scheduler = scheduler
+        self._start_template = start_template
+        self._fork_order = fork_order
+        self._log_to_driver = log_to_driver
+        self._workers: dict[bytes, WorkerProcess] = {}
+        self._agenda: deque[Instruction] = deque()
+        self._performing = False
+        self._template = self._new_template()
+
+    # -- deciding and performing ---------------------------------------------------------------
+
+    def tell(self, record: Any) -> None:
+        """A message of the driver itself."""
+        self._perform(self._scheduler.handle(self._runtime.me, record))
+
+    def _perform(self, instructions: list[Instruction]) -> None:
+        """Do them in order, also those that come up while doing them."""
+        self._agenda.extend(instructions)
+        if self._performing:
+            return
+        self._performing = True
+        try:
+            while self._agenda:
+                self._perform_one(self._agenda.popleft())
+        finally:
+            self._performing = False
+
+    def _perform_one(self, instruction: Instruction) -> None:
+        match instruction:
+            case Tell(client, message):
+                self._deliver(client, message)
+            case Start(worker):
+                self._start(worker)
+            case Stop(worker):
+                if worker in self._workers:
+                    self._workers[worker].stop()
+            case Warn(text):
+                print(f"rllib.core: {text}", file=sys.stderr)
+
+    def _deliver(self, client: bytes, message: Any) -> None:
+        if client == self._runtime.me:
+            self._runtime.on_node(message)
+        elif client in self._workers:
+            process = self._workers[client]
+            process.control.send(wire.record_frame(message))
+            self._flush(process)
+
+    def _flush(self, process: WorkerProcess) -> None:
+        process.control.flush()
+        mask = READ | WRITE if process.control.blocked else READ
+        self._reactor.modify(process.control.fd, mask)
+
+    # -- the template --------------------------------------------------------------------------
+
+    def _new_template(self) -> TemplateProcess:
+        template = self._start_template()
+        self._reactor.register(template.fd, lambda _mask: self._on_template())
+        return template
+
+    def _on_template(self) -> None:
+        try:
+            record = self._template.receive()
+        except EOFError:
+            self._template_died()
+            return
+        match record:
+            case wire.Forked(worker, pid):
+                self._workers[worker].forked(pid)
+            case wire.Exited(worker, status):
+                process = self._workers[worker]
+                self._drain(process)
+                self._worker_down(process, process.how_it_ended(status))
+            case wire.Notice(text):
+                print(f"rllib.core: {text}", file=sys.stderr)
+
+    def _template_died(self) -> None:
+        """All its workers died with it; a new one serves those to come."""
+        self._reactor.unregister(self._template.fd)
+        self._template.close()
+        self._template = self._new_template()
+        for process in list(self._workers.values()):
+            self._drain(process)
+            text = f"worker process {process.pid} ended because its fork template was killed"
+            self._worker_down(process, text)
+
+    # -- workers -------------------------------------------------------------------------------
+
+    def _start(self, worker: bytes) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        read_end, write_end = os.pipe()
+        os.set_blocking(read_end, False)
+        self._template.fork(self._fork_order(worker), [theirs.fileno(), write_end])
+        theirs.close()
+        os.close(write_end)
+        process = WorkerProcess(worker, Connection(ours), read_end)
+        self._workers[worker] = process
+        self._reactor.register(process.control.fd, lambda mask: self._on_control(process, mask))
+        self._reactor.register(read_end, lambda _mask: self._on_output(process))
+
+    def _on_control(self, process: WorkerProcess, mask: int) -> None:
+        if mask & WRITE:
+            process.control.blocked = False
+            self._flush(process)
+        if mask & ~WRITE and not self._read_control(process):
+            # The socket ended, so the process is ending; its exit is reported in a moment.
+            self._reactor.modify(process.control.fd, 0)
+            process.stop()
+
+    def _read_control(self, process: WorkerProcess) -> bool:
+        try:
+            for frame in process.control.receive():
+                record = wire.read_record(frame[-1])
+                self._perform(self._scheduler.handle(process.worker, record))
+        except (EOFError, wire.WireError):
+            return False
+        return True
+
+    def _on_output(self, process: WorkerProcess) -> None:
+        self._read_output(process)
+
+    def _read_output(self, process: WorkerProcess) -> bool:
+        """Show what it prints; ``False`` when there is nothing more for now."""
+        try:
+            data = os.read(process.output, 1 << 16)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._reactor.modify(process.output, 0)
+            return False
+        *lines, process.rest = (process.rest + data).split(b"\n")
+        for line in lines:
+            self._show(process, line.decode(errors="replace"))
+        return True
+
+    def _show(self, process: WorkerProcess, line: str) -> None:
+        process.last_lines.append(line)
+        if self._log_to_driver:
+            label = self._scheduler.label(process.worker)
+            print(f"({label} pid={process.pid}) {line}", file=sys.stderr)
+
+    def _drain(self, process: WorkerProcess) -> None:
+        """Read what a dead worker has left in its socket and its pipe."""
+        try:
+            while process.control.receive():
+                continue
+        except (EOFError, wire.WireError):
+            pass  # the end that was expected
+        while self._read_output(process):
+            continue
+        if process.rest:
+            self._show(process, process.rest.decode(errors="replace"))
+
+    def _worker_down(self, process: WorkerProcess, reason: str) -> None:
+        del self._workers[process.worker]
+        self._release(process)
+        self._perform(self._scheduler.worker_down(process.worker, reason))
+
+    def _release(self, process: WorkerProcess) -> None:
+        self._reactor.unregister(process.control.fd)
+        self._reactor.unregister(process.output)
+        process.close()
+
+    def close(self) -> None:
+        """End the template, which ends the workers and removes the session directory."""
+        for process in self._workers.values():
+            self._release(process)
+        self._workers.clear()
+        self._reactor.unregister(self._template.fd)
+        self._template.end()

@@ -1,0 +1,254 @@
+"""References and who holds them: the bookkeeping of ownership, without any I/O.
+
+The process that makes a reference owns the object. Inside a process the interpreter's reference
+count does the counting, since there is one `NativeRef` instance per object and process. Across
+processes the owner counts how often it, or somebody on its behalf, has sent the reference to each
+borrower; a borrower that loses interest returns exactly as many as it received. The owner keeps
+an object alive while any count is open::
+
+    owner --ref--> B --ref--> C      B tells the owner Lent(to=C) before it lets go of its own
+    C --Released(n)--> owner         n = how often C received it, by whatever way
+    B dies                           all counts of B fall
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rllib.core.native.arena import Block, Segment, aligned
+from rllib.core.object_ref import ObjectRef
+from rllib.core.serialization import unpack
+
+Drop = tuple[bytes, int, int]
+
+
+class HandedBlock:
+    """A block of somebody else's arena that was handed to this process; freed when let go of."""
+
+    __slots__ = ("_freed", "key")
+
+    def __init__(
+        self, arena: bytes, segment: int, offset: int, freed: Callable[[Any], None]
+    ) -> None:
+        self.key = (arena, segment, offset)
+        self._freed = freed
+
+    def __del__(self) -> None:
+        self._freed(self.key)
+
+
+@dataclass(slots=True)
+class Region:
+    """Where the large parts of a value lie, and what must stay alive for them to stay there."""
+
+    segment: Segment
+    offset: int
+    sizes: list[int]
+    hold: Block | HandedBlock | None
+
+    def parts(self, keep: Any) -> list[memoryview]:
+        """Read-only views of the parts, each of which keeps ``keep`` alive."""
+        starts = [0]
+        for size in self.sizes:
+            starts.append(starts[-1] + aligned(size))
+        whole = self.segment.view(self.offset, starts[-1], keep)
+        return [
+            whole[start : start + size] for start, size in zip(starts, self.sizes, strict=False)
+        ]
+
+
+@dataclass(slots=True)
+class Stored:
+    """A serialised value at rest. With an empty ``body`` the stream is the region's first part."""
+
+    body: bytes
+    buffers: list[bytes]
+    refs: list[Any]
+    region: Region | None = None
+
+    def load(self, keep: Any) -> Any:
+        """The value; arrays in it are views of shared memory that keep ``keep`` alive."""
+        if self.region is None:
+            return unpack(self.body, self.buffers, self.refs)
+        parts = self.region.parts((self, keep))
+        if self.body:
+            return unpack(self.body, parts, self.refs)
+        return unpack(parts[0], parts[1:], self.refs)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the stream alone is the whole value."""
+        return self.region is None and not self.buffers and not self.refs
+
+
+Outcome = Stored | Exception
+
+
+class NativeRef(ObjectRef[Any]):
+    """A reference with its value, its error, or neither yet."""
+
+    __slots__ = ("on_ready", "outcome")
+
+    def __init__(self, owner: bytes, number: int) -> None:
+        super().__init__(owner, number)
+        self.outcome: Outcome | None = None
+        self.on_ready: list[Callable[[], None]] | None = None
+
+    def resolve(self, outcome: Outcome) -> None:
+        """Give it its value or error, once."""
+        self.outcome = outcome
+        waiting, self.on_ready = self.on_ready, None
+        for callback in waiting or ():
+            callback()
+
+    def when_ready(self, callback: Callable[[], None]) -> None:
+        """Run ``callback`` once the outcome is there, at once if it is."""
+        if self.outcome is not None:
+            callback()
+        elif self.on_ready is None:
+            self.on_ready = [callback]
+        else:
+            self.on_ready.append(callback)
+
+
+class LifeRef(NativeRef):
+    """The reference that every handle of an actor carries; its end is the end of the actor."""
+
+    __slots__ = ("_actor", "_ended")
+
+    def __init__(
+        self, owner: bytes, number: int, actor: bytes, ended: Callable[[bytes], None]
+    ) -> None:
+        super().__init__(owner, number)
+        self._actor = actor
+        self._ended = ended
+
+    def __del__(self) -> None:
+        self._ended(self._actor)
+
+
+class BorrowedRef(NativeRef):
+    """A reference of another process's object."""
+
+    __slots__ = ("_dropped", "fetching", "received")
+
+    def __init__(self, owner: bytes, number: int, dropped: Callable[[Drop], None]) -> None:
+        super().__init__(owner, number)
+        self.received = 0
+        self.fetching = False
+        self._dropped = dropped
+
+    def __del__(self) -> None:
+        self._dropped((self._owner, self._number, self.received))
+
+
+@dataclass(slots=True)
+class _Lending:
+    ref: NativeRef
+    counts: dict[bytes, int]
+
+
+class Lendings:
+    """Owner's side: which of my objects are held by which other process."""
+
+    def __init__(self) -> None:
+        self._lent: dict[int, _Lending] = {}
+
+    def lend(self, ref: NativeRef, to: bytes) -> None:
+        """``ref`` goes to process ``to`` once more."""
+        lending = self._lent.get(ref._number)
+        if lending is None:
+            lending = self._lent[ref._number] = _Lending(ref, {})
+        self._add(ref._number, lending, to, 1)
+
+    def passed_on(self, number: int, to: bytes) -> None:
+        """A borrower has sent object ``number`` to ``to``."""
+        lending = self._lent.get(number)
+        if lending is not None:
+            self._add(number, lending, to, 1)
+
+    def returned(self, number: int, count: int, by: bytes) -> None:
+        """Process ``by`` gives back ``count`` receipts. It may be ahead of the news of them."""
+        lending = self._lent.get(number)
+        if lending is not None:
+            self._add(number, lending, by, -count)
+
+    def _add(self, number: int, lending: _Lending, process: bytes, change: int) -> None:
+        count = lending.counts.get(process, 0) + change
+        if count:
+            lending.counts[process] = count
+        else:
+            lending.counts.pop(process, None)
+            if not lending.counts:
+                del self._lent[number]
+
+    def drop_process(self, process: bytes) -> None:
+        """``process`` died: whatever it held, it holds no longer."""
+        for number, lending in list(self._lent.items()):
+            if lending.counts.pop(process, 0) and not lending.counts:
+                del self._lent[number]
+
+    def find(self, number: int) -> NativeRef | None:
+        """My object of that number, if somebody else holds it."""
+        lending = self._lent.get(number)
+        return None if lending is None else lending.ref
+
+    def __len__(self) -> int:
+        return len(self._lent)
+
+
+class Borrowings:
+    """Borrower's side: the one instance in this process of each foreign reference."""
+
+    def __init__(self, dropped: Callable[[Drop], None]) -> None:
+        self._refs: dict[tuple[bytes, int], weakref.ref[BorrowedRef]] = {}
+        self._dropped = dropped
+
+    def receive(self, owner: bytes, number: int) -> BorrowedRef:
+        """The instance for a reference that has just arrived."""
+        known = self._refs.get((owner, number))
+        ref = known() if known is not None else None
+        if ref is None:
+            ref = BorrowedRef(owner, number, self._dropped)
+            self._refs[owner, number] = weakref.ref(ref)
+        ref.received += 1
+        return ref
+
+    def forget(self, owner: bytes, number: int) -> None:
+        """Its last instance is gone, unless a new one has arrived since."""
+        known = self._refs.get((owner, number))
+        if known is not None and known() is None:
+            del self._refs[owner, number]
+
+
+class Reports:
+    """What finalisers report. They run anywhere, at any time, so they only append and nudge."""
+
+    def __init__(self, nudge: Callable[[], None]) -> None:
+        self._nudge = nudge
+        self.quiet = False
+        """Set for a moment by who is about to pass reports on anyway."""
+        self.dropped: deque[Drop] = deque()
+        self.freed: deque[tuple[bytes, int, int]] = deque()
+        self.ended: deque[bytes] = deque()
+
+    def ref_dropped(self, drop: Drop) -> None:
+        """A borrowed reference is gone from this process."""
+        self.dropped.append(drop)
+        if not self.quiet:
+            self._nudge()
+
+    def block_freed(self, key: tuple[bytes, int, int]) -> None:
+        """A handed block is not read here any more."""
+        self.freed.append(key)
+        if not self.quiet:
+            self._nudge()
+
+    def actor_ended(self, actor: bytes) -> None:
+        """The last handle of an own actor is gone everywhere."""
+        self.ended.append(actor)
+        self._nudge()

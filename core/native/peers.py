@@ -1,0 +1,271 @@
+"""The other processes that this one talks to, each over one Unix socket of its own.
+
+Every process listens on ``<session>/<id>.sock``, so that its id is its address. A peer is one
+process, not one connection: if two processes happen to connect to each other at the same time,
+both sockets are read, and each side writes to the one that it saw first. Order holds within what
+one process writes.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rllib.core.native import wire
+from rllib.core.native.connection import Connection, Frame
+from rllib.core.native.reactor import READ, WRITE, Reactor
+
+if TYPE_CHECKING:
+    from rllib.core.native.arena import Block, Segment
+    from rllib.core.native.calls import Call
+
+_COALESCE_BYTES = 1 << 16
+
+
+class PeerGoneError(Exception):
+    """The process does not listen any more."""
+
+
+class Peer:
+    """Another process, as this one sees it."""
+
+    __slots__ = (
+        "conn",
+        "gone",
+        "held",
+        "inflight",
+        "interned",
+        "links",
+        "mapped",
+        "process",
+        "segments",
+        "seq",
+        "targets",
+    )
+
+    def __init__(self, process: bytes, conn: Connection) -> None:
+        self.process = process
+        self.conn = conn
+        self.links = [conn]
+        self.gone = False
+        self.seq = 0
+        self.inflight: dict[int, Call] = {}
+        """Calls of mine that it has not answered."""
+        self.targets: dict[Any, int] = {}
+        """Functions and methods of it that I have given a number."""
+        self.interned: dict[int, wire.Intern] = {}
+        """The same, the other way round."""
+        self.segments: set[tuple[bytes, int]] = set()
+        """Segments whose descriptor it has from me."""
+        self.mapped: dict[tuple[bytes, int], Segment] = {}
+        """Segments whose descriptor I have from it."""
+        self.held: dict[tuple[int, int], Block] = {}
+        """Blocks of mine that it reads, by segment and offset."""
+
+    def received_fds(self) -> deque[int]:
+        """Descriptors that have come and are not claimed by a message yet."""
+        return next((conn.received_fds for conn in self.links if conn.received_fds), deque())
+
+
+class Peers:
+    """Connects, listens, and hands frames on. All methods run under the runtime's lock."""
+
+    def __init__(
+        self,
+        me: bytes,
+        directory: Path,
+        reactor: Reactor,
+        on_frame: Callable[[Peer, Frame], None],
+        on_gone: Callable[[Peer], None],
+    ) -> None:
+        self._me = me
+        self._directory = directory
+        self._reactor = reactor
+        self._on_frame = on_frame
+        self._on_gone = on_gone
+        self._peers: dict[bytes, Peer] = {}
+        self._held: dict[Connection, None] = {}  # queued frames that wait for company
+        self._strangers: set[Connection] = set()  # connected, no Hello yet
+        self._listener = self._listen()
+
+    def _path(self, process: bytes) -> str:
+        return str(self._directory / f"{process.hex()}.sock")
+
+    def _listen(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(self._path(self._me))
+        listener.listen(1024)
+        listener.setblocking(False)
+        self._reactor.register(listener.fileno(), self._accept)
+        return listener
+
+    def _accept(self, _mask: int) -> None:
+        try:
+            sock, _address = self._listener.accept()
+        except BlockingIOError:
+            return
+        if not _same_user(sock):
+            sock.close()
+            return
+        conn = Connection(sock)
+        self._strangers.add(conn)
+        self._reactor.register(conn.fd, lambda mask: self._on_stranger(conn, mask))
+
+    def _on_stranger(self, conn: Connection, _mask: int) -> None:
+        """The first frames of an incoming connection: a Hello, maybe more."""
+        try:
+            frames = conn.receive()
+            if not frames:
+                return
+            kind, payload = frames[0][0], frames[0][-1]
+            hello = wire.read_record(payload) if kind == wire.RECORD else None
+            if not isinstance(hello, wire.Hello):
+                raise wire.WireError("a connection must begin with Hello")
+        except (EOFError, wire.WireError):
+            self._close(conn)
+            return
+        finally:
+            self._strangers.discard(conn)
+        self._reactor.unregister(conn.fd)
+        peer = self._adopt(hello.worker, conn)
+        self._deliver(peer, conn, frames[1:])
+
+    def _adopt(self, process: bytes, conn: Connection) -> Peer:
+        peer = self._peers.get(process)
+        if peer is None:
+            peer = self._peers[process] = Peer(process, conn)
+        else:
+            peer.links.append(conn)
+        self._reactor.register(conn.fd, lambda mask: self._on_events(peer, conn, mask))
+        return peer
+
+    def get(self, process: bytes) -> Peer:
+        """The peer, connecting if need be. Raises `PeerGoneError`."""
+        peer = self._peers.get(process)
+        return peer if peer is not None else self._connect(process)
+
+    def known(self, process: bytes) -> Peer | None:
+        """The peer, if there is a connection."""
+        return self._peers.get(process)
+
+    def _connect(self, process: bytes) -> Peer:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(self._path(process))
+        except OSError as error:
+            sock.close()
+            raise PeerGoneError(f"process {process.hex()[:12]} is gone") from error
+        peer = self._adopt(process, Connection(sock))
+        peer.conn.send(wire.record_frame(wire.Hello(self._me)))
+        return peer
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def _on_events(self, peer: Peer, conn: Connection, mask: int) -> None:
+        if mask & WRITE:
+            conn.resume()
+            if not conn.blocked:
+                self._reactor.modify(conn.fd, READ)
+        if mask & ~WRITE:
+            self._read(peer, conn)
+
+    def _read(self, peer: Peer, conn: Connection) -> bool:
+        """One read; ``False`` at the end of the stream."""
+        try:
+            frames = conn.receive()
+        except (EOFError, wire.WireError):
+            self.drop(peer)
+            return False
+        return self._deliver(peer, conn, frames)
+
+    def _deliver(self, peer: Peer, conn: Connection, frames: list[Frame]) -> bool:
+        try:
+            for frame in frames:
+                self._on_frame(peer, frame)
+        except wire.WireError:
+            self.drop(peer)
+            return False
+        return bool(frames)
+
+    def drain(self, peer: Peer) -> None:
+        """Read what a dying peer has still written, then let go of it."""
+        for conn in list(peer.links):
+            while not peer.gone and self._read(peer, conn):
+                continue
+        self.drop(peer)
+
+    def drop(self, peer: Peer) -> None:
+        """The peer is dead, or as good as dead."""
+        if peer.gone:
+            return
+        peer.gone = True
+        self._peers.pop(peer.process, None)
+        for conn in peer.links:
+            self._close(conn)
+        self._on_gone(peer)
+
+    def _close(self, conn: Connection) -> None:
+        self._held.pop(conn, None)
+        self._reactor.unregister(conn.fd)
+        conn.close()
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def tell(self, process: bytes, record: Any) -> None:
+        """Queue a record. A dead process needs none, so nothing is said of it."""
+        try:
+            peer = self.get(process)
+        except PeerGoneError:
+            return
+        peer.conn.send(wire.record_frame(record))
+        self.hold(peer.conn)
+
+    def hold(self, conn: Connection) -> None:
+        """Leave queued frames for the next flush, which comes soon by itself."""
+        self._held[conn] = None
+        if conn.queued_bytes > _COALESCE_BYTES:
+            self.flush(conn)
+        else:
+            self._reactor.nudge()
+
+    def mark(self, conn: Connection) -> None:
+        """Leave queued frames for a `flush_all` that the caller is about to do."""
+        self._held[conn] = None
+
+    def flush(self, conn: Connection) -> None:
+        """Write what is queued, now or as soon as the socket takes it."""
+        conn.flush()
+        if conn.blocked:
+            self._reactor.modify(conn.fd, READ | WRITE)
+
+    def flush_all(self) -> None:
+        """Write everything that waits for company."""
+        while self._held:
+            self.flush(self._held.popitem()[0])
+
+    def close(self) -> None:
+        """Close all sockets, and remove the own one from the file system."""
+        for conn in list(self._strangers):
+            self._close(conn)
+        for peer in list(self._peers.values()):
+            for conn in peer.links:
+                self._close(conn)
+            peer.gone = True
+        self._peers.clear()
+        self._reactor.unregister(self._listener.fileno())
+        self._listener.close()
+        Path(self._path(self._me)).unlink(missing_ok=True)
+
+
+def _same_user(sock: socket.socket) -> bool:
+    """Directory permissions keep strangers out already; this holds even where they were changed."""
+    size = struct.calcsize("3i")
+    _pid, uid, _gid = struct.unpack(
+        "3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    )
+    return bool(uid == os.getuid())

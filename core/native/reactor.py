@@ -1,0 +1,169 @@
+"""Who reads the sockets: whichever thread waits, or else a background thread.
+
+A reply should not hop through a second thread to reach the one that waits for it, yet sockets must
+be read while nobody waits. Hence two epoll sets, one inside the other::
+
+    background thread --waits on--> outer --contains--> inner --contains--> every socket
+    a thread in run_until() --takes inner out of outer, and waits on inner itself--
+
+Taking over and giving back cost one system call each and wake nobody. Threads that come to wait
+while another one reads are followers: they sleep until something was dispatched and look again.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+Handler = Callable[[int], None]
+"""Called with the epoll event mask, under the runtime's lock."""
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+
+
+class Reactor:
+    """Dispatches socket events to handlers, one thread at a time.
+
+    ``lock`` is the runtime's lock: held during dispatch, free while waiting. ``finish`` runs under
+    it after every dispatch, and in the background thread soon after `nudge`.
+    """
+
+    def __init__(self, lock: threading.RLock, finish: Callable[[], None]) -> None:
+        self._lock = lock
+        self._finish = finish
+        self._handlers: dict[int, Handler] = {}
+        self._inner = select.epoll()
+        self._outer = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._outer.register(self._wake, READ)
+        self._outer.register(self._inner.fileno(), READ)
+        self._turn = threading.Lock()  # held by the thread that reads
+        self._led = False  # ... when that is a thread inside run_until
+        self._changed = threading.Condition(threading.Lock())
+        self._followers = 0
+        self._generation = 0
+        self._nudged = False
+        self._stopping = False
+        self._thread = threading.Thread(target=self._background, name="rllib-io", daemon=True)
+        self._thread.start()
+
+    # -- registration --------------------------------------------------------------------------
+
+    def register(self, fd: int, handler: Handler, mask: int = READ) -> None:
+        """Call ``handler`` when ``fd`` is ready."""
+        self._handlers[fd] = handler
+        self._inner.register(fd, mask)
+
+    def modify(self, fd: int, mask: int) -> None:
+        """Wait for other events on ``fd``."""
+        self._inner.modify(fd, mask)
+
+    def unregister(self, fd: int) -> None:
+        """Forget ``fd``; call before closing it."""
+        del self._handlers[fd]
+        self._inner.unregister(fd)
+
+    # -- waiting -------------------------------------------------------------------------------
+
+    def run_until(self, done: Callable[[], bool], deadline: float | None) -> bool:
+        """Read sockets until ``done()``; ``False`` at ``deadline`` (monotonic clock) or `stop`."""
+        while not (done() or self._stopping):
+            if self._led or not self._lead(done, deadline):
+                self._follow(done, deadline)
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+        return done()
+
+    def _lead(self, done: Callable[[], bool], deadline: float | None) -> bool:
+        """Read until done or late; ``False`` when another waiting thread reads already."""
+        with self._turn:  # the background thread holds it for one dispatch at most
+            if self._led:
+                return False
+            self._led = True
+        try:
+            self._outer.modify(self._inner.fileno(), 0)
+            while not (done() or self._stopping):
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                self._dispatch(self._inner.poll(left))
+                if left == 0.0:
+                    break
+        finally:
+            self._led = False
+            self._outer.modify(self._inner.fileno(), READ)
+            if self._followers:
+                self._announce()  # one of them may want to lead
+        return True
+
+    def _follow(self, done: Callable[[], bool], deadline: float | None) -> None:
+        """Sleep until something was dispatched, the leader left, or the deadline."""
+        with self._changed:
+            seen = self._generation
+            self._followers += 1
+        try:
+            if done() or not self._led:
+                return
+            with self._changed:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                self._changed.wait_for(lambda: self._generation != seen, left)
+        finally:
+            with self._changed:
+                self._followers -= 1
+
+    def _announce(self) -> None:
+        with self._changed:
+            self._generation += 1
+            self._changed.notify_all()
+
+    def _dispatch(self, events: list[tuple[int, int]]) -> None:
+        handlers = self._handlers
+        with self._lock:
+            for fd, mask in events:
+                handler = handlers.get(fd)
+                if handler is not None:  # else unregistered by a handler before it
+                    handler(mask)
+            self._finish()
+        if self._followers:
+            self._announce()
+
+    # -- the background thread -----------------------------------------------------------------
+
+    def nudge(self) -> None:
+        """Have ``finish`` run in the background soon; cheap when asked for repeatedly."""
+        if not (self._nudged or self._stopping):
+            self._nudged = True
+            os.eventfd_write(self._wake, 1)
+
+    def _background(self) -> None:
+        while not self._stopping:
+            for fd, _mask in self._outer.poll():
+                try:
+                    self._answer_nudge() if fd == self._wake else self._take_turn()
+                except Exception:  # a defect; this thread must live on, others wait for it
+                    traceback.print_exc()
+
+    def _answer_nudge(self) -> None:
+        os.eventfd_read(self._wake)
+        self._nudged = False
+        with self._lock:
+            self._finish()
+
+    def _take_turn(self) -> None:
+        with self._turn:
+            if not self._led:
+                self._dispatch(self._inner.poll(0))
+
+    def stop(self) -> None:
+        """End the background thread and close everything; handlers are not called any more."""
+        self._stopping = True
+        os.eventfd_write(self._wake, 1)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+        self._announce()
+        self._inner.close()
+        self._outer.close()
+        os.close(self._wake)

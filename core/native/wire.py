@@ -1,0 +1,390 @@
+"""What processes say to each other.
+
+A frame is a fixed header and a payload. The three hot kinds are packed by hand: CALL and REPLY,
+whose payload is a bare pickle stream when the value is small and refers to nothing (flag PLAIN),
+else a msgpack `Payload`; everything else is a RECORD, one of the typed messages below in msgpack.
+Nothing in this file unpickles: pickle streams are opaque bytes here, and decoding a malformed
+frame raises `WireError`.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+import msgspec
+
+from rllib.core.exceptions import CoreError
+
+HEADER: Final = struct.Struct("<IBBHIQ")
+"""Payload length, kind, flags, number of returns, target (interned number), sequence number."""
+
+CALL: Final = 1
+REPLY: Final = 2
+RECORD: Final = 3
+
+PLAIN: Final = 1
+"""The payload is a pickle stream; without it, msgpack (`Payload`, or a list of them)."""
+ERROR: Final = 2
+"""REPLY: the value is the exception that was raised."""
+
+MAX_PAYLOAD: Final = 2**30
+
+
+class WireError(CoreError):
+    """A peer sent what no honest peer sends."""
+
+
+class Message(msgspec.Struct, array_like=True):
+    """Base of everything that travels as msgpack."""
+
+
+# -- values ------------------------------------------------------------------------------------
+
+
+class BlockAt(Message):
+    """Where the large buffers of a value lie: one block, the buffers aligned one after another."""
+
+    arena: bytes
+    segment: int
+    offset: int
+    sizes: list[int]
+
+
+class RefAt(Message):
+    """A reference inside a value; with its value, if that is at hand, to save a round trip."""
+
+    owner: bytes
+    number: int
+    value: Payload | None = None
+
+
+class Payload(Message):
+    """A serialised value: the pickle stream, and in stream order what it refers to."""
+
+    body: bytes
+    buffers: list[bytes] = []
+    block: BlockAt | None = None
+    refs: list[RefAt] = []
+
+
+# -- between peers (any two processes) ---------------------------------------------------------
+
+
+class Hello(Message, tag="hello"):
+    """First on every connection, from the side that connected."""
+
+    worker: bytes
+
+
+class Intern(Message, tag="intern"):
+    """Caller to callee: from now on CALL's ``target`` means this function or method.
+
+    ``kind`` is "method" (of the actor there), "function" or "actor" (constructs it); the latter
+    two bring their code.
+    """
+
+    target: int
+    kind: str
+    name: str
+    blob: bytes = b""
+    concurrency: int = 1
+
+
+class SegmentAt(Message, tag="segment"):
+    """A segment that later payloads refer to; its file descriptor comes along."""
+
+    arena: bytes
+    number: int
+    size: int
+
+
+class Fetch(Message, tag="fetch"):
+    """Borrower to owner: REPLY with the value of your object, as soon as it is there."""
+
+    seq: int
+    number: int
+
+
+class Lent(Message, tag="lent"):
+    """Borrower to owner: I passed your object on to process ``to``; count it as a borrower."""
+
+    number: int
+    to: bytes
+
+
+class Released(Message, tag="released"):
+    """Borrower to owner: (object number, how many times I had received it), not held any more."""
+
+    items: list[tuple[int, int]]
+
+
+class Freed(Message, tag="freed"):
+    """Reader to arena owner: (segment, offset) of blocks handed to me that I am done with."""
+
+    blocks: list[tuple[int, int]]
+
+
+# -- from a client (driver or worker) to its node service ---------------------------------------
+
+
+class WorkerReady(Message, tag="worker_ready"):
+    """A worker listens on its socket."""
+
+    worker: bytes
+
+
+class RequestLease(Message, tag="request_lease"):
+    """Give me a worker that may use ``resources``."""
+
+    lease: int
+    resources: dict[str, float]
+
+
+class ReturnLease(Message, tag="return_lease"):
+    """I am done with the worker, or do not need one any more."""
+
+    lease: int
+
+
+class PlaceActor(Message, tag="place_actor"):
+    """Give me a process for an actor; I construct it there myself."""
+
+    actor: bytes
+    class_name: str
+    methods: dict[str, int]
+    resources: dict[str, float]
+    placement: dict[str, float]
+    name: str = ""
+    namespace: str = ""
+    seq: int = 0
+    """With a name: of the `ActorFound` that says whether the name was taken."""
+
+
+class ActorBuilt(Message, tag="actor_built"):
+    """Worker: the constructor of my actor returned; or raised, then ``error`` is its story."""
+
+    error: str = ""
+
+
+class WatchActor(Message, tag="watch_actor"):
+    """Tell me where the actor is, and when it dies."""
+
+    actor: bytes
+
+
+class FindActor(Message, tag="find_actor"):
+    """Who is the living actor of that name?"""
+
+    seq: int
+    name: str
+    namespace: str
+
+
+class KillActor(Message, tag="kill_actor"):
+    """End the actor; ``reason`` is for whoever calls it afterwards."""
+
+    actor: bytes
+    reason: str
+
+
+class AskResources(Message, tag="ask_resources"):
+    """Answer with `Resources`."""
+
+    seq: int
+
+
+class Blocked(Message, tag="blocked"):
+    """Worker: my task waits for another one (True), or goes on (False)."""
+
+    waiting: bool
+
+
+# -- from the node service to a client -----------------------------------------------------------
+
+
+class LeaseGranted(Message, tag="lease_granted"):
+    """The worker is yours until you return it."""
+
+    lease: int
+    worker: bytes
+
+
+class LeaseLost(Message, tag="lease_lost"):
+    """The worker died."""
+
+    lease: int
+    reason: str
+
+
+class LeasesWanted(Message, tag="leases_wanted"):
+    """Others wait for resources: return leases that have nothing to do."""
+
+
+class ActorPlaced(Message, tag="actor_placed"):
+    """The actor's process."""
+
+    actor: bytes
+    worker: bytes
+
+
+class ActorDied(Message, tag="actor_died"):
+    """The actor is dead, and why."""
+
+    actor: bytes
+    reason: str
+
+
+class ActorFound(Message, tag="actor_found"):
+    """Answer to `FindActor`, and to `PlaceActor` of a name that is taken; empty id for none."""
+
+    seq: int
+    actor: bytes = b""
+    class_name: str = ""
+    methods: dict[str, int] = {}
+
+
+class Resources(Message, tag="resources"):
+    """Answer to `AskResources`."""
+
+    seq: int
+    total: dict[str, float]
+    free: dict[str, float]
+
+
+# -- between the node service and its fork template ------------------------------------------------
+
+
+class Boot(Message, tag="boot"):
+    """Node to template, first: the session, and what to import before the first fork."""
+
+    directory: str
+    preload: list[str]
+
+
+class Fork(Message, tag="fork"):
+    """Node to template: become a worker; its control socket and its output pipe come along."""
+
+    worker: bytes
+    namespace: str
+    store_bytes: int
+
+
+class Forked(Message, tag="forked"):
+    """Template to node: the worker's process id."""
+
+    worker: bytes
+    pid: int
+
+
+class Exited(Message, tag="exited"):
+    """Template to node: the worker ended, with this status of ``waitpid``."""
+
+    worker: bytes
+    status: int
+
+
+class Notice(Message, tag="notice"):
+    """Template to node: something that the user should know."""
+
+    text: str
+
+
+Record = (
+    Hello
+    | Intern
+    | SegmentAt
+    | Fetch
+    | Lent
+    | Released
+    | Freed
+    | WorkerReady
+    | RequestLease
+    | ReturnLease
+    | PlaceActor
+    | ActorBuilt
+    | WatchActor
+    | FindActor
+    | KillActor
+    | AskResources
+    | Blocked
+    | LeaseGranted
+    | LeaseLost
+    | LeasesWanted
+    | ActorPlaced
+    | ActorDied
+    | ActorFound
+    | Resources
+    | Boot
+    | Fork
+    | Forked
+    | Exited
+    | Notice
+)
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_record = msgspec.msgpack.Decoder(Record).decode
+_decode_payload = msgspec.msgpack.Decoder(Payload).decode
+_decode_payloads = msgspec.msgpack.Decoder(list[Payload]).decode
+
+
+def encode_record(record: Any) -> bytes:
+    """A typed message without a frame, for sockets that keep boundaries."""
+    return _encode(record)
+
+
+def record_frame(record: Any) -> bytes:
+    """A typed message as a frame."""
+    payload = _encode(record)
+    return HEADER.pack(len(payload), RECORD, 0, 0, 0, 0) + payload
+
+
+def call_frame(target: int, seq: int, returns: int, payload: Payload) -> bytes:
+    """A call with arguments that refer to something."""
+    data = _encode(payload)
+    return HEADER.pack(len(data), CALL, 0, returns, target, seq) + data
+
+
+def plain_call_frame(target: int, seq: int, returns: int, body: bytes) -> bytes:
+    """A call with arguments that are a pickle stream alone; an empty one for no arguments."""
+    return HEADER.pack(len(body), CALL, PLAIN, returns, target, seq) + body
+
+
+def reply_frame(seq: int, payloads: list[Payload]) -> bytes:
+    """The results of a call, one for each return value."""
+    data = _encode(payloads)
+    return HEADER.pack(len(data), REPLY, 0, 0, 0, seq) + data
+
+
+def plain_reply_frame(seq: int, body: bytes) -> bytes:
+    """The only result of a call, a pickle stream alone."""
+    return HEADER.pack(len(body), REPLY, PLAIN, 0, 0, seq) + body
+
+
+def error_frame(seq: int, body: bytes) -> bytes:
+    """The pickled exception of a call, in place of all its results."""
+    return HEADER.pack(len(body), REPLY, PLAIN | ERROR, 0, 0, seq) + body
+
+
+def read_record(data: bytes) -> Any:
+    """The message of a RECORD frame. Raises `WireError`."""
+    return _read(_decode_record, data)
+
+
+def read_payload(data: bytes) -> Payload:
+    """The arguments of a CALL frame. Raises `WireError`."""
+    payload: Payload = _read(_decode_payload, data)
+    return payload
+
+
+def read_payloads(data: bytes) -> list[Payload]:
+    """The results of a REPLY frame. Raises `WireError`."""
+    payloads: list[Payload] = _read(_decode_payloads, data)
+    return payloads
+
+
+def _read(decode: Any, data: bytes) -> Any:
+    try:
+        return decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(f"malformed message: {error}") from error

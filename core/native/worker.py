@@ -1,0 +1,88 @@
+"""A worker process: a runtime that also runs what others ask for."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from rllib.core import api
+from rllib.core.native import wire
+from rllib.core.native.connection import Connection, Frame
+from rllib.core.native.engine import NativeRuntime, NodeLink
+from rllib.core.native.executor import Executor, exit_code, exit_process
+from rllib.core.native.peers import Peer
+from rllib.core.native.reactor import READ, WRITE
+
+
+def main(order: wire.Fork, directory: str, control: int) -> int:
+    """Serve until the node ends or user code exits; returns the exit status."""
+    runtime = WorkerRuntime(order, Path(directory))
+    runtime.node = _NodeSocket(runtime, socket.socket(fileno=control))
+    api.adopt(runtime)
+    with runtime.lock:
+        runtime.node.tell(wire.WorkerReady(order.worker))
+    try:
+        runtime.executor.run()
+    except SystemExit as error:
+        return exit_code(error)
+    return 0
+
+
+class WorkerRuntime(NativeRuntime):
+    """A `NativeRuntime` that can be called."""
+
+    def __init__(self, order: wire.Fork, directory: Path) -> None:
+        self.executor = Executor(self)
+        super().__init__(order.worker, directory, order.namespace, order.store_bytes)
+
+    def on_call(self, peer: Peer, frame: Frame) -> None:
+        """Run it, in the executor's time."""
+        self.executor.accept(peer, frame)
+
+    def _await(self, missing: list[Any], count: int, timeout: float | None) -> bool:
+        """A task that waits for others lends them its CPU."""
+        if not self.executor.in_task:
+            return super()._await(missing, count, timeout)
+        with self.lock:
+            self.node.tell(wire.Blocked(True))
+        try:
+            return super()._await(missing, count, timeout)
+        finally:
+            with self.lock:
+                self.node.tell(wire.Blocked(False))
+
+
+class _NodeSocket(NodeLink):
+    """The socket to the node service; its end is the end of this process."""
+
+    def __init__(self, runtime: NativeRuntime, sock: socket.socket) -> None:
+        self._runtime = runtime
+        self._conn = Connection(sock)
+        runtime.reactor.register(self._conn.fd, self._on_events)
+
+    def tell(self, record: Any) -> None:
+        """Send at once: control messages are few, and somebody waits for each."""
+        self._conn.send(wire.record_frame(record))
+        self._flush()
+
+    def _flush(self) -> None:
+        self._conn.flush()
+        mask = READ | WRITE if self._conn.blocked else READ
+        self._runtime.reactor.modify(self._conn.fd, mask)
+
+    def _on_events(self, mask: int) -> None:
+        if mask & WRITE:
+            self._conn.blocked = False
+            self._flush()
+        try:
+            frames = self._conn.receive()
+        except EOFError:
+            exit_process(0)
+        for frame in frames:
+            self._runtime.on_node(wire.read_record(frame[-1]))
+
+    def close(self) -> None:
+        """``shutdown()`` inside a worker ends the worker."""
+        os._exit(0)

@@ -1,36 +1,54 @@
 """What to tell the user when training fails: the cause first, without the framework's frames."""
 
 import re
+import sys
 import traceback
 from pathlib import Path
 
 from rllib import core
-from rllib.errors import RLlibError
+from rllib.errors import EnvError, RLlibError, TrainingError
 
 _HERE = Path(__file__).resolve().parent
 # The package as installed, and its parts in a checkout, where they stand beside it.
 _OURS = (_HERE, *(_HERE.parent / part for part in ("core", "envs", "algorithms")))
+# Frames that every environment's step goes through.
+_AROUND_ENVS = re.compile(r"/gymnasium/(wrappers|vector)/|/gymnasium/core\.py$")
+_INSTALLED = (Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve())
 _FRAME = re.compile(r'^ *File "(?P<file>[^"]+)", line \d+, in .*$')
 
 
 def describe(error: BaseException) -> str:
     """The message of an error and, where user code raised it, that code's traceback."""
     if isinstance(error, core.exceptions.TaskError):
-        return f"{_headline(error.cause or error)}\n\n{fold(error.remote_traceback)}".rstrip()
-    if isinstance(error, RLlibError | core.exceptions.CoreError):
-        cause = error.__cause__
-        return f"{error}\n\n{fold(_text_of(cause))}".rstrip() if cause else str(error)
-    return f"{_headline(error)}\n\n{_text_of(error)}".rstrip()
+        message, trace = _headline(error.cause or error), error.remote_traceback
+    elif isinstance(error, RLlibError | core.exceptions.CoreError):
+        message, trace = str(error), _text_of(_foreign_cause(error))
+        if not (isinstance(error, EnvError | TrainingError) or _has_user_frames(trace)):
+            trace = ""
+    else:
+        return f"{_headline(error)}\n\n{_text_of(error)}".rstrip()  # a defect: show all of it
+    if "Traceback (most recent call last)" in message:  # it has crossed processes as text
+        return fold(message).rstrip()
+    return f"{message}\n\n{fold(trace)}".rstrip()
+
+
+def _foreign_cause(error: BaseException) -> BaseException | None:
+    """The first cause that is no error of ours."""
+    cause = error.__cause__
+    while cause is not None and type(cause).__module__.partition(".")[0] == "rllib":
+        cause = cause.__cause__
+    return cause
 
 
 def fold(text: str) -> str:
-    """A traceback without the frames of this package, unless it has no others."""
+    """A traceback without the frames of the framework, unless it has no others."""
     kept: list[str] = []
     ours = False
     for line in text.splitlines():
         frame = _FRAME.match(line)
         if frame:
-            ours = _is_ours(frame["file"])
+            file = Path(frame["file"]).resolve()
+            ours = _is_within(file, _OURS) or _AROUND_ENVS.search(file.as_posix()) is not None
         elif not line.startswith("    "):
             ours = False
         if not ours:
@@ -38,9 +56,16 @@ def fold(text: str) -> str:
     return "\n".join(kept) if any(_FRAME.match(line) for line in kept) else text
 
 
-def _is_ours(file: str) -> bool:
-    path = Path(file).resolve()
-    return any(path.is_relative_to(folder) for folder in _OURS)
+def _has_user_frames(text: str) -> bool:
+    """Whether code that is neither ours nor installed has a part in a traceback."""
+    files = [
+        Path(frame["file"]).resolve() for frame in map(_FRAME.match, text.splitlines()) if frame
+    ]
+    return any(not _is_within(file, (*_OURS, *_INSTALLED)) for file in files)
+
+
+def _is_within(file: Path, folders: tuple[Path, ...]) -> bool:
+    return any(file.is_relative_to(folder) for folder in folders)
 
 
 def _headline(error: BaseException) -> str:
@@ -48,5 +73,5 @@ def _headline(error: BaseException) -> str:
     return text if isinstance(error, RLlibError) else f"{type(error).__name__}: {text}"
 
 
-def _text_of(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))
+def _text_of(error: BaseException | None) -> str:
+    return "".join(traceback.format_exception(error)) if error is not None else ""

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-FINISH_S = 6.0
-CLEAN_UP_S = 3.0
+FINISH_S = 5.0
+CLEAN_UP_S = 2.5
 
 
 class Interrupted(BaseException):

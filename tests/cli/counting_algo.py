@@ -1,8 +1,11 @@
 """An algorithm without learning, so that runs can be tested in milliseconds.
 
-It counts, draws a random number per iteration, and does on purpose what a test asks for.
+It counts, draws a random number per iteration, and does on purpose what a test asks for: by its
+config, or, where the same config is to run again without it, by environment variables
+(``BLOCK_AT``: the iteration that never ends, ``BLOCK_IN_STOP``: clean-up that never ends).
 """
 
+import os
 import random
 import sys
 import threading
@@ -21,10 +24,6 @@ class CountingConfig(AlgorithmConfig):
     """Env steps that one iteration pretends to sample."""
     fail_at: int | None = None
     """Iteration in which the environment raises."""
-    block_at: int | None = None
-    """Iteration that never ends."""
-    block_in_stop: bool = False
-    """Whether clean-up hangs."""
 
 
 class Counting:
@@ -37,7 +36,7 @@ class Counting:
 
     def train(self) -> dict[str, Any]:
         self.iteration += 1
-        if self.iteration == self.config.block_at:
+        if str(self.iteration) == os.environ.get("BLOCK_AT"):
             print("blocking", flush=True)
             threading.Event().wait()
         if self.iteration == self.config.fail_at:
@@ -64,7 +63,7 @@ class Counting:
         self.random.setstate((version, tuple(numbers), gauss))
 
     def stop(self) -> None:
-        if self.config.block_in_stop:
+        if "BLOCK_IN_STOP" in os.environ:
             threading.Event().wait()
 
 

@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rllib.core.native import wire
+from rllib.core.native import wire, worker
 
 _PR_SET_PDEATHSIG = 1
 _MAX_MESSAGE = 1 << 16
@@ -161,8 +161,6 @@ def _become_worker(order: wire.Fork, directory: str, control: int, output: int) 
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         _reseed()
-        from rllib.core.native import worker
-
         code = worker.main(order, directory, control)
     except BaseException:
         sys.excepthook(*sys.exc_info())

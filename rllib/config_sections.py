@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic.json_schema import SkipJsonSchema
 
 SETTINGS = ConfigDict(
     strict=True,
@@ -51,7 +52,7 @@ class EnvironmentSection(Section):
 
     section = "environment"
 
-    env: str | Callable[..., Any] | None = None
+    env: str | SkipJsonSchema[Callable[..., Any]] | None = None
     """Gymnasium id ("CartPole-v1", or "module:Id-v0" to import the module that registers it); in
     Python also an Env class, or a function that takes ``env_config`` and returns an Env."""
     env_config: dict[str, Any] = Field(default_factory=dict)

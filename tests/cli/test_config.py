@@ -160,3 +160,9 @@ def test_no_name_of_ours_is_called_foreign() -> None:
     ours = set(ToyConfig().to_dict())
     assert not ours & set(RENAMED)
     assert not ours & set(UNSUPPORTED)
+
+
+def test_the_json_schema_documents_every_setting() -> None:
+    schema = ToyConfig.model_json_schema()
+    assert set(schema["properties"]) == set(ToyConfig().to_dict())
+    assert all(setting.get("description") for setting in schema["properties"].values())

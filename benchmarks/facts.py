@@ -1,0 +1,73 @@
+"""What a result is worth depends on where it was measured: machine, versions, commit."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+_PACKAGES = ("torch", "numpy", "gymnasium", "cloudpickle", "msgspec")
+
+
+def facts() -> dict[str, Any]:
+    """Machine, versions and commit, as plain data."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_files": len(_git("status", "--porcelain", "--untracked-files=no").splitlines()),
+        "machine": {
+            "cpu": _cpu_model(),
+            "cores": len(os.sched_getaffinity(0)),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "kernel": platform.release(),
+        },
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def summary(values: Sequence[float]) -> dict[str, Any]:
+    """Median, range and the values themselves, rounded to four digits that count."""
+    rounded = [float(f"{value:.4g}") for value in values]
+    median = float(f"{statistics.median(values):.4g}")
+    return {"median": median, "min": min(rounded), "max": max(rounded), "values": rounded}
+
+
+def write(name: str, results: Any, **about: Any) -> Path:
+    """Write ``benchmarks/results/<name>.json``."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    command = " ".join(["python -m", *_module_and_arguments()])
+    document = {"command": command, **about, "facts": facts(), "results": results}
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    print(f"written: {path.relative_to(ROOT)}")
+    return path
+
+
+def _module_and_arguments() -> list[str]:
+    spec = sys.modules["__main__"].__spec__
+    return [spec.name if spec else Path(sys.argv[0]).name, *sys.argv[1:]]

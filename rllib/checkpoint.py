@@ -16,18 +16,16 @@ import json
 import os
 import shutil
 import stat
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import psutil
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from rllib.checkpoint_tree import StateTree, Tensors, decode, encode
 from rllib.errors import CheckpointError
 from rllib.files import sync_file, sync_folder, write_durably
 
@@ -41,9 +39,6 @@ MANIFEST, METADATA, STATE, TENSORS = (
 )
 FILES = (METADATA, STATE, TENSORS)
 MAX_JSON_BYTES = 256 * 2**20
-TENSOR_KEY = "$tensor"
-
-StateTree = dict[str, Any]
 
 
 class _Seal(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,8 +66,11 @@ def save(path: str | Path, state: StateTree, *, metadata: Mapping[str, Any]) -> 
             disk refuses; nothing is left behind then, and an older checkpoint stays.
     """
     target = Path(path).absolute()
-    tensors: dict[str, NDArray[Any]] = {}
-    state_json = _to_json(_encode(state, "", tensors), "state")
+    tensors: Tensors = {}
+    try:
+        state_json = _to_json(encode(state, "", tensors), "state")
+    except RecursionError:
+        raise CheckpointError("state: nested too deeply, or contains itself") from None
     metadata_json = _to_json(dict(metadata), "metadata")
     _check_replaceable(target)
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -111,7 +109,10 @@ def load(path: str | Path) -> tuple[StateTree, dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / TENSORS}: no valid tensors: {error}") from None
-    state = _decode(tree, tensors, folder / STATE)
+    try:
+        state = decode(tree, tensors)
+    except (CheckpointError, RecursionError) as error:
+        raise CheckpointError(f"{folder / STATE}: damaged: {error}") from None
     if tensors:
         raise CheckpointError(
             f"{folder / TENSORS}: {next(iter(tensors))!r} is no part of the state"
@@ -127,51 +128,6 @@ def load_metadata(path: str | Path) -> dict[str, Any]:
 
 
 # Writing.
-
-
-def _encode(node: Any, path: str, tensors: dict[str, NDArray[Any]]) -> Any:
-    """Move tensors out of the tree into ``tensors``, named by their path."""
-    if isinstance(node, dict):
-        _check_keys(node, path)
-        return {key: _encode(value, _join(path, key), tensors) for key, value in node.items()}
-    if isinstance(node, list | tuple):
-        return [_encode(value, _join(path, str(i)), tensors) for i, value in enumerate(node)]
-    if isinstance(node, np.generic):
-        return node.item()
-    if (array := _as_array(node, path)) is not None:
-        tensors[path] = array
-        return {TENSOR_KEY: path}
-    if node is None or isinstance(node, bool | int | float | str):
-        return node
-    raise CheckpointError(f"state[{path!r}]: a {type(node).__name__} cannot be saved")
-
-
-def _check_keys(node: dict[Any, Any], path: str) -> None:
-    for key in node:
-        if not isinstance(key, str):
-            raise CheckpointError(f"state[{path!r}]: the key {key!r} should be a string")
-        if key.startswith("$"):
-            raise CheckpointError(f"state[{path!r}]: the key {key!r} may not begin with '$'")
-
-
-def _join(path: str, key: str) -> str:
-    """Path of a child; slashes in keys are escaped as in JSON pointers, so paths are unique."""
-    escaped = key.replace("~", "~0").replace("/", "~1")
-    return f"{path}/{escaped}" if path else escaped
-
-
-def _as_array(node: Any, path: str) -> NDArray[Any] | None:
-    torch = sys.modules.get("torch")  # a tensor cannot exist without it, so never import it here
-    if torch is not None and isinstance(node, torch.Tensor):
-        try:
-            node = node.detach().cpu().numpy()
-        except TypeError as error:
-            raise CheckpointError(f"state[{path!r}]: cannot be saved: {error}") from None
-    if not isinstance(node, np.ndarray):
-        return None
-    if node.dtype.kind not in "biuf" or node.dtype.itemsize > 8:
-        raise CheckpointError(f"state[{path!r}]: an array of {node.dtype} cannot be saved")
-    return np.ascontiguousarray(node).reshape(node.shape)  # the first turns 0-d into 1-d
 
 
 def _to_json(tree: Any, what: str) -> bytes:
@@ -322,17 +278,3 @@ def _from_json(data: bytes, path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise CheckpointError(f"{path}: damaged: should be a mapping")
     return tree
-
-
-def _decode(node: Any, tensors: dict[str, NDArray[Any]], path: Path) -> Any:
-    """Put the tensors back into the tree, taking each out of ``tensors``."""
-    if isinstance(node, list):
-        return [_decode(value, tensors, path) for value in node]
-    if not isinstance(node, dict):
-        return node
-    if TENSOR_KEY not in node:
-        return {key: _decode(value, tensors, path) for key, value in node.items()}
-    name = node[TENSOR_KEY]
-    if not isinstance(name, str) or name not in tensors:
-        raise CheckpointError(f"{path}: the tensor {name!r} is missing")
-    return tensors.pop(name)

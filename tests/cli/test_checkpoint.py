@@ -95,8 +95,8 @@ def test_any_tree_comes_back_as_it_was(
 @pytest.mark.parametrize(
     ("leaf", "reason"),
     [
-        (object(), r"state\['x/y'\]: a object cannot be saved"),
-        ({1: 2}, r"state\['x/y'\]: the key 1 should be a string"),
+        (object(), r"state\['/x/y'\]: a object cannot be saved"),
+        ({1: 2}, r"state\['/x/y'\]: the key 1 should be a string"),
         ({"$tensor": "a"}, "may not begin with"),
         (np.array([object()]), "an array of object cannot be saved"),
         (np.array(["text"]), "cannot be saved"),
@@ -110,6 +110,19 @@ def test_what_cannot_be_saved_is_named_and_leaves_nothing(
     with pytest.raises(CheckpointError, match=reason):
         save(tmp_path / "new", {"x": {"y": leaf}}, metadata={})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_paths_of_tensors_never_collide(tmp_path: Path) -> None:
+    tree = {"": {"a": np.array(1)}, "a": np.array(2), "/a": np.array(3), "~1a": np.array(4)}
+    save(tmp_path / "checkpoint", tree, metadata={})
+    assert as_lists(load(tmp_path / "checkpoint")[0]) == as_lists(tree)
+
+
+def test_a_state_that_contains_itself_cannot_be_saved(tmp_path: Path) -> None:
+    state: dict[str, Any] = {}
+    state["self"] = state
+    with pytest.raises(CheckpointError, match="nested too deeply, or contains itself"):
+        save(tmp_path / "checkpoint", state, metadata={})
 
 
 # Damage.
@@ -212,6 +225,7 @@ def test_a_manifest_that_is_none_is_refused(saved: Path, text: str) -> None:
         ("[]", "should be a mapping"),
         ("{", "damaged"),
         ('{"a":' + "[" * 100_000, "damaged"),
+        ('{"a":' + "[" * 700 + "]" * 700 + "}", "damaged"),
         ('{"a": {"$tensor": "nothing"}}', "the tensor 'nothing' is missing"),
         ('{"a": {"$tensor": ["x"]}}', "is missing"),
         ('{"a": ' + "9" * 5000 + "}", "damaged"),

@@ -5,6 +5,7 @@ Read from top to bottom: the settings, what a train batch is, its loss, one iter
 Legend: T rows, N environments, B = T x N rows that are env steps, K truncated episodes.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from rllib.batch import SampleBatch
 from rllib.config import AlgorithmConfig
 from rllib.config_sections import Fraction
 from rllib.distributions import Distribution
+from rllib.envs.make import Spaces
+from rllib.errors import Problem
 from rllib.estimators import explained_variance, gae, next_values, standardize
 from rllib.learner import Learner, Loss, Metrics
 from rllib.rl_module import ModuleOutput, RLModule
@@ -51,6 +54,13 @@ class PPOConfig(AlgorithmConfig):
     """Weight of the KL penalty at first; it adapts to keep the mean KL near ``kl_target``."""
     kl_target: PositiveFloat = 0.01
     """Mean KL between old and new policy, in nats, that one iteration should reach."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Impossible combinations of settings."""
+        yield from super().problems()
+        if (length := self.get_rollout_fragment_length()) < 2:
+            text = f"a fragment of {length} row may hold nothing but resets; make it at least 2"
+            yield Problem(text, "rollout_fragment_length")
 
 
 class PPOBatch(NamedTuple):
@@ -155,7 +165,7 @@ class PPOLearner(Learner[PPOBatch]):
 
     config: PPOConfig
 
-    def __init__(self, config: PPOConfig, spaces: Any) -> None:
+    def __init__(self, config: PPOConfig, spaces: Spaces) -> None:
         super().__init__(config, spaces)
         self.kl_coeff = config.kl_coeff if config.use_kl_loss else 0.0
         self.vf_explained_var = 0.0

@@ -4,6 +4,8 @@ Its observation is ``(episode, t)``, so every array that a backend, an adapter o
 returns can be checked against arithmetic instead of against another implementation.
 """
 
+import os
+import signal
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -22,7 +24,8 @@ class CounterEnv(gym.Env[NDArray[np.float32], np.int64]):
         config: ``"endings"``: list of ``(length, "terminated" | "truncated")``, repeated forever;
             ``"fail_at"``: raise in that env step (counted over episodes); ``"nan_at"``: return NaN
             as reward in that env step; ``"nan_obs_at"``: the same for ``t`` in the observation;
-            ``"reward_scale"``: factor of every reward.
+            ``"reward_scale"``: factor of every reward; ``"kill_at"``: kill the own process with
+            SIGKILL in that env step.
     """
 
     def __init__(self, config: dict[str, Any] | None = None) -> None:
@@ -33,6 +36,7 @@ class CounterEnv(gym.Env[NDArray[np.float32], np.int64]):
         self.fail_at: int | None = config.get("fail_at")
         self.nan_at: int | None = config.get("nan_at")
         self.nan_obs_at: int | None = config.get("nan_obs_at")
+        self.kill_at: int | None = config.get("kill_at")
         self.reward_scale = float(config.get("reward_scale", 1.0))
         self.observation_space = gym.spaces.Box(-1.0, np.inf, (2,), np.float32)
         self.action_space = gym.spaces.Discrete(2)
@@ -58,6 +62,8 @@ class CounterEnv(gym.Env[NDArray[np.float32], np.int64]):
             ZeroDivisionError: at ``fail_at``, on purpose.
         """
         self.num_steps += 1
+        if self.num_steps == self.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.num_steps == self.fail_at:
             raise ZeroDivisionError("the counter fails here on purpose")
         self.t += 1

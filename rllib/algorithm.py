@@ -10,7 +10,7 @@ An algorithm names a config class and a learner class and writes ``training_step
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -56,8 +56,12 @@ class Algorithm(ABC):
         self.num_restores = 0
         self.episodes = EpisodeWindow(config.metrics_num_episodes_for_smoothing)
         self._result: dict[str, Any] = {}
-        self._stopped = False
-        self._connect()
+        self._parts = ExitStack()
+        try:
+            self._connect()
+        except BaseException:
+            self.stop()
+            raise
 
     def _connect(self) -> None:
         """The whole wiring; what then flows through it is in ``training_step``."""
@@ -65,7 +69,9 @@ class Algorithm(ABC):
         with _config_errors():
             self.spaces: Spaces = probe_spaces(config.env or "", config.env_config)
             self.learner_group = LearnerGroup(self.learner_class, config, self.spaces)
+            self._parts.callback(self.learner_group.stop)
             self.env_runner_group = EnvRunnerGroup(config, self.spaces)
+            self._parts.callback(self.env_runner_group.stop)
             self.env_runner_group.sync_weights(self.learner_group.get_weights())
 
     @abstractmethod
@@ -253,10 +259,7 @@ class Algorithm(ABC):
 
     def stop(self) -> None:
         """End all actors and close all environments; may be called twice."""
-        if not self._stopped:
-            self._stopped = True
-            self.env_runner_group.stop()
-            self.learner_group.stop()
+        self._parts.close()
 
     def __enter__(self) -> Self:
         return self

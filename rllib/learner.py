@@ -16,22 +16,16 @@ from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from rllib.batch import SampleBatch
 from rllib.config import AlgorithmConfig
 from rllib.envs.make import Spaces
 from rllib.errors import TrainingError
+from rllib.optimizer import Adam
 from rllib.rl_module import MLPModule, RLModule
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
-from rllib.torch_state import (
-    get_optimizer_state,
-    set_module_state,
-    set_optimizer_state,
-)
-
-ADAM_EPSILON = 1e-5
-"""Larger than Adam's usual 1e-8, as in every PPO baseline: early value gradients are tiny."""
+from rllib.torch_state import get_module_state, set_module_state
 
 Metrics = dict[str, float | int]
 
@@ -67,8 +61,7 @@ class Learner(ABC, Generic[BatchT]):
             torch.manual_seed(derive_seed(config.seed, Role.MODULE_INIT))
             self.module = self.module_class(spaces.observation, spaces.action, config.model)
         self.rng = derive_rng(config.seed, Role.LEARNER)
-        self.parameters = list(self.module.parameters())
-        self.optimizer = torch.optim.Adam(self.parameters, config.lr, eps=ADAM_EPSILON, fused=True)
+        self.optimizer = Adam(self.module, config.lr)
         self.num_steps_trained_lifetime = 0
         self.num_updates_lifetime = 0
 
@@ -87,7 +80,8 @@ class Learner(ABC, Generic[BatchT]):
         """Learn from fragments: every epoch passes once over all their env steps.
 
         Returns:
-            The loss's metrics, and the optimiser's and counters under RLlib's names.
+            The loss's metrics, and the optimiser's and counters under RLlib's names;
+            ``learner_update_s`` is the wall-clock time in seconds.
 
         Raises:
             TrainingError: a loss or gradient is not finite; the weights are those of before the
@@ -96,21 +90,22 @@ class Learner(ABC, Generic[BatchT]):
         started = perf_counter()
         train_batch = self.build_train_batch(batches)
         history = [self._step(minibatch) for minibatch in self._minibatches(train_batch)]
-        metrics = _mean(history)
-        num_steps = len(train_batch[0])
+        metrics = _mean(history) | self._count(len(train_batch[0]), len(history))
+        self.after_update(metrics)
+        metrics["learner_update_s"] = perf_counter() - started
+        return metrics
+
+    def _count(self, num_steps: int, num_updates: int) -> Metrics:
         self.num_steps_trained_lifetime += num_steps
-        self.num_updates_lifetime += len(history)
-        metrics |= {
+        self.num_updates_lifetime += num_updates
+        return {
             "default_optimizer_learning_rate": self.config.lr,
-            "num_trainable_parameters": sum(parameter.numel() for parameter in self.parameters),
+            "num_trainable_parameters": len(self.optimizer.flat),
             "num_module_steps_trained": num_steps,
             "num_module_steps_trained_lifetime": self.num_steps_trained_lifetime,
             "num_gradient_updates_lifetime": self.num_updates_lifetime,
             "module_train_batch_size_mean": num_steps,
         }
-        self.after_update(metrics)
-        metrics["learner_update_s"] = perf_counter() - started
-        return metrics
 
     def _minibatches(self, batch: BatchT) -> Iterator[BatchT]:
         """Equal parts of about ``minibatch_size`` rows, so that no gradient is of a small rest."""
@@ -130,28 +125,17 @@ class Learner(ABC, Generic[BatchT]):
     def _step(self, minibatch: BatchT) -> dict[str, Tensor]:
         """One gradient step; returns what is to be reported of it."""
         loss = self.compute_loss(minibatch)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss.total.backward()  # type: ignore[no-untyped-call]
         parts = {"total_loss": loss.total} | loss.metrics
         scalars = {name: value.detach() for name, value in parts.items()}
-        norm = self._clip_gradients()
+        norm = self.optimizer.gradient_norm()
         if not (isfinite(float(norm)) and isfinite(float(scalars["total_loss"]))):
             self._raise_nonfinite(scalars)
+        if self.config.grad_clip is not None:
+            self.optimizer.clip(self.config.grad_clip, self.config.grad_clip_by)
         self.optimizer.step()
         return scalars | {"gradients_default_optimizer_global_norm": norm}
-
-    def _clip_gradients(self) -> Tensor:
-        """Clip as configured; returns the global norm of before."""
-        limit, by = self.config.grad_clip, self.config.grad_clip_by
-        if limit is not None and by == "global_norm":
-            return nn.utils.clip_grad_norm_(self.parameters, limit)
-        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-        if limit is not None and by == "value":
-            nn.utils.clip_grad_value_(self.parameters, limit)
-        elif limit is not None:
-            for parameter in self.parameters:
-                nn.utils.clip_grad_norm_(parameter, limit)
-        return norm
 
     def _raise_nonfinite(self, scalars: dict[str, Tensor]) -> NoReturn:
         """Name every part of the loss and every gradient that is not finite."""
@@ -168,17 +152,17 @@ class Learner(ABC, Generic[BatchT]):
 
     def get_weights(self) -> dict[str, NDArray[Any]]:
         """Copies of the weights that acting needs, by name."""
-        return _to_numpy(self.module.policy_state())
+        return get_module_state(self.module.policy_state())
 
     def get_module_state(self) -> dict[str, NDArray[Any]]:
         """Copies of all weights, by name."""
-        return _to_numpy(self.module.state_dict())
+        return get_module_state(self.module.state_dict())
 
     def get_state(self) -> dict[str, Any]:
         """State tree: weights, optimiser, random streams, counters."""
         return {
             "module": self.get_module_state(),
-            "optimizer": get_optimizer_state(self.optimizer, self.module),
+            "optimizer": self.optimizer.get_state(),
             "rng": rng_state(self.rng),
             "torch_rng": torch.get_rng_state().numpy().copy(),
             "num_steps_trained_lifetime": self.num_steps_trained_lifetime,
@@ -192,7 +176,7 @@ class Learner(ABC, Generic[BatchT]):
             CheckpointError: the weights are those of another network.
         """
         set_module_state(self.module, state["module"])
-        set_optimizer_state(self.optimizer, self.module, state["optimizer"])
+        self.optimizer.set_state(state["optimizer"])
         set_rng_state(self.rng, state["rng"])
         torch.set_rng_state(torch.from_numpy(np.array(state["torch_rng"], np.uint8)))
         self.num_steps_trained_lifetime = int(state["num_steps_trained_lifetime"])
@@ -208,7 +192,3 @@ def _mean(history: list[dict[str, Tensor]]) -> Metrics:
     return {
         name: float(torch.stack([step[name] for step in history]).mean()) for name in history[0]
     }
-
-
-def _to_numpy(tensors: dict[str, Tensor]) -> dict[str, NDArray[Any]]:
-    return {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}

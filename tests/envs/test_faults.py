@@ -1,8 +1,6 @@
 """An environment that raises, dies or returns NaN is named with its place and its own words."""
 
-import os
 import pickle
-import signal
 
 import gymnasium as gym
 import numpy as np
@@ -26,11 +24,6 @@ class FailsInThird(CounterEnv):
         FailsInThird.made += 1
         if FailsInThird.made != config["fail_as"]:
             self.fail_at = None
-
-
-class DiesAtOnce(CounterEnv):
-    def step(self, action):
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def step_for(env, num_steps):
@@ -58,7 +51,7 @@ def test_an_env_that_raises_is_named_with_its_own_traceback(mode, autoreset):
 
 
 def test_a_dead_worker_process_is_named_with_its_signal():
-    env = make_vector_env(DiesAtOnce, 2, "async")
+    env = make_vector_env(CounterEnv, 2, "async", {"kill_at": 1})
     env.reset(seed=0)
     with pytest.raises(EnvFault, match="killed by signal 9"):
         env.step(np.zeros(2, np.int64))

@@ -218,6 +218,8 @@ def test_settings_that_cannot_work_are_refused_with_the_reason():
         PPO(config("CartPole-v7").copy())
     with pytest.raises(ConfigError, match="unexpected keyword argument 'gravity'"):
         PPO(config("CartPole-v1", gravity=3))
+    with pytest.raises(ConfigError, match=r"rollout_fragment_length.* make it at least 2"):
+        config().training(train_batch_size_per_learner=4, minibatch_size=4).build_algo()
 
 
 def test_stopping_twice_is_fine():

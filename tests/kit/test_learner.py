@@ -82,7 +82,7 @@ def test_gradients_are_clipped_as_asked(by):
     learner = recorder(grad_clip=0.01, grad_clip_by=by)
     learner.scale = 100.0
     norm = learner.update()["gradients_default_optimizer_global_norm"]
-    gradients = [p.grad for p in learner.parameters if p.grad is not None]
+    gradients = [p.grad for p in learner.optimizer.parameters]
     norms = torch.stack([gradient.norm() for gradient in gradients])
     clipped = {
         "value": max(gradient.abs().max() for gradient in gradients),
@@ -150,6 +150,6 @@ def test_the_state_of_another_network_is_refused():
     with pytest.raises(CheckpointError, match="another model_config"):
         recorder(hiddens=(4,)).set_state(recorder().get_state())
     state = recorder().get_state()
-    state["optimizer"] = {"no.such.weight": {}}
-    with pytest.raises(CheckpointError, match=r"no\.such\.weight"):
+    state["optimizer"] = recorder(hiddens=(4,)).get_state()["optimizer"]
+    with pytest.raises(CheckpointError, match=r"exp_avg has shape \[\d+\], but .* 6 parameters"):
         recorder().set_state(state)

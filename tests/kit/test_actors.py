@@ -1,0 +1,69 @@
+"""The kit on real processes: the same numbers as in one process, and deaths that are told."""
+
+import pytest
+
+from rllib import core
+from rllib.algorithms.ppo import PPO, PPOConfig
+from rllib.envs.counter import CounterEnv
+from rllib.errors import EnvError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def processes():
+    with core.init(num_cpus=4, preload=["torch", "gymnasium", "rllib.algorithms.ppo"]):
+        yield
+
+
+def config(env="CartPole-v1", num_env_runners=2, num_learners=1, **env_config):
+    return (
+        PPOConfig()
+        .environment(env, env_config=env_config)
+        .env_runners(num_env_runners=num_env_runners, num_envs_per_env_runner=4)
+        .learners(num_learners=num_learners)
+        .training(train_batch_size_per_learner=256, minibatch_size=64, num_epochs=2, lr=1e-3)
+        .rl_module(model_config={"fcnet_hiddens": (16,)})
+        .debugging(seed=7)
+    )
+
+
+def train(settings, iterations=3):
+    with settings.build_algo() as algorithm:
+        for _ in range(iterations):
+            algorithm.train()
+        return algorithm.params_hash()
+
+
+def test_processes_learn_what_one_process_learns():
+    local = train(config(num_env_runners=0, num_learners=0))
+    assert train(config(num_env_runners=1, num_learners=1)) == local
+
+
+def test_two_env_runners_learn_the_same_twice_and_with_any_learner():
+    first = train(config())
+    assert train(config()) == first
+    assert train(config(num_learners=0)) == first
+
+
+def test_a_resumed_run_is_the_same_run(tmp_path):
+    expected = train(config(), iterations=4)
+    with config().build_algo() as first:
+        first.train()
+        first.train()
+        path = first.save_to_path(tmp_path / "checkpoint")
+    with PPO.from_checkpoint(path) as second:
+        second.train()
+        second.train()
+        assert second.params_hash() == expected
+
+
+def test_an_env_that_fails_in_an_actor_is_told_with_its_own_traceback():
+    with config(CounterEnv, fail_at=20).build_algo() as algorithm:
+        with pytest.raises(EnvError, match="ZeroDivisionError: the counter fails here") as caught:
+            algorithm.train()
+        assert (caught.value.env_index, caught.value.step) == (0, 20)
+
+
+def test_a_killed_env_runner_ends_training_and_is_told():
+    died = pytest.raises(core.exceptions.ActorDiedError, match=r"SIGKILL|signal 9")
+    with config(CounterEnv, kill_at=20).build_algo() as algorithm, died:
+        algorithm.train()

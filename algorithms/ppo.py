@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from rllib.algorithm import Algorithm
@@ -31,11 +31,11 @@ class PPOConfig(AlgorithmConfig):
 
     lr: NonNegativeFloat = 5e-5
     """Learning rate of the optimiser."""
-    num_env_runners: int = 2
+    num_env_runners: NonNegativeInt = 2
     """Env runner actors that sample in parallel; 0 samples in the main process."""
-    num_epochs: int = 30
+    num_epochs: PositiveInt = 30
     """Passes over the train batch in one iteration."""
-    minibatch_size: int | None = 128
+    minibatch_size: PositiveInt | None = 128
     """Env steps per gradient step; null takes the whole train batch at once."""
     lambda_: Fraction = 1.0
     """GAE: 0 trusts the value function, 1 the sampled returns."""

@@ -12,7 +12,7 @@ from rllib.envs.faults import EnvFault
 _EXIT_SECONDS = 5.0
 
 
-class AsyncBackend(AsyncVectorEnv[Any, Any]):
+class AsyncBackend(AsyncVectorEnv):
     """One process per environment; what a process raises arrives here as it was raised.
 
     Gymnasium rebuilds the exception from its type and logs the traceback as a warning; here the

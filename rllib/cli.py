@@ -59,15 +59,22 @@ def train(
     """
     # A module of the user's that registers an environment is found beside the command, but last.
     sys.path.append(str(Path.cwd()))
-    from rllib.session import Order, Session
+    from rllib.signals import Interrupted, StopSignals
 
-    order = Order(
-        config=config,
-        overrides=tuple(overrides or ()),
-        stop=tuple(stop or ()),
-        fresh=fresh,
-        name=name,
-        runs_dir=runs_dir,
-        inline=address is Engine.INLINE,
-    )
-    raise typer.Exit(Session(order).execute())
+    try:
+        with StopSignals().installed() as signals:
+            from rllib.session import Order, Session
+
+            order = Order(
+                config=config,
+                overrides=tuple(overrides or ()),
+                stop=tuple(stop or ()),
+                fresh=fresh,
+                name=name,
+                runs_dir=runs_dir,
+                inline=address is Engine.INLINE,
+            )
+            code = Session(order).execute(signals)
+    except Interrupted as interruption:  # before the session could say anything about it
+        code = interruption.exit_code
+    raise typer.Exit(code)

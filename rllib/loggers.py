@@ -17,6 +17,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from rllib.errors import TrainingError
 from rllib.files import write_atomically
 
 ITERATION = "training_iteration"
@@ -55,10 +56,9 @@ def _plain(value: Any) -> float:
 class JsonLines:
     """One flat JSON object per training iteration, complete on disk before the next one begins."""
 
-    def __init__(self, path: Path, after_iteration: int) -> None:
-        """Continue ``path`` after that iteration: later lines, and a torn last one, are removed."""
-        self.kept = list(read_json_lines(path, until=after_iteration))
-        write_atomically(path, "".join(map(_line, self.kept)))
+    def __init__(self, path: Path, history: Iterable[Metrics]) -> None:
+        """Begin ``path`` anew with the rows of ``history``."""
+        write_atomically(path, "".join(map(_line, history)))
         self._file = path.open("a", encoding="utf-8")
 
     def log(self, metrics: Metrics) -> None:
@@ -149,25 +149,35 @@ class TensorBoard:
 
 
 class Loggers:
-    """Everything that writes the results of one run to files."""
+    """Everything that writes the results of one run to files.
+
+    Attributes:
+        history: the rows that were there when the logs were opened, until the first ``log``.
+    """
 
     def __init__(self, folder: Path, *, after_iteration: int, tensorboard: bool) -> None:
         """Continue the logs in ``folder`` after that iteration; 0 begins them anew."""
-        self._json = JsonLines(folder / PROGRESS, after_iteration)
+        self._folder = folder
+        self.history = list(read_json_lines(folder / PROGRESS, until=after_iteration))
+        self._json = JsonLines(folder / PROGRESS, self.history)
         self._all: list[JsonLines | TensorBoard] = [self._json]
         if tensorboard:
-            self._all.append(TensorBoard(folder / TENSORBOARD, self._json.kept))
-
-    @property
-    def history(self) -> list[Metrics]:
-        """The rows that were there when the logs were opened."""
-        return self._json.kept
+            self._all.append(TensorBoard(folder / TENSORBOARD, self.history))
 
     def log(self, result: Mapping[str, Any]) -> None:
-        """Write one training result everywhere."""
+        """Write one training result everywhere.
+
+        Raises:
+            TrainingError: it cannot be written, because the disk is full, for example.
+        """
+        self.history = []
         metrics = flatten(result) | {TIMESTAMP: round(time.time(), 3)}
-        for logger in self._all:
-            logger.log(metrics)
+        try:
+            for logger in self._all:
+                logger.log(metrics)
+        except OSError as error:
+            text = f"{self._folder}: results cannot be written: {error.strerror}"
+            raise TrainingError(text) from None
 
     def sync(self) -> None:
         """Wait until the record is on disk, so that no checkpoint is ahead of it."""

@@ -45,13 +45,16 @@ class Progress:
         returns: mean episode returns so far, oldest first.
     """
 
-    def __init__(self, stop: Mapping[str, float], started: float, steps: float = 0.0) -> None:
+    def __init__(
+        self, stop: Mapping[str, float], started: float, history: Sequence[Metrics] = ()
+    ) -> None:
+        """Begin at a time (s), after the results in ``history``."""
         self.stop = dict(stop)
         self.metrics: Metrics = {}
-        self.returns: list[float] = []
+        self.returns = [row[RETURN] for row in history if RETURN in row]
         self._started = started
         self._paces = {ENV_STEPS: Pace(), ITERATION: Pace()}
-        self._paces[ENV_STEPS].mark(started, steps)
+        self._paces[ENV_STEPS].mark(started, history[-1].get(ENV_STEPS, 0) if history else 0)
 
     def update(self, metrics: Metrics, now: float) -> None:
         """Take in a result at a time (s)."""

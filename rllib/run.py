@@ -70,7 +70,7 @@ def train(plan: RunPlan, folder: RunFolder, console: Console, signals: StopSigna
         with _algorithm(plan, folder, console) as algo:
             _Loop(plan, folder, console, signals, algo).run()
     except BaseException:
-        if not (folder.path / PROGRESS).exists():
+        if not folder.has_results():
             folder.remove()
         raise
 
@@ -136,8 +136,7 @@ class _Loop:
             after_iteration=self._algo.iteration,
             tensorboard=self._plan.config.tensorboard,
         )
-        steps = loggers.history[-1].get(ENV_STEPS, 0) if loggers.history else 0
-        progress = Progress(self._plan.stop, time.monotonic(), steps)
+        progress = Progress(self._plan.stop, time.monotonic(), loggers.history)
         with closing(loggers), self._console:
             self._console.begin(progress)
             with self._signals.deferred(self._announce):
@@ -154,9 +153,9 @@ class _Loop:
         """Train until a criterion is reached, and return it, or until a signal came."""
         while True:
             result = self._algo.train()
+            reason = reached(self._plan.stop, result)
             loggers.log(result)
             self._console.update(flatten(result))
-            reason = reached(self._plan.stop, result)
             ends = reason is not None or self._signals.received is not None
             if ends or self._clock.is_due(self._algo.iteration, time.monotonic()):
                 loggers.sync()
@@ -177,9 +176,9 @@ def _intentions(plan: RunPlan) -> str:
     sampling = f"{runners} env runner{'s' * (runners > 1)}" if runners else "sampling"
     learning = f"{learners} learner{'s' * (learners > 1)}" if learners else "learning"
     where = "" if runners and learners else " in this process"
-    return (
-        f"{config.algo_name} in {config.env}: {sampling} and {learning}{where}, seed {config.seed}"
-    )
+    what = f"{config.algo_name} in {config.env}: {sampling} and {learning}{where}"
+    until = "" if plan.stop else "; no stop criterion, so until it is interrupted"
+    return f"{what}, seed {config.seed}{until}"
 
 
 def whereabouts(folder: RunFolder) -> str:

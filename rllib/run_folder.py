@@ -48,6 +48,10 @@ class RunFolder:
             default=None,
         )
 
+    def has_results(self) -> bool:
+        """Whether a training iteration was ever logged here."""
+        return any(read_json_lines(self.path / PROGRESS))
+
     def write_config(self, plan: RunPlan) -> None:
         """Write the complete configuration of the run."""
         write_atomically(self.path / CONFIG, plan.to_yaml())
@@ -124,6 +128,8 @@ def _lock(descriptor: int, path: Path) -> None:
         holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
         text = f"{path}: another process ({holder}) is training in this folder"
         raise RunError(f"{text}; wait for it, stop it, or give this run another --name") from None
+    if not (path / LOCK).exists() or os.fstat(descriptor).st_ino != (path / LOCK).stat().st_ino:
+        raise RunError(f"{path}: another process has just removed this folder; try again")
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 

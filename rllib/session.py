@@ -57,10 +57,14 @@ class Session:
         self._console = console or Console()
         self._folder: RunFolder | None = None
 
-    def execute(self) -> int:
-        """Train, and return the exit code; every failure has been explained to the user then."""
+    def execute(self, signals: StopSignals) -> int:
+        """Train, and return the exit code; every failure has been explained to the user then.
+
+        Args:
+            signals: what may interrupt it; installed by the caller.
+        """
         try:
-            with StopSignals().installed() as signals, self._console:
+            with self._console:
                 self._train(signals)
         except Interrupted as interruption:
             complain(f"stopped by {interruption}{self._whereabouts()}")

@@ -39,9 +39,10 @@ def test_a_line_has_steps_speed_return_and_time_left() -> None:
 
 
 def test_a_continued_run_counts_its_speed_from_where_it_began() -> None:
-    progress = Progress({}, started=0.0, steps=50_000)
+    progress = Progress({}, started=0.0, history=[metrics(50, 50_000, 7.0)])
     progress.update(metrics(60, 51_000), now=2.0)
     assert progress.steps_per_second == 500.0
+    assert progress.returns == [7.0, 1.0]
     assert progress.seconds_left(2.0) is None
 
 

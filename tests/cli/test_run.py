@@ -1,6 +1,8 @@
 """A run from beginning to end, and what may come between; in this process, without learning."""
 
+import errno
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +16,9 @@ from rllib import core
 from rllib.checkpoint import TENSORS
 from rllib.checkpoint_folder import CheckpointFolder
 from rllib.console import Console
-from rllib.loggers import read_json_lines
+from rllib.loggers import JsonLines, read_json_lines
 from rllib.session import Order, Session
+from rllib.signals import StopSignals
 
 CONFIG = """\
 algorithm: counting_algo:Counting
@@ -40,7 +43,8 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Any:
     def run(*overrides: str, **order: Any) -> tuple[int, str]:
         ordered = Order(**({"config": "toy.yaml", "overrides": overrides} | order))
         console = Console(RichConsole(soft_wrap=True, width=1000))
-        code = Session(ordered, console).execute()
+        with StopSignals().installed() as signals:
+            code = Session(ordered, console).execute(signals)
         captured = capfd.readouterr()
         return code, captured.out + captured.err
 
@@ -283,6 +287,37 @@ def test_an_unknown_metric_to_stop_at_ends_the_run_with_the_near_one(train: Trai
     code, output = train(stop=("env_runners/episode_return_meen=1",))
     assert code == 2
     assert "did you mean 'env_runners/episode_return_mean'?" in output
+    assert not Path("runs/toy").exists()
+
+
+def test_a_full_disk_ends_the_run_with_the_reason(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, calls = JsonLines.log, []
+
+    def fill_up(self: JsonLines, metrics: dict[str, float]) -> None:
+        calls.append(metrics)
+        if len(calls) == 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        log(self, metrics)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JsonLines, "log", fill_up)
+        code, output = train()
+    assert code == 1
+    assert "training failed: runs/toy: results cannot be written: No space left" in output
+    assert train()[0] == 0
+    assert [row["training_iteration"] for row in rows()] == [1, 2, 3, 4, 5]
+
+
+def test_without_a_criterion_it_says_that_it_will_not_end(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("endless.yaml").write_text(CONFIG.partition("stop:")[0])
+    signal_at(3, signal.SIGTERM, monkeypatch)
+    code, output = train(config="endless.yaml")
+    assert code == 143
+    assert "no stop criterion, so until it is interrupted" in output
 
 
 @pytest.mark.parametrize(

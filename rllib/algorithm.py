@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from rllib import checkpoint
 from rllib.config import AlgorithmConfig
+from rllib.env_runner import SampleStats
 from rllib.env_runner_group import EnvRunnerGroup, Samples
 from rllib.envs.faults import EnvSetupError
 from rllib.envs.make import Spaces, probe_spaces
@@ -107,27 +108,30 @@ class Algorithm(ABC):
         """
         stats = self.env_runner_group.fetch_stats(samples)
         metrics = self.learner_group.fetch_metrics(update)
-        episodes = [episode for each in stats for episode in each.episodes]
-        num_env_steps = sum(each.num_env_steps for each in stats)
-        self.episodes.add(episodes)
-        self.num_env_steps_sampled_lifetime += num_env_steps
         update_s = metrics.pop("learner_update_s")
         self._result = {
+            "env_runners": self._count_samples(stats),
             "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
-            "env_runners": self.episodes.summary()
-            | {
-                "num_episodes": len(episodes),
-                "num_env_steps_sampled": num_env_steps,
-                "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
-                "weights_seq_no": self.env_runner_group.weights_seq_no,
-                "sample": max(each.sample_s for each in stats),
-                "env_step_timer": max(each.env_step_s for each in stats),
-            },
             "learners": {DEFAULT_MODULE_ID: metrics},
             "timers": {
                 "env_runner_sampling_timer": max(each.sample_s for each in stats),
                 "learner_update_timer": update_s,
             },
+        }
+
+    def _count_samples(self, stats: list[SampleStats]) -> dict[str, Any]:
+        """Add to counters and episode window; returns what the result says of the env runners."""
+        episodes = [episode for each in stats for episode in each.episodes]
+        num_env_steps = sum(each.num_env_steps for each in stats)
+        self.episodes.add(episodes)
+        self.num_env_steps_sampled_lifetime += num_env_steps
+        return self.episodes.summary() | {
+            "num_episodes": len(episodes),
+            "num_env_steps_sampled": num_env_steps,
+            "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
+            "weights_seq_no": self.env_runner_group.weights_seq_no,
+            "sample": max(each.sample_s for each in stats),
+            "env_step_timer": max(each.env_step_s for each in stats),
         }
 
     def _times(self, elapsed: float) -> dict[str, Any]:
@@ -207,8 +211,8 @@ class Algorithm(ABC):
         self.num_restores = int(state["num_restores"]) + 1
         self.episodes.set_state(state["episodes"])
         self.env_runner_group.set_state(state["env_runners"], generation=self.num_restores)
-        self.env_runner_group.weights_seq_no = int(state["weights_seq_no"]) - 1
-        self.env_runner_group.sync_weights(self.learner_group.get_weights())
+        weights = self.learner_group.get_weights()
+        self.env_runner_group.send_weights(weights, int(state["weights_seq_no"]))
 
     def save_to_path(self, path: str | Path) -> str:
         """Write a checkpoint folder; returns its path. See ``rllib.checkpoint.save``."""

@@ -51,10 +51,12 @@ class EnvRunnerGroup:
 
     def sync_weights(self, weights: Any) -> None:
         """Send weights (a handle from the learner) to all; the next fragments act by them."""
-        self.weights_seq_no += 1
-        self._syncs = [
-            worker.call("set_weights", weights, self.weights_seq_no) for worker in self.workers
-        ]
+        self.send_weights(weights, self.weights_seq_no + 1)
+
+    def send_weights(self, weights: Any, seq_no: int) -> None:
+        """The same under a sequence number of the caller's, which a restored run goes on with."""
+        self.weights_seq_no = seq_no
+        self._syncs = [worker.call("set_weights", weights, seq_no) for worker in self.workers]
 
     def fetch_stats(self, samples: Samples) -> list[SampleStats]:
         """Wait until the fragments, and the weight syncs before them, are done.

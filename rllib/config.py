@@ -218,6 +218,7 @@ class AlgorithmConfig(
 
     def problems(self) -> Iterator[Problem]:
         """Impossible combinations; an algorithm extends this with its own."""
+        yield from self._beyond_shared_limits()
         if self.env is None:
             yield Problem('missing: name an environment, for example "CartPole-v1"', "env")
         if self.num_learners > 1:
@@ -226,6 +227,14 @@ class AlgorithmConfig(
             limit = self.train_batch_size_per_learner
             text = f"{self.minibatch_size} is more than train_batch_size_per_learner, {limit}"
             yield Problem(text, "minibatch_size")
+
+    def _beyond_shared_limits(self) -> Iterator[Problem]:
+        """A subclass that gives a shared setting another default may have lost its limits."""
+        for section in cast(tuple[type[Section], ...], AlgorithmConfig.__bases__):
+            try:
+                section(**{name: getattr(self, name) for name in section.model_fields})
+            except ValidationError as error:
+                yield from self.explain(error)
 
     def validate(self) -> None:  # type: ignore[override]  # RLlib's name; pydantic's is deprecated
         """Raise ``ConfigError`` with every impossible combination of settings."""

@@ -150,6 +150,14 @@ def test_impossible_combinations_are_found_together() -> None:
     assert keys == {"env", "num_learners", "minibatch_size"}
 
 
+def test_a_subclass_cannot_lose_the_limits_of_a_shared_setting() -> None:
+    config = ToyConfig(env="CartPole-v1", num_env_runners=-1)  # ToyConfig says int, the base >= 0
+    with pytest.raises(ConfigError) as caught:
+        config.validate()
+    assert str(caught.value) == "num_env_runners: should be greater than or equal to 0, got -1"
+    ToyConfig(env="CartPole-v1", num_env_runners=0).validate()
+
+
 def test_a_section_of_rllib_that_is_missing_here_says_so() -> None:
     with pytest.raises(AttributeError, match=r"ToyConfig.evaluation\(\) is not supported yet"):
         ToyConfig().evaluation  # noqa: B018

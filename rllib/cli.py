@@ -48,8 +48,12 @@ def train(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Stop when this metric reaches the value."),
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over; removes what the run has written.")] = False,
-    name: Annotated[str | None, typer.Option(help="Name of the run; by default that of the config.")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start over; removes what the run has written.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run; by default that of the config.")
+    ] = None,
     runs_dir: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     address: Annotated[Engine, typer.Option(help="What actors run on.")] = Engine.NATIVE,
 ) -> None:

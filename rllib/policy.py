@@ -55,8 +55,17 @@ class MLPPolicy:
         self.log_std: Floats | None = None
 
     def set_weights(self, weights: Weights) -> None:
-        """Take over the policy's part of the module's weights; copies them."""
+        """Take over the policy's part of the module's weights; copies them.
+
+        Raises:
+            ValueError: they are those of another network.
+        """
         names = [f"encoder.{i}" for i in range(self.num_hidden)] + ["pi"]
+        if missing := [name for name in names if f"{name}.weight" not in weights]:
+            raise ValueError(
+                f"these are not the weights of an MLPModule of this shape: {missing} missing, "
+                f"got {sorted(weights)}"
+            )
         self.layers = [
             (np.array(weights[f"{name}.weight"].T, order="C"), np.array(weights[f"{name}.bias"]))
             for name in names

@@ -100,6 +100,13 @@ def test_acting_without_weights_says_what_is_missing():
         MLPPolicy(BOX_OBS, DISCRETE, ModelConfig()).dist_inputs(observations(BOX_OBS))
 
 
+def test_weights_of_another_network_are_refused():
+    policy = MLPPolicy(BOX_OBS, DISCRETE, ModelConfig(fcnet_hiddens=(4, 4)))
+    module = MLPModule(BOX_OBS, DISCRETE, ModelConfig(fcnet_hiddens=(4,)))
+    with pytest.raises(ValueError, match=r"\['encoder\.1'\] missing"):
+        policy.set_weights({name: w.numpy() for name, w in module.policy_state().items()})
+
+
 def test_an_observation_space_without_encoding_is_refused():
     space = gym.spaces.Dict({"a": BOX_OBS})
     with pytest.raises(ConfigError, match="not supported"):

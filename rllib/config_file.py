@@ -86,7 +86,7 @@ def read_draft(config: str, overrides: Iterable[str] = (), stop: Iterable[str] =
         config: name of a preset, or path of a YAML file.
         overrides: ``key=value`` with the value as in YAML; ``lr=3e-4``, ``training.lr=3e-4``,
             ``env_config.map_name=4x4``, ``stop.training_iteration=10``.
-        stop: ``metric=number``; added to the criteria of the file.
+        stop: ``metric=number``; added to the criteria of the file, ``metric=null`` removes one.
 
     Raises:
         ConfigError: if the file cannot be found or read.

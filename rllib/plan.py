@@ -49,14 +49,16 @@ class PlanReader:
     def __init__(self, tree: yaml_tree.Tree, problems: Iterable[Problem] = ()) -> None:
         if not isinstance(tree.value, dict):
             what = "is empty" if tree.value is None else "should be a mapping of sections"
-            raise ConfigError(f"the config {what}; it starts with 'algorithm: PPO', for example")
+            text = f"the config {what}; it starts with 'algorithm: PPO', for example"
+            raise ConfigError(Problem(text, where=tree.source))
         self.problems = [*tree.problems, *problems]
         self.places: dict[str, str] = {}
         self.settings: dict[str, Any] = {}
         self.stop: dict[str, Any] = {}
         self.algorithm = str(tree.value.get("algorithm", ""))
         if not self.algorithm:
-            raise ConfigError([*tree.problems, Problem("missing; for example 'PPO'", "algorithm")])
+            missing = Problem("missing; for example 'PPO'", "algorithm", tree.source)
+            raise ConfigError([*self.problems, missing])
         try:
             self.schema = get_config_class(self.algorithm)
         except ConfigError as error:
@@ -100,8 +102,7 @@ class PlanReader:
         for assignment in assignments:
             keys = assignment.keys
             if keys[0] == "stop" and len(keys) > 1:
-                self.stop[keys[1]] = assignment.value
-                self.places[f"stop.{keys[1]}"] = COMMAND_LINE
+                self._set_criterion(keys[1], assignment.value)
                 continue
             section = keys[0] if keys[0] in self.schema.section_keys() else None
             path = keys[1:] if section else keys
@@ -114,6 +115,13 @@ class PlanReader:
                 self._wrong(f"belongs to {home!r}", assignment.name, COMMAND_LINE)
             else:
                 self._assign(path, assignment.value)
+
+    def _set_criterion(self, metric: str, threshold: Any) -> None:
+        """Add a stop criterion, or remove one by setting it to null."""
+        self.stop.pop(metric, None)
+        if threshold is not None:
+            self.stop[metric] = threshold
+            self.places[f"stop.{metric}"] = COMMAND_LINE
 
     def _assign(self, path: tuple[str, ...], value: Any) -> None:
         """Set a value at a path, in a copy of what is there."""

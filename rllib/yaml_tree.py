@@ -48,11 +48,13 @@ class Tree:
     """Plain data with the place of every key.
 
     Attributes:
+        source: what the document is called in messages.
         value: nested dicts with string keys, lists and scalars.
         places: path of a key or an element (``training.lr``, ``a.b[1]``) to where it was written.
         problems: what is wrong with the document although it could be read.
     """
 
+    source: str
     value: Any = None
     places: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -72,9 +74,9 @@ def parse(text: str, source: str) -> Tree:
         raise ConfigError(Problem(f"longer than {MAX_CHARS:,} characters", where=source))
     try:
         node = yaml.compose(text, Loader=_Loader)
-        tree = Tree()
+        tree = Tree(source)
         if node is not None:
-            tree.value = _convert(node, "", source, tree)
+            tree.value = _convert(node, "", tree)
     except yaml.MarkedYAMLError as error:
         raise ConfigError(
             Problem(_reason(error), where=_place(source, error.problem_mark))
@@ -120,22 +122,22 @@ def _represent_str(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _represent_str)
 
 
-def _convert(node: yaml.Node, path: str, source: str, tree: Tree) -> Any:
+def _convert(node: yaml.Node, path: str, tree: Tree) -> Any:
     if node.tag not in PLAIN_TAGS:
         text = f"the tag {node.tag!r} is not supported; only plain values are"
         raise yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
     if isinstance(node, yaml.MappingNode):
-        return dict(_items(node, path, source, tree))
+        return dict(_items(node, path, tree))
     if isinstance(node, yaml.SequenceNode):
-        return list(_elements(node, path, source, tree))
+        return list(_elements(node, path, tree))
     unquoted = isinstance(node, yaml.ScalarNode) and node.style is None
     return parse_scalar(node.value) if unquoted else node.value
 
 
-def _items(node: yaml.MappingNode, path: str, source: str, tree: Tree) -> Iterator[tuple[str, Any]]:
+def _items(node: yaml.MappingNode, path: str, tree: Tree) -> Iterator[tuple[str, Any]]:
     seen: dict[str, str] = {}
     for key_node, value_node in node.value:
-        place = _place(source, key_node.start_mark)
+        place = _place(tree.source, key_node.start_mark)
         if not isinstance(key_node, yaml.ScalarNode):
             tree.problems.append(Problem("a key must be a plain word", where=place))
             continue
@@ -146,14 +148,14 @@ def _items(node: yaml.MappingNode, path: str, source: str, tree: Tree) -> Iterat
             tree.problems.append(Problem(text, inner, place))
             continue
         seen[key] = tree.places[inner] = place
-        yield key, _convert(value_node, inner, source, tree)
+        yield key, _convert(value_node, inner, tree)
 
 
-def _elements(node: yaml.SequenceNode, path: str, source: str, tree: Tree) -> Iterator[Any]:
+def _elements(node: yaml.SequenceNode, path: str, tree: Tree) -> Iterator[Any]:
     for index, child in enumerate(node.value):
         inner = f"{path}[{index}]"
-        tree.places[inner] = _place(source, child.start_mark)
-        yield _convert(child, inner, source, tree)
+        tree.places[inner] = _place(tree.source, child.start_mark)
+        yield _convert(child, inner, tree)
 
 
 def _place(source: str, mark: yaml.Mark | None) -> str:

@@ -100,9 +100,9 @@ def test_what_is_dumped_reads_back_the_same(value: dict[str, object]) -> None:
         ("a: \x00\n", "my.yaml: not YAML"),
         ("[" * 3000, "my.yaml: nested too deeply"),
         ("#" * 1_000_001, "my.yaml: longer than 1,000,000 characters"),
-        ("", "the config is empty"),
-        ("- a\n", "the config should be a mapping of sections"),
-        ("training:\n  lr: 1\n", "algorithm: missing; for example 'PPO'"),
+        ("", "my.yaml: the config is empty"),
+        ("- a\n", "my.yaml: the config should be a mapping of sections"),
+        ("training:\n  lr: 1\n", "my.yaml: algorithm: missing; for example 'PPO'"),
         ("algorithm: PPP\n", "my.yaml:1:1: unknown algorithm 'PPP'; did you mean 'PPO'?"),
         ("algorithm: no_such_module:X\n", "my.yaml:1:1: the algorithm 'no_such_module:X' cannot"),
         ("algorithm: pathlib:Path\n", "my.yaml:1:1: 'pathlib:Path' is no algorithm"),
@@ -244,6 +244,7 @@ def test_stop_criteria_of_the_command_line_are_added_to_those_of_the_file() -> N
     plan = load_plan(write(text), ["stop.a/b=2"], ["learners/x.y=3"])
     assert plan.stop == {"training_iteration": 5, "a/b": 2, "learners/x.y": 3}
     assert "command line: 'x': write it as key=value" in complaint(HEAD, stop=("x",))
+    assert load_plan(write(text), ["stop.a/b=null"]).stop == {"training_iteration": 5}
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,19 @@ class AsyncBackend(AsyncVectorEnv):
         except OSError as error:
             self._raise_death(error)
 
+    def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
+        """End the processes, and give back the descriptors that gymnasium leaves to the collector.
+
+        Args:
+            timeout: seconds to wait for the processes; ``None`` waits as long as they take.
+            terminate: end them at once.
+        """
+        super().close_extras(timeout, terminate)
+        for process in self.processes:
+            process.close()
+        self.error_queue.close()
+        del self.error_queue  # its two pipe ends go with it
+
     def _raise_if_errors(self, successes: Iterable[bool]) -> None:
         failed = sum(not success for success in successes)
         reports = [self.error_queue.get() for _ in range(failed)]

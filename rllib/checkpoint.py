@@ -174,7 +174,8 @@ def _write_problem(target: Path, error: Exception, size: int) -> str:
     """The reason, and how much room there is, since a full disk is the most frequent one."""
     existing = next(folder for folder in target.parents if folder.exists())
     free = shutil.disk_usage(existing).free
-    return f"{target}: cannot be written: {error} (needs {size:,} bytes, {free:,} are free)"
+    reason = getattr(error, "strerror", None) or error
+    return f"{target}: cannot be written: {reason} (needs {size:,} bytes, {free:,} are free)"
 
 
 # Reading.

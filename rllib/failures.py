@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 from rllib import core
-from rllib.errors import EnvError, RLlibError, TrainingError
+from rllib.errors import ConfigError, EnvError, RLlibError, TrainingError
 
 _HERE = Path(__file__).resolve().parent
 # The package as installed, and its parts in a checkout, where they stand beside it.
@@ -23,13 +23,20 @@ def describe(error: BaseException) -> str:
         message, trace = _headline(error.cause or error), error.remote_traceback
     elif isinstance(error, RLlibError | core.exceptions.CoreError):
         message, trace = str(error), _text_of(_foreign_cause(error))
-        if not (isinstance(error, EnvError | TrainingError) or _has_user_frames(trace)):
+        if not _is_of_the_user(error, trace):
             trace = ""
     else:
         return f"{_headline(error)}\n\n{_text_of(error)}".rstrip()  # a defect: show all of it
     if "Traceback (most recent call last)" in message:  # it has crossed processes as text
         return fold(message).rstrip()
     return f"{message}\n\n{fold(trace)}".rstrip()
+
+
+def _is_of_the_user(error: BaseException, trace: str) -> bool:
+    """Whether the traceback of an error's cause tells users something about their own code."""
+    if isinstance(error, ConfigError):  # an environment of theirs that cannot be made, perhaps
+        return _has_user_frames(trace)
+    return isinstance(error, EnvError | TrainingError)
 
 
 def _foreign_cause(error: BaseException) -> BaseException | None:

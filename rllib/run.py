@@ -21,7 +21,7 @@ from rllib.errors import CheckpointError, RunError
 from rllib.loggers import ENV_STEPS, ITERATION, PROGRESS, TENSORBOARD, Loggers, flatten
 from rllib.plan import RunPlan
 from rllib.progress import Progress
-from rllib.run_folder import RunFolder
+from rllib.run_folder import RunFolder, writing_to
 from rllib.signals import StopSignals
 from rllib.stopping import reached
 
@@ -131,11 +131,12 @@ class _Loop:
         self._clock = CheckpointClock(plan.config, time.monotonic())
 
     def run(self) -> None:
-        loggers = Loggers(
-            self._folder.path,
-            after_iteration=self._algo.iteration,
-            tensorboard=self._plan.config.tensorboard,
-        )
+        with writing_to(self._folder.path):
+            loggers = Loggers(
+                self._folder.path,
+                after_iteration=self._algo.iteration,
+                tensorboard=self._plan.config.tensorboard,
+            )
         progress = Progress(self._plan.stop, time.monotonic(), loggers.history)
         with closing(loggers), self._console:
             self._console.begin(progress)

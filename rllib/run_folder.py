@@ -54,7 +54,8 @@ class RunFolder:
 
     def write_config(self, plan: RunPlan) -> None:
         """Write the complete configuration of the run."""
-        write_atomically(self.path / CONFIG, plan.to_yaml())
+        with writing_to(self.path):
+            write_atomically(self.path / CONFIG, plan.to_yaml())
 
     def refuse_changes(self, plan: RunPlan) -> None:
         """Raise ``RunError`` if ``plan`` would not continue the training that is here."""
@@ -89,6 +90,15 @@ _WAYS_OUT = "start over with --fresh, or give the new run a --name of its own"
 
 
 @contextlib.contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Say of a full or read-only disk which run it keeps from starting."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
 def hold(path: Path, *, keep: int, fresh: bool) -> Iterator[RunFolder]:
     """Take the run's folder for this process, making it if need be.
 
@@ -104,11 +114,9 @@ def hold(path: Path, *, keep: int, fresh: bool) -> Iterator[RunFolder]:
         raise RunError(f"{path}: is a file; give the run another --name")
     if path.is_dir() and any(path.iterdir()) and not (path / LOCK).exists():
         raise RunError(f"{path}: has no run of rllib in it; give the run another --name")
-    try:
+    with writing_to(path):
         path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
     try:
         _lock(descriptor, path)
         folder = RunFolder(path, keep)
@@ -130,8 +138,9 @@ def _lock(descriptor: int, path: Path) -> None:
         raise RunError(f"{text}; wait for it, stop it, or give this run another --name") from None
     if not (path / LOCK).exists() or os.fstat(descriptor).st_ino != (path / LOCK).stat().st_ino:
         raise RunError(f"{path}: another process has just removed this folder; try again")
-    os.truncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    with writing_to(path):
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
 def _fixed(plan: RunPlan) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import counting_algo
 import pytest
 from rich.console import Console as RichConsole
 
+import rllib.files
 from rllib import core
 from rllib.checkpoint import TENSORS
 from rllib.checkpoint_folder import CheckpointFolder
@@ -308,6 +309,24 @@ def test_a_full_disk_ends_the_run_with_the_reason(
     assert "training failed: runs/toy: results cannot be written: No space left" in output
     assert train()[0] == 0
     assert [row["training_iteration"] for row in rows()] == [1, 2, 3, 4, 5]
+
+
+def test_a_disk_that_is_full_from_the_start_is_one_message(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(stop=("training_iteration=2",))
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rllib.files, "write_durably", fail)
+        code, output = train()
+    assert code == 2
+    assert "error: runs/toy: cannot be written: No space left on device" in output
+    assert "Traceback" not in output
+    assert train()[0] == 0
+    assert checkpoints() == [4, 5]
 
 
 def test_without_a_criterion_it_says_that_it_will_not_end(

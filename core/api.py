@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,18 @@ def shutdown() -> None:
             engine.shutdown()
 
 
+def _after_fork() -> None:
+    """A forked child has copies of the parent's sockets; that it ends must not end the parent's
+    runtime."""
+    global _runtime, _starting
+    _starting = threading.RLock()  # another thread may have held it when the process was forked
+    _runtime = None if _runtime is None else _runtime.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def put(value: Any) -> ObjectRef[Any]:
     """Store an immutable copy of ``value``.
 
@@ -162,6 +175,8 @@ def wait(
     """
     if not isinstance(refs, list):
         raise TypeError(f"wait takes a list of ObjectRefs, got {type(refs).__name__}")
+    if timeout is not None and timeout < 0:
+        raise ValueError(f"timeout must be None or at least 0 seconds, got {timeout}")
     if not refs:
         return [], []
     _check_refs("wait", refs, TypeError)

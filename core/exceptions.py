@@ -7,10 +7,14 @@ that is *also* an instance of the user's own class, so that both ``except TaskEr
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import traceback
 from pathlib import Path
-from types import TracebackType
+from types import GetSetDescriptorType, MemberDescriptorType, TracebackType
 from typing import Any
+
+import cloudpickle
 
 
 class CoreError(Exception):
@@ -48,20 +52,22 @@ class TaskError(CoreError):
         return cls(function, text, pid, error)
 
     def as_user_error(self) -> TaskError:
-        """This error as an instance of the user's exception class as well."""
+        """A new instance of this error, of the user's exception class as well where possible."""
+        plain = TaskError(self.function, self.remote_traceback, self.pid, self.cause)
         if self.cause is None or isinstance(self.cause, TaskError):
-            return self
+            return plain
         try:
             dual: TaskError = _dual_class(type(self.cause))(self)
-        except TypeError:  # a class that cannot be combined, e.g. a final one
-            return self
+        except Exception:  # a class that cannot be combined, e.g. a final one
+            return plain
         return dual
 
     def __str__(self) -> str:
         return f"{self.remote_traceback.rstrip()}\n(in {self.function}, process {self.pid})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _task_error, (self.function, self.remote_traceback, self.pid, self.cause)
+        cause = None if self.cause is None else _dump_cause(self.cause)
+        return _task_error, (self.function, self.remote_traceback, self.pid, cause)
 
 
 def _without_runtime_frames(trace: TracebackType | None) -> TracebackType | None:
@@ -73,10 +79,28 @@ def _without_runtime_frames(trace: TracebackType | None) -> TracebackType | None
     return start or trace
 
 
-def _task_error(
-    function: str, remote_traceback: str, pid: int, cause: BaseException | None
-) -> TaskError:
+def _dump_cause(cause: BaseException) -> bytes | None:
+    """The user's exception in a stream of its own, so that the story outlives what cannot be
+    pickled here or unpickled there."""
+    try:
+        blob: bytes = cloudpickle.dumps(cause, 5)
+    except Exception:
+        return None
+    return blob
+
+
+def _task_error(function: str, remote_traceback: str, pid: int, blob: bytes | None) -> TaskError:
+    try:
+        cause = None if blob is None else cloudpickle.loads(blob)
+    except Exception:  # e.g. a constructor that wants other arguments than ``args``
+        cause = None
     return TaskError(function, remote_traceback, pid, cause)
+
+
+def to_raise(error: Exception) -> Exception:
+    """A new instance of a stored error: one that is raised twice collects tracebacks, and keeps
+    alive what their frames hold."""
+    return error.as_user_error() if isinstance(error, TaskError) else copy.copy(error)
 
 
 def _dual_class(user_class: type[BaseException]) -> Any:
@@ -85,15 +109,26 @@ def _dual_class(user_class: type[BaseException]) -> Any:
     class Dual(TaskError, user_class):  # type: ignore[misc, valid-type]
         def __init__(self, error: TaskError) -> None:
             # The user's constructor may demand anything, so its state is copied, not rebuilt.
-            TaskError.__init__(self, error.function, error.remote_traceback, error.pid, error.cause)
-            self.__dict__.update(getattr(error.cause, "__dict__", {}))
-            self.args = getattr(error.cause, "args", self.args)
+            _copy_state(error.cause, self)
+            for name in ("function", "remote_traceback", "pid", "cause"):
+                setattr(self, name, getattr(error, name))
 
         __str__ = TaskError.__str__
 
     Dual.__name__ = f"TaskError({user_class.__name__})"
     Dual.__qualname__ = Dual.__name__
     return Dual
+
+
+def _copy_state(source: Any, target: Any) -> None:
+    """Copy attributes, also those that live in slots, as ``errno`` of an `OSError` does."""
+    target.__dict__.update(getattr(source, "__dict__", {}))
+    for cls in type(source).__mro__:
+        for name, member in vars(cls).items():
+            in_slot = isinstance(member, (MemberDescriptorType, GetSetDescriptorType))
+            if in_slot and not name.startswith("__"):
+                with contextlib.suppress(AttributeError, TypeError):  # not set, or read-only
+                    setattr(target, name, getattr(source, name))
 
 
 class GetTimeoutError(CoreError, TimeoutError):

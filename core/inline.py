@@ -9,12 +9,21 @@ waits for another one that has not been made yet; such a call fails and says so.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import inspect
 import os
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from rllib.core.exceptions import ActorDiedError, ObjectLostError, RuntimeClosedError, TaskError
+from rllib.core.exceptions import (
+    ActorDiedError,
+    ObjectLostError,
+    RuntimeClosedError,
+    TaskError,
+    WorkerCrashedError,
+    to_raise,
+)
 from rllib.core.object_ref import ObjectRef
 from rllib.core.runtime import (
     ActorLink,
@@ -24,6 +33,7 @@ from rllib.core.runtime import (
     RemoteCode,
     Runtime,
     TaskOptions,
+    exit_code,
     split_result,
 )
 from rllib.core.serialization import Packed, detached, pack, unpack
@@ -51,6 +61,14 @@ class InlineActor(ActorLink):
         self.running = False
 
 
+class ActorInValue(InlineRef):
+    """Goes with a handle inside a value, and keeps the actor alive as long as the value."""
+
+    __slots__ = ("actor",)
+
+    actor: InlineActor
+
+
 class InlineRuntime(Runtime):
     """See the module's text."""
 
@@ -59,8 +77,11 @@ class InlineRuntime(Runtime):
         self._amounts = {"CPU": float(os.cpu_count() or 1), **amounts}
         self._owner = os.urandom(16)
         self._count = 0
-        self._actors: dict[bytes, InlineActor] = {}
-        self._names: dict[tuple[str, str], InlineActor] = {}
+        # Weak, so that an actor ends with its last handle.
+        self._actors: weakref.WeakSet[InlineActor] = weakref.WeakSet()
+        self._names: weakref.WeakValueDictionary[tuple[str, str], InlineActor] = (
+            weakref.WeakValueDictionary()
+        )
         self._closed = False
 
     # -- calls ---------------------------------------------------------------------------------
@@ -71,7 +92,12 @@ class InlineRuntime(Runtime):
         """Run the task now."""
         self._check_open()
         function = unpack(code.blob)
-        return self._run(options.name or code.name, function, args, kwargs, options.num_returns)
+        name = options.name or code.name
+        try:
+            return self._run(name, function, args, kwargs, options.num_returns)
+        except SystemExit as error:
+            story = f"task {name} failed: it exited with code {exit_code(error)}"
+            return [self._ref(WorkerCrashedError(story)) for _ in range(options.num_returns)]
 
     def create_actor(
         self, code: RemoteCode, args: Args, kwargs: Kwargs, options: ActorOptions
@@ -79,12 +105,13 @@ class InlineRuntime(Runtime):
         """Construct the actor now."""
         self._check_open()
         key = (options.namespace or self.namespace, options.name)
-        if options.name and key in self._names:
+        existing = self._names.get(key)
+        if options.name and existing is not None:
             if options.get_if_exists:
-                return self._names[key]
+                return existing
             raise ValueError(f"the actor name {options.name!r} is taken in namespace {key[0]!r}")
         actor = InlineActor(os.urandom(16), code, key)
-        self._actors[actor.actor_id] = actor
+        self._actors.add(actor)
         if options.name:
             self._names[key] = actor
         self._construct(actor, args, kwargs)
@@ -92,9 +119,12 @@ class InlineRuntime(Runtime):
 
     def _construct(self, actor: InlineActor, args: Args, kwargs: Kwargs) -> None:
         name = f"{actor.code.name}.__init__"
+        packed = detached(pack((args, kwargs)))
         try:
-            own_args, own_kwargs = self._copied(args, kwargs)
+            own_args, own_kwargs = self._arguments(packed)
             actor.instance = unpack(actor.code.blob)(*own_args, **own_kwargs)
+        except SystemExit as error:
+            self._bury(actor, f"its constructor exited with code {exit_code(error)}")
         except Exception as error:
             story = TaskError.from_exception(name, error, os.getpid())
             self._bury(actor, f"its constructor raised:\n{story}")
@@ -111,7 +141,7 @@ class InlineRuntime(Runtime):
     ) -> list[ObjectRef[Any]]:
         """Run the method now."""
         self._check_open()
-        assert isinstance(actor, InlineActor)
+        actor = _own(actor)
         if actor.death is not None:
             return [self._ref(actor.death) for _ in range(num_returns)]
         if actor.running and not actor.code.is_async:
@@ -123,26 +153,29 @@ class InlineRuntime(Runtime):
         try:
             bound = getattr(actor.instance, method)
             return self._run(f"{actor.code.name}.{method}", bound, args, kwargs, num_returns)
+        except SystemExit as error:
+            death = self._bury(actor, f"it exited with code {exit_code(error)}")
+            return [self._ref(death) for _ in range(num_returns)]
         finally:
             actor.running = False
 
     def _run(
         self, name: str, function: Callable[..., Any], args: Args, kwargs: Kwargs, num_returns: int
     ) -> list[ObjectRef[Any]]:
+        packed = detached(pack((args, kwargs)))
         try:
-            own_args, own_kwargs = self._copied(args, kwargs)
+            own_args, own_kwargs = self._arguments(packed)
             result = function(*own_args, **own_kwargs)
             if inspect.iscoroutine(result):
-                result = asyncio.run(result)
+                result = _run_coroutine(result)
             values = split_result(name, result, num_returns)
             return [self._ref(detached(pack(value))) for value in values]
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             failure = TaskError.from_exception(name, error, os.getpid())
             return [self._ref(failure) for _ in range(num_returns)]
 
-    def _copied(self, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
+    def _arguments(self, packed: Packed) -> tuple[Args, Kwargs]:
         """Arguments as the other side would see them; references at the top level resolved."""
-        packed = detached(pack((args, kwargs)))
         own_args, own_kwargs = unpack(packed.body, packed.buffers, packed.refs)
         return (
             tuple(self._resolved(arg) for arg in own_args),
@@ -150,7 +183,7 @@ class InlineRuntime(Runtime):
         )
 
     def _resolved(self, arg: Any) -> Any:
-        return self._value(arg) if isinstance(arg, InlineRef) else arg
+        return self._value(arg) if isinstance(arg, ObjectRef) else arg
 
     # -- objects -------------------------------------------------------------------------------
 
@@ -179,10 +212,8 @@ class InlineRuntime(Runtime):
     def _value(self, ref: ObjectRef[Any]) -> Any:
         if not isinstance(ref, InlineRef) or ref._owner != self._owner:
             raise ObjectLostError(f"{ref!r} belongs to a runtime that was shut down")
-        if isinstance(ref.outcome, TaskError):
-            raise ref.outcome.as_user_error()
         if isinstance(ref.outcome, Exception):
-            raise ref.outcome
+            raise to_raise(ref.outcome)
         packed = ref.outcome
         return unpack(packed.body, packed.buffers, packed.refs)
 
@@ -190,34 +221,57 @@ class InlineRuntime(Runtime):
 
     def kill(self, actor: ActorLink) -> None:
         """Forget the instance."""
-        assert isinstance(actor, InlineActor)
-        self._bury(actor, "it was killed by kill()")
+        self._bury(_own(actor), "it was killed by kill()")
 
-    def _bury(self, actor: InlineActor, reason: str) -> None:
-        actor.death = ActorDiedError(f"actor {actor.code.name} is dead: {reason}")
+    def _bury(self, actor: InlineActor, reason: str) -> ActorDiedError:
+        actor.death = actor.death or ActorDiedError(f"actor {actor.code.name} is dead: {reason}")
         actor.instance = None
-        self._actors.pop(actor.actor_id, None)
         if self._names.get(actor.key) is actor:
             del self._names[actor.key]
+        return actor.death
 
     def resources(self) -> tuple[dict[str, float], dict[str, float]]:
         """Nothing is ever held: calls run one after the other."""
         return dict(self._amounts), dict(self._amounts)
 
     def actor_reduce(self, actor: ActorLink) -> tuple[Any, ...]:
-        """The id is enough within one process."""
-        return (actor.actor_id,)
+        """A reference, which stays with the value, to the actor."""
+        self._count += 1
+        ref = ActorInValue(self._owner, self._count)
+        ref.actor = _own(actor)
+        return (ref,)
 
     def actor_restore(self, state: tuple[Any, ...]) -> ActorLink:
-        """Find the actor again."""
-        return self._actors[state[0]]
+        """The actor itself."""
+        ref: ActorInValue = state[0]
+        return ref.actor
 
     def shutdown(self) -> None:
         """Drop all actors and values."""
         self._closed = True
-        self._actors.clear()
-        self._names.clear()
+        for actor in list(self._actors):
+            self._bury(actor, "the runtime was shut down")
+
+    def after_fork(self) -> InlineRuntime:
+        """A child goes on with its own copy."""
+        return self
 
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeClosedError("the runtime was shut down; call init() again")
+
+
+def _own(actor: ActorLink) -> InlineActor:
+    if not isinstance(actor, InlineActor):
+        raise RuntimeClosedError("the handle belongs to a runtime that was shut down")
+    return actor
+
+
+def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run it to its end, also where an event loop runs already, as in notebooks."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()

@@ -11,6 +11,9 @@ from rllib.core.runtime import ActorOptions, TaskOptions
 _RESOURCE_KEYS = ("num_cpus", "num_gpus", "memory", "resources")
 _TASK_KEYS = (*_RESOURCE_KEYS, "num_returns", "max_retries", "name")
 _ACTOR_KEYS = (*_RESOURCE_KEYS, "name", "namespace", "get_if_exists", "max_concurrency")
+MAX_RETURNS = 65_535
+"""What the wire format can count."""
+
 _NOT_YET = (
     "accelerator_type",
     "concurrency_groups",
@@ -30,7 +33,7 @@ _NOT_YET = (
 def task_options(given: Mapping[str, Any]) -> TaskOptions:
     """Check the keywords of a remote function. Raises `ValueError` or `TypeError` naming one."""
     _check_names(given, _TASK_KEYS, "a remote function")
-    _check_int(given, "num_returns", low=0)
+    _check_int(given, "num_returns", low=0, high=MAX_RETURNS)
     _check_int(given, "max_retries", low=-1)
     plain = {key: given[key] for key in ("num_returns", "max_retries", "name") if key in given}
     return TaskOptions(resources=_resources(given, default_cpus=1.0), **plain)
@@ -60,7 +63,7 @@ def _check_names(given: Mapping[str, Any], known: tuple[str, ...], what: str) ->
         raise ValueError(f"{key!r} is not an option of {what}{hint}")
 
 
-def _check_int(given: Mapping[str, Any], key: str, low: int) -> None:
+def _check_int(given: Mapping[str, Any], key: str, low: int, high: int | None = None) -> None:
     value = given.get(key)
     if value is None:
         return
@@ -68,6 +71,8 @@ def _check_int(given: Mapping[str, Any], key: str, low: int) -> None:
         raise TypeError(f"{key} must be an int, got {value!r}")
     if value < low:
         raise ValueError(f"{key} must be at least {low}, got {value}")
+    if high is not None and value > high:
+        raise ValueError(f"{key} must be at most {high}, got {value}")
 
 
 def _resources(given: Mapping[str, Any], default_cpus: float) -> dict[str, float]:

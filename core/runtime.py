@@ -6,6 +6,7 @@ engine it is. Everything below implements it.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -137,6 +138,18 @@ class Runtime(ABC):
     @abstractmethod
     def shutdown(self) -> None:
         """End everything that this process started: workers, sockets, memory, files."""
+
+    @abstractmethod
+    def after_fork(self) -> Runtime | None:
+        """In a forked child: the child's runtime. The parent's must not notice what it does."""
+
+
+def exit_code(error: SystemExit) -> int:
+    """The status that ``sys.exit(...)`` asks for."""
+    if error.code is None or isinstance(error.code, int):
+        return error.code or 0
+    print(error.code, file=sys.stderr)
+    return 1
 
 
 def split_result(name: str, result: Any, num_returns: int) -> Sequence[Any]:

@@ -127,7 +127,7 @@ def detached(packed: Packed) -> Packed:
     return Packed(packed.body, own, packed.refs)
 
 
-def _culprit(value: Any, path: str = "", depth: int = 3) -> str:
+def _culprit(value: Any, path: str = "", depth: int = 6) -> str:
     """Name the smallest part of ``value`` that cannot be pickled, for the error message."""
     for name, part in _parts(value) if depth else ():
         try:

@@ -9,7 +9,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rllib.core.exceptions import ActorDiedError, CoreError, OwnerDiedError, TaskError
+from rllib.core.exceptions import (
+    ActorDiedError,
+    CoreError,
+    ObjectLostError,
+    OwnerDiedError,
+    TaskError,
+)
 from rllib.core.native import wire
 from rllib.core.native.objects import BorrowedRef, NativeRef, Outcome, Stored
 from rllib.core.native.peers import Peer, PeerGoneError, Peers
@@ -91,6 +97,10 @@ class Calls:
 
     def send(self, peer: Peer, call: Call) -> None:
         """Send a call. Alone it leaves at once; behind others it waits for company."""
+        if peer.gone:  # the node is about to tell how it died, which resolves the call
+            peer.seq += 1
+            peer.inflight[peer.seq] = call
+            return
         target = peer.targets.get(call.target)
         if target is None:
             target = self._introduce(peer, call.target)
@@ -116,9 +126,12 @@ class Calls:
 
     def want(self, ref: NativeRef) -> None:
         """See that a value comes: ask the owner of a borrowed reference for it, once."""
-        if isinstance(ref, BorrowedRef) and not ref.fetching:
-            ref.fetching = True
-            self._fetch(ref)
+        if isinstance(ref, BorrowedRef):
+            if not ref.fetching:
+                ref.fetching = True
+                self._fetch(ref)
+        elif ref._owner != self._values.me:
+            ref.resolve(ObjectLostError(f"{ref!r} belongs to a runtime that was shut down"))
 
     def _fetch(self, ref: BorrowedRef) -> None:
         try:
@@ -204,6 +217,13 @@ class Calls:
         for call in calls.values():
             if call.task is None:
                 call.resolve_all(error)
+
+    def close(self) -> None:
+        """The runtime ends: handles that outlive it say so."""
+        for actor in list(self._actors.values()):
+            actor.death = actor.death or ActorDiedError("the actor's runtime was shut down")
+            while actor.queue:
+                actor.queue.popleft().resolve_all(actor.death)
 
     def on_peer_gone(self, peer: Peer) -> None:
         """A socket ended. How calls end is for the node to say; values of that owner are lost."""

@@ -44,7 +44,9 @@ class Connection:
         self.queued_bytes = 0
         self.blocked = False
         self._out: deque[_Batch] = deque()
-        self._in = b""
+        self._in: list[bytes] = []  # what has come of a frame that is not complete
+        self._in_bytes = 0
+        self._in_needed = _HEADER_BYTES
 
     # -- out -----------------------------------------------------------------------------------
 
@@ -116,10 +118,22 @@ class Connection:
                 self.received_fds.extend(_descriptors(payload))
         if not data:
             raise EOFError("the peer closed the connection")
-        return self._split(self._in + data if self._in else data)
+        if self._in:
+            return self._join(data)
+        return self._split(data)
+
+    def _join(self, data: bytes) -> list[Frame]:
+        """Collect the parts of a large frame, and put them together once: copying stays linear."""
+        self._in.append(data)
+        self._in_bytes += len(data)
+        if self._in_bytes < self._in_needed:
+            return []
+        whole = b"".join(self._in)
+        return self._split(whole)
 
     def _split(self, data: bytes) -> list[Frame]:
         frames: list[Frame] = []
+        needed = _HEADER_BYTES
         position, end = 0, len(data)
         while end - position >= _HEADER_BYTES:
             size, kind, flags, returns, target, seq = HEADER.unpack_from(data, position)
@@ -127,15 +141,18 @@ class Connection:
                 raise WireError(f"a frame of {size:,} bytes is over the limit of {MAX_PAYLOAD:,}")
             start = position + _HEADER_BYTES
             if end - start < size:
+                needed += size
                 break
             position = start + size
             frames.append((kind, flags, returns, target, seq, data[start:position]))
-        self._in = data[position:]
+        rest = data[position:]
+        self._in, self._in_bytes, self._in_needed = [rest] if rest else [], len(rest), needed
         return frames
 
     def close(self) -> None:
         """Close the socket and every descriptor that was on its way."""
         self._drop_output()
+        self.blocked = False  # what is sent from now on is dropped, as for any dead peer
         while self.received_fds:
             os.close(self.received_fds.popleft())
         self.sock.close()

@@ -13,6 +13,7 @@ import psutil
 
 from rllib.core.native import wire
 from rllib.core.native.engine import NativeRuntime
+from rllib.core.native.interrupts import InterruptGuard
 from rllib.core.native.node import Node
 from rllib.core.native.scheduler import Scheduler
 from rllib.core.native.spawn import TemplateProcess
@@ -37,13 +38,15 @@ def start_driver(
     me = os.urandom(16)
     namespace = namespace or secrets.token_hex(8)  # anonymous: names are the driver's own
     runtime = DriverRuntime(me, directory, namespace, store_bytes, lock)
-    runtime.node = Node(
-        runtime,
-        Scheduler(total, lambda: os.urandom(16)),
-        lambda: TemplateProcess(directory, preload),
-        lambda worker: wire.Fork(worker, namespace, store_bytes),
-        log_to_driver,
-    )
+    with runtime.lock:  # nothing is dispatched before all of it is there
+        runtime.node = Node(
+            runtime,
+            Scheduler(total, lambda: os.urandom(16)),
+            lambda: TemplateProcess(directory, preload),
+            lambda worker: wire.Fork(worker, namespace, store_bytes),
+            log_to_driver,
+        )
+    runtime.interrupts.install()
     return runtime
 
 
@@ -54,25 +57,36 @@ class DriverRuntime(NativeRuntime):
         self, me: bytes, directory: Path, namespace: str, store_bytes: int, lock: int
     ) -> None:
         super().__init__(me, directory, namespace, store_bytes)
+        self.interrupts = InterruptGuard(self.lock, self.reactor)
         self._directory = directory
         self._session_lock = lock
 
     def shutdown(self) -> None:
         """End everything, and remove the session directory should the template have failed to."""
         super().shutdown()
+        self.interrupts.remove()
         shutil.rmtree(self._directory, ignore_errors=True)
         os.close(self._session_lock)
+
+    def after_fork(self) -> None:
+        """The directory, too, stays the parent's."""
+        self.interrupts.remove()
+        os.close(self._session_lock)
+        super().after_fork()
 
 
 def _new_session() -> tuple[Path, int]:
     """A directory of this user's alone, and the lock that says that its driver lives."""
     base = _base_directory()
     _remove_stale(base)
-    directory = base / f"{os.getpid()}-{secrets.token_hex(4)}"
-    directory.mkdir(mode=0o700)
-    lock = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    return directory, lock
+    while True:
+        directory = base / f"{os.getpid()}-{secrets.token_hex(4)}"
+        directory.mkdir(mode=0o700)
+        lock = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (directory / "lock").exists():
+            return directory, lock
+        os.close(lock)  # somebody who was cleaning up took it for a stale one, between two lines
 
 
 def _base_directory() -> Path:

@@ -19,11 +19,16 @@ import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rllib.core.exceptions import GetTimeoutError, ObjectLostError, RuntimeClosedError, TaskError
+from rllib.core.exceptions import (
+    GetTimeoutError,
+    ObjectLostError,
+    RuntimeClosedError,
+    to_raise,
+)
 from rllib.core.native import wire
 from rllib.core.native.arena import Arena
 from rllib.core.native.calls import Call, Calls, NativeActor, Target, dump_error
@@ -57,6 +62,10 @@ class NodeLink(ABC):
     @abstractmethod
     def close(self) -> None:
         """The runtime ends."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """In a forked child: close what was inherited; the parent goes on with its own."""
 
 
 class NativeRuntime(Runtime):
@@ -170,7 +179,8 @@ class NativeRuntime(Runtime):
         self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, num_returns: int
     ) -> list[ObjectRef[Any]]:
         """Send the call to the actor's process."""
-        assert isinstance(actor, NativeActor)
+        if not isinstance(actor, NativeActor):
+            raise RuntimeClosedError("the handle belongs to a runtime that was shut down")
         refs = self._new_refs(num_returns)
         stored = self.values.store_args(args, kwargs) if args or kwargs else EMPTY
         target = actor.methods.get(method)
@@ -200,22 +210,30 @@ class NativeRuntime(Runtime):
         return ref
 
     def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
-        """Wait for all, then load them."""
+        """Wait for all, or for the first error among them; then load them."""
         missing = [ref for ref in refs if ref.outcome is None]  # type: ignore[attr-defined]
-        if missing and not self._await(missing, len(missing), timeout):
-            self._check_open()
-            waiting = sum(ref.outcome is None for ref in missing)  # type: ignore[attr-defined]
-            raise GetTimeoutError(f"{waiting} of {len(refs)} values not there after {timeout} s")
+        if missing:
+            self._raise_failed(refs)
+            there = self._await(missing, len(missing), timeout, or_error=True)
+            self._raise_failed(refs)
+            if not there:
+                self._check_open()
+                late = sum(ref.outcome is None for ref in missing)  # type: ignore[attr-defined]
+                raise GetTimeoutError(f"{late} of {len(refs)} values not there after {timeout} s")
+
         return [self._value(ref) for ref in refs]
+
+    def _raise_failed(self, refs: Sequence[Any]) -> None:
+        for ref in refs:
+            if isinstance(ref.outcome, Exception):
+                raise to_raise(ref.outcome)
 
     def _value(self, ref: Any) -> Any:
         outcome = ref.outcome
         if type(outcome) is Stored:
             return outcome.load(ref)
-        if isinstance(outcome, TaskError):
-            raise outcome.as_user_error()
         if isinstance(outcome, Exception):
-            raise outcome
+            raise to_raise(outcome)
         raise ObjectLostError(f"{ref!r} belongs to a runtime that was shut down")
 
     def wait(
@@ -224,28 +242,21 @@ class NativeRuntime(Runtime):
         """Wait for some."""
         missing = [ref for ref in refs if ref.outcome is None]  # type: ignore[attr-defined]
         needed = num_returns - (len(refs) - len(missing))
-        if needed > 0:
-            self._await(missing, needed, timeout)
+        if needed > 0 and not self._await(missing, needed, timeout):
+            self._check_open()
         return {ref for ref in refs if ref.outcome is not None}  # type: ignore[attr-defined]
 
-    def _await(self, missing: list[Any], count: int, timeout: float | None) -> bool:
+    def _await(
+        self, missing: list[Any], count: int, timeout: float | None, *, or_error: bool = False
+    ) -> bool:
         """Wait until ``count`` of the missing references are there; ``False`` when late."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        done = _arrival(missing, count, or_error)
         with self.lock:
             self._check_open()
             for ref in missing:
                 self.calls.want(ref)
             self.flush()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        left = [ref for ref in missing if ref.outcome is None]
-        allowed = len(missing) - count  # how many may still be missing at the end
-
-        def done() -> bool:
-            while left and left[-1].outcome is not None:
-                left.pop()
-            if not left or not allowed:
-                return not left
-            return sum(ref.outcome is None for ref in left) <= allowed
-
         return self.reactor.run_until(done, deadline)
 
     # -- what arrives --------------------------------------------------------------------------
@@ -376,8 +387,42 @@ class NativeRuntime(Runtime):
             self._closed = True
             self.node.close()
             self.peers.close()
+            self.calls.close()
         self.reactor.stop()
+
+    def after_fork(self) -> None:
+        """The child has no runtime. Its copies of the sockets are closed, without a word in them.
+
+        The lock stays as it is: another thread of the parent may have held it.
+        """
+        self._closed = True
+        self.reactor.close()
+        self.node.abandon()
+        self.peers.abandon()
 
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeClosedError("the runtime was shut down; call init() again")
+
+
+def _arrival(missing: list[Any], count: int, or_error: bool) -> Callable[[], bool]:
+    """Whether ``count`` of the missing references are there, or one of them has failed."""
+    left = list(missing)
+    allowed = len(missing) - count  # how many may still be missing at the end
+    failures = NativeRef.failures
+
+    def failed() -> bool:
+        nonlocal failures
+        if failures == NativeRef.failures:
+            return False
+        failures = NativeRef.failures
+        return any(isinstance(ref.outcome, Exception) for ref in missing)
+
+    def done() -> bool:
+        while left and left[-1].outcome is not None:
+            left.pop()
+        if not left or (or_error and failed()):
+            return True
+        return bool(allowed) and sum(ref.outcome is None for ref in left) <= allowed
+
+    return done

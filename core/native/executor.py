@@ -16,7 +16,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from rllib.core.exceptions import CoreError, TaskError
 from rllib.core.native import wire
@@ -26,7 +26,7 @@ from rllib.core.native.engine import NativeRuntime
 from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.peers import Peer
 from rllib.core.native.values import EMPTY
-from rllib.core.runtime import split_result
+from rllib.core.runtime import exit_code, split_result
 from rllib.core.serialization import unpack
 
 
@@ -73,9 +73,12 @@ class MainLane:
 class ThreadLane:
     """Up to ``size`` at the same time, each in a thread."""
 
-    def __init__(self, size: int, run: Callable[[Job], None]) -> None:
+    def __init__(
+        self, size: int, run: Callable[[Job], None], leave: Callable[[int], NoReturn]
+    ) -> None:
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._run = run
+        self._leave = leave
         for index in range(size):
             threading.Thread(target=self._work, name=f"rllib-call-{index}", daemon=True).start()
 
@@ -84,7 +87,7 @@ class ThreadLane:
             try:
                 self._run(self._jobs.get())
             except SystemExit as error:  # ends the process, as it does in the main thread
-                exit_process(exit_code(error))
+                self._leave(exit_code(error))
 
     def add(self, job: Job) -> None:
         """Queue it for the next free thread."""
@@ -165,7 +168,7 @@ class Executor:
         else:
             self._lane.add(job)
 
-    def run(self) -> None:
+    def run(self) -> NoReturn:
         """The worker's main loop; ends with the process."""
         jobs = self._main.jobs
         runtime = self._runtime
@@ -176,11 +179,8 @@ class Executor:
 
     def _run_in_main(self, job: Job) -> None:
         kind = job.intern.kind
-        if kind == "actor":
-            self._construct(job)
-            return
-        self.in_task = kind == "function"
-        self._run(job)
+        self.in_task = kind != "method"  # a constructor holds resources as a task does
+        (self._construct if kind == "actor" else self._run)(job)
         self.in_task = False
 
     # -- running -------------------------------------------------------------------------------
@@ -189,7 +189,9 @@ class Executor:
         """Run it and reply, whatever happens."""
         try:
             values = self._stored(job, self._invoke(job))
-        except Exception as error:
+        except SystemExit:
+            raise
+        except BaseException as error:  # whatever user code raises, somebody waits for it
             self._fail(job, error)
         else:
             self._succeed(job, values)
@@ -200,7 +202,9 @@ class Executor:
             if inspect.isawaitable(result):
                 result = await result
             values = self._stored(job, result)
-        except Exception as error:
+        except SystemExit as error:  # ends the process, as it does in the main thread
+            self.leave(exit_code(error))
+        except BaseException as error:
             self._fail(job, error)
         else:
             self._succeed(job, values)
@@ -248,7 +252,9 @@ class Executor:
     def _construct(self, job: Job) -> None:
         try:
             instance = self._invoke(job)
-        except Exception as error:
+        except SystemExit:
+            raise
+        except BaseException as error:
             name = f"{job.intern.name}.__init__"
             self._tell_built(str(TaskError.from_exception(name, error, os.getpid())))
             return
@@ -265,7 +271,7 @@ class Executor:
         methods = inspect.getmembers(type(instance), inspect.iscoroutinefunction)
         if methods:
             return AsyncLane(concurrency, self._run_async)
-        return ThreadLane(concurrency, self._run) if concurrency > 1 else self._main
+        return ThreadLane(concurrency, self._run, self.leave) if concurrency > 1 else self._main
 
     def _tell_built(self, error: str) -> None:
         with self._runtime.lock:
@@ -286,7 +292,7 @@ class Executor:
                 )
             self._send(job.peer, frame)
 
-    def _fail(self, job: Job, error: Exception) -> None:
+    def _fail(self, job: Job, error: BaseException) -> None:
         if not isinstance(error, CoreError) or isinstance(error, TaskError):
             error = TaskError.from_exception(self._name(job), error, os.getpid())
         frame = wire.error_frame(job.seq, dump_error(error))
@@ -303,16 +309,14 @@ class Executor:
             self._runtime.peers.mark(peer.conn)
             self._runtime.flush()
 
-
-def exit_code(error: SystemExit) -> int:
-    """The status that ``sys.exit(...)`` asks for."""
-    if error.code is None or isinstance(error.code, int):
-        return error.code or 0
-    print(error.code, file=sys.stderr)
-    return 1
+    def leave(self, code: int) -> NoReturn:
+        """End the process because user code wants it; replies that waited for company go out."""
+        with self._runtime.lock:
+            self._runtime.flush()
+        exit_process(code)
 
 
-def exit_process(code: int) -> None:
+def exit_process(code: int) -> NoReturn:
     """Leave at once; what user code has printed still gets out."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -16,7 +16,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 from rllib.core.native import wire
 from rllib.core.native.connection import Connection
 from rllib.core.native.engine import NativeRuntime, NodeLink
+from rllib.core.native.output import Printer
 from rllib.core.native.reactor import READ, WRITE
 from rllib.core.native.scheduler import Instruction, Scheduler, Start, Stop, Tell, Warn
 from rllib.core.native.spawn import TemplateProcess
@@ -39,6 +39,8 @@ class WorkerProcess:
         self.control = control
         self.output = output
         self.pid = 0
+        self.ended = False
+        """Its control socket is at its end."""
         self._pidfd: int | None = None
         self._stopped = False
         self.rest = b""
@@ -69,13 +71,22 @@ class WorkerProcess:
     def how_it_ended(self, status: int) -> str:
         """Its death in words, with the last lines of its output."""
         if os.WIFSIGNALED(status):
-            how = f"was killed by {signal.Signals(os.WTERMSIG(status)).name}"
+            how = f"was killed by {_signal_name(os.WTERMSIG(status))}"
         else:
             how = f"exited with code {os.waitstatus_to_exitcode(status)}"
         text = f"worker process {self.pid} {how}"
         if self.last_lines:
             text += "; its last output:\n    " + "\n    ".join(self.last_lines)
         return text
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 class Node(NodeLink):
@@ -98,13 +109,15 @@ class Node(NodeLink):
         self._workers: dict[bytes, WorkerProcess] = {}
         self._agenda: deque[Instruction] = deque()
         self._performing = False
-        self._template = self._new_template()
+        self._printer = Printer()
+        self._template: TemplateProcess | None = self._new_template()
 
     # -- deciding and performing ---------------------------------------------------------------
 
     def tell(self, record: Any) -> None:
-        """A message of the driver itself."""
+        """A message of the driver itself; what comes of it may be what another thread awaits."""
         self._perform(self._scheduler.handle(self._runtime.me, record))
+        self._reactor.announce()
 
     def _perform(self, instructions: list[Instruction]) -> None:
         """Do them in order, also those that come up while doing them."""
@@ -128,7 +141,7 @@ class Node(NodeLink):
                 if worker in self._workers:
                     self._workers[worker].stop()
             case Warn(text):
-                print(f"rllib.core: {text}", file=sys.stderr)
+                self._printer.show(f"rllib.core: {text}")
 
     def _deliver(self, client: bytes, message: Any) -> None:
         if client == self._runtime.me:
@@ -140,6 +153,8 @@ class Node(NodeLink):
 
     def _flush(self, process: WorkerProcess) -> None:
         process.control.flush()
+        if process.ended:
+            return
         mask = READ | WRITE if process.control.blocked else READ
         self._reactor.modify(process.control.fd, mask)
 
@@ -147,14 +162,14 @@ class Node(NodeLink):
 
     def _new_template(self) -> TemplateProcess:
         template = self._start_template()
-        self._reactor.register(template.fd, lambda _mask: self._on_template())
+        self._reactor.register(template.fd, lambda _mask: self._on_template(template))
         return template
 
-    def _on_template(self) -> None:
+    def _on_template(self, template: TemplateProcess) -> None:
         try:
-            record = self._template.receive()
+            record = template.receive()
         except EOFError:
-            self._template_died()
+            self._template_died(template)
             return
         match record:
             case wire.Forked(worker, pid):
@@ -164,17 +179,19 @@ class Node(NodeLink):
                 self._drain(process)
                 self._worker_down(process, process.how_it_ended(status))
             case wire.Notice(text):
-                print(f"rllib.core: {text}", file=sys.stderr)
+                self._printer.show(f"rllib.core: {text}")
 
-    def _template_died(self) -> None:
-        """All its workers died with it; a new one serves those to come."""
-        self._reactor.unregister(self._template.fd)
-        self._template.close()
-        self._template = self._new_template()
+    def _template_died(self, template: TemplateProcess) -> None:
+        """All its workers died with it; the next worker starts a new one."""
+        self._reactor.unregister(template.fd)
+        self._template = None
+        how = template.close()
         for process in list(self._workers.values()):
+            if process.pid:
+                _kill_group(process.pid)  # what it has started itself
             self._drain(process)
-            text = f"worker process {process.pid} ended because its fork template was killed"
-            self._worker_down(process, text)
+            name = f"worker process {process.pid}" if process.pid else "a worker process"
+            self._worker_down(process, f"{name} ended because its fork template {how}")
 
     # -- workers -------------------------------------------------------------------------------
 
@@ -182,6 +199,8 @@ class Node(NodeLink):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
+        if self._template is None:
+            self._template = self._new_template()
         self._template.fork(self._fork_order(worker), [theirs.fileno(), write_end])
         theirs.close()
         os.close(write_end)
@@ -196,7 +215,8 @@ class Node(NodeLink):
             self._flush(process)
         if mask & ~WRITE and not self._read_control(process):
             # The socket ended, so the process is ending; its exit is reported in a moment.
-            self._reactor.modify(process.control.fd, 0)
+            self._reactor.unregister(process.control.fd)
+            process.ended = True
             process.stop()
 
     def _read_control(self, process: WorkerProcess) -> bool:
@@ -217,8 +237,8 @@ class Node(NodeLink):
             data = os.read(process.output, 1 << 16)
         except BlockingIOError:
             return False
-        if not data:
-            self._reactor.modify(process.output, 0)
+        if not data:  # the end of a pipe would be reported for ever
+            self._reactor.unregister(process.output)
             return False
         *lines, process.rest = (process.rest + data).split(b"\n")
         for line in lines:
@@ -229,7 +249,7 @@ class Node(NodeLink):
         process.last_lines.append(line)
         if self._log_to_driver:
             label = self._scheduler.label(process.worker)
-            print(f"({label} pid={process.pid}) {line}", file=sys.stderr)
+            self._printer.show(f"({label} pid={process.pid}) {line}")
 
     def _drain(self, process: WorkerProcess) -> None:
         """Read what a dead worker has left in its socket and its pipe."""
@@ -255,8 +275,19 @@ class Node(NodeLink):
 
     def close(self) -> None:
         """End the template, which ends the workers and removes the session directory."""
+        self._release_all()
+        if self._template is not None:
+            self._reactor.unregister(self._template.fd)
+            self._template.end()
+        self._printer.close()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of what belongs to the parent."""
+        self._release_all()
+        if self._template is not None:
+            self._template.abandon()
+
+    def _release_all(self) -> None:
         for process in self._workers.values():
             self._release(process)
         self._workers.clear()
-        self._reactor.unregister(self._template.fd)
-        self._template.end()

@@ -17,7 +17,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from rllib.core.native.arena import Block, Segment, aligned
 from rllib.core.object_ref import ObjectRef
@@ -93,6 +93,9 @@ class NativeRef(ObjectRef[Any]):
 
     __slots__ = ("on_ready", "outcome")
 
+    failures: ClassVar[int] = 0
+    """Errors that references of this process were given; so that waiting for many is cheap."""
+
     def __init__(self, owner: bytes, number: int) -> None:
         super().__init__(owner, number)
         self.outcome: Outcome | None = None
@@ -101,6 +104,8 @@ class NativeRef(ObjectRef[Any]):
     def resolve(self, outcome: Outcome) -> None:
         """Give it its value or error, once."""
         self.outcome = outcome
+        if isinstance(outcome, Exception):
+            NativeRef.failures += 1
         waiting, self.on_ready = self.on_ready, None
         for callback in waiting or ():
             callback()

@@ -122,15 +122,12 @@ class Peers:
             frames = conn.receive()
             if not frames:
                 return
-            kind, payload = frames[0][0], frames[0][-1]
-            hello = wire.read_record(payload) if kind == wire.RECORD else None
-            if not isinstance(hello, wire.Hello):
-                raise wire.WireError("a connection must begin with Hello")
+            hello = _hello(frames[0])
         except (EOFError, wire.WireError):
+            self._strangers.discard(conn)
             self._close(conn)
             return
-        finally:
-            self._strangers.discard(conn)
+        self._strangers.discard(conn)
         self._reactor.unregister(conn.fd)
         peer = self._adopt(hello.worker, conn)
         self._deliver(peer, conn, frames[1:])
@@ -250,6 +247,11 @@ class Peers:
 
     def close(self) -> None:
         """Close all sockets, and remove the own one from the file system."""
+        self.abandon()
+        Path(self._path(self._me)).unlink(missing_ok=True)
+
+    def abandon(self) -> None:
+        """Close all sockets; alone, only in a forked child."""
         for conn in list(self._strangers):
             self._close(conn)
         for peer in list(self._peers.values()):
@@ -259,7 +261,13 @@ class Peers:
         self._peers.clear()
         self._reactor.unregister(self._listener.fileno())
         self._listener.close()
-        Path(self._path(self._me)).unlink(missing_ok=True)
+
+
+def _hello(frame: Frame) -> wire.Hello:
+    hello = wire.read_record(frame[-1]) if frame[0] == wire.RECORD else None
+    if not isinstance(hello, wire.Hello):
+        raise wire.WireError("a connection must begin with Hello")
+    return hello
 
 
 def _same_user(sock: socket.socket) -> bool:

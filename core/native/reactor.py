@@ -8,6 +8,7 @@ be read while nobody waits. Hence two epoll sets, one inside the other::
 
 Taking over and giving back cost one system call each and wake nobody. Threads that come to wait
 while another one reads are followers: they sleep until something was dispatched and look again.
+What happens without a message, in a thread that does not read, is made known by `announce`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from collections.abc import Callable
 
 Handler = Callable[[int], None]
 """Called with the epoll event mask, under the runtime's lock."""
+
+_LEAVE_S = 5.0
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
@@ -37,9 +40,12 @@ class Reactor:
         self._lock = lock
         self._finish = finish
         self._handlers: dict[int, Handler] = {}
+        self._postponed: Callable[[], None] | None = None
         self._inner = select.epoll()
         self._outer = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poke = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._inner.register(self._poke, READ)
         self._outer.register(self._wake, READ)
         self._outer.register(self._inner.fileno(), READ)
         self._turn = threading.Lock()  # held by the thread that reads
@@ -64,9 +70,9 @@ class Reactor:
         self._inner.modify(fd, mask)
 
     def unregister(self, fd: int) -> None:
-        """Forget ``fd``; call before closing it."""
-        del self._handlers[fd]
-        self._inner.unregister(fd)
+        """Forget ``fd``; call before closing it. Does nothing for one that is not known."""
+        if self._handlers.pop(fd, None) is not None and not self._stopping:
+            self._inner.unregister(fd)
 
     # -- waiting -------------------------------------------------------------------------------
 
@@ -89,15 +95,19 @@ class Reactor:
             self._outer.modify(self._inner.fileno(), 0)
             while not (done() or self._stopping):
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                self._dispatch(self._inner.poll(left))
+                self._dispatch(self.wait_for_events(left))
                 if left == 0.0:
                     break
         finally:
             self._led = False
             self._outer.modify(self._inner.fileno(), READ)
-            if self._followers:
-                self._announce()  # one of them may want to lead
+            if self._followers or self._stopping:
+                self._wake_followers()  # one of them may want to lead
         return True
+
+    def wait_for_events(self, timeout: float | None) -> list[tuple[int, int]]:
+        """Events of sockets; none of them is lost if this is interrupted."""
+        return self._inner.poll(timeout)
 
     def _follow(self, done: Callable[[], bool], deadline: float | None) -> None:
         """Sleep until something was dispatched, the leader left, or the deadline."""
@@ -107,28 +117,41 @@ class Reactor:
         try:
             if done() or not self._led:
                 return
-            with self._changed:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                self._changed.wait_for(lambda: self._generation != seen, left)
+            self.wait_for_leader(seen, deadline)
         finally:
             with self._changed:
                 self._followers -= 1
 
-    def _announce(self) -> None:
+    def wait_for_leader(self, seen: int, deadline: float | None) -> None:
+        """Sleep until the generation is no longer the one ``seen``, or until the deadline."""
+        with self._changed:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            self._changed.wait_for(lambda: self._generation != seen, left)
+
+    def _wake_followers(self) -> None:
         with self._changed:
             self._generation += 1
             self._changed.notify_all()
+
+    def announce(self) -> None:
+        """Have waiting threads look again, because something happened without a message."""
+        if self._led and not self._stopping:
+            os.eventfd_write(self._poke, 1)
+        if self._followers:
+            self._wake_followers()
 
     def _dispatch(self, events: list[tuple[int, int]]) -> None:
         handlers = self._handlers
         with self._lock:
             for fd, mask in events:
                 handler = handlers.get(fd)
-                if handler is not None:  # else unregistered by a handler before it
+                if handler is not None:
                     handler(mask)
+                elif fd == self._poke and not self._stopping:
+                    os.eventfd_read(fd)  # else unregistered by a handler before it
             self._finish()
         if self._followers:
-            self._announce()
+            self._wake_followers()
 
     # -- the background thread -----------------------------------------------------------------
 
@@ -137,6 +160,14 @@ class Reactor:
         if not (self._nudged or self._stopping):
             self._nudged = True
             os.eventfd_write(self._wake, 1)
+
+    def postpone(self, action: Callable[[], None]) -> bool:
+        """Run ``action`` in the background once nobody holds the lock; ``False`` if it is late."""
+        if self._stopping:
+            return False
+        self._postponed = action
+        self.nudge()
+        return True
 
     def _background(self) -> None:
         while not self._stopping:
@@ -151,6 +182,9 @@ class Reactor:
         self._nudged = False
         with self._lock:
             self._finish()
+        postponed, self._postponed = self._postponed, None
+        if postponed is not None:
+            postponed()
 
     def _take_turn(self) -> None:
         with self._turn:
@@ -161,9 +195,18 @@ class Reactor:
         """End the background thread and close everything; handlers are not called any more."""
         self._stopping = True
         os.eventfd_write(self._wake, 1)
+        os.eventfd_write(self._poke, 1)
         if threading.current_thread() is not self._thread:
             self._thread.join()
-        self._announce()
+        with self._changed:  # a thread that reads must have left before its epoll set is closed
+            self._changed.wait_for(lambda: not self._led, _LEAVE_S)
+        self._wake_followers()
+        self.close()
+
+    def close(self) -> None:
+        """Close the own descriptors; alone, only in a forked child, whose threads are gone."""
+        self._stopping = True
         self._inner.close()
         self._outer.close()
         os.close(self._wake)
+        os.close(self._poke)

@@ -60,10 +60,20 @@ class TemplateProcess:
             raise EOFError("the fork template is gone")
         return wire.read_record(data)
 
-    def close(self) -> None:
-        """Let go of a template that has ended by itself."""
+    def close(self) -> str:
+        """Let go of a template that has ended by itself; how it did."""
         self._sock.close()
-        self._process.wait()
+        try:
+            code = self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        return f"exited with code {code}" if code >= 0 else f"was killed by signal {-code}"
+
+    def abandon(self) -> None:
+        """In a forked child: the template is the parent's to end."""
+        self._sock.close()
+        self._process.returncode = 0  # so that the finaliser does not look for it
 
     def end(self) -> None:
         """End it and all workers; returns when nothing is left of them."""

@@ -39,11 +39,12 @@ class Task:
 class Lease:
     """A lent worker, asked for or granted."""
 
-    __slots__ = ("kind", "number", "peer", "task")
+    __slots__ = ("granted", "kind", "number", "peer", "task")
 
     def __init__(self, number: int, kind: Kind) -> None:
         self.number = number
         self.kind = kind
+        self.granted = False
         self.peer: Peer | None = None
         self.task: Task | None = None
 
@@ -116,9 +117,11 @@ class Tasks:
     def on_finished(self, task: Task) -> None:
         """A reply has come; its lease is free for the next task."""
         lease = task.lease
-        if lease is None or lease.number not in self._leases:
+        if lease is None:
             return
         lease.task = None
+        if lease.number not in self._leases:
+            return  # its worker died after the reply
         line = self._lines[lease.kind]
         line.free.append(lease)
         self._pump(lease.kind, line)
@@ -128,11 +131,11 @@ class Tasks:
         lease = self._leases[number]
         line = self._lines[lease.kind]
         line.requested -= 1
+        lease.granted = True
         try:
             lease.peer = self._peers.get(worker)
         except PeerGoneError:
-            line.requested += 1  # still open: the node will report the lease as lost
-            return
+            return  # the node is about to report the lease as lost
         line.free.append(lease)
         self._pump(lease.kind, line)
 
@@ -142,12 +145,13 @@ class Tasks:
         if lease is None:
             return
         line = self._lines[lease.kind]
-        if lease.peer is None:
+        if not lease.granted:
             line.requested -= 1
             self._fail_line(line, reason)
             return
-        self._peers.drain(lease.peer)  # its last reply may be on the way
-        lease.peer.inflight.clear()
+        if lease.peer is not None:
+            self._peers.drain(lease.peer)  # its last reply may be on the way
+            lease.peer.inflight.clear()
         if lease in line.free:
             line.free.remove(lease)
         if lease.task is not None:

@@ -151,7 +151,6 @@ def _kill_group(pid: int) -> None:
 
 def _become_worker(order: wire.Fork, directory: str, control: int, output: int) -> NoReturn:
     """In the fork: cut what ties it to the template, then live as a worker."""
-    code = 1
     try:
         os.setpgid(0, 0)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -161,13 +160,13 @@ def _become_worker(order: wire.Fork, directory: str, control: int, output: int) 
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         _reseed()
-        code = worker.main(order, directory, control)
+        worker.main(order, directory, control)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+        os._exit(1)
 
 
 def _reseed() -> None:

@@ -61,7 +61,7 @@ class Values:
         arena: Arena,
         reports: Reports,
     ) -> None:
-        self._me = me
+        self.me = me
         self._lock = lock
         self._peers = peers
         self._reports = reports
@@ -127,7 +127,7 @@ class Values:
         return wire.BlockAt(segment.arena, segment.number, region.offset, region.sizes)
 
     def _outgoing_ref(self, ref: NativeRef, peer: Peer) -> wire.RefAt:
-        if ref._owner == self._me:
+        if ref._owner == self.me:
             self.lendings.lend(ref, peer.process)
         elif ref._owner != peer.process:
             self._peers.tell(ref._owner, wire.Lent(ref._number, peer.process))
@@ -148,7 +148,7 @@ class Values:
         return Stored(payload.body, payload.buffers, refs, region)
 
     def _incoming_block(self, at: wire.BlockAt, peer: Peer, handed: bool) -> Region:
-        mine = at.arena == self._me
+        mine = at.arena == self.me
         key = (at.arena, at.segment)
         segment = self.arena.segment(at.segment) if mine else peer.mapped.get(key)
         size = sum(aligned(part) for part in at.sizes)
@@ -162,7 +162,7 @@ class Values:
         return Region(segment, at.offset, at.sizes, hold)
 
     def _incoming_ref(self, at: wire.RefAt, peer: Peer) -> NativeRef:
-        if at.owner == self._me:
+        if at.owner == self.me:
             return self.lendings.find(at.number) or self._lost(at.number)
         ref = self.borrowings.receive(at.owner, at.number)
         if at.value is not None and ref.outcome is None:
@@ -170,7 +170,7 @@ class Values:
         return ref
 
     def _lost(self, number: int) -> NativeRef:
-        ref = NativeRef(self._me, number)
+        ref = NativeRef(self.me, number)
         ref.resolve(ObjectLostError(f"{ref!r} was freed before it came back to its owner"))
         return ref
 
@@ -219,7 +219,7 @@ class Values:
 
     def life_ref(self, number: int, actor: bytes) -> LifeRef:
         """The reference that every handle of a new actor carries."""
-        return LifeRef(self._me, number, actor, self._reports.actor_ended)
+        return LifeRef(self.me, number, actor, self._reports.actor_ended)
 
 
 def _mapped(record: wire.SegmentAt, fd: int) -> Segment:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rllib.core import api
 from rllib.core.native import wire
 from rllib.core.native.connection import Connection, Frame
 from rllib.core.native.engine import NativeRuntime, NodeLink
-from rllib.core.native.executor import Executor, exit_code, exit_process
+from rllib.core.native.executor import Executor, exit_process
 from rllib.core.native.peers import Peer
 from rllib.core.native.reactor import READ, WRITE
+from rllib.core.runtime import exit_code
 
 
-def main(order: wire.Fork, directory: str, control: int) -> int:
-    """Serve until the node ends or user code exits; returns the exit status."""
+def main(order: wire.Fork, directory: str, control: int) -> NoReturn:
+    """Serve until the node ends or user code exits."""
     runtime = WorkerRuntime(order, Path(directory))
     runtime.node = _NodeSocket(runtime, socket.socket(fileno=control))
     api.adopt(runtime)
@@ -26,8 +26,7 @@ def main(order: wire.Fork, directory: str, control: int) -> int:
     try:
         runtime.executor.run()
     except SystemExit as error:
-        return exit_code(error)
-    return 0
+        runtime.executor.leave(exit_code(error))
 
 
 class WorkerRuntime(NativeRuntime):
@@ -35,23 +34,31 @@ class WorkerRuntime(NativeRuntime):
 
     def __init__(self, order: wire.Fork, directory: Path) -> None:
         self.executor = Executor(self)
+        self._waiting = 0
         super().__init__(order.worker, directory, order.namespace, order.store_bytes)
 
     def on_call(self, peer: Peer, frame: Frame) -> None:
         """Run it, in the executor's time."""
         self.executor.accept(peer, frame)
 
-    def _await(self, missing: list[Any], count: int, timeout: float | None) -> bool:
+    def _await(
+        self, missing: list[Any], count: int, timeout: float | None, *, or_error: bool = False
+    ) -> bool:
         """A task that waits for others lends them its CPU."""
         if not self.executor.in_task:
-            return super()._await(missing, count, timeout)
-        with self.lock:
-            self.node.tell(wire.Blocked(True))
+            return super()._await(missing, count, timeout, or_error=or_error)
+        self._count_waiting(1)
         try:
-            return super()._await(missing, count, timeout)
+            return super()._await(missing, count, timeout, or_error=or_error)
         finally:
-            with self.lock:
-                self.node.tell(wire.Blocked(False))
+            self._count_waiting(-1)
+
+    def _count_waiting(self, change: int) -> None:
+        """Threads of the task that wait; the node hears of the first and of the last."""
+        with self.lock:
+            before, self._waiting = self._waiting, self._waiting + change
+            if not (before and self._waiting):
+                self.node.tell(wire.Blocked(bool(self._waiting)))
 
 
 class _NodeSocket(NodeLink):
@@ -85,4 +92,8 @@ class _NodeSocket(NodeLink):
 
     def close(self) -> None:
         """``shutdown()`` inside a worker ends the worker."""
-        os._exit(0)
+        exit_process(0)
+
+    def abandon(self) -> None:
+        """In a process that user code forks."""
+        self._conn.close()

@@ -1,0 +1,57 @@
+"""No test leaves anything behind; and the two engines, for tests that must pass on both."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rllib import core
+
+sys.path.append(str(Path(__file__).parent))
+
+import leaks
+
+
+def pytest_configure() -> None:
+    leaks.mark_this_process(tempfile.mkdtemp(prefix="t", dir="/tmp"))
+
+
+def pytest_unconfigure() -> None:
+    folder = Path(tempfile.gettempdir())
+    for empty in (*folder.glob("rllib-*"), folder):
+        if not any(empty.iterdir()):
+            empty.rmdir()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_stays_of_a_module() -> Iterator[None]:
+    """Covers runtimes that all tests of a module share."""
+    before = leaks.snapshot()
+    yield
+    _complain(leaks.left_behind(before))
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_of_a_test() -> Iterator[None]:
+    """Fails the test itself, unless a runtime of its whole module is at work around it."""
+    shared = core.is_initialized()
+    before = leaks.snapshot()
+    yield
+    if not shared:
+        running = core.is_initialized()
+        core.shutdown()
+        _complain(leaks.left_behind(before))
+        assert not running, "the test has left the runtime running; it was shut down now"
+
+
+def _complain(found: set[str]) -> None:
+    assert not found, "left behind:\n" + "\n".join(sorted(found))
+
+
+@pytest.fixture(scope="module", params=["inline", "native"])
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Both engines in turn, with two CPUs; the name of the one that runs."""
+    with core.init(address=request.param.replace("native", "local"), num_cpus=2):
+        yield request.param

@@ -16,7 +16,7 @@ _HOME = {
     "PPOConfig": "rllib.algorithms.ppo",
 }
 
-__all__ = ["Algorithm", "AlgorithmConfig", "PPO", "PPOConfig", "__version__"]  # noqa: F822, RUF022
+__all__ = ["PPO", "Algorithm", "AlgorithmConfig", "PPOConfig", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

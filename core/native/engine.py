@@ -409,14 +409,14 @@ def _arrival(missing: list[Any], count: int, or_error: bool) -> Callable[[], boo
     """Whether ``count`` of the missing references are there, or one of them has failed."""
     left = list(missing)
     allowed = len(missing) - count  # how many may still be missing at the end
-    failures = NativeRef.failures
+    failures, has_failed = NativeRef.failures, False
 
     def failed() -> bool:
-        nonlocal failures
-        if failures == NativeRef.failures:
-            return False
-        failures = NativeRef.failures
-        return any(isinstance(ref.outcome, Exception) for ref in missing)
+        nonlocal failures, has_failed
+        if failures != NativeRef.failures:
+            failures = NativeRef.failures
+            has_failed = any(isinstance(ref.outcome, Exception) for ref in missing)
+        return has_failed
 
     def done() -> bool:
         while left and left[-1].outcome is not None:

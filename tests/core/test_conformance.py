@@ -3,13 +3,13 @@
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from patience import wait_until
 
 from rllib import core
 from rllib.core import exceptions
@@ -634,13 +634,6 @@ def exists(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def wait_until(happened: Any, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.005)
 
 
 def test_a_killed_actor_answers_no_more() -> None:

@@ -91,7 +91,7 @@ class Segment:
         """``size`` bytes at ``offset``, read-only; ``keep`` lives as long as any view of them."""
         exporter = (ctypes.c_ubyte * size).from_buffer(self.map, offset)
         exporter.keep = keep  # type: ignore[attr-defined]
-        return memoryview(exporter).toreadonly()
+        return memoryview(exporter).cast("B").toreadonly()
 
     def __del__(self) -> None:
         os.close(self.fd)  # the mapping itself goes with the last view of it
@@ -138,7 +138,7 @@ class Arena:
     def allocate(self, size: int) -> Block:
         """A block of at least ``size`` bytes. Raises `ObjectStoreFullError` above the capacity."""
         self._reclaim()
-        size = aligned(size)
+        size = aligned(max(size, 1))
         if self._used + size > self._capacity:
             raise ObjectStoreFullError(
                 f"{size:,} bytes do not fit: {self._used:,} of {self._capacity:,} bytes of shared "

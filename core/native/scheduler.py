@@ -170,16 +170,15 @@ class Scheduler:
     def _pump(self) -> None:
         """Give workers to demands, oldest first, as far as resources and workers go."""
         unserved: list[Demand] = []
-        starved = False
+        starved: list[Demand] = []
         wanted = 0  # workers that would be used at once if they were there
         budget = dict(self.free)
         for demand in self._demands:
             fits = _covers(budget, demand.needs)
             if fits:
                 _add(budget, demand.needs, -1)
-            else:
-                starved = True
-                self._warn_if_infeasible(demand)
+            elif not self._is_infeasible(demand):
+                starved.append(demand)
             if fits and self._idle:
                 self._assign(demand, self._idle.pop())
             else:
@@ -189,13 +188,14 @@ class Scheduler:
         for _ in range(wanted - self._starting):
             self._start_worker()
         if starved:
-            self._ask_leases_back()
+            self._ask_leases_back(starved)
         while len(self._idle) > self._spare:
             self._out.append(Stop(self._idle.pop(0).worker))
 
-    def _warn_if_infeasible(self, demand: Demand) -> None:
+    def _is_infeasible(self, demand: Demand) -> bool:
+        """Whether it can never be served; the user hears of that once."""
         if demand.warned or _covers(self.total, demand.needs):
-            return
+            return demand.warned
         demand.warned = True
         what = "a task" if demand.actor is None else f"actor {demand.actor.order.class_name}"
         self._out.append(
@@ -204,6 +204,7 @@ class Scheduler:
                 "all; it waits for ever unless that changes: ask for less, or give init() more"
             )
         )
+        return True
 
     def _start_worker(self) -> None:
         worker = Worker(self._new_id())
@@ -211,9 +212,18 @@ class Scheduler:
         self._starting += 1
         self._out.append(Start(worker.worker))
 
-    def _ask_leases_back(self) -> None:
+    def _ask_leases_back(self, starved: list[Demand]) -> None:
+        """Ask clients whose leases serve others than those who starve: a client that has more
+        tasks of one kind than leases needs no reminder of itself."""
+        kinds = {(demand.client, _key(demand)) for demand in starved}
         for client in sorted({client for client, _ in self._leases}):
-            self._out.append(Tell(client, wire.LeasesWanted()))
+            held = {
+                _key(worker.demand)
+                for (holder, _), worker in self._leases.items()
+                if holder == client and worker.demand is not None
+            }
+            if any(kinds - {(client, key)} for key in held):
+                self._out.append(Tell(client, wire.LeasesWanted()))
 
     def _assign(self, demand: Demand, worker: Worker) -> None:
         worker.demand = demand
@@ -324,9 +334,9 @@ class Scheduler:
         return wire.ActorFound(seq, order.actor, order.class_name, order.methods)
 
     def _actor_built(self, worker_id: bytes, error: str) -> None:
-        worker = self._workers[worker_id]
-        demand = worker.demand
-        if demand is None or demand.actor is None:
+        worker = self._workers.get(worker_id)
+        demand = None if worker is None else worker.demand
+        if worker is None or demand is None or demand.actor is None:
             raise wire.WireError("ActorBuilt from a worker that has no actor")
         order = demand.actor.order
         if error:
@@ -372,6 +382,11 @@ class Scheduler:
         worker = self._workers.get(worker_id)
         demand = worker.demand if worker is not None else None
         return "task" if demand is None or demand.actor is None else demand.actor.order.class_name
+
+
+def _key(demand: Demand) -> tuple[bool, tuple[tuple[str, int], ...]]:
+    """Demands of one client with the same key can use each other's leases."""
+    return demand.actor is None, tuple(sorted(demand.needs.items()))
 
 
 def _covers(free: Amounts, needs: Amounts) -> bool:

@@ -70,6 +70,7 @@ class Tasks:
         self._lines: dict[Kind, _Line] = {}
         self._leases: dict[int, Lease] = {}
         self._count = 0
+        self._wanted = False
 
     def submit(self, task: Task, needs: Sequence[NativeRef]) -> None:
         """Run the task as soon as what it ``needs`` exists and a lease is free."""
@@ -123,7 +124,11 @@ class Tasks:
         if lease.number not in self._leases:
             return  # its worker died after the reply
         line = self._lines[lease.kind]
-        line.free.append(lease)
+        if self._wanted:
+            self._wanted = False
+            self._give_back(lease)
+        else:
+            line.free.append(lease)
         self._pump(lease.kind, line)
 
     def on_granted(self, number: int, worker: bytes) -> None:
@@ -173,9 +178,16 @@ class Tasks:
         self._enqueue(task)
 
     def on_wanted(self) -> None:
-        """Others wait for resources: give back what is not in use."""
+        """Others wait for resources: give back what is not in use, or else what is next free.
+
+        The node asks again if that does not suffice; so a rush of tasks takes turns with others.
+        """
+        self._wanted = True
         for line in self._lines.values():
             while line.free and not line.waiting:
-                lease = line.free.pop()
-                del self._leases[lease.number]
-                self._tell_node(wire.ReturnLease(lease.number))
+                self._wanted = False
+                self._give_back(line.free.pop())
+
+    def _give_back(self, lease: Lease) -> None:
+        del self._leases[lease.number]
+        self._tell_node(wire.ReturnLease(lease.number))

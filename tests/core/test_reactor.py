@@ -1,0 +1,187 @@
+"""Who reads the sockets: one thread at a time, always somebody, and all who wait are told."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from patience import SOON_S, wait_until
+
+from rllib.core.native.reactor import Reactor
+
+
+class Bell:
+    """An eventfd whose handler notes which thread was told how often."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
+        self.rings: list[str] = []
+        reactor.register(self.fd, self._on_ring)
+
+    def _on_ring(self, _mask: int) -> None:
+        os.eventfd_read(self.fd)
+        self.rings.append(threading.current_thread().name)
+
+    def ring(self, times: int = 1) -> None:
+        os.eventfd_write(self.fd, times)
+
+
+class Loop:
+    """A reactor, its lock, and how often it was to finish."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.finished = 0
+        self.reactor = Reactor(self.lock, self._finish)
+        self.bell = Bell(self.reactor)
+
+    def _finish(self) -> None:
+        assert self.lock._is_owned()
+        self.finished += 1
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    made = Loop()
+    yield made
+    made.reactor.unregister(made.bell.fd)
+    os.close(made.bell.fd)
+    made.reactor.stop()
+
+
+def in_threads(count: int, work: Callable[[int], None]) -> list[threading.Thread]:
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def join(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join(SOON_S)
+        assert not thread.is_alive()
+
+
+def test_the_background_reads_while_nobody_waits(loop: Loop) -> None:
+    loop.bell.ring()
+    wait_until(lambda: loop.bell.rings == ["rllib-io"])
+    wait_until(lambda: loop.finished)
+
+
+def test_a_thread_that_waits_reads_itself(loop: Loop) -> None:
+    threading.Timer(0, loop.bell.ring).start()
+    assert loop.reactor.run_until(lambda: bool(loop.bell.rings), time.monotonic() + SOON_S)
+    loop.bell.ring()
+    wait_until(lambda: len(loop.bell.rings) == 2)
+    assert loop.bell.rings[1] == "rllib-io"  # given back
+
+
+def test_what_is_done_already_needs_no_reading(loop: Loop) -> None:
+    assert loop.reactor.run_until(lambda: True, 0.0)
+
+
+@pytest.mark.parametrize("patience", [0.0, 0.05])
+def test_a_deadline_ends_the_wait(loop: Loop, patience: float) -> None:
+    start = time.monotonic()
+    assert not loop.reactor.run_until(lambda: False, start + patience)
+    assert patience <= time.monotonic() - start < patience + 0.5
+
+
+def test_every_waiting_thread_hears_of_its_event(loop: Loop) -> None:
+    done = [False] * 8
+
+    def wait(k: int) -> None:
+        target = k + 1
+        done[k] = loop.reactor.run_until(lambda: len(loop.bell.rings) >= target, None)
+
+    threads = in_threads(8, wait)
+    for _ in range(8):
+        loop.bell.ring()
+    join(threads)
+    assert all(done)
+
+
+def test_deadlines_of_followers_hold(loop: Loop) -> None:
+    late: list[bool] = []
+
+    def wait(k: int) -> None:
+        if k:
+            late.append(loop.reactor.run_until(lambda: False, time.monotonic() + 0.05))
+        else:
+            loop.reactor.run_until(lambda: len(late) == 3, None)
+
+    threads = in_threads(4, wait)
+    wait_until(lambda: len(late) == 3)
+    loop.reactor.announce()
+    join(threads)
+    assert late == [False] * 3
+
+
+def test_what_happens_without_a_message_is_announced(loop: Loop) -> None:
+    happened: list[int] = []
+    seen: list[bool] = []
+    threads = in_threads(
+        3, lambda _: seen.append(loop.reactor.run_until(lambda: bool(happened), None))
+    )
+    wait_until(lambda: loop.reactor._led and loop.reactor._followers == 2)
+    happened.append(1)
+    loop.reactor.announce()
+    join(threads)
+    assert seen == [True] * 3
+
+
+def test_nudges_are_answered_and_folded(loop: Loop) -> None:
+    before = loop.finished
+    with loop.lock:
+        for _ in range(100):
+            loop.reactor.nudge()
+    wait_until(lambda: loop.finished > before)
+    assert loop.finished - before < 10
+
+
+def test_what_is_postponed_comes_when_the_lock_is_free(loop: Loop) -> None:
+    free: list[bool] = []
+
+    def action() -> None:
+        free.append(loop.lock.acquire(blocking=False))
+        loop.lock.release()
+
+    with loop.lock:
+        assert loop.reactor.postpone(action)
+        assert not free
+    wait_until(lambda: free == [True])
+
+
+def test_an_error_in_a_handler_does_not_end_the_background(
+    loop: Loop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = os.eventfd(0, os.EFD_NONBLOCK)
+
+    def handler(_mask: int) -> None:
+        os.eventfd_read(broken)
+        raise LookupError("a defect")
+
+    loop.reactor.register(broken, handler)
+    os.eventfd_write(broken, 1)
+    wait_until(lambda: "a defect" in capsys.readouterr().err)
+    loop.bell.ring()
+    wait_until(lambda: loop.bell.rings)
+    loop.reactor.unregister(broken)
+    loop.reactor.unregister(broken)  # a second time is no error
+    os.close(broken)
+
+
+def test_stop_ends_all_waits() -> None:
+    loop = Loop()
+    results: list[bool] = []
+    threads = in_threads(4, lambda _: results.append(loop.reactor.run_until(lambda: False, None)))
+    wait_until(lambda: loop.reactor._led and loop.reactor._followers == 3)
+    loop.reactor.stop()
+    join(threads)
+    os.close(loop.bell.fd)
+    assert results == [False] * 4
+    assert not loop.reactor.run_until(lambda: False, None)
+    assert not loop.reactor.postpone(lambda: None)
+    loop.reactor.nudge()
+    loop.reactor.announce()

@@ -1,0 +1,369 @@
+"""The scheduler without processes: events in, instructions out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from rllib.core.native import wire
+from rllib.core.native.scheduler import Scheduler, Start, Stop, Tell, Warn, units
+
+DRIVER = b"driver"
+
+
+def scheduler(**total: float) -> Scheduler:
+    """With workers that are called w1, w2, ..."""
+    count = 0
+
+    def new_id() -> bytes:
+        nonlocal count
+        count += 1
+        return f"w{count}".encode()
+
+    return Scheduler({"CPU": 2.0, **total}, new_id)
+
+
+def place(name: str = "a", cpus: float = 1.0, held: float = 0.0, called: str = "") -> Any:
+    resources = {"CPU": held} if held else {}
+    return wire.PlaceActor(
+        name.encode(), "Cls", {"f": 1}, resources, {"CPU": cpus}, called, "space", 9
+    )
+
+
+def ready(worker: str) -> Any:
+    return wire.WorkerReady(worker.encode())
+
+
+def test_a_lease_starts_a_worker_and_is_granted_when_it_is_ready() -> None:
+    node = scheduler()
+    assert node.handle(DRIVER, wire.RequestLease(1, {"CPU": 1.0})) == [Start(b"w1")]
+    assert node.handle(b"w1", ready("w1")) == [Tell(DRIVER, wire.LeaseGranted(1, b"w1"))]
+    assert node.handle(DRIVER, wire.ReturnLease(1)) == []
+    assert node.handle(DRIVER, wire.RequestLease(2, {"CPU": 1.0})) == [
+        Tell(DRIVER, wire.LeaseGranted(2, b"w1"))
+    ]
+
+
+def test_what_does_not_fit_waits_and_leases_are_asked_back() -> None:
+    node = scheduler()
+    node.handle(DRIVER, wire.RequestLease(1, {"CPU": 2.0}))
+    node.handle(b"w1", ready("w1"))
+    assert node.handle(DRIVER, wire.RequestLease(3, {"CPU": 2.0})) == []  # no news to itself
+    node.handle(DRIVER, wire.ReturnLease(3))
+    assert node.handle(DRIVER, wire.RequestLease(2, {"CPU": 1.0})) == [
+        Tell(DRIVER, wire.LeasesWanted())
+    ]
+    assert node.handle(DRIVER, wire.ReturnLease(1)) == [Tell(DRIVER, wire.LeaseGranted(2, b"w1"))]
+
+
+def test_what_never_fits_is_warned_about_once() -> None:
+    node = scheduler()
+    (warning,) = node.handle(DRIVER, wire.RequestLease(1, {"CPU": 3.0}))
+    assert isinstance(warning, Warn)
+    assert "needs {'CPU': 3.0}" in warning.text
+    assert node.handle(DRIVER, wire.AskResources(1)) == [
+        Tell(DRIVER, wire.Resources(1, {"CPU": 2.0}, {"CPU": 2.0}))
+    ]
+
+
+def test_a_waiting_task_lends_its_cpu() -> None:
+    node = scheduler(CPU=1.0)
+    node.handle(DRIVER, wire.RequestLease(1, {"CPU": 1.0}))
+    node.handle(b"w1", ready("w1"))
+    assert node.handle(b"w1", wire.RequestLease(1, {"CPU": 1.0})) == [
+        Tell(DRIVER, wire.LeasesWanted())
+    ]
+    assert node.handle(b"w1", wire.Blocked(True)) == [Start(b"w2")]
+    assert node.handle(b"w2", ready("w2")) == [Tell(b"w1", wire.LeaseGranted(1, b"w2"))]
+    node.handle(b"w1", wire.Blocked(False))
+    assert node.free == units({"CPU": -1.0})
+    node.handle(b"w1", wire.ReturnLease(1))
+    assert node.free == units({"CPU": 0.0})
+
+
+def test_an_actor_holds_its_placement_until_it_is_built() -> None:
+    node = scheduler()
+    assert node.handle(DRIVER, place(held=0.5)) == [Start(b"w1")]
+    assert node.handle(b"w1", ready("w1")) == [Tell(DRIVER, wire.ActorPlaced(b"a", b"w1"))]
+    assert node.free == units({"CPU": 1.0})
+    assert node.handle(b"w1", wire.ActorBuilt()) == []
+    assert node.free == units({"CPU": 1.5})
+
+
+def test_an_actor_dies_with_its_worker_and_watchers_hear_why() -> None:
+    node = scheduler()
+    node.handle(DRIVER, place())
+    node.handle(b"w1", ready("w1"))
+    assert node.handle(b"other", wire.WatchActor(b"a")) == [
+        Tell(b"other", wire.ActorPlaced(b"a", b"w1"))
+    ]
+    died = wire.ActorDied(b"a", "gone")
+    assert node.worker_down(b"w1", "gone") == [Tell(DRIVER, died), Tell(b"other", died)]
+    assert node.handle(b"late", wire.WatchActor(b"a")) == [Tell(b"late", died)]
+
+
+def test_a_constructor_that_raises_ends_the_worker() -> None:
+    node = scheduler()
+    node.handle(DRIVER, place())
+    node.handle(b"w1", ready("w1"))
+    told, stop = node.handle(b"w1", wire.ActorBuilt("a story"))
+    assert told == Tell(DRIVER, wire.ActorDied(b"a", "its constructor raised:\na story"))
+    assert stop == Stop(b"w1")
+
+
+def test_names_are_taken_found_and_freed() -> None:
+    node = scheduler()
+    assert node.handle(DRIVER, place(called="x"))[0] == Tell(DRIVER, wire.ActorFound(9))
+    found = wire.ActorFound(9, b"a", "Cls", {"f": 1})
+    assert node.handle(DRIVER, place("b", called="x")) == [Tell(DRIVER, found)]
+    assert node.handle(DRIVER, wire.FindActor(9, "x", "space")) == [Tell(DRIVER, found)]
+    assert node.handle(DRIVER, wire.FindActor(9, "x", "other")) == [
+        Tell(DRIVER, wire.ActorFound(9))
+    ]
+    node.handle(DRIVER, wire.KillActor(b"a", "enough"))
+    assert node.handle(DRIVER, wire.FindActor(9, "x", "space")) == [
+        Tell(DRIVER, wire.ActorFound(9))
+    ]
+
+
+def test_a_kill_before_a_process_is_there_withdraws_the_demand() -> None:
+    node = scheduler()
+    node.handle(DRIVER, place(cpus=5))
+    assert node.handle(DRIVER, wire.KillActor(b"a", "enough")) == [
+        Tell(DRIVER, wire.ActorDied(b"a", "enough"))
+    ]
+    assert node.handle(DRIVER, wire.KillActor(b"a", "again")) == []
+
+
+def test_what_a_dead_client_had_ends_with_it() -> None:
+    node = scheduler(CPU=4.0)
+    node.handle(DRIVER, place("parent"))
+    node.handle(b"w1", ready("w1"))
+    node.handle(b"w1", place("child"))
+    node.handle(b"w2", ready("w2"))
+    node.handle(b"w1", wire.RequestLease(1, {"CPU": 1.0}))
+    node.handle(b"w3", ready("w3"))
+    instructions = node.worker_down(b"w1", "gone")
+    assert Stop(b"w2") in instructions
+    assert Stop(b"w3") in instructions
+    node.worker_down(b"w2", "stopped")
+    node.worker_down(b"w3", "stopped")
+    assert node.free == node.total
+
+
+def test_workers_that_cannot_start_end_the_wait() -> None:
+    node = scheduler()
+    instructions = node.handle(DRIVER, wire.RequestLease(1, {"CPU": 1.0}))
+    for attempt in (1, 2, 3):
+        assert instructions == [Start(f"w{attempt}".encode())]
+        instructions = node.worker_down(f"w{attempt}".encode(), "no memory")
+    text = "worker processes cannot start: no memory"
+    assert instructions == [Tell(DRIVER, wire.LeaseLost(1, text))]
+    assert node.handle(DRIVER, wire.RequestLease(2, {"CPU": 1.0})) == [Start(b"w4")]
+
+
+def test_workers_that_have_nothing_to_do_are_few() -> None:
+    node = scheduler()
+    for lease in range(4):
+        node.handle(DRIVER, wire.RequestLease(lease, {}))
+    workers = [f"w{k}" for k in (1, 2, 3, 4)]
+    for worker in workers:
+        node.handle(worker.encode(), ready(worker))
+    stopped = [
+        instruction
+        for lease in range(4)
+        for instruction in node.handle(DRIVER, wire.ReturnLease(lease))
+    ]
+    assert len(stopped) == 2
+    assert all(isinstance(instruction, Stop) for instruction in stopped)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [wire.Hello(b"x"), wire.LeasesWanted(), wire.WorkerReady(b"nobody"), wire.ActorBuilt()],
+    ids=lambda message: type(message).__name__,
+)
+def test_messages_out_of_place_are_refused(message: Any) -> None:
+    with pytest.raises(wire.WireError):
+        scheduler().handle(b"stranger", message)
+
+
+AMOUNTS: list[Mapping[str, float]] = [
+    {},
+    {"CPU": 1.0},
+    {"CPU": 0.3},
+    {"CPU": 2.0},
+    {"GPU": 1.0},
+    {"CPU": 1.0, "GPU": 0.5},
+]
+
+
+class RandomEvents(RuleBasedStateMachine):
+    """Any order of events: amounts are conserved, nobody is served twice, nobody is forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.node = scheduler(GPU=1.0)
+        self.count = 0
+        self.starting: list[bytes] = []
+        self.running: list[bytes] = []
+        self.stopping: list[bytes] = []
+        self.open: dict[tuple[bytes, int], bool] = {}  # lease -> granted
+        self.actors: dict[bytes, tuple[bytes, bytes]] = {}  # actor -> owner, worker
+        self.building: list[bytes] = []  # workers
+        self.blocked: set[bytes] = set()
+        self.user_of: dict[bytes, Any] = {}
+
+    # -- what instructions mean
+
+    def perform(self, instructions: list[Any]) -> None:
+        for instruction in instructions:
+            match instruction:
+                case Start(worker):
+                    self.starting.append(worker)
+                case Stop(worker):
+                    assert worker in self.running
+                    if worker not in self.stopping:
+                        self.stopping.append(worker)
+                case Tell(client, message):
+                    self.told(client, message)
+
+    def told(self, client: bytes, message: Any) -> None:
+        match message:
+            case wire.LeaseGranted(lease, worker):
+                assert self.open[client, lease] is False
+                self.open[client, lease] = True
+                self.use(worker, (client, lease))
+            case wire.LeaseLost(lease):
+                del self.open[client, lease]
+            case wire.ActorPlaced(actor, worker) if client == self.actors[actor][0]:
+                assert self.actors[actor][1] == b""
+                self.actors[actor] = client, worker
+                self.building.append(worker)
+                self.use(worker, actor)
+            case wire.ActorDied(actor) if actor in self.actors:
+                del self.actors[actor]
+
+    def use(self, worker: bytes, user: Any) -> None:
+        assert worker in self.running
+        assert worker not in self.stopping
+        assert worker not in self.user_of
+        self.user_of[worker] = user
+
+    def clients(self) -> list[bytes]:
+        return [DRIVER, *(worker for worker in self.running if worker in self.user_of)]
+
+    # -- events
+
+    @rule(data=st.data(), amounts=st.sampled_from(AMOUNTS))
+    def request(self, data: st.DataObject, amounts: Mapping[str, float]) -> None:
+        self.count += 1
+        client = data.draw(st.sampled_from(self.clients()))
+        self.open[client, self.count] = False
+        self.perform(self.node.handle(client, wire.RequestLease(self.count, dict(amounts))))
+
+    @rule(data=st.data(), amounts=st.sampled_from(AMOUNTS))
+    def place(self, data: st.DataObject, amounts: Mapping[str, float]) -> None:
+        self.count += 1
+        client = data.draw(st.sampled_from(self.clients()))
+        actor = str(self.count).encode()
+        self.actors[actor] = client, b""
+        order = wire.PlaceActor(actor, "C", {}, {}, dict(amounts))
+        self.perform(self.node.handle(client, order))
+
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        granted = [key for key, there in self.open.items() if there]
+        if granted:
+            self.return_lease(data.draw(st.sampled_from(granted)))
+
+    def return_lease(self, key: tuple[bytes, int]) -> None:
+        del self.open[key]
+        for worker in [worker for worker, user in self.user_of.items() if user == key]:
+            del self.user_of[worker]
+            self.blocked.discard(worker)
+        self.perform(self.node.handle(key[0], wire.ReturnLease(key[1])))
+
+    @rule()
+    def become_ready(self) -> None:
+        if self.starting:
+            worker = self.starting.pop(0)
+            self.running.append(worker)
+            self.perform(self.node.handle(worker, wire.WorkerReady(worker)))
+
+    @rule(error=st.sampled_from(["", "", "story"]))
+    def build(self, error: str) -> None:
+        if self.building:
+            self.perform(self.node.handle(self.building.pop(0), wire.ActorBuilt(error)))
+
+    @rule(data=st.data())
+    def kill(self, data: st.DataObject) -> None:
+        if self.actors:
+            actor = data.draw(st.sampled_from(sorted(self.actors)))
+            self.perform(self.node.handle(DRIVER, wire.KillActor(actor, "enough")))
+
+    @rule(data=st.data())
+    def block_or_go_on(self, data: st.DataObject) -> None:
+        leased = sorted(worker for worker, user in self.user_of.items() if type(user) is tuple)
+        if leased:
+            worker = data.draw(st.sampled_from(leased))
+            self.blocked ^= {worker}
+            self.perform(self.node.handle(worker, wire.Blocked(worker in self.blocked)))
+
+    @rule(data=st.data())
+    def die(self, data: st.DataObject) -> None:
+        if self.running or self.starting:
+            self.down(data.draw(st.sampled_from(self.running + self.starting)))
+
+    def down(self, worker: bytes) -> None:
+        for places in (self.running, self.starting, self.stopping, self.building):
+            while worker in places:
+                places.remove(worker)
+        self.blocked.discard(worker)
+        self.user_of.pop(worker, None)
+        for key in [key for key in self.open if key[0] == worker]:
+            del self.open[key]
+        self.perform(self.node.worker_down(worker, "died"))
+        for actor, (owner, _) in list(self.actors.items()):
+            assert owner != worker, f"{actor!r} outlived its owner"
+
+    # -- what must hold
+
+    @invariant()
+    def amounts_are_conserved(self) -> None:
+        for name, total in self.node.total.items():
+            held = sum(worker.held.get(name, 0) for worker in self.node._workers.values())
+            assert held + self.node.free[name] == total
+
+    def teardown(self) -> None:
+        """Let everything run to its end: each lease is granted, each actor placed, all is free."""
+        for _ in range(1000):
+            if not (self.open or self.actors or self.starting or self.stopping):
+                break
+            self.move_on()
+        assert not self.open
+        assert not self.actors
+        for worker in list(self.running):
+            self.down(worker)
+        assert self.node.free == self.node.total
+
+    def move_on(self) -> None:
+        for worker in list(self.stopping):
+            self.down(worker)
+        while self.starting:
+            self.become_ready()
+        while self.building:
+            self.build("")
+        for key in [key for key, there in self.open.items() if there]:
+            if key in self.open:
+                self.return_lease(key)
+        for actor, (_, worker) in list(self.actors.items()):
+            if worker and actor in self.actors:
+                self.perform(self.node.handle(DRIVER, wire.KillActor(actor, "enough")))
+
+
+RandomEvents.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestRandomEvents = RandomEvents.TestCase

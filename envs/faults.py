@@ -4,7 +4,8 @@ The kit above turns these into its own errors; this package stays usable without
 """
 
 import traceback
-from typing import Any, NoReturn
+import warnings
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,8 @@ class EnvFault(RuntimeError):
     Attributes:
         env_index: index in the vector environment, ``None`` if the backend cannot tell.
         step: env steps that this environment had taken since it was made, if known.
-        field: ``"obs"`` or ``"reward"`` if a value is at fault.
-        value: the offending value.
+        field: ``"obs"``, ``"reward"``, ... if a value is at fault.
+        value: the offending number, or the ``repr`` of what is none.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class EnvFault(RuntimeError):
 
 
 def raise_fault(
-    error: Exception, operation: str, env_index: int | None, step: int | None
+    error: BaseException, operation: str, env_index: int | None, step: int | None
 ) -> NoReturn:
     """Raise an ``EnvFault`` that tells where the environment's exception ``error`` came from."""
     who = "vector environment" if env_index is None else f"environment {env_index}"
@@ -54,6 +55,22 @@ def raise_fault(
     text = "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
     message = f"{who} raised {type(error).__name__} in {operation}(){when}: {error}\n{text}"
     raise EnvFault(message.rstrip(), env_index=env_index, step=step) from error
+
+
+class Closable(Protocol):
+    """An environment, single or vector."""
+
+    def close(self) -> Any:
+        """Release it."""
+
+
+def close_env(env: Closable) -> None:
+    """Close an environment; what it raises is a warning, because all results are in by then."""
+    try:
+        env.close()
+    except Exception as error:
+        text = f"{env} raised {type(error).__name__} in close(): {error}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 def find_nonfinite(values: NDArray[Any]) -> tuple[int, ...] | None:

@@ -10,7 +10,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rllib.envs.async_backend import AsyncBackend
-from rllib.envs.faults import EnvSetupError
+from rllib.envs.faults import EnvSetupError, close_env
 from rllib.envs.guard import GuardedEnv
 from rllib.envs.vector import VectorEnv, adapt
 
@@ -59,13 +59,20 @@ def probe_spaces(env: EnvSource, env_config: Mapping[str, Any] | None = None) ->
     """Spaces of a single environment, from one that is made and closed at once.
 
     Raises:
-        EnvSetupError: the environment cannot be made.
+        EnvSetupError: the environment cannot be made, or does not say what its spaces are.
     """
     single = _make_single(env, dict(env_config or {}))
     try:
-        return Spaces(single.observation_space, single.action_space)
+        return Spaces(_space_of(single, "observation_space"), _space_of(single, "action_space"))
     finally:
-        single.close()
+        close_env(single)
+
+
+def _space_of(env: gym.Env[Any, Any], name: str) -> gym.Space[Any]:
+    space = getattr(env, name, None)
+    if not isinstance(space, gym.Space):
+        raise EnvSetupError(f"{env} has no {name}: it is {space!r}; set it in the constructor")
+    return space
 
 
 def _resolve(env: EnvSource, mode: VectorizeMode) -> VectorizeMode:
@@ -126,16 +133,17 @@ def _guarded_maker(
 
 def _make_single(env: EnvSource, config: dict[str, Any]) -> gym.Env[Any, Any]:
     try:
-        if isinstance(env, str):
-            return gym.make(find_spec(env), **config)
-        return env(dict(config))
+        made = gym.make(find_spec(env), **config) if isinstance(env, str) else env(dict(config))
     except EnvSetupError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise EnvSetupError(_cannot_make(env, config, error)) from error
+    if not isinstance(made, gym.Env):
+        raise EnvSetupError(f"environment {env!r} made {made!r}, which is no gymnasium.Env")
+    return made
 
 
-def _cannot_make(env: EnvSource, config: dict[str, Any], error: Exception) -> str:
+def _cannot_make(env: EnvSource, config: dict[str, Any], error: BaseException) -> str:
     return (
         f"environment {env!r} cannot be made with env_config {config}: "
         f"{type(error).__name__}: {error}"

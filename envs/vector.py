@@ -17,7 +17,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from rllib.envs.faults import EnvFault, EnvSetupError, raise_fault
+from rllib.envs.faults import EnvFault, EnvSetupError, close_env, raise_fault
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -61,6 +61,7 @@ class VectorEnv(ABC):
         self.observation_space = env.single_observation_space
         self.action_space = env.single_action_space
         self.num_steps = 0
+        self._obs_shape = (self.num_envs, *(self.observation_space.shape or ()))
         self._closed = False
 
     def reset(self, seed: int) -> NDArray[Any]:
@@ -76,7 +77,7 @@ class VectorEnv(ABC):
         except Exception as error:
             raise_fault(error, "reset", None, None)
         self._on_reset()
-        return np.array(obs)
+        return self._of_batch_shape(np.array(obs))
 
     def step(self, actions: NDArray[Any]) -> EnvStep:
         """Step every environment once with ``actions`` [N, ...].
@@ -86,17 +87,30 @@ class VectorEnv(ABC):
         """
         self.num_steps += 1
         try:
-            return self._translate(self.env.step(actions))
+            step = self._translate(self.env.step(actions))
         except EnvFault:
             raise
         except Exception as error:
             raise_fault(error, "step", None, self.num_steps)
+        self._of_batch_shape(step.obs)
+        return step
 
     def close(self) -> None:
         """Release the environments and their processes; may be called twice."""
         if not self._closed:
             self._closed = True
-            self.env.close()
+            close_env(self.env)
+
+    def _of_batch_shape(self, obs: NDArray[Any]) -> NDArray[Any]:
+        """The observations, unless a row of them would be stretched or cut to fit its place."""
+        if obs.shape != self._obs_shape:
+            raise EnvFault(
+                f"{self.env} returned observations of shape {obs.shape} at vector step "
+                f"{self.num_steps}; they should be of shape {self._obs_shape}, as its space says",
+                step=self.num_steps,
+                field="obs",
+            )
+        return obs
 
     @abstractmethod
     def _translate(self, raw: GymStep) -> EnvStep:

@@ -82,10 +82,10 @@ class GuardedEnv(gym.Wrapper[Any, Any, Any, Any]):
                 self._refuse(operation, "obs", obs, wanted)
 
     def _check_scalars(self, reward: Any, terminated: Any, truncated: Any) -> None:
-        if type(reward) is not float and not _fits(reward, (), np.dtype(np.float64)):
+        if not isinstance(reward, float) and not _fits(reward, (), np.dtype(np.float64)):
             self._refuse("step", "reward", reward, "a number")
         for name, flag in (("terminated", terminated), ("truncated", truncated)):
-            if type(flag) is not bool and not _fits(flag, (), np.dtype(np.int64)):
+            if not isinstance(flag, bool | np.bool_) and not _fits(flag, (), np.dtype(np.int64)):
                 self._refuse("step", name, flag, "true or false")
 
     def _refuse(self, operation: str, field: str, value: Any, wanted: str) -> NoReturn:

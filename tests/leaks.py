@@ -70,7 +70,8 @@ def threads() -> set[str]:
     return {
         f"thread {thread.name} ({thread.ident})"
         for thread in threading.enumerate()
-        if not thread.daemon or thread.name.startswith("rllib-")
+        if thread.name.startswith("rllib-")
+        or not (thread.daemon or thread.name.startswith("pytest_timeout"))
     }
 
 

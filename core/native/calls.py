@@ -164,6 +164,11 @@ class Calls:
 
     # -- actors --------------------------------------------------------------------------------
 
+    @property
+    def under_way(self) -> bool:
+        """Whether calls wait for answers, or actors are known that may end with this process."""
+        return bool(self._actors) or self._peers.any_inflight()
+
     def create(self, actor: NativeActor) -> None:
         """Remember an actor that this process has ordered."""
         self._actors[actor.actor_id] = actor

@@ -150,6 +150,10 @@ class Peers:
         """The peer, if there is a connection."""
         return self._peers.get(process)
 
+    def any_inflight(self) -> bool:
+        """Whether some call has not been answered."""
+        return any(peer.inflight for peer in self._peers.values())
+
     def _connect(self, process: bytes) -> Peer:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

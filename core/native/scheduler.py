@@ -190,7 +190,8 @@ class Scheduler:
         if starved:
             self._ask_leases_back(starved)
         while len(self._idle) > self._spare:
-            self._out.append(Stop(self._idle.pop(0).worker))
+            worker = self._idle.pop(0).worker  # it may own objects that others hold
+            self._out.append(Tell(worker, wire.Retire()))
 
     def _is_infeasible(self, demand: Demand) -> bool:
         """Whether it can never be served; the user hears of that once."""

@@ -71,6 +71,12 @@ class Tasks:
         self._leases: dict[int, Lease] = {}
         self._count = 0
         self._wanted = False
+        self._unready = 0  # tasks that wait for what they need
+
+    @property
+    def under_way(self) -> bool:
+        """Whether tasks wait for their turn or for what they need."""
+        return self._unready > 0 or any(line.waiting for line in self._lines.values())
 
     def submit(self, task: Task, needs: Sequence[NativeRef]) -> None:
         """Run the task as soon as what it ``needs`` exists and a lease is free."""
@@ -84,8 +90,10 @@ class Tasks:
             nonlocal left
             left -= 1
             if not left:
+                self._unready -= 1
                 self._enqueue(task)
 
+        self._unready += 1
         for ref in missing:
             self._calls.want(ref)
             ref.when_ready(one_ready)

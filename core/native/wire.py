@@ -221,6 +221,10 @@ class LeasesWanted(Message, tag="leases_wanted"):
     """Others wait for resources: return leases that have nothing to do."""
 
 
+class Retire(Message, tag="retire"):
+    """You are one idle worker too many: exit as soon as nobody needs what you own."""
+
+
 class ActorPlaced(Message, tag="actor_placed"):
     """The actor's process."""
 
@@ -311,6 +315,7 @@ Record = (
     | LeaseGranted
     | LeaseLost
     | LeasesWanted
+    | Retire
     | ActorPlaced
     | ActorDied
     | ActorFound

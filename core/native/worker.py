@@ -35,7 +35,25 @@ class WorkerRuntime(NativeRuntime):
     def __init__(self, order: wire.Fork, directory: Path) -> None:
         self.executor = Executor(self)
         self._waiting = 0
+        self._retiring = False
         super().__init__(order.worker, directory, order.namespace, order.store_bytes)
+
+    def on_node(self, record: Any) -> None:
+        """A message of the node service."""
+        if isinstance(record, wire.Retire):
+            self._retiring = True  # looked at by the flush that follows
+        else:
+            super().on_node(record)
+
+    def flush(self) -> None:
+        """Write what waits; and go, if this worker is to go and nobody needs it any more."""
+        super().flush()
+        if self._retiring and not self._is_needed():
+            exit_process(0)
+
+    def _is_needed(self) -> bool:
+        """Whether others hold objects or actors of this process, or it still waits for others."""
+        return bool(self.values.lendings) or self.calls.under_way or self.tasks.under_way
 
     def on_call(self, peer: Peer, frame: Frame) -> None:
         """Run it, in the executor's time."""

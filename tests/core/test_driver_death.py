@@ -99,7 +99,7 @@ def test_a_killed_driver_leaves_nothing(driver: Any, number: signal.Signals) -> 
     killed.process.send_signal(number)
     assert killed.end()[0] == -number
     assert_nothing_is_left()
-    assert not alive(child)
+    wait_until(lambda: not alive(child))
 
 
 def test_a_killed_driver_and_template_leave_no_process(driver: Any) -> None:

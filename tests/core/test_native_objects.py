@@ -170,6 +170,16 @@ def test_a_killed_borrower_holds_nothing() -> None:
     wait_until(lambda: used() == 0 and lent() == 0)
 
 
+def test_what_idle_workers_own_outlives_their_idleness() -> None:
+    @core.remote
+    def nest(n: int) -> list[Any]:
+        return [core.put(n), *(core.get(nest.remote(n - 1)) if n else [])]
+
+    refs = core.get(nest.remote(6))  # seven workers for two CPUs: most are one too many
+    core.get(core.remote(num_cpus=2)(lambda: 1).remote())  # has all leases given back
+    assert core.get(refs, timeout=SOON_S) == [6, 5, 4, 3, 2, 1, 0]
+
+
 def test_many_references_in_one_value() -> None:
     refs = [core.put(k) for k in range(2_000)]
 

@@ -172,13 +172,12 @@ def test_workers_that_have_nothing_to_do_are_few() -> None:
     workers = [f"w{k}" for k in (1, 2, 3, 4)]
     for worker in workers:
         node.handle(worker.encode(), ready(worker))
-    stopped = [
+    retired = [
         instruction
         for lease in range(4)
         for instruction in node.handle(DRIVER, wire.ReturnLease(lease))
     ]
-    assert len(stopped) == 2
-    assert all(isinstance(instruction, Stop) for instruction in stopped)
+    assert [type(instruction.message) for instruction in retired] == [wire.Retire] * 2
 
 
 @pytest.mark.parametrize(
@@ -211,6 +210,7 @@ class RandomEvents(RuleBasedStateMachine):
         self.starting: list[bytes] = []
         self.running: list[bytes] = []
         self.stopping: list[bytes] = []
+        self.retired: list[bytes] = []
         self.open: dict[tuple[bytes, int], bool] = {}  # lease -> granted
         self.actors: dict[bytes, tuple[bytes, bytes]] = {}  # actor -> owner, worker
         self.building: list[bytes] = []  # workers
@@ -237,8 +237,11 @@ class RandomEvents(RuleBasedStateMachine):
                 assert self.open[client, lease] is False
                 self.open[client, lease] = True
                 self.use(worker, (client, lease))
-            case wire.LeaseLost(lease):
-                del self.open[client, lease]
+            case wire.LeaseLost(lease):  # a worker may even lease itself, and hears of it no more
+                self.open.pop((client, lease), None)
+            case wire.Retire():
+                assert client not in self.user_of
+                self.retired.append(client)
             case wire.ActorPlaced(actor, worker) if client == self.actors[actor][0]:
                 assert self.actors[actor][1] == b""
                 self.actors[actor] = client, worker
@@ -250,6 +253,7 @@ class RandomEvents(RuleBasedStateMachine):
     def use(self, worker: bytes, user: Any) -> None:
         assert worker in self.running
         assert worker not in self.stopping
+        assert worker not in self.retired
         assert worker not in self.user_of
         self.user_of[worker] = user
 

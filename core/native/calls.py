@@ -92,6 +92,9 @@ class Calls:
         self._actors: weakref.WeakValueDictionary[bytes, NativeActor] = (
             weakref.WeakValueDictionary()
         )
+        # Actors with queued calls: else only the queue would know them, and the collector, which
+        # sees a cycle there, would end them and leave whoever waits for the calls waiting.
+        self._awaited: dict[bytes, NativeActor] = {}
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -189,6 +192,7 @@ class Calls:
             call.resolve_all(actor.death)
         elif actor.peer is None:
             actor.queue.append(call)
+            self._awaited[actor.actor_id] = actor
         else:
             self.send(actor.peer, call)
 
@@ -203,6 +207,7 @@ class Calls:
             return  # the node will tell how it died
         while actor.queue:
             self.send(actor.peer, actor.queue.popleft())
+        self._awaited.pop(actor_id, None)
 
     def on_died(self, actor_id: bytes, reason: str) -> None:
         """The node knows that an actor is dead: everything that waits for it hears why."""
@@ -215,6 +220,7 @@ class Calls:
             self.fail_calls(actor.peer, actor.death)
         while actor.queue:
             actor.queue.popleft().resolve_all(actor.death)
+        self._awaited.pop(actor_id, None)
 
     def fail_calls(self, peer: Peer, error: Exception) -> None:
         """Resolve everything that a dead peer has not answered."""
@@ -229,6 +235,7 @@ class Calls:
             actor.death = actor.death or ActorDiedError("the actor's runtime was shut down")
             while actor.queue:
                 actor.queue.popleft().resolve_all(actor.death)
+        self._awaited.clear()
 
     def on_peer_gone(self, peer: Peer) -> None:
         """A socket ended. How calls end is for the node to say; values of that owner are lost."""

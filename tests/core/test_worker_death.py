@@ -216,6 +216,9 @@ def test_an_actor_ends_with_its_last_handle() -> None:
 
 def test_an_actor_outlives_its_handle_until_it_has_answered() -> None:
     assert isinstance(core.get(make_actor().remote().pid.remote()), int)
+    ref = make_actor().remote().pid.remote()
+    gc.collect()  # a call that waits for the actor's process is no garbage
+    assert isinstance(core.get(ref, timeout=SOON_S), int)
 
 
 def test_handles_in_cycles_and_exceptions_end_too() -> None:

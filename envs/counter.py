@@ -6,6 +6,7 @@ returns can be checked against arithmetic instead of against another implementat
 
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ class CounterEnv(gym.Env[NDArray[np.float32], np.int64]):
             ``"fail_at"``: raise in that env step (counted over episodes); ``"nan_at"``: return NaN
             as reward in that env step; ``"nan_obs_at"``: the same for ``t`` in the observation;
             ``"reward_scale"``: factor of every reward; ``"kill_at"``: kill the own process with
-            SIGKILL in that env step.
+            SIGKILL in that env step; ``"hang_at"``: never come back from that env step.
     """
 
     def __init__(self, config: dict[str, Any] | None = None) -> None:
@@ -37,6 +38,7 @@ class CounterEnv(gym.Env[NDArray[np.float32], np.int64]):
         self.nan_at: int | None = config.get("nan_at")
         self.nan_obs_at: int | None = config.get("nan_obs_at")
         self.kill_at: int | None = config.get("kill_at")
+        self.hang_at: int | None = config.get("hang_at")
         self.reward_scale = float(config.get("reward_scale", 1.0))
         self.observation_space = gym.spaces.Box(-1.0, np.inf, (2,), np.float32)
         self.action_space = gym.spaces.Discrete(2)
@@ -64,6 +66,8 @@ class CounterEnv(gym.Env[NDArray[np.float32], np.int64]):
         self.num_steps += 1
         if self.num_steps == self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.num_steps == self.hang_at:
+            threading.Event().wait()
         if self.num_steps == self.fail_at:
             raise ZeroDivisionError("the counter fails here on purpose")
         self.t += 1

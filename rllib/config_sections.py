@@ -73,7 +73,7 @@ class EnvRunnersSection(Section):
     rollout_fragment_length: PositiveInt | Literal["auto"] = "auto"
     """Env steps per environment in one sample; "auto" fits the train batch."""
     sample_timeout_s: PositiveFloat = 60.0
-    """Seconds that one sample may take before it is an error."""
+    """Seconds that one sample of an env runner actor may take before it is an error."""
 
 
 class TrainingSection(Section):

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from rllib import core
 from rllib.config import AlgorithmConfig
 from rllib.env_runner import EnvRunner, SampleStats
 from rllib.envs.make import Spaces
-from rllib.errors import TrainingError
-from rllib.workers import Worker, fetch, make_worker, stop_all
+from rllib.workers import Worker, fetch, fetch_sample, make_worker, stop_all
 
 
 class Samples(NamedTuple):
@@ -66,15 +64,9 @@ class EnvRunnerGroup:
             TrainingError: a fragment took longer than ``sample_timeout_s``.
         """
         limit = self.config.sample_timeout_s
-        try:
-            for sync in samples.syncs:
-                fetch(sync, limit)
-            return [fetch(stats, limit) for stats in samples.stats]
-        except core.exceptions.GetTimeoutError as error:
-            raise TrainingError(
-                f"an env runner needed more than sample_timeout_s = {limit} "
-                "seconds for one fragment; raise it, or lower rollout_fragment_length"
-            ) from error
+        for sync in samples.syncs:
+            fetch_sample(sync, limit)
+        return [fetch_sample(stats, limit) for stats in samples.stats]
 
     def get_state(self) -> dict[str, Any]:
         """State tree of all env runners, by index."""

@@ -11,9 +11,11 @@ from rllib.errors import ConfigError, EnvError, RLlibError, TrainingError
 _HERE = Path(__file__).resolve().parent
 # The package as installed, and its parts in a checkout, where they stand beside it.
 _OURS = (_HERE, *(_HERE.parent / part for part in ("core", "envs", "algorithms")))
-# Frames that every environment's step goes through.
-_AROUND_ENVS = re.compile(r"/gymnasium/(wrappers|vector)/|/gymnasium/core\.py$")
+# Frames that every environment's making and every step of it goes through.
+_AROUND_ENVS = re.compile(r"/gymnasium/(wrappers|vector)/|/gymnasium/(core|envs/registration)\.py$")
 _INSTALLED = (Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve())
+# An error of ours within the text of another: it says all that there is to say.
+_OWN_WORDS = re.compile(r".*^rllib\.(?:errors|envs\.faults)\.\w+: ", re.DOTALL | re.MULTILINE)
 _FRAME = re.compile(r'^ *File "(?P<file>[^"]+)", line \d+, in .*$')
 
 
@@ -28,7 +30,7 @@ def describe(error: BaseException) -> str:
     else:
         return f"{_headline(error)}\n\n{_text_of(error)}".rstrip()  # a defect: show all of it
     if "Traceback (most recent call last)" in message:  # it has crossed processes as text
-        return fold(message).rstrip()
+        return fold(_OWN_WORDS.sub("", message, count=1)).rstrip()
     return f"{message}\n\n{fold(trace)}".rstrip()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from rllib.config import AlgorithmConfig
 from rllib.envs.make import Spaces
 from rllib.learner import Learner, Metrics
-from rllib.workers import Worker, fetch, make_worker, stop_all
+from rllib.workers import Worker, fetch, fetch_sample, make_worker, stop_all
 
 
 class LearnerGroup:
@@ -21,11 +21,20 @@ class LearnerGroup:
     def __init__(
         self, learner_class: type[Learner[Any]], config: AlgorithmConfig, spaces: Spaces
     ) -> None:
-        remote = config.num_learners > 0
-        self.worker: Worker = make_worker(learner_class, config, spaces, remote=remote)
+        self.config = config
+        self.is_remote = config.num_learners > 0
+        self.worker: Worker = make_worker(learner_class, config, spaces, remote=self.is_remote)
 
     def update(self, batches: Sequence[Any]) -> Any:
-        """Start an update on fragments (handles of ``SampleBatch``); a handle of its metrics."""
+        """Start an update on fragments (handles of ``SampleBatch``); a handle of its metrics.
+
+        Raises:
+            TrainingError: the learner is in this process, so that it is here where a fragment is
+                waited for, and one took longer than ``sample_timeout_s``.
+        """
+        if not self.is_remote:
+            limit = self.config.sample_timeout_s
+            batches = [fetch_sample(batch, limit) for batch in batches]
         return self.worker.call("update", *batches)
 
     def get_weights(self) -> Any:

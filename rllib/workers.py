@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rllib import core
-from rllib.errors import RLlibError
+from rllib.errors import RLlibError, TrainingError
 
 STOP_SECONDS = 5.0
 """How long actors may take to close their environments before they are killed."""
@@ -105,3 +105,18 @@ def fetch(handle: Any, timeout: float | None = None) -> Any:
         if isinstance(error.cause, RLlibError):
             raise error.cause from error
         raise
+
+
+def fetch_sample(handle: Any, timeout: float) -> Any:
+    """``fetch`` of what an env runner owes for a fragment.
+
+    Raises:
+        TrainingError: it took longer than ``timeout`` seconds.
+    """
+    try:
+        return fetch(handle, timeout)
+    except core.exceptions.GetTimeoutError as error:
+        raise TrainingError(
+            f"an env runner needed more than sample_timeout_s = {timeout} "
+            "seconds for one fragment; raise it, or lower rollout_fragment_length"
+        ) from error

@@ -72,6 +72,13 @@ def test_an_error_in_an_actor_shows_the_remote_traceback() -> None:
     assert describe(error).startswith(f"{TAIL}\n\n{HEAD}")
 
 
+def test_our_error_in_a_constructor_of_an_actor_is_told_in_its_own_words() -> None:
+    inner = HEAD + OURS + "rllib.errors.EnvError: env 3 raised in reset\n" + HEAD + THEIRS + TAIL
+    chain = f"{HEAD}{THEIRS}{TAIL}\n\nThe above exception was the direct cause\n\n{inner}"
+    error = core.exceptions.ActorDiedError(f"actor 1 is dead: its constructor raised:\n{chain}")
+    assert describe(error) == f"env 3 raised in reset\n{HEAD}{THEIRS}{TAIL}"
+
+
 def test_a_defect_of_ours_shows_everything() -> None:
     error = raised(IndexError("defect"))
     trace = "".join(traceback.format_exception(error))

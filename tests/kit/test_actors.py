@@ -2,10 +2,10 @@
 
 import pytest
 
-from rllib import core
+from rllib import core, workers
 from rllib.algorithms.ppo import PPO, PPOConfig
 from rllib.envs.counter import CounterEnv
-from rllib.errors import EnvError
+from rllib.errors import EnvError, TrainingError
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,4 +66,17 @@ def test_an_env_that_fails_in_an_actor_is_told_with_its_own_traceback():
 def test_a_killed_env_runner_ends_training_and_is_told():
     died = pytest.raises(core.exceptions.ActorDiedError, match=r"SIGKILL|signal 9")
     with config(CounterEnv, kill_at=20).build_algo() as algorithm, died:
+        algorithm.train()
+
+
+@pytest.mark.parametrize("num_learners", [0, 1])
+def test_an_env_that_hangs_ends_training_wherever_the_learner_is(num_learners, monkeypatch):
+    monkeypatch.setattr(workers, "STOP_SECONDS", 0.1)
+    settings = config(CounterEnv, num_learners=num_learners, hang_at=3).env_runners(
+        sample_timeout_s=0.5
+    )
+    with (
+        settings.build_algo() as algorithm,
+        pytest.raises(TrainingError, match=r"more than sample_timeout_s = 0\.5"),
+    ):
         algorithm.train()

@@ -184,13 +184,17 @@ def wait(
         raise ValueError("wait got the same reference more than once; make the list unique")
     if not 0 < num_returns <= len(refs):
         raise ValueError(f"num_returns must be in 1..{len(refs)} for this list, got {num_returns}")
-    done = runtime().wait(refs, num_returns, timeout)
-    ready = [ref for ref in refs if ref in done][:num_returns]
+    ready = runtime().wait(refs, num_returns, timeout)
+    if len(ready) == 1:  # the usual loop takes one at a time from a long list
+        at = refs.index(ready[0])
+        return ready, refs[:at] + refs[at + 1 :]
     chosen = set(ready)
     return ready, [ref for ref in refs if ref not in chosen]
 
 
 def _check_refs(verb: str, refs: Sequence[Any], error: type[Exception] = ValueError) -> None:
+    if all(issubclass(kind, ObjectRef) for kind in set(map(type, refs))):
+        return
     for index, ref in enumerate(refs):
         if not isinstance(ref, ObjectRef):
             raise error(f"{verb}: element {index} is a {type(ref).__name__}, not an ObjectRef")

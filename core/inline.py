@@ -199,9 +199,9 @@ class InlineRuntime(Runtime):
 
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None
-    ) -> set[ObjectRef[Any]]:
+    ) -> list[ObjectRef[Any]]:
         """All are ready."""
-        return set(refs)
+        return list(refs[:num_returns])
 
     def _ref(self, outcome: Packed | Exception) -> InlineRef:
         self._count += 1

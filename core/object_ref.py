@@ -13,8 +13,8 @@ class ObjectRef(Generic[T]):
     """A reference to an immutable value. Make them with ``put`` and ``.remote()``, never by hand.
 
     Hashable, comparable, picklable inside calls and values of the same runtime. Every process
-    has at most one `ObjectRef` instance for one object, so that the interpreter's own reference
-    count tells when a process has lost interest in it.
+    has at most one `ObjectRef` instance for one object: references are equal when they are the
+    same instance, and the interpreter's own reference count tells when a process has lost interest.
     """
 
     __slots__ = ("__weakref__", "_number", "_owner")
@@ -30,16 +30,6 @@ class ObjectRef(Generic[T]):
     def hex(self) -> str:
         """The id as text."""
         return self.binary().hex()
-
-    def __hash__(self) -> int:
-        return hash((self._owner, self._number))
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (
-            isinstance(other, ObjectRef)
-            and self._number == other._number
-            and self._owner == other._owner
-        )
 
     def __repr__(self) -> str:
         return f"ObjectRef({self.hex()})"

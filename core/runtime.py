@@ -120,8 +120,8 @@ class Runtime(ABC):
     @abstractmethod
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None
-    ) -> set[ObjectRef[Any]]:
-        """Block until ``num_returns`` of ``refs`` are there (or have failed); which are."""
+    ) -> list[ObjectRef[Any]]:
+        """Block until ``num_returns`` of ``refs`` are there or have failed; the first that are."""
 
     @abstractmethod
     def resources(self) -> tuple[dict[str, float], dict[str, float]]:

@@ -7,7 +7,7 @@ import pickle
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rllib.core.exceptions import (
     ActorDiedError,
@@ -23,20 +23,24 @@ from rllib.core.native.values import EMPTY, Values
 from rllib.core.runtime import ActorLink
 from rllib.core.serialization import pack, unpack
 
-if TYPE_CHECKING:
-    from rllib.core.native.tasks import Task
-
 
 class Target:
     """What is called: a function or class with its code, or a method of an actor."""
 
-    __slots__ = ("blob", "concurrency", "kind", "name")
+    __slots__ = ("blob", "concurrency", "expected_s", "kind", "name")
 
     def __init__(self, kind: str, name: str, blob: bytes = b"", concurrency: int = 1) -> None:
         self.kind = kind
         self.name = name
         self.blob = blob
         self.concurrency = concurrency
+        self.expected_s = float("inf")
+        """How long a call takes, by those that were timed; infinite before the first."""
+
+    def took(self, seconds: float) -> None:
+        """One call was timed."""
+        known = self.expected_s < float("inf")
+        self.expected_s = (self.expected_s + seconds) / 2 if known else seconds
 
 
 FETCH = Target("fetch", "")
@@ -45,7 +49,7 @@ FETCH = Target("fetch", "")
 class Call:
     """One request that a peer has not answered; its references wait here."""
 
-    __slots__ = ("actor", "args", "refs", "target", "task")
+    __slots__ = ("actor", "args", "refs", "target")
 
     def __init__(
         self,
@@ -54,13 +58,11 @@ class Call:
         target: Target,
         *,
         actor: NativeActor | None = None,
-        task: Task | None = None,
     ) -> None:
         self.refs = refs
         self.args = args
         self.target = target
         self.actor = actor  # keeps the actor alive until it has answered
-        self.task = task
 
     def resolve_all(self, outcome: Outcome) -> None:
         """Give every reference the same outcome: an error, or nothing."""
@@ -98,12 +100,12 @@ class Calls:
 
     # -- sending -------------------------------------------------------------------------------
 
-    def send(self, peer: Peer, call: Call) -> None:
-        """Send a call. Alone it leaves at once; behind others it waits for company."""
+    def send(self, peer: Peer, call: Call) -> int:
+        """Send a call; its number. Alone it leaves at once; behind others it waits for company."""
         if peer.gone:  # the node is about to tell how it died, which resolves the call
             peer.seq += 1
             peer.inflight[peer.seq] = call
-            return
+            return peer.seq
         target = peer.targets.get(call.target)
         if target is None:
             target = self._introduce(peer, call.target)
@@ -120,6 +122,7 @@ class Calls:
             self._peers.flush(peer.conn)
         else:
             self._peers.hold(peer.conn)
+        return seq
 
     def _introduce(self, peer: Peer, target: Target) -> int:
         number = peer.targets[target] = len(peer.targets) + 1
@@ -152,8 +155,8 @@ class Calls:
     def on_reply(self, peer: Peer, flags: int, seq: int, payload: bytes) -> Call | None:
         """Give the references of a call their values; which call it was."""
         call = peer.inflight.pop(seq, None)
-        if call is None:
-            return None
+        if call is None or flags & wire.RETURNED:
+            return call
         if flags & wire.ERROR:
             call.resolve_all(_exception(payload))
         elif flags & wire.PLAIN:
@@ -223,10 +226,10 @@ class Calls:
         self._awaited.pop(actor_id, None)
 
     def fail_calls(self, peer: Peer, error: Exception) -> None:
-        """Resolve everything that a dead peer has not answered."""
+        """Resolve the actor's calls that a dead peer has not answered."""
         calls, peer.inflight = peer.inflight, {}
         for call in calls.values():
-            if call.task is None:
+            if call.actor is not None:
                 call.resolve_all(error)
 
     def close(self) -> None:

@@ -104,9 +104,7 @@ class NativeRuntime(Runtime):
         needs = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, NativeRef)]
         with self.lock:
             self._check_open()
-            call = Call(refs, stored, target)
-            call.task = Task(call, kind, options.max_retries)
-            self.tasks.submit(call.task, needs)
+            self.tasks.submit(Task(refs, stored, target, kind, options.max_retries), needs)
         return refs  # type: ignore[return-value]
 
     def _function_target(self, code: RemoteCode, name: str) -> Target:
@@ -238,13 +236,15 @@ class NativeRuntime(Runtime):
 
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None
-    ) -> set[ObjectRef[Any]]:
+    ) -> list[ObjectRef[Any]]:
         """Wait for some."""
-        missing = [ref for ref in refs if ref.outcome is None]  # type: ignore[attr-defined]
-        needed = num_returns - (len(refs) - len(missing))
-        if needed > 0 and not self._await(missing, needed, timeout):
-            self._check_open()
-        return {ref for ref in refs if ref.outcome is not None}  # type: ignore[attr-defined]
+        ready = _ready(refs, num_returns)
+        if len(ready) < num_returns:
+            missing = [ref for ref in refs if ref.outcome is None]  # type: ignore[attr-defined]
+            if not self._await(missing, num_returns - len(ready), timeout):
+                self._check_open()
+            ready = _ready(refs, num_returns)
+        return ready
 
     def _await(
         self, missing: list[Any], count: int, timeout: float | None, *, or_error: bool = False
@@ -265,8 +265,9 @@ class NativeRuntime(Runtime):
         kind, flags, _returns, _target, seq, payload = frame
         if kind == wire.REPLY:
             call = self.calls.on_reply(peer, flags, seq, payload)
-            if call is not None and call.task is not None:
-                self.tasks.on_finished(call.task)
+            if isinstance(call, Task):
+                done = not flags & wire.RETURNED
+                (self.tasks.on_finished if done else self.tasks.on_returned)(call)
         elif kind == wire.CALL:
             self.on_call(peer, frame)
         elif kind == wire.RECORD:
@@ -277,6 +278,9 @@ class NativeRuntime(Runtime):
     def on_call(self, peer: Peer, frame: Frame) -> None:
         """Somebody calls; a driver runs nothing for others."""
         raise wire.WireError("a driver was called, which runs nothing for others")
+
+    def on_recall(self, peer: Peer, calls: list[int]) -> None:
+        """Somebody wants calls back; a driver has none."""
 
     def _on_record(self, peer: Peer, record: Any) -> None:
         match record:
@@ -294,6 +298,8 @@ class NativeRuntime(Runtime):
                 self.values.learn_segment(record, peer)
             case wire.Intern(target):
                 peer.interned[target] = record
+            case wire.Recall(calls):
+                self.on_recall(peer, calls)
             case wire.Hello():
                 pass  # both sides connected at once
             case _:
@@ -405,10 +411,14 @@ class NativeRuntime(Runtime):
             raise RuntimeClosedError("the runtime was shut down; call init() again")
 
 
+def _ready(refs: Sequence[Any], count: int) -> list[Any]:
+    """The first ``count`` that have an outcome."""
+    return list(itertools.islice((ref for ref in refs if ref.outcome is not None), count))
+
+
 def _arrival(missing: list[Any], count: int, or_error: bool) -> Callable[[], bool]:
     """Whether ``count`` of the missing references are there, or one of them has failed."""
     left = list(missing)
-    allowed = len(missing) - count  # how many may still be missing at the end
     failures, has_failed = NativeRef.failures, False
 
     def failed() -> bool:
@@ -418,11 +428,12 @@ def _arrival(missing: list[Any], count: int, or_error: bool) -> Callable[[], boo
             has_failed = any(isinstance(ref.outcome, Exception) for ref in missing)
         return has_failed
 
-    def done() -> bool:
+    def all_there() -> bool:
         while left and left[-1].outcome is not None:
             left.pop()
-        if not left or (or_error and failed()):
-            return True
-        return bool(allowed) and sum(ref.outcome is None for ref in left) <= allowed
+        return not left or (or_error and failed())
 
-    return done
+    def enough_there() -> bool:
+        return len(_ready(left, count)) == count
+
+    return all_there if count == len(missing) else enough_there

@@ -15,7 +15,7 @@ import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NoReturn, Protocol
 
 from rllib.core.exceptions import CoreError, TaskError
@@ -167,6 +167,29 @@ class Executor:
             self._early.append(job)
         else:
             self._lane.add(job)
+
+    def hand_back(self, peer: Peer | None = None, calls: Collection[int] = ()) -> None:
+        """Return tasks that were not begun: those ``calls`` of ``peer``, or all."""
+        jobs, kept = self._main.jobs, []
+        while jobs:
+            try:
+                job = jobs.pop()  # atomic: the main thread takes from the other end meanwhile
+            except IndexError:
+                break
+            if job.intern.kind == "function" and (peer is None or self._is_of(job, peer, calls)):
+                self._return(job)
+            else:
+                kept.append(job)
+        jobs.extend(reversed(kept))
+
+    @staticmethod
+    def _is_of(job: Job, peer: Peer, calls: Collection[int]) -> bool:
+        return job.peer is peer and job.seq in calls
+
+    def _return(self, job: Job) -> None:
+        if not job.peer.gone:
+            job.peer.conn.send(wire.returned_frame(job.seq))
+            self._runtime.peers.hold(job.peer.conn)
 
     def run(self) -> NoReturn:
         """The worker's main loop; ends with the process."""

@@ -28,6 +28,9 @@ PLAIN: Final = 1
 ERROR: Final = 2
 """REPLY: the value is the exception that was raised."""
 
+RETURNED: Final = 4
+"""REPLY: the call was not begun; the caller may send it elsewhere."""
+
 MAX_PAYLOAD: Final = 2**30
 
 
@@ -123,6 +126,12 @@ class Freed(Message, tag="freed"):
     """Reader to arena owner: (segment, offset) of blocks handed to me that I am done with."""
 
     blocks: list[tuple[int, int]]
+
+
+class Recall(Message, tag="recall"):
+    """Caller to callee: hand back those calls of mine that you have not begun."""
+
+    calls: list[int]
 
 
 # -- from a client (driver or worker) to its node service ---------------------------------------
@@ -302,6 +311,7 @@ Record = (
     | Lent
     | Released
     | Freed
+    | Recall
     | WorkerReady
     | RequestLease
     | ReturnLease
@@ -364,6 +374,11 @@ def reply_frame(seq: int, payloads: list[Payload]) -> bytes:
 def plain_reply_frame(seq: int, body: bytes) -> bytes:
     """The only result of a call, a pickle stream alone."""
     return HEADER.pack(len(body), REPLY, PLAIN, 0, 0, seq) + body
+
+
+def returned_frame(seq: int) -> bytes:
+    """A call that was not begun."""
+    return HEADER.pack(0, REPLY, RETURNED, 0, 0, seq)
 
 
 def error_frame(seq: int, body: bytes) -> bytes:

@@ -59,12 +59,18 @@ class WorkerRuntime(NativeRuntime):
         """Run it, in the executor's time."""
         self.executor.accept(peer, frame)
 
+    def on_recall(self, peer: Peer, calls: list[int]) -> None:
+        """Hand back what was not begun."""
+        self.executor.hand_back(peer, set(calls))
+
     def _await(
         self, missing: list[Any], count: int, timeout: float | None, *, or_error: bool = False
     ) -> bool:
-        """A task that waits for others lends them its CPU."""
+        """A task that waits for others lends them its CPU, and hands back those sent ahead."""
         if not self.executor.in_task:
             return super()._await(missing, count, timeout, or_error=or_error)
+        with self.lock:
+            self.executor.hand_back()
         self._count_waiting(1)
         try:
             return super()._await(missing, count, timeout, or_error=or_error)

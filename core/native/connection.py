@@ -43,6 +43,8 @@ class Connection:
         self.received_fds: deque[int] = deque()
         self.queued_bytes = 0
         self.blocked = False
+        self.drained = False
+        """Whether the last read found nothing more for now."""
         self._out: deque[_Batch] = deque()
         self._in: list[bytes] = []  # what has come of a frame that is not complete
         self._in_bytes = 0
@@ -110,9 +112,11 @@ class Connection:
         try:
             data, ancillary, _flags, _address = self.sock.recvmsg(_CHUNK, _FD_SPACE)
         except BlockingIOError:
+            self.drained = True
             return []
         except OSError as error:
             raise EOFError(str(error)) from None
+        self.drained = False
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 self.received_fds.extend(_descriptors(payload))

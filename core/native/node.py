@@ -253,11 +253,9 @@ class Node(NodeLink):
 
     def _drain(self, process: WorkerProcess) -> None:
         """Read what a dead worker has left in its socket and its pipe."""
-        try:
-            while process.control.receive():
-                continue
-        except (EOFError, wire.WireError):
-            pass  # the end that was expected
+        process.control.drained = False
+        while not process.control.drained and self._read_control(process):
+            continue
         while self._read_output(process):
             continue
         if process.rest:

@@ -130,7 +130,7 @@ class Peers:
         self._strangers.discard(conn)
         self._reactor.unregister(conn.fd)
         peer = self._adopt(hello.worker, conn)
-        self._deliver(peer, conn, frames[1:])
+        self._deliver(peer, frames[1:])
 
     def _adopt(self, process: bytes, conn: Connection) -> Peer:
         peer = self._peers.get(process)
@@ -175,29 +175,28 @@ class Peers:
         if mask & ~WRITE:
             self._read(peer, conn)
 
-    def _read(self, peer: Peer, conn: Connection) -> bool:
-        """One read; ``False`` at the end of the stream."""
+    def _read(self, peer: Peer, conn: Connection) -> None:
+        """One read; at the end of the stream the peer is dropped."""
         try:
             frames = conn.receive()
         except (EOFError, wire.WireError):
             self.drop(peer)
-            return False
-        return self._deliver(peer, conn, frames)
+        else:
+            self._deliver(peer, frames)
 
-    def _deliver(self, peer: Peer, conn: Connection, frames: list[Frame]) -> bool:
+    def _deliver(self, peer: Peer, frames: list[Frame]) -> None:
         try:
             for frame in frames:
                 self._on_frame(peer, frame)
         except wire.WireError:
             self.drop(peer)
-            return False
-        return bool(frames)
 
     def drain(self, peer: Peer) -> None:
         """Read what a dying peer has still written, then let go of it."""
         for conn in list(peer.links):
-            while not peer.gone and self._read(peer, conn):
-                continue
+            conn.drained = False
+            while not (peer.gone or conn.drained):
+                self._read(peer, conn)
         self.drop(peer)
 
     def drop(self, peer: Peer) -> None:

@@ -104,6 +104,23 @@ def test_an_actor_that_dies_in_a_call(how: str) -> None:
         core.get(later, timeout=SOON_S)
 
 
+def test_what_was_written_before_the_death_is_still_read() -> None:
+    @core.remote
+    class Talker:
+        def complain(self) -> None:
+            raise ValueError("x" * 80_000)  # twice in the reply, which takes two reads
+
+        def leave(self) -> None:
+            os._exit(1)
+
+    talker = Talker.remote()
+    complaint, end = talker.complain.remote(), talker.leave.remote()
+    with pytest.raises(core.exceptions.ActorDiedError):
+        core.get(end)
+    with pytest.raises(ValueError, match="xxx"):
+        core.get(complaint)
+
+
 def test_a_task_is_tried_again_as_often_as_allowed(tmp_path: Path) -> None:
     @core.remote(max_retries=2)
     def fail_twice(folder: str) -> int:

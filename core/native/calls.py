@@ -212,12 +212,12 @@ class Calls:
             self.send(actor.peer, actor.queue.popleft())
         self._awaited.pop(actor_id, None)
 
-    def on_died(self, actor_id: bytes, reason: str) -> None:
+    def on_died(self, actor_id: bytes, story: str) -> None:
         """The node knows that an actor is dead: everything that waits for it hears why."""
         actor = self._actors.get(actor_id)
         if actor is None or actor.death is not None:
             return
-        actor.death = ActorDiedError(f"actor {actor_id.hex()[:16]} is dead: {reason}")
+        actor.death = ActorDiedError(story)
         if actor.peer is not None:
             self._peers.drain(actor.peer)
             self.fail_calls(actor.peer, actor.death)

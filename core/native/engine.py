@@ -328,8 +328,8 @@ class NativeRuntime(Runtime):
         match record:
             case wire.ActorPlaced(actor, worker):
                 self.calls.on_placed(actor, worker)
-            case wire.ActorDied(actor, reason):
-                self.calls.on_died(actor, reason)
+            case wire.ActorDied(actor, story):
+                self.calls.on_died(actor, story)
             case wire.LeaseGranted(lease, worker):
                 self.tasks.on_granted(lease, worker)
             case wire.LeaseLost(lease, reason):

@@ -349,8 +349,8 @@ class Scheduler:
     def _watch(self, client: bytes, actor_id: bytes) -> None:
         actor = self._actors.get(actor_id)
         if actor is None:
-            reason = self._tombstones.get(actor_id, "it ended a while ago")
-            self._out.append(Tell(client, wire.ActorDied(actor_id, reason)))
+            story = self._tombstones.get(actor_id, "the actor is dead: it ended a while ago")
+            self._out.append(Tell(client, wire.ActorDied(actor_id, story)))
             return
         actor.watchers.add(client)
         if actor.worker:
@@ -364,13 +364,14 @@ class Scheduler:
         if self._names.get(key) is actor:
             del self._names[key]
         self._demands = [demand for demand in self._demands if demand.actor is not actor]
-        self._remember(actor_id, reason)
-        self._announce(actor, wire.ActorDied(actor_id, reason))
+        story = f"actor {actor.order.class_name} is dead: {reason}"
+        self._remember(actor_id, story)
+        self._announce(actor, wire.ActorDied(actor_id, story))
         if actor.worker in self._workers:
             self._out.append(Stop(actor.worker))
 
-    def _remember(self, actor_id: bytes, reason: str) -> None:
-        self._tombstones[actor_id] = reason
+    def _remember(self, actor_id: bytes, story: str) -> None:
+        self._tombstones[actor_id] = story
         if len(self._tombstones) > MAX_TOMBSTONES:
             del self._tombstones[next(iter(self._tombstones))]
 

@@ -242,10 +242,10 @@ class ActorPlaced(Message, tag="actor_placed"):
 
 
 class ActorDied(Message, tag="actor_died"):
-    """The actor is dead, and why."""
+    """The actor is dead; ``story`` says which it was, and how it died."""
 
     actor: bytes
-    reason: str
+    story: str
 
 
 class ActorFound(Message, tag="actor_found"):

@@ -100,7 +100,7 @@ def test_an_actor_dies_with_its_worker_and_watchers_hear_why() -> None:
     assert node.handle(b"other", wire.WatchActor(b"a")) == [
         Tell(b"other", wire.ActorPlaced(b"a", b"w1"))
     ]
-    died = wire.ActorDied(b"a", "gone")
+    died = wire.ActorDied(b"a", "actor Cls is dead: gone")
     assert node.worker_down(b"w1", "gone") == [Tell(DRIVER, died), Tell(b"other", died)]
     assert node.handle(b"late", wire.WatchActor(b"a")) == [Tell(b"late", died)]
 
@@ -110,7 +110,9 @@ def test_a_constructor_that_raises_ends_the_worker() -> None:
     node.handle(DRIVER, place())
     node.handle(b"w1", ready("w1"))
     told, stop = node.handle(b"w1", wire.ActorBuilt("a story"))
-    assert told == Tell(DRIVER, wire.ActorDied(b"a", "its constructor raised:\na story"))
+    assert told == Tell(
+        DRIVER, wire.ActorDied(b"a", "actor Cls is dead: its constructor raised:\na story")
+    )
     assert stop == Stop(b"w1")
 
 
@@ -133,7 +135,7 @@ def test_a_kill_before_a_process_is_there_withdraws_the_demand() -> None:
     node = scheduler()
     node.handle(DRIVER, place(cpus=5))
     assert node.handle(DRIVER, wire.KillActor(b"a", "enough")) == [
-        Tell(DRIVER, wire.ActorDied(b"a", "enough"))
+        Tell(DRIVER, wire.ActorDied(b"a", "actor Cls is dead: enough"))
     ]
     assert node.handle(DRIVER, wire.KillActor(b"a", "again")) == []
 

@@ -1,17 +1,15 @@
 """Vector environments by gymnasium id or by a callable, and the choice of backend."""
 
-import difflib
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
 import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rllib.envs.async_backend import AsyncBackend
 from rllib.envs.faults import EnvSetupError, close_env
 from rllib.envs.guard import GuardedEnv
+from rllib.envs.lookup import find_spec
 from rllib.envs.vector import VectorEnv, adapt
 
 VectorizeMode = Literal["auto", "sync", "async", "vector_entry_point"]
@@ -91,27 +89,6 @@ def _has_entry_point(env: EnvSource) -> bool:
         return False
     spec = find_spec(env)
     return spec.vector_entry_point is not None and not spec.additional_wrappers
-
-
-def find_spec(env_id: str) -> EnvSpec:
-    """The registered specification of a gymnasium id; ``module:Id-v0`` imports ``module`` first.
-
-    Raises:
-        EnvSetupError: unknown id; names the nearest one.
-    """
-    module, _, name = env_id.rpartition(":")
-    try:
-        if module:
-            import_module(module)
-        return gym.spec(name)
-    except ImportError as error:
-        raise EnvSetupError(
-            f"environment {env_id!r}: its module cannot be imported: {error}"
-        ) from error
-    except gym.error.Error as error:
-        near = difflib.get_close_matches(name, gym.registry.keys(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise EnvSetupError(f"unknown environment {env_id!r}{hint} ({error})") from None
 
 
 def _make_entry_point(

@@ -34,8 +34,12 @@ RENAMED = {
     "target_kl": "kl_target",
     "model": "model_config",
     "policy_kwargs": "model_config",
-    "net_arch": "fcnet_hiddens",
-    "activation_fn": "fcnet_activation",
+    "net_arch": "model_config.fcnet_hiddens",
+    "activation_fn": "model_config.fcnet_activation",
+    "fcnet_hiddens": "model_config.fcnet_hiddens",
+    "fcnet_activation": "model_config.fcnet_activation",
+    "vf_share_layers": "model_config.vf_share_layers",
+    "free_log_std": "model_config.free_log_std",
     "env_id": "env",
     "total_timesteps": "stop.num_env_steps_sampled_lifetime",
     "timesteps_total": "stop.num_env_steps_sampled_lifetime",
@@ -50,6 +54,8 @@ UNSUPPORTED = {
     "observation_space": "env",
     "action_space": "env",
     "clip_rewards": "",
+    "clip_actions": "",
+    "normalize_actions": "",
     "is_atari": "",
     "disable_env_checking": "",
     "action_mask_key": "",
@@ -64,16 +70,29 @@ UNSUPPORTED = {
     "env_to_module_connector": "",
     "module_to_env_connector": "",
     "episode_lookback_horizon": "",
+    "add_default_connectors_to_env_to_module_pipeline": "",
+    "add_default_connectors_to_module_to_env_pipeline": "",
+    "explore": "",
+    "episodes_to_numpy": "",
+    "merge_env_runner_states": "",
+    "broadcast_env_runner_states": "",
+    "use_env_runner_state_server": "",
+    "validate_env_runners_after_construction": "",
     "compress_observations": "",
     "create_local_env_runner": "num_env_runners",
     "learner_class": "",
     "learner_connector": "",
     "learner_config_dict": "",
+    "use_critic": "vf_loss_coeff",
+    "use_gae": "lambda_",
+    "entropy_coeff_schedule": "entropy_coeff",
     "lr_schedule": "lr",
     "num_gpus_per_learner": "num_cpus_per_learner",
+    "custom_resources_per_learner": "num_cpus_per_learner",
     "num_gpus": "num_cpus_per_learner",
     "num_aggregator_actors_per_learner": "num_learners",
     "max_requests_in_flight_per_learner": "num_learners",
+    "max_requests_in_flight_per_aggregator_actor": "num_learners",
     "local_gpu_idx": "",
     "rl_module_spec": "model_config",
     "algorithm_config_overrides_per_module": "",
@@ -84,6 +103,25 @@ UNSUPPORTED = {
     "min_sample_timesteps_per_iteration": "train_batch_size_per_learner",
     "keep_per_episode_custom_metrics": "metrics_num_episodes_for_smoothing",
     "log_gradients": "",
+    "custom_stats_cls_lookup": "",
+    "evaluation_interval": "",
+    "evaluation_duration": "",
+    "evaluation_duration_unit": "",
+    "evaluation_num_env_runners": "",
+    "evaluation_parallel_to_training": "",
+    "evaluation_config": "",
+    "restart_failed_env_runners": "",
+    "ignore_env_runner_failures": "",
+    "max_num_env_runner_restarts": "",
+    "restart_failed_sub_environments": "",
+    "policies": "",
+    "policy_mapping_fn": "",
+    "policies_to_train": "",
+    "callbacks_class": "",
+    "input_": "",
+    "output": "",
+    "num_cpus_for_main_process": "num_cpus_per_learner",
+    "placement_strategy": "",
     "export_native_model_files": "checkpoint_frequency",
     "checkpoint_trainable_policies_only": "checkpoint_frequency",
     "use_lstm": "fcnet_hiddens",
@@ -108,9 +146,10 @@ UNSUPPORTED_METHODS = frozenset(
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name that ``name`` most probably means, or None."""
-    found = get_close_matches(name, sorted(known), n=1, cutoff=cutoff)
-    return found[0] if found else None
+    """The known name that ``name`` most probably means, whatever its case, or None."""
+    names = {key.lower(): key for key in sorted(known)}
+    found = get_close_matches(name.lower(), names, n=1, cutoff=cutoff)
+    return names[found[0]] if found else None
 
 
 def explain_unknown(name: str, known: Iterable[str]) -> str:

@@ -27,6 +27,8 @@ def describe(error: BaseException) -> str:
         message, trace = str(error), _text_of(_foreign_cause(error))
         if not _is_of_the_user(error, trace):
             trace = ""
+    elif isinstance(error, MemoryError):
+        return f"out of memory: {error}"
     else:
         return f"{_headline(error)}\n\n{_text_of(error)}".rstrip()  # a defect: show all of it
     if "Traceback (most recent call last)" in message:  # it has crossed processes as text
@@ -56,8 +58,7 @@ def fold(text: str) -> str:
     for line in text.splitlines():
         frame = _FRAME.match(line)
         if frame:
-            file = Path(frame["file"]).resolve()
-            ours = _is_within(file, _OURS) or _AROUND_ENVS.search(file.as_posix()) is not None
+            ours = _is_within(frame["file"], _OURS) or bool(_AROUND_ENVS.search(frame["file"]))
         elif not line.startswith("    "):
             ours = False
         if not ours:
@@ -67,14 +68,14 @@ def fold(text: str) -> str:
 
 def _has_user_frames(text: str) -> bool:
     """Whether code that is neither ours nor installed has a part in a traceback."""
-    files = [
-        Path(frame["file"]).resolve() for frame in map(_FRAME.match, text.splitlines()) if frame
-    ]
+    files = [frame["file"] for frame in map(_FRAME.match, text.splitlines()) if frame]
     return any(not _is_within(file, (*_OURS, *_INSTALLED)) for file in files)
 
 
-def _is_within(file: Path, folders: tuple[Path, ...]) -> bool:
-    return any(file.is_relative_to(folder) for folder in folders)
+def _is_within(file: str, folders: tuple[Path, ...]) -> bool:
+    """Whether a frame is of these folders, or of the import system, which has no file."""
+    path = Path(file).resolve()
+    return file.startswith("<frozen ") or any(path.is_relative_to(folder) for folder in folders)
 
 
 def _headline(error: BaseException) -> str:

@@ -15,7 +15,8 @@ from rllib import yaml_tree
 from rllib.config import AlgorithmConfig
 from rllib.config_file import COMMAND_LINE, Assignment
 from rllib.config_names import RENAMED, explain_unknown, nearest
-from rllib.env_lookup import env_problem
+from rllib.envs.faults import EnvSetupError
+from rllib.envs.lookup import find_spec
 from rllib.errors import ConfigError, Problem
 from rllib.registry import default_config, get_config_class
 from rllib.stopping import criterion_problem
@@ -55,14 +56,16 @@ class PlanReader:
         self.places: dict[str, str] = {}
         self.settings: dict[str, Any] = {}
         self.stop: dict[str, Any] = {}
-        self.algorithm = str(tree.value.get("algorithm", ""))
-        if not self.algorithm:
-            missing = Problem("missing; for example 'PPO'", "algorithm", tree.source)
-            raise ConfigError([*self.problems, missing])
+        name = tree.value.get("algorithm")
+        place = tree.places.get("algorithm", tree.source)
+        if not isinstance(name, str):
+            text = "missing" if name is None else f"should be a name, got {name!r}"
+            wrong = Problem(f"{text}; for example 'PPO'", "algorithm", place)
+            raise ConfigError([*self.problems, wrong])
+        self.algorithm = name
         try:
             self.schema = get_config_class(self.algorithm)
         except ConfigError as error:
-            place = tree.places["algorithm"]
             raise ConfigError([Problem(str(p), where=place) for p in error.problems]) from error
         for name, value in tree.value.items():
             if name != "algorithm":
@@ -178,8 +181,11 @@ def _checked(config: AlgorithmConfig, settings: Mapping[str, Any]) -> list[Probl
             setattr(config, key, value)
         except ConfigError as error:
             problems += error.problems
-    if isinstance(config.env, str) and (text := env_problem(config.env)):
-        problems.append(Problem(text, "env"))
+    if isinstance(config.env, str):
+        try:
+            find_spec(config.env)
+        except EnvSetupError as error:
+            problems.append(Problem(str(error), "env"))
     broken = {problem.key for problem in problems}
     return problems + [problem for problem in config.problems() if problem.key not in broken]
 

@@ -40,9 +40,11 @@ def get_algorithm_class(name: str) -> "type[Algorithm]":
     module, _, attribute = target.partition(":")
     try:
         found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"the algorithm {name!r} cannot be loaded: {error}") from error
-    if not issubclass(getattr(found, "config_class", object), AlgorithmConfig):
+    except (Exception, SystemExit) as error:  # a third party's module may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"the algorithm {name!r} cannot be loaded: {reason}") from error
+    config_class = getattr(found, "config_class", None)
+    if not (isinstance(config_class, type) and issubclass(config_class, AlgorithmConfig)):
         raise ConfigError(f"{name!r} is no algorithm: it has no config_class of AlgorithmConfig")
     return cast("type[Algorithm]", found)
 

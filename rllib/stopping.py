@@ -17,6 +17,8 @@ COMMON_METRICS = (
     "env_runners/episode_return_min",
     "env_runners/episode_return_max",
     "env_runners/episode_len_mean",
+    "env_runners/episode_len_min",
+    "env_runners/episode_len_max",
     "env_runners/num_episodes",
     "env_runners/num_episodes_lifetime",
     "env_runners/num_env_steps_sampled_lifetime",

@@ -54,6 +54,10 @@ def test_a_subclass_keeps_the_section_of_what_it_only_gives_another_default() ->
         ({"num_learners": 1}, "belongs to another section: write .learners(num_learners=...)"),
         ({"learner_class": 1}, "training(): learner_class: not supported"),
         ({"min_time_s_per_iteration": 1}, "not supported; the nearest setting is 'train_batch_"),
+        ({"use_gae": True}, "not supported"),
+        ({"vf_share_layers": True}, "it is called 'model_config.vf_share_layers' here"),
+        ({"net_arch": [64]}, "it is called 'model_config.fcnet_hiddens' here"),
+        ({"LR": 1}, "unknown key; did you mean 'lr'?"),
         ({"grad_clip_by": "l2"}, "should be 'value', 'norm' or 'global_norm', got 'l2'"),
     ],
 )

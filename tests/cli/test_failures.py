@@ -8,6 +8,8 @@ from rllib import core
 from rllib.errors import ConfigError, EnvError, Problem, TrainingError
 from rllib.failures import describe, fold
 
+FROZEN = '  File "<frozen importlib._bootstrap>", line 1204, in _gcd_import\n'
+
 
 def raised(error: Exception, cause: Exception | None = None) -> Exception:
     """``error`` as caught, raised from a cause that was raised in this file."""
@@ -77,6 +79,14 @@ def test_our_error_in_a_constructor_of_an_actor_is_told_in_its_own_words() -> No
     chain = f"{HEAD}{THEIRS}{TAIL}\n\nThe above exception was the direct cause\n\n{inner}"
     error = core.exceptions.ActorDiedError(f"actor 1 is dead: its constructor raised:\n{chain}")
     assert describe(error) == f"env 3 raised in reset\n{HEAD}{THEIRS}{TAIL}"
+
+
+def test_the_import_system_is_not_the_users_code() -> None:
+    assert fold(HEAD + FROZEN + THEIRS + TAIL) == HEAD + THEIRS + TAIL
+
+
+def test_what_does_not_fit_into_memory_needs_no_traceback() -> None:
+    assert describe(raised(MemoryError("3 EiB"))) == "out of memory: 3 EiB"
 
 
 def test_a_defect_of_ours_shows_everything() -> None:

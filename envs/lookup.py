@@ -1,0 +1,55 @@
+"""Whether an environment id exists, before anything is started for it."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from importlib import import_module
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
+
+from rllib.envs.faults import EnvSetupError
+
+
+def find_spec(env_id: str) -> EnvSpec:
+    """The registered specification of a gymnasium id.
+
+    ``module:Id-v0`` imports ``module`` first, which is expected to register the id.
+
+    Raises:
+        EnvSetupError: unknown id, or its module cannot be imported; names the nearest one.
+    """
+    module, colon, name = env_id.rpartition(":")
+    if colon:
+        _import(module, env_id)
+    if name in gym.registry:
+        return gym.registry[name]
+    guess = _other_version(name, gym.registry) or _nearest(name, gym.registry)
+    if guess:
+        raise EnvSetupError(f"unknown environment {env_id!r}; did you mean {guess!r}?")
+    raise EnvSetupError(
+        f"unknown environment {env_id!r}; if a package registers it, name the package as well: "
+        f"'package:{name}'"
+    )
+
+
+def _import(module: str, env_id: str) -> None:
+    try:
+        import_module(module)
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
+        raise EnvSetupError(
+            f"the module of {env_id!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    return next(iter(get_close_matches(name, known, n=1, cutoff=0.75)), None)
+
+
+def _other_version(name: str, known: Iterable[str]) -> str | None:
+    """The newest version of the environment of that name, whatever the case."""
+    versions = [key for key in known if _base(key) == _base(name)]
+    return max(versions, key=lambda key: int(key.rpartition("-v")[2] or 0), default=None)
+
+
+def _base(name: str) -> str:
+    return (name.rpartition("-v")[0] or name).lower()

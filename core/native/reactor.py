@@ -13,6 +13,7 @@ What happens without a message, in a thread that does not read, is made known by
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import threading
@@ -88,7 +89,7 @@ class Reactor:
     def _lead(self, done: Callable[[], bool], deadline: float | None) -> bool:
         """Read until done or late; ``False`` when another waiting thread reads already."""
         with self._turn:  # the background thread holds it for one dispatch at most
-            if self._led:
+            if self._led or self._stopping:
                 return False
             self._led = True
         try:
@@ -99,8 +100,8 @@ class Reactor:
                 if left == 0.0:
                     break
         finally:
-            self._led = False
             self._outer.modify(self._inner.fileno(), READ)
+            self._led = False  # from here on the epoll sets may be closed
             if self._followers or self._stopping:
                 self._wake_followers()  # one of them may want to lead
         return True
@@ -193,10 +194,12 @@ class Reactor:
 
     def stop(self) -> None:
         """End the background thread and close everything; handlers are not called any more."""
-        self._stopping = True
+        own_thread = threading.current_thread() is self._thread  # then the turn is ours already
+        with contextlib.nullcontext() if own_thread else self._turn:
+            self._stopping = True  # nobody begins to lead any more
         os.eventfd_write(self._wake, 1)
         os.eventfd_write(self._poke, 1)
-        if threading.current_thread() is not self._thread:
+        if not own_thread:
             self._thread.join()
         with self._changed:  # a thread that reads must have left before its epoll set is closed
             self._changed.wait_for(lambda: not self._led, _LEAVE_S)

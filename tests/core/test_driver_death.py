@@ -109,6 +109,7 @@ def test_a_killed_driver_and_template_leave_no_process(driver: Any) -> None:
     (template,) = psutil.Process(killed.process.pid).children()
     workers = template.children()
     assert len(workers) >= 4
+    killed.process.send_signal(signal.SIGSTOP)  # else it might still start a new template
     template.kill()
     killed.process.kill()
     killed.end()

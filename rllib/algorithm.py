@@ -8,13 +8,16 @@ An algorithm names a config class and a learner class and writes ``training_step
 """
 
 import hashlib
+import os
+import socket
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +32,7 @@ from rllib.episodes import EpisodeWindow
 from rllib.errors import CheckpointError, ConfigError, Problem
 from rllib.learner import Learner
 from rllib.learner_group import LearnerGroup
+from rllib.registry import get_algorithm_class
 from rllib.rl_module import RLModule
 from rllib.torch_state import set_module_state
 
@@ -144,6 +148,9 @@ class Algorithm(ABC):
             "time_total_s": self.time_total_s,
             "timestamp": int(now.timestamp()),
             "date": now.strftime("%Y-%m-%d_%H-%M-%S"),
+            "hostname": socket.gethostname(),
+            "pid": os.getpid(),
+            "config": self.config.to_dict(),
             "num_env_steps_sampled_lifetime_throughput": sampled / elapsed,
         }
 
@@ -214,10 +221,16 @@ class Algorithm(ABC):
         weights = self.learner_group.get_weights()
         self.env_runner_group.send_weights(weights, int(state["weights_seq_no"]))
 
-    def save_to_path(self, path: str | Path) -> str:
-        """Write a checkpoint folder; returns its path. See ``rllib.checkpoint.save``."""
+    def save_to_path(self, path: str | Path | None = None) -> str:
+        """Write a checkpoint folder and return its path; see ``rllib.checkpoint.save``.
+
+        Args:
+            path: the folder; by default a new one in the system's temporary folder.
+        """
+        path = path or tempfile.mkdtemp(prefix="rllib-checkpoint-")
         metadata = {
             "algorithm": self.config.algo_name,
+            "algorithm_class": type(self).__qualname__,
             "config": self.config.to_dict(),
             "training_iteration": self.iteration,
             "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
@@ -233,8 +246,9 @@ class Algorithm(ABC):
             CheckpointError: it is damaged, or was written by another algorithm.
         """
         state, metadata = checkpoint.load(path)
-        if (writer := metadata.get("algorithm")) != self.config.algo_name:
-            raise CheckpointError(f"{path} was written by {writer}, not {self.config.algo_name}")
+        writer, reader = metadata.get("algorithm_class"), type(self).__qualname__
+        if writer != reader:
+            raise CheckpointError(f"{path} was written by {writer}, not {reader}")
         self.set_state(state)
 
     @classmethod
@@ -246,14 +260,21 @@ class Algorithm(ABC):
             config: used instead of the settings in the checkpoint; needed where the environment was
                 given as a class or function, because loading never imports a name from a file.
 
+        Called on ``Algorithm`` itself, it builds the registered algorithm that wrote the folder;
+        one that was named as ``module:Class`` needs the call on its own class.
+
         Raises:
             CheckpointError: see ``restore_from_path``.
             ConfigError: the settings in the checkpoint are not valid here.
         """
+        metadata = checkpoint.load_metadata(path)
+        algorithm_class = cls if hasattr(cls, "config_class") else _writer_of(path, metadata)
         if config is None:
-            _, metadata = checkpoint.load(path)
-            config = cls.config_class(**metadata["config"])
-        algorithm = cls(config)
+            settings = metadata.get("config")
+            if not isinstance(settings, dict):
+                raise CheckpointError(f"{path} holds no settings; give them as config")
+            config = algorithm_class.config_class(**settings)
+        algorithm = cast(Self, algorithm_class(config))
         try:
             algorithm.restore_from_path(path)
         except BaseException:
@@ -270,6 +291,14 @@ class Algorithm(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _writer_of(path: str | Path, metadata: dict[str, Any]) -> type[Algorithm]:
+    """The registered algorithm that wrote a checkpoint; no other name in a file is imported."""
+    name = str(metadata.get("algorithm"))
+    if ":" in name:
+        raise CheckpointError(f"{path} was written by {name}; call from_checkpoint on that class")
+    return get_algorithm_class(name)
 
 
 @contextmanager

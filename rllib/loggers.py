@@ -36,12 +36,12 @@ def flatten(result: Mapping[str, Any]) -> Metrics:
 
 
 def leaves(result: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of a nested result with its path, but for those of the config in it."""
+    """Every value of a nested result with its path, but for those that say what ran where."""
     for key, value in result.items():
-        if not isinstance(value, Mapping):
-            yield f"{prefix}{key}", value
-        elif key != "config":
+        if isinstance(value, Mapping) and key != "config":
             yield from leaves(value, f"{prefix}{key}/")
+        elif key not in ("config", "pid"):
+            yield f"{prefix}{key}", value
 
 
 def _is_finite(value: object) -> bool:

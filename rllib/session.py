@@ -17,13 +17,11 @@ from rllib.config_file import Draft, read_draft
 from rllib.console import Console, complain
 from rllib.errors import RLlibError, RunError
 from rllib.signals import Interrupted, StopSignals
+from rllib.workers import PRELOAD
 
 if TYPE_CHECKING:
     from rllib.plan import RunPlan
     from rllib.run_folder import RunFolder
-
-# What env runners and learners need; their processes find it imported already.
-PRELOAD = ("torch", "gymnasium", "rllib.env_runner", "rllib.learner")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from typing import Any
 from rllib import core
 from rllib.errors import RLlibError, TrainingError
 
+# What env runners and learners need; their processes find it imported already.
+PRELOAD = ("torch", "gymnasium", "rllib.env_runner", "rllib.learner")
+
 STOP_SECONDS = 5.0
 """How long actors may take to close their environments before they are killed."""
 
@@ -51,9 +54,11 @@ class LocalWorker(Worker):
 
 
 class RemoteWorker(Worker):
-    """An actor."""
+    """An actor; the runtime begins with the first one, unless the user has begun it."""
 
     def __init__(self, cls: type[Any], *args: Any) -> None:
+        if not core.is_initialized():
+            core.init(preload=PRELOAD)
         self.actor = core.remote(cls).remote(*args)
 
     def call(self, method: str, *args: Any) -> Any:

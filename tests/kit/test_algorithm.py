@@ -1,11 +1,15 @@
 """A whole algorithm: results, determinism, layouts, going on from checkpoints, errors."""
 
 import json
+import os
+import shutil
+import socket
 
 import numpy as np
 import pytest
 
 from rllib import core
+from rllib.algorithm import Algorithm
 from rllib.algorithms.ppo import PPO, PPOConfig
 from rllib.envs.counter import CounterEnv
 from rllib.errors import CheckpointError, ConfigError, EnvError, TrainingError
@@ -39,6 +43,8 @@ def test_the_result_has_rllibs_keys():
     _, results = train(config(), iterations=4)
     result = results[-1]
     assert result["training_iteration"] == 4
+    assert result["config"]["lr"] == 1e-3
+    assert (result["hostname"], result["pid"]) == (socket.gethostname(), os.getpid())
     assert result["time_total_s"] >= result["time_this_iter_s"] > 0
     runners = result["env_runners"]
     assert runners["episode_return_min"] <= runners["episode_return_mean"]
@@ -127,6 +133,32 @@ def test_a_resumed_run_is_the_same_run(tmp_path, layout):
     assert resumed[-1]["env_runners"]["weights_seq_no"] == 7
     for name in ("episode_return_mean", "num_episodes_lifetime", "num_env_steps_sampled_lifetime"):
         assert resumed[-1]["env_runners"][name] == results[-1]["env_runners"][name]
+
+
+class Mine(PPO):
+    """An algorithm that is registered nowhere."""
+
+
+def test_a_checkpoint_is_read_by_the_class_that_wrote_it(tmp_path):
+    settings = config()
+    settings._algo_name = "some_package.module:Mine"  # as the command line names it
+    with Mine(settings) as algorithm:
+        path = algorithm.save_to_path(tmp_path / "mine")
+        with Mine.from_checkpoint(path) as twin:
+            assert twin.params_hash() == algorithm.params_hash()
+    with pytest.raises(CheckpointError, match="written by Mine, not PPO"):
+        PPO.from_checkpoint(path)
+    with pytest.raises(CheckpointError, match=r"module:Mine; call from_checkpoint on that class"):
+        Algorithm.from_checkpoint(path)
+
+
+def test_a_checkpoint_has_a_place_and_a_reader_by_default():
+    with config().build_algo() as algorithm:
+        path = algorithm.save_to_path()
+        with Algorithm.from_checkpoint(path) as twin:
+            assert type(twin) is PPO
+            assert twin.params_hash() == algorithm.params_hash()
+    shutil.rmtree(path)
 
 
 def resume_twice(path, settings):

@@ -64,7 +64,10 @@ class AsyncBackend(AsyncVectorEnv):
             raise min(reports, key=lambda report: report[0])[2]
 
     def _raise_death(self, error: Exception) -> NoReturn:
-        wait([process.sentinel for process in self.processes], timeout=_EXIT_SECONDS)
+        ended = wait([process.sentinel for process in self.processes], timeout=_EXIT_SECONDS)
+        for process in self.processes:
+            if process.sentinel in ended:
+                process.join(_EXIT_SECONDS)  # its pipes close a moment before it can be reaped
         dead = {i: p.exitcode for i, p in enumerate(self.processes) if p.exitcode is not None}
         self._terminate_all()
         ends = ", ".join(f"environment {i}: {_describe_exit(code)}" for i, code in dead.items())

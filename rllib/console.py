@@ -1,5 +1,6 @@
 """What a run says to its user: a live view on a terminal, plain lines everywhere else."""
 
+import contextlib
 import os
 import sys
 import time
@@ -16,6 +17,16 @@ from rllib.progress import Progress, sparkline
 LINE_EVERY_S = 2.0
 
 
+class _Output(RichConsole):
+    """Falls silent when its reader goes (``| head``), where rich would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())  # also for what is buffered and flushed at exit
+        os.close(nowhere)
+
+
 class Console:
     """Messages and progress on standard output; errors go to standard error.
 
@@ -23,7 +34,7 @@ class Console:
     """
 
     def __init__(self, rich: RichConsole | None = None) -> None:
-        self._rich = rich or RichConsole(highlight=False, soft_wrap=True)
+        self._rich = rich or _Output(highlight=False, soft_wrap=True)
         self._live: Live | None = None
         self._progress: Progress | None = None
         self._printed_at = -LINE_EVERY_S
@@ -37,7 +48,9 @@ class Console:
     def note(self, text: str) -> None:
         """Say something from within a signal handler, where nothing may be printed through rich."""
         self._note = text
-        if self._live is None:
+        if self._live is not None:
+            return
+        with contextlib.suppress(OSError):  # nobody reads any more; training must not fail of it
             os.write(sys.stderr.fileno(), f"{text}\n".encode())
 
     def begin(self, progress: Progress) -> None:
@@ -97,4 +110,4 @@ class Console:
 
 def complain(text: str) -> None:
     """Print an error to standard error."""
-    RichConsole(file=sys.stderr, highlight=False, soft_wrap=True).print(text, markup=False)
+    _Output(file=sys.stderr, highlight=False, soft_wrap=True).print(text, markup=False)

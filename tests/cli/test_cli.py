@@ -100,6 +100,16 @@ def iterations(name: str) -> list[float]:
 PROGRESS = "progress.jsonl"
 
 
+def test_a_run_does_not_depend_on_who_reads_along(start: Start) -> None:
+    run = start("train", "--config", "toy.yaml", "--stop", "training_iteration=400")
+    wait_for_line(run, "rllib train")
+    assert run.stdout is not None
+    run.stdout.close()
+    run.stdout = None  # nothing is left to be read at the end either
+    assert run.wait(timeout=30) == 0
+    assert iterations("toy") == list(range(1, 401))
+
+
 # Start.
 
 

@@ -15,6 +15,7 @@ from rllib.loggers import Metrics
 from rllib.progress import Progress, sparkline
 
 LINE_EVERY_S = 2.0
+LABELS = len("episode length") + 2 + 2  # the widest label, and the padding of both columns
 
 
 class _Output(RichConsole):
@@ -102,7 +103,8 @@ class Console:
         for label, text in self._progress.facts(time.monotonic()).items():
             table.add_row(f"[dim]{label}[/dim]", text)
         if self._rich.encoding.startswith("utf"):
-            table.add_row("[dim]returns[/dim]", sparkline(self._progress.returns, width=40))
+            width = 40
+            table.add_row("[dim]returns[/dim]", sparkline(self._progress.returns, width))
         if self._note:
             table.add_row("", self._note)
         return table

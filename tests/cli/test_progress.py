@@ -100,6 +100,17 @@ def test_a_terminal_gets_a_live_view_that_ends_with_the_last_result() -> None:
     assert "\x1b[?25h" in text  # the cursor is visible again
 
 
+def test_a_narrow_terminal_shows_the_newest_returns_too() -> None:
+    out = io.StringIO()
+    console = Console(RichConsole(file=out, force_terminal=True, width=40))
+    with console:
+        console.begin(Progress({}, 0.0))
+        for iteration in range(50):
+            console.update(metrics(iteration, iteration, mean=iteration))
+    assert "█" in out.getvalue()
+    assert "…" not in out.getvalue()
+
+
 # Stop criteria.
 
 

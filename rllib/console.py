@@ -103,7 +103,7 @@ class Console:
         for label, text in self._progress.facts(time.monotonic()).items():
             table.add_row(f"[dim]{label}[/dim]", text)
         if self._rich.encoding.startswith("utf"):
-            width = 40
+            width = max(1, min(40, self._rich.width - LABELS))
             table.add_row("[dim]returns[/dim]", sparkline(self._progress.returns, width))
         if self._note:
             table.add_row("", self._note)

@@ -1,6 +1,8 @@
-"""The house: which folder may import which, what is installed, and what an import loads."""
+"""The house stands as drawn: who imports whom, what is installed, what an import costs."""
 
 import ast
+import importlib
+import json
 import subprocess
 import sys
 import tomllib
@@ -9,93 +11,148 @@ from pathlib import Path
 
 import pytest
 
+import rllib
+
 ROOT = Path(__file__).parent.parent
-PARTS = ("core", "envs", "algorithms", "configs")
-PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+FOLDERS = {"core": "rllib.core", "envs": "rllib.envs", "algorithms": "rllib.algorithms"}
+LINKS = (*FOLDERS, "configs")
+MAY_IMPORT = {
+    "rllib.core": {"rllib.core"},
+    "rllib.envs": {"rllib.envs"},
+    "rllib": {"rllib", "rllib.core", "rllib.envs"},
+    "rllib.algorithms": {"rllib.algorithms", "rllib", "rllib.core", "rllib.envs"},
+}
+HEAVY = ("torch", "numpy", "gymnasium", "pydantic", "tensorboardX", "rich", "typer")
+IMPORT_CORE_S = 0.15
 
 
-def modules(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Every module that the Python files of a folder import, anywhere in them; links are left."""
-    for file in folder.rglob("*.py"):
-        if any(parent.is_symlink() for parent in file.relative_to(ROOT).parents):
-            continue
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Import):
-                yield from ((file, alias.name) for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{file}: imports are by full name"
-                yield file, node.module or ""
-                # "from rllib import core" imports rllib.core.
-                yield from ((file, f"{node.module}.{alias.name}") for alias in node.names)
+def sources() -> Iterator[tuple[str, Path]]:
+    """Every file of the project, with the part that it belongs to."""
+    for folder, part in FOLDERS.items():
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield part, path
+    for path in sorted((ROOT / "rllib").glob("*.py")):
+        yield "rllib", path
 
 
-def imported(folder: str) -> set[tuple[str, str]]:
-    return {(str(file.relative_to(ROOT)), name) for file, name in modules(ROOT / folder)}
+FILES = [pytest.param(*item, id=str(item[1].relative_to(ROOT))) for item in sources()]
 
 
-def of(package: str, names: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    return {(file, name) for file, name in names if f"{name}.".startswith(f"{package}.")}
+def imports(path: Path) -> Iterator[str]:
+    """Modules that a file imports anywhere, also within functions; but not for types alone."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports go by full name"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_core_knows_nothing_of_reinforcement_learning() -> None:
-    names = imported("core")
-    assert not of("torch", names) | of("numpy", names) | of("gymnasium", names)
-    assert {name for _, name in of("rllib", names) - of("rllib.core", names)} <= {"rllib"}
+def part_of(module: str) -> str:
+    """The part of the project that a module belongs to; empty for others' modules."""
+    for part in (*FOLDERS.values(), "rllib"):
+        if module == part or module.startswith(part + "."):
+            return part
+    return ""
 
 
-def test_envs_know_neither_kit_nor_runtime() -> None:
-    names = imported("envs")
-    assert not of("torch", names)
-    assert of("rllib", names) == of("rllib.envs", names)
+@pytest.mark.parametrize(("part", "path"), FILES)
+def test_imports_follow_the_arrows(part: str, path: Path) -> None:
+    allowed = MAY_IMPORT[part]
+    for module in imports(path):
+        assert module.split(".")[0] not in LINKS, f"{path}: import {module} by its full name"
+        target = part_of(module)
+        plain_package = module == "rllib" and part != "rllib"  # `from rllib import core`
+        assert not target or plain_package or target in allowed, f"{path} imports {module}"
+        if part == "rllib.core":
+            assert module.split(".")[0] not in HEAVY, f"{path} imports {module}"
 
 
-def test_the_kit_imports_algorithms_by_name_only() -> None:
-    assert not of("rllib.algorithms", imported("rllib"))
-
-
-@pytest.mark.parametrize("folder", ["rllib", *PARTS])
-def test_nobody_imports_a_folder_by_its_short_name(folder: str) -> None:
-    names = imported(folder)
-    assert not set().union(*(of(part, names) for part in PARTS))
-
-
-def test_every_folder_with_python_files_is_installed() -> None:
-    settings = PYPROJECT["tool"]["setuptools"]
-    with_files = {
-        file.parent.relative_to(ROOT)
-        for top in ("rllib", *PARTS)
-        for file in (ROOT / top).rglob("*.py")
-        if not any(parent.is_symlink() for parent in file.relative_to(ROOT).parents)
+def test_environments_know_no_policies_and_no_actors() -> None:
+    known = {
+        module
+        for part, path in sources()
+        if part == "rllib.envs"
+        for module in imports(path)
+        if part_of(module) == "rllib" and module != "rllib"
     }
-    names = {
-        ".".join(path.parts if path.parts[0] == "rllib" else ("rllib", *path.parts)): str(path)
-        for path in with_files
-    }
-    assert set(settings["packages"]) == set(names)
-    assert settings["package-dir"] == names
+    assert not known
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_a_bare_checkout_resolves_the_installed_names(part: str) -> None:
-    link = ROOT / "rllib" / part
+def test_every_folder_with_python_files_is_a_package() -> None:
+    packages = set(PROJECT["tool"]["setuptools"]["packages"])
+    places = PROJECT["tool"]["setuptools"]["package-dir"]
+    found = {"rllib"}
+    for folder in LINKS:
+        for path in (ROOT / folder).rglob("__init__.py"):
+            found.add("rllib." + ".".join(path.parent.relative_to(ROOT).parts))
+        for path in (ROOT / folder).rglob("*.py"):
+            assert (path.parent / "__init__.py").exists(), f"{path.parent} is no package"
+    assert packages == found
+    for package in packages:
+        assert ROOT / places[package] == ROOT.joinpath(*package.split(".")[1:] or ["rllib"])
+
+
+@pytest.mark.parametrize("folder", LINKS)
+def test_links_are_relative_and_resolve(folder: str) -> None:
+    link = ROOT / "rllib" / folder
     assert link.is_symlink()
-    assert link.readlink() == Path("..", part)
-    assert link.resolve() == ROOT / part
+    assert link.readlink() == Path("..") / folder
+    assert link.resolve() == ROOT / folder
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_a_second_copy_of_a_part_is_refused(part: str) -> None:
-    done = run(f"import {part}")
-    assert done.returncode == 1
-    assert f"this folder is the package rllib.{part}" in done.stderr
+def test_versions_agree() -> None:
+    assert rllib.__version__ == PROJECT["project"]["version"]
 
 
-def run(code: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+def python(code: str, cwd: Path = ROOT) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    return done.stdout + done.stderr
 
 
-def test_the_runtime_loads_no_libraries_of_reinforcement_learning() -> None:
-    heavy = {"torch", "numpy", "gymnasium", "pydantic", "rllib.algorithm"}
-    code = f"import sys, rllib.core; print(sorted({heavy!r} & set(sys.modules)))"
-    assert run(code).stdout.strip() == "[]"
+@pytest.mark.parametrize("folder", LINKS)
+def test_a_folder_cannot_be_imported_under_its_bare_name(folder: str) -> None:
+    out = python(f"import {folder}")
+    assert "ImportError" in out
+    assert f"rllib.{folder}" in out
+
+
+@pytest.mark.parametrize("module", ["rllib", "rllib.core", "rllib.__main__"])
+def test_an_import_brings_nothing_heavy(module: str) -> None:
+    code = f"import {module}, sys, json; print(json.dumps(sorted(sys.modules)))"
+    loaded = {name.split(".")[0] for name in json.loads(python(code))}
+    heavy = set(HEAVY) if module != "rllib.__main__" else {"torch", "gymnasium"}
+    assert not loaded & heavy
+
+
+def test_the_import_of_core_is_quick() -> None:
+    """Processor time beyond that of the bare interpreter; the best of five."""
+    code = "import time; start = time.process_time(); import rllib.core; "
+    code += "print(time.process_time() - start)"
+    assert min(float(python(code)) for _ in range(5)) <= IMPORT_CORE_S
+
+
+def test_public_names_exist() -> None:
+    for part, path in sources():
+        relative = path.relative_to(ROOT / (part.split(".")[-1]))
+        module = ".".join([part, *relative.with_suffix("").parts]).removesuffix(".__init__")
+        if module.endswith("__main__"):
+            continue
+        loaded = importlib.import_module(module)
+        for name in getattr(loaded, "__all__", ()):
+            assert getattr(loaded, name) is not None, f"{module}.{name}"
+
+
+def test_public_names_of_the_package_are_lazy_but_there() -> None:
+    for name in rllib.__all__:
+        assert getattr(rllib, name) is not None
+    assert set(rllib.__all__) <= set(dir(rllib))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        rllib.nonsense  # noqa: B018

@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks import facts
 from rllib import checkpoint
+from rllib.checkpoint_folder import CheckpointFolder
 
 LAYOUTS = {
     "2 env runner actors, 1 learner actor": ["num_env_runners=2", "num_learners=1"],
@@ -62,13 +63,13 @@ def _run(preset: str, seed: int, settings: list[str]) -> dict[str, Any]:
 
 def _outcome(run: Path) -> dict[str, Any]:
     last = json.loads((run / "progress.jsonl").read_text().splitlines()[-1])
-    latest = max((run / "checkpoints").iterdir(), key=lambda path: path.stat().st_mtime)
-    _, metadata = checkpoint.load(latest)
+    latest = CheckpointFolder(run / "checkpoints", keep=1).latest()
+    assert latest is not None, f"{run} has no checkpoint"
     return {
         "episode_return_mean": last["env_runners/episode_return_mean"],
         "env_steps": last["num_env_steps_sampled_lifetime"],
         "training_seconds": round(last["time_total_s"], 2),
-        "params_hash": metadata["params_hash"],
+        "params_hash": checkpoint.load_metadata(latest)["params_hash"],
     }
 
 

@@ -18,7 +18,7 @@ import psutil
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-_PACKAGES = ("torch", "numpy", "gymnasium", "cloudpickle", "msgspec")
+_PACKAGES = ("torch", "numpy", "gymnasium", "cloudpickle", "msgspec", "ray")
 
 
 def facts() -> dict[str, Any]:
@@ -34,8 +34,15 @@ def facts() -> dict[str, Any]:
             "kernel": platform.release(),
         },
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _git(*arguments: str) -> str:

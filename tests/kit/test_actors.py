@@ -2,7 +2,7 @@
 
 import pytest
 
-from rllib import core, workers
+from rllib import core, signals, workers
 from rllib.algorithms.ppo import PPO, PPOConfig
 from rllib.envs.counter import CounterEnv
 from rllib.errors import EnvError, TrainingError
@@ -67,6 +67,10 @@ def test_a_killed_env_runner_ends_training_and_is_told():
     died = pytest.raises(core.exceptions.ActorDiedError, match=r"SIGKILL|signal 9")
     with config(CounterEnv, kill_at=20).build_algo() as algorithm, died:
         algorithm.train()
+
+
+def test_an_interrupted_run_outlasts_actors_that_do_not_stop():
+    assert workers.STOP_SECONDS < signals.CLEAN_UP_S
 
 
 @pytest.mark.parametrize("num_learners", [0, 1])

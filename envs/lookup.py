@@ -25,7 +25,9 @@ def find_spec(env_id: str) -> EnvSpec:
         return gym.registry[name]
     guess = _other_version(name, gym.registry) or _nearest(name, gym.registry)
     if guess:
-        raise EnvSetupError(f"unknown environment {env_id!r}; did you mean {guess!r}?")
+        raise EnvSetupError(
+            f"unknown environment {env_id!r}; did you mean {module + colon + guess!r}?"
+        )
     raise EnvSetupError(
         f"unknown environment {env_id!r}; if a package registers it, name the package as well: "
         f"'package:{name}'"

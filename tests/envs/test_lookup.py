@@ -18,6 +18,7 @@ def test_a_registered_id_is_found():
         ("CartPole", "unknown environment 'CartPole'; did you mean 'CartPole-v1'"),
         ("cartpole-v3", "did you mean 'CartPole-v1'"),
         ("CartPoll-v1", "did you mean 'CartPole-v1'"),
+        ("rllib.envs.counter:CartPoll-v1", "did you mean 'rllib.envs.counter:CartPole-v1'"),
         ("Zaxxon-v0", "name the package as well: 'package:Zaxxon-v0'"),
         ("no_such_module:A-v0", "cannot be imported: ModuleNotFoundError"),
         (":A-v0", "cannot be imported: ValueError"),

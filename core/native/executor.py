@@ -65,6 +65,13 @@ class MainLane:
         """Queue it."""
         self.jobs.append(job)
 
+    def take(self) -> Job | None:
+        """The next job; none also when the last one is handed back at this very moment."""
+        try:
+            return self.jobs.popleft()
+        except IndexError:
+            return None
+
     def busy(self) -> bool:
         """Whether the main thread goes on at once."""
         return bool(self.jobs)
@@ -197,8 +204,8 @@ class Executor:
         runtime = self._runtime
         while True:
             runtime.reactor.run_until(lambda: bool(jobs), None)
-            while jobs:
-                self._run_in_main(jobs.popleft())
+            while (job := self._main.take()) is not None:
+                self._run_in_main(job)
 
     def _run_in_main(self, job: Job) -> None:
         kind = job.intern.kind

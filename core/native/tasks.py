@@ -257,7 +257,6 @@ class Tasks:
             line.waiting.popleft().resolve_all(error)
 
     def _retry(self, task: Task, reason: str) -> None:
-        task.lease = None
         if task.retries == 0:
             name = task.target.name
             task.resolve_all(WorkerCrashedError(f"task {name} failed: its {reason}"))

@@ -192,6 +192,16 @@ def wait(
     return ready, [ref for ref in refs if ref not in chosen]
 
 
+def error_of(ref: ObjectRef[Any]) -> Exception | None:
+    """What ``get`` of a reference that is ready raises, or ``None`` for a value.
+
+    The value itself is not loaded, which may be large. Raises `ValueError` for what is not ready.
+    """
+    if not wait([ref], timeout=0)[0]:
+        raise ValueError(f"{ref!r} is not ready; wait() for it first")
+    return runtime().error_of(ref)
+
+
 def _check_refs(verb: str, refs: Sequence[Any], error: type[Exception] = ValueError) -> None:
     if all(issubclass(kind, ObjectRef) for kind in set(map(type, refs))):
         return

@@ -72,6 +72,8 @@ class ActorInValue(InlineRef):
 class InlineRuntime(Runtime):
     """See the module's text."""
 
+    serial = True
+
     def __init__(self, namespace: str, amounts: dict[str, float]) -> None:
         self.namespace = namespace
         self._amounts = {"CPU": float(os.cpu_count() or 1), **amounts}
@@ -202,6 +204,11 @@ class InlineRuntime(Runtime):
     ) -> list[ObjectRef[Any]]:
         """All are ready."""
         return list(refs[:num_returns])
+
+    def error_of(self, ref: ObjectRef[Any]) -> Exception | None:
+        """Look at the outcome; the value is not loaded."""
+        outcome = ref.outcome if isinstance(ref, InlineRef) else None
+        return to_raise(outcome) if isinstance(outcome, Exception) else None
 
     def _ref(self, outcome: Packed | Exception) -> InlineRef:
         self._count += 1

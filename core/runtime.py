@@ -10,8 +10,9 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from rllib.core.exceptions import CoreError
 from rllib.core.object_ref import ObjectRef
 
 Args = tuple[Any, ...]
@@ -80,6 +81,9 @@ class Runtime(ABC):
 
     namespace: str
 
+    serial: ClassVar[bool] = False
+    """Whether calls run inside ``.remote()``: nothing comes about while somebody waits."""
+
     @abstractmethod
     def submit(
         self, code: RemoteCode, args: Args, kwargs: Kwargs, options: TaskOptions
@@ -122,6 +126,14 @@ class Runtime(ABC):
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None
     ) -> list[ObjectRef[Any]]:
         """Block until ``num_returns`` of ``refs`` are there or have failed; the first that are."""
+
+    def error_of(self, ref: ObjectRef[Any]) -> Exception | None:
+        """What ``get`` of a ready reference raises; ``None`` for a value."""
+        try:
+            self.get((ref,), None)
+        except CoreError as error:
+            return error
+        return None
 
     @abstractmethod
     def resources(self) -> tuple[dict[str, float], dict[str, float]]:

@@ -246,6 +246,11 @@ class NativeRuntime(Runtime):
             ready = _ready(refs, num_returns)
         return ready
 
+    def error_of(self, ref: ObjectRef[Any]) -> Exception | None:
+        """Look at the outcome; the value is not loaded."""
+        outcome = ref.outcome  # type: ignore[attr-defined]
+        return to_raise(outcome) if isinstance(outcome, Exception) else None
+
     def _await(
         self, missing: list[Any], count: int, timeout: float | None, *, or_error: bool = False
     ) -> bool:

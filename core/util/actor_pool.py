@@ -1,4 +1,4 @@
-"""`ActorPool`: hand work to whichever actor of a fixed set is free."""
+"""`ActorPool`: hand work to whichever actor of a set is free."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rllib.core import api
+from rllib.core.exceptions import ActorDiedError
 from rllib.core.object_ref import ObjectRef
 from rllib.core.remote import ActorHandle
 
 Work = Callable[[ActorHandle, Any], Any]
-"""Makes a call and returns its reference: ``lambda actor, value: actor.f.remote(value)``."""
+"""Makes a call and returns what it returns: ``lambda actor, value: actor.f.remote(value)``."""
 
 
 class ActorPool:
-    """A fixed set of actors, each working on at most one value at a time.
+    """A set of actors, each working on at most one value at a time. A dead one is taken out.
 
     ::
 
@@ -26,10 +27,8 @@ class ActorPool:
     def __init__(self, actors: Iterable[ActorHandle]) -> None:
         self._idle = deque(actors)
         self._waiting: deque[tuple[Work, Any]] = deque()
-        self._running: dict[ObjectRef[Any], tuple[int, ActorHandle]] = {}
-        self._refs: dict[int, ObjectRef[Any]] = {}  # by number of submission, until returned
+        self._running: dict[int, tuple[ActorHandle, Any]] = {}  # by number of submission
         self._submitted = 0
-        self._next = 0
 
     def submit(self, fn: Work, value: Any) -> None:
         """Work on ``value`` as soon as an actor is free."""
@@ -37,77 +36,98 @@ class ActorPool:
             self._waiting.append((fn, value))
             return
         actor = self._idle.popleft()
-        ref = fn(actor, value)
-        self._refs[self._submitted] = ref
-        self._running[ref] = (self._submitted, actor)
+        self._running[self._submitted] = actor, fn(actor, value)
         self._submitted += 1
 
     def has_next(self) -> bool:
         """Whether results are still to be fetched."""
-        return bool(self._refs or self._waiting)
+        return bool(self._running or self._waiting)
 
     def has_free(self) -> bool:
         """Whether an actor has nothing to do."""
         return bool(self._idle) and not self._waiting
 
+    # -- results -------------------------------------------------------------------------------
+
     def get_next(self, timeout: float | None = None, ignore_if_timedout: bool = False) -> Any:
         """The result of the earliest submission not fetched yet; blocks.
 
-        Raises `StopIteration` when there is none, `TimeoutError` after ``timeout`` seconds, and
-        what the call raised. ``ignore_if_timedout`` gives the late result up and returns ``None``.
+        Raises `StopIteration` when there is none, `TimeoutError` after ``timeout`` seconds, what
+        the call raised, and `ActorDiedError` when no actor is left to do what was submitted.
+        ``ignore_if_timedout`` gives the late result up: it is not the next one any more.
         """
-        if not self.has_next():
-            raise StopIteration("no more results to get")
-        while self._next not in self._refs and self._next < self._submitted:
-            self._next += 1  # fetched out of order
-        ref = self._refs[self._next]
-        if not api.wait([ref], timeout=timeout)[0]:
-            if not ignore_if_timedout:
-                raise TimeoutError(f"the next result was not there after {timeout} s")
-            self._finish(ref)
-            return None
-        self._finish(ref)
-        return api.get(ref)
+        self._check_next()
+        number = next(iter(self._running))
+        ready, _ = api.wait([_first_ref(self._running[number][1])], timeout=timeout)
+        if not ready:
+            raise self._late(number, timeout, ignore_if_timedout)
+        return api.get(self._finish(number))
 
     def get_next_unordered(
         self, timeout: float | None = None, ignore_if_timedout: bool = False
     ) -> Any:
         """Whichever result is there first; otherwise like `get_next`."""
-        if not self.has_next():
-            raise StopIteration("no more results to get")
-        ready, _ = api.wait(list(self._running), timeout=timeout)
+        self._check_next()
+        numbers = {_first_ref(result): number for number, (_, result) in self._running.items()}
+        ready, _ = api.wait(list(numbers), timeout=timeout)
         if not ready:
-            if ignore_if_timedout:
-                return None
-            raise TimeoutError(f"no result was there after {timeout} s")
-        self._finish(ready[0])
-        return api.get(ready[0])
+            raise self._late(next(iter(self._running)), timeout, ignore_if_timedout)
+        return api.get(self._finish(numbers[ready[0]]))
 
-    def _finish(self, ref: ObjectRef[Any]) -> None:
-        number, actor = self._running.pop(ref)
-        del self._refs[number]
-        self.push(actor)
+    def _check_next(self) -> None:
+        if self._running:
+            return
+        if self._waiting:
+            raise ActorDiedError(
+                f"every actor of the pool is dead, and {len(self._waiting)} submissions were not "
+                "begun; push() an actor"
+            )
+        raise StopIteration("no more results to get")
+
+    def _late(self, number: int, timeout: float | None, give_up: bool) -> TimeoutError:
+        if not give_up:
+            return TimeoutError(f"the next result was not there after {timeout} s")
+        self._return(self._running.pop(number)[0])
+        return TimeoutError(f"the result was not there after {timeout} s and is given up")
+
+    def _finish(self, number: int) -> Any:
+        """Take a ready result out; its actor goes on, unless it is dead."""
+        actor, result = self._running.pop(number)
+        if not isinstance(api.error_of(_first_ref(result)), ActorDiedError):
+            self._return(actor)
+        return result
 
     def map(self, fn: Work, values: Iterable[Any]) -> Iterator[Any]:
-        """Results of ``fn`` for all ``values``, in their order."""
+        """Results of ``fn`` for all ``values``, in their order. The work begins at once."""
         self._start(fn, values)
-        while self.has_next():
-            yield self.get_next()
+        return self._drain(self.get_next)
 
     def map_unordered(self, fn: Work, values: Iterable[Any]) -> Iterator[Any]:
-        """Results of ``fn`` for all ``values``, as they come."""
+        """Results of ``fn`` for all ``values``, as they come. The work begins at once."""
         self._start(fn, values)
-        while self.has_next():
-            yield self.get_next_unordered()
+        return self._drain(self.get_next_unordered)
 
     def _start(self, fn: Work, values: Iterable[Any]) -> None:
-        while self.has_next():  # results of earlier submissions nobody asked for
-            self.get_next_unordered()
+        """Give up what nobody fetched, and begin."""
+        self._waiting.clear()
+        while self._running:
+            self._return(self._running.pop(next(iter(self._running)))[0])
         for value in values:
             self.submit(fn, value)
 
+    def _drain(self, fetch: Callable[[], Any]) -> Iterator[Any]:
+        while self.has_next():
+            yield fetch()
+
+    # -- actors --------------------------------------------------------------------------------
+
     def push(self, actor: ActorHandle) -> None:
-        """Add an actor, or put one back that has nothing to do."""
+        """Add an actor. Raises `ValueError` if it is in the pool already."""
+        if actor in self._idle or any(actor == busy for busy, _ in self._running.values()):
+            raise ValueError(f"{actor!r} belongs to the pool already")
+        self._return(actor)
+
+    def _return(self, actor: ActorHandle) -> None:
         self._idle.append(actor)
         if self._waiting:
             self.submit(*self._waiting.popleft())
@@ -115,3 +135,9 @@ class ActorPool:
     def pop_idle(self) -> ActorHandle | None:
         """Take an actor that has nothing to do out of the pool; ``None`` if there is none."""
         return self._idle.popleft() if self.has_free() else None
+
+
+def _first_ref(result: Any) -> ObjectRef[Any]:
+    """The returns of one call arrive together: the first tells when."""
+    ref: ObjectRef[Any] = result[0] if isinstance(result, list) else result
+    return ref

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,35 +12,44 @@ from rllib.core.remote import RemoteFunction
 
 
 def as_completed(
-    refs: list[ObjectRef[Any]], chunk_size: int = 10, yield_obj_refs: bool = False
+    refs: Sequence[ObjectRef[Any]], *, chunk_size: int = 10, yield_obj_refs: bool = False
 ) -> Iterator[Any]:
     """Values (or with ``yield_obj_refs`` references) of ``refs``, in the order of completion.
 
     Within ``chunk_size`` references that complete at about the same time, input order is kept.
     """
+    _check_positive("chunk_size", chunk_size)
     waiting = list(refs)
     while waiting:
         ready, waiting = _some_ready(waiting, chunk_size)
-        for ref in ready:
-            yield ref if yield_obj_refs else api.get(ref)
+        yield from ready if yield_obj_refs else map(api.get, ready)
 
 
 def map_unordered(
     fn: RemoteFunction,
     items: Iterable[Any],
+    *,
     backpressure_size: int | None = 100,
     chunk_size: int = 10,
+    yield_obj_refs: bool = False,
 ) -> Iterator[Any]:
-    """Results of ``fn.remote(item)`` for all items as they complete.
+    """Results (or references) of ``fn.remote(item)`` for all items as they complete.
 
     At most ``backpressure_size`` calls are under way at any time (``None``: all of them).
     """
+    _check_positive("backpressure_size", backpressure_size)
+    _check_positive("chunk_size", chunk_size)
     source = iter(items)
     waiting = [fn.remote(item) for item in islice(source, backpressure_size)]
     while waiting:
         ready, waiting = _some_ready(waiting, chunk_size)
         waiting += [fn.remote(item) for item in islice(source, len(ready))]
-        yield from (api.get(ref) for ref in ready)
+        yield from ready if yield_obj_refs else map(api.get, ready)
+
+
+def _check_positive(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def _some_ready(

@@ -1,4 +1,4 @@
-"""Conveniences, on both engines."""
+"""`ActorPool`."""
 
 import time
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rllib import core
-from rllib.core.util import ActorPool, as_completed, map_unordered
+from rllib.core.util import ActorPool
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -20,13 +20,11 @@ class Doubler:
         time.sleep(0.3)
         return value
 
+    def pair(self, value: int) -> tuple[int, int]:
+        return value, -value
+
     def fail(self, value: int) -> int:
         raise LookupError(f"no {value}")
-
-
-@core.remote
-def square(value: int) -> int:
-    return value * value
 
 
 def double(actor: Any, value: int) -> Any:
@@ -99,31 +97,65 @@ def test_a_late_result_can_time_out(engine: str) -> None:
         actors.get_next(timeout=0.01)
     with pytest.raises(TimeoutError):
         actors.get_next_unordered(timeout=0.01)
-    assert actors.get_next_unordered(timeout=0.01, ignore_if_timedout=True) is None
     assert actors.get_next() == 1
+    for value in (2, 3):
+        actors.submit(lambda actor, value: actor.late.remote(value), value)
+    with pytest.raises(TimeoutError, match="given up"):
+        actors.get_next_unordered(timeout=0.01, ignore_if_timedout=True)
+    assert actors.get_next() == 3
 
 
-def test_as_completed_gives_all_values_or_references() -> None:
-    refs = [square.remote(value) for value in range(25)]
-    assert sorted(as_completed(refs)) == sorted(value * value for value in range(25))
-    assert set(as_completed(refs, chunk_size=4, yield_obj_refs=True)) == set(refs)
-    assert list(as_completed([])) == []
+def test_an_actor_cannot_be_added_twice() -> None:
+    actor = Doubler.remote()
+    actors = ActorPool([actor])
+    with pytest.raises(ValueError, match="belongs to the pool"):
+        actors.push(actor)
+    actors.submit(double, 1)
+    with pytest.raises(ValueError, match="belongs to the pool"):
+        actors.push(actor)
 
 
-@pytest.mark.parametrize("limit", [1, 3, 100, None])
-def test_map_unordered_of_a_function(limit: int | None) -> None:
-    results = map_unordered(square, iter(range(30)), backpressure_size=limit)
-    assert sorted(results) == sorted(value * value for value in range(30))
-
-
-def test_map_unordered_starts_no_more_than_allowed() -> None:
+def test_the_work_of_a_map_begins_before_its_results_are_asked_for() -> None:
     taken = []
+    pool().map(lambda actor, value: taken.append(value) or double(actor, value), [1, 2])
+    assert taken == [1, 2]
 
-    def items() -> Any:
-        for value in range(10):
-            taken.append(value)
-            yield value
 
-    results = map_unordered(square, items(), backpressure_size=3)
-    next(results)
-    assert len(taken) <= 3 + 3
+def test_an_error_nobody_fetched_does_not_disturb_the_next_map() -> None:
+    actors = pool(1)
+    actors.submit(lambda actor, value: actor.fail.remote(value), 1)
+    actors.submit(double, 2)
+    assert list(actors.map_unordered(double, [3])) == [6]
+
+
+def test_calls_with_several_returns() -> None:
+    def both(actor: Any, value: int) -> Any:
+        return actor.pair.options(num_returns=2).remote(value)
+
+    assert list(pool().map(both, [1, 2, 3])) == [[1, -1], [2, -2], [3, -3]]
+    assert sorted(pool().map_unordered(both, [1, 2, 3])) == [[1, -1], [2, -2], [3, -3]]
+
+
+def test_a_dead_actor_is_taken_out_and_the_others_go_on() -> None:
+    doomed, other = Doubler.remote(), Doubler.remote()
+    actors = ActorPool([doomed, other])
+    core.kill(doomed)
+    for value in range(4):
+        actors.submit(double, value)
+    with pytest.raises(core.exceptions.ActorDiedError):
+        actors.get_next()
+    assert [actors.get_next() for _ in range(3)] == [2, 4, 6]
+
+
+def test_with_the_last_actor_dead_the_rest_fails_until_another_comes() -> None:
+    doomed = Doubler.remote()
+    actors = ActorPool([doomed])
+    core.kill(doomed)
+    for value in (1, 2):
+        actors.submit(double, value)
+    with pytest.raises(core.exceptions.ActorDiedError, match="killed"):
+        actors.get_next()
+    with pytest.raises(core.exceptions.ActorDiedError, match="1 submissions were not begun"):
+        actors.get_next()
+    actors.push(Doubler.remote())
+    assert actors.get_next() == 4

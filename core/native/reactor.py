@@ -1,12 +1,8 @@
 """Who reads the sockets: whichever thread waits, or else a background thread.
 
 A reply should not hop through a second thread to reach the one that waits for it, yet sockets must
-be read while nobody waits. Hence two epoll sets, one inside the other::
-
-    background thread --waits on--> outer --contains--> inner --contains--> every socket
-    a thread in run_until() --takes inner out of outer, and waits on inner itself--
-
-Taking over and giving back cost one system call each and wake nobody. Threads that come to wait
+be read while nobody waits. So a thread that comes to wait takes over from the background thread,
+and gives back when it leaves, which `poller` makes cheap. Threads that come to wait
 while another one reads are followers: they sleep until something was dispatched and look again.
 What happens without a message, in a thread that does not read, is made known by `announce`.
 """
@@ -14,20 +10,19 @@ What happens without a message, in a thread that does not read, is made known by
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 import threading
 import time
 import traceback
 from collections.abc import Callable
 
+from rllib.core.native.poller import READ, WRITE, Events, Poller, new_poller
+
+__all__ = ["READ", "WRITE", "Handler", "Reactor"]
+
 Handler = Callable[[int], None]
-"""Called with the epoll event mask, under the runtime's lock."""
+"""Called with the event mask, under the runtime's lock."""
 
 _LEAVE_S = 5.0
-
-READ = select.EPOLLIN
-WRITE = select.EPOLLOUT
 
 
 class Reactor:
@@ -37,18 +32,14 @@ class Reactor:
     it after every dispatch, and in the background thread soon after `nudge`.
     """
 
-    def __init__(self, lock: threading.RLock, finish: Callable[[], None]) -> None:
+    def __init__(
+        self, lock: threading.RLock, finish: Callable[[], None], poller: Poller | None = None
+    ) -> None:
         self._lock = lock
         self._finish = finish
         self._handlers: dict[int, Handler] = {}
         self._postponed: Callable[[], None] | None = None
-        self._inner = select.epoll()
-        self._outer = select.epoll()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poke = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._inner.register(self._poke, READ)
-        self._outer.register(self._wake, READ)
-        self._outer.register(self._inner.fileno(), READ)
+        self._poller = poller or new_poller()
         self._turn = threading.Lock()  # held by the thread that reads
         self._led = False  # ... when that is a thread inside run_until
         self._changed = threading.Condition(threading.Lock())
@@ -64,16 +55,16 @@ class Reactor:
     def register(self, fd: int, handler: Handler, mask: int = READ) -> None:
         """Call ``handler`` when ``fd`` is ready."""
         self._handlers[fd] = handler
-        self._inner.register(fd, mask)
+        self._poller.register(fd, mask)
 
     def modify(self, fd: int, mask: int) -> None:
         """Wait for other events on ``fd``."""
-        self._inner.modify(fd, mask)
+        self._poller.modify(fd, mask)
 
     def unregister(self, fd: int) -> None:
         """Forget ``fd``; call before closing it. Does nothing for one that is not known."""
         if self._handlers.pop(fd, None) is not None and not self._stopping:
-            self._inner.unregister(fd)
+            self._poller.unregister(fd)
 
     # -- waiting -------------------------------------------------------------------------------
 
@@ -93,22 +84,22 @@ class Reactor:
                 return False
             self._led = True
         try:
-            self._outer.modify(self._inner.fileno(), 0)
+            self._poller.take()
             while not (done() or self._stopping):
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 self._dispatch(self.wait_for_events(left))
                 if left == 0.0:
                     break
         finally:
-            self._outer.modify(self._inner.fileno(), READ)
-            self._led = False  # from here on the epoll sets may be closed
+            self._poller.give()
+            self._led = False  # from here on the poller may be closed
             if self._followers or self._stopping:
                 self._wake_followers()  # one of them may want to lead
         return True
 
-    def wait_for_events(self, timeout: float | None) -> list[tuple[int, int]]:
+    def wait_for_events(self, timeout: float | None) -> Events:
         """Events of sockets; none of them is lost if this is interrupted."""
-        return self._inner.poll(timeout)
+        return self._poller.wait(timeout)
 
     def _follow(self, done: Callable[[], bool], deadline: float | None) -> None:
         """Sleep until something was dispatched, the leader left, or the deadline."""
@@ -137,19 +128,19 @@ class Reactor:
     def announce(self) -> None:
         """Have waiting threads look again, because something happened without a message."""
         if self._led and not self._stopping:
-            os.eventfd_write(self._poke, 1)
+            self._poller.poke()
         if self._followers:
             self._wake_followers()
 
-    def _dispatch(self, events: list[tuple[int, int]]) -> None:
+    def _dispatch(self, events: Events) -> None:
         handlers = self._handlers
         with self._lock:
             for fd, mask in events:
                 handler = handlers.get(fd)
                 if handler is not None:
                     handler(mask)
-                elif fd == self._poke and not self._stopping:
-                    os.eventfd_read(fd)  # else unregistered by a handler before it
+                elif not self._stopping:
+                    self._poller.heard(fd)
             self._finish()
         if self._followers:
             self._wake_followers()
@@ -160,7 +151,7 @@ class Reactor:
         """Have ``finish`` run in the background soon; cheap when asked for repeatedly."""
         if not (self._nudged or self._stopping):
             self._nudged = True
-            os.eventfd_write(self._wake, 1)
+            self._poller.wake()
 
     def postpone(self, action: Callable[[], None]) -> bool:
         """Run ``action`` in the background once nobody holds the lock; ``False`` if it is late."""
@@ -172,14 +163,16 @@ class Reactor:
 
     def _background(self) -> None:
         while not self._stopping:
-            for fd, _mask in self._outer.poll():
-                try:
-                    self._answer_nudge() if fd == self._wake else self._take_turn()
-                except Exception:  # a defect; this thread must live on, others wait for it
-                    traceback.print_exc()
+            try:
+                ready = self._poller.wait_in_background()
+                if self._nudged:
+                    self._answer_nudge()
+                if ready:
+                    self._take_turn()
+            except Exception:  # a defect; this thread must live on, others wait for it
+                traceback.print_exc()
 
     def _answer_nudge(self) -> None:
-        os.eventfd_read(self._wake)
         self._nudged = False
         with self._lock:
             self._finish()
@@ -190,18 +183,18 @@ class Reactor:
     def _take_turn(self) -> None:
         with self._turn:
             if not self._led:
-                self._dispatch(self._inner.poll(0))
+                self._dispatch(self._poller.wait(0))
 
     def stop(self) -> None:
         """End the background thread and close everything; handlers are not called any more."""
         own_thread = threading.current_thread() is self._thread  # then the turn is ours already
         with contextlib.nullcontext() if own_thread else self._turn:
             self._stopping = True  # nobody begins to lead any more
-        os.eventfd_write(self._wake, 1)
-        os.eventfd_write(self._poke, 1)
+        self._poller.wake()
+        self._poller.poke()
         if not own_thread:
             self._thread.join()
-        with self._changed:  # a thread that reads must have left before its epoll set is closed
+        with self._changed:  # a thread that reads must have left before the poller is closed
             self._changed.wait_for(lambda: not self._led, _LEAVE_S)
         self._wake_followers()
         self.close()
@@ -209,7 +202,4 @@ class Reactor:
     def close(self) -> None:
         """Close the own descriptors; alone, only in a forked child, whose threads are gone."""
         self._stopping = True
-        self._inner.close()
-        self._outer.close()
-        os.close(self._wake)
-        os.close(self._poke)
+        self._poller.close()

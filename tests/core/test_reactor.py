@@ -1,6 +1,7 @@
 """Who reads the sockets: one thread at a time, always somebody, and all who wait are told."""
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from patience import SOON_S, wait_until
 
+from rllib.core.native import platform
+from rllib.core.native.poller import WRITE, EpollPoller, Poller, PollPoller, new_poller
 from rllib.core.native.reactor import Reactor
 
 
@@ -30,10 +33,10 @@ class Bell:
 class Loop:
     """A reactor, its lock, and how often it was to finish."""
 
-    def __init__(self) -> None:
+    def __init__(self, poller: Poller) -> None:
         self.lock = threading.RLock()
         self.finished = 0
-        self.reactor = Reactor(self.lock, self._finish)
+        self.reactor = Reactor(self.lock, self._finish, poller)
         self.bell = Bell(self.reactor)
 
     def _finish(self) -> None:
@@ -41,9 +44,15 @@ class Loop:
         self.finished += 1
 
 
+@pytest.fixture(params=[EpollPoller, PollPoller])
+def poller(request: pytest.FixtureRequest) -> Poller:
+    made: Poller = request.param()
+    return made
+
+
 @pytest.fixture
-def loop() -> Iterator[Loop]:
-    made = Loop()
+def loop(poller: Poller) -> Iterator[Loop]:
+    made = Loop(poller)
     yield made
     made.reactor.unregister(made.bell.fd)
     os.close(made.bell.fd)
@@ -172,8 +181,8 @@ def test_an_error_in_a_handler_does_not_end_the_background(
     os.close(broken)
 
 
-def test_stop_ends_all_waits() -> None:
-    loop = Loop()
+def test_stop_ends_all_waits(poller: Poller) -> None:
+    loop = Loop(poller)
     results: list[bool] = []
     threads = in_threads(4, lambda _: results.append(loop.reactor.run_until(lambda: False, None)))
     wait_until(lambda: loop.reactor._led and loop.reactor._followers == 3)
@@ -185,3 +194,93 @@ def test_stop_ends_all_waits() -> None:
     assert not loop.reactor.postpone(lambda: None)
     loop.reactor.nudge()
     loop.reactor.announce()
+
+
+def test_what_changes_during_a_wait_counts_for_it(loop: Loop) -> None:
+    """A socket is registered, watched for room, and closed while another thread waits."""
+    reactor, seen = loop.reactor, []
+    ours, theirs = socket.socketpair()
+    done = threading.Event()
+
+    def handler(mask: int) -> None:
+        seen.append(mask)
+        reactor.modify(ours.fileno(), 0)
+
+    (waiter,) = in_threads(1, lambda _: reactor.run_until(done.is_set, None) and None)
+    wait_until(lambda: reactor._led)
+    with loop.lock:
+        reactor.register(ours.fileno(), handler, 0)
+        reactor.modify(ours.fileno(), WRITE)
+    wait_until(lambda: seen == [WRITE])
+    with loop.lock:
+        reactor.unregister(ours.fileno())
+        ours.close()
+    theirs.settimeout(SOON_S)
+    assert theirs.recv(1) == b""  # nobody's wait holds the closed socket open
+    theirs.close()
+    done.set()
+    reactor.announce()
+    join([waiter])
+
+
+def test_a_closed_socket_ends_while_only_the_background_waits(loop: Loop) -> None:
+    ours, theirs = socket.socketpair()
+    loop.reactor.register(ours.fileno(), lambda _mask: None)
+    loop.bell.ring()
+    wait_until(lambda: loop.bell.rings)  # the background is at work
+    loop.reactor.unregister(ours.fileno())
+    ours.close()
+    theirs.settimeout(SOON_S)
+    assert theirs.recv(1) == b""
+    theirs.close()
+
+
+def test_short_waits_in_a_row_leave_the_background_alone() -> None:
+    """What each of them costs on the portable way: nothing is written to a pipe."""
+    poller = PollPoller()
+    loop = Loop(poller)
+    rung: list[int] = []
+    ring, poller._wake.ring = poller._wake.ring, lambda: (rung.append(1), ring())[1]
+    wait_until(lambda: poller._watching)
+    start = time.monotonic()
+    for _ in range(1000):
+        loop.reactor.run_until(lambda: False, 0.0)
+    lingers = (time.monotonic() - start) / 0.002
+    assert 1 <= len(rung) <= 1 + lingers  # at most one each time that the background had settled
+    wait_until(lambda: poller._watching)  # it comes back by itself
+    loop.bell.ring()
+    wait_until(lambda: loop.bell.rings == ["rllib-io"])
+    loop.reactor.stop()
+    os.close(loop.bell.fd)
+
+
+def test_a_background_at_rest_uses_no_time_and_comes_back() -> None:
+    poller = PollPoller()
+    loop = Loop(poller)
+    done = threading.Event()
+    (leader,) = in_threads(1, lambda _: loop.reactor.run_until(done.is_set, None) and None)
+    wait_until(lambda: poller._resting)
+    before = time.process_time()
+    done.wait(0.1)
+    assert time.process_time() - before < 0.01
+    done.set()
+    loop.reactor.announce()
+    join([leader])
+    loop.bell.ring()
+    wait_until(lambda: loop.bell.rings == ["rllib-io"])
+    loop.reactor.stop()
+    os.close(loop.bell.fd)
+
+
+def test_the_poller_is_chosen_by_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(platform.VARIABLE, raising=False)
+    chosen = [new_poller()]
+    monkeypatch.setenv(platform.VARIABLE, "1")
+    chosen.append(new_poller())
+    monkeypatch.setenv(platform.VARIABLE, "0")
+    monkeypatch.delattr(os, "eventfd")
+    chosen.append(new_poller())
+    monkeypatch.undo()
+    assert [type(poller) for poller in chosen] == [EpollPoller, PollPoller, PollPoller]
+    for poller in chosen:
+        poller.close()

@@ -1,0 +1,77 @@
+"""What the operating system offers, and which means the runtime uses because of it.
+
+Linux has faster ways for three things; everywhere else a portable one takes their place::
+
+    what                         Linux                      portable
+    who is ready (poller)        nested epoll, eventfd      poll, pipes
+    shared memory (memory)       memfd                      a file without a name, in the session
+    new workers (template)       fork of a warm process     a fresh interpreter
+
+Each is chosen by asking whether the system has it, in this file alone. The environment variable
+``RLLIB_PORTABLE=1`` takes the portable way of all three on any system, so that it can be tested
+where it is not needed; child processes inherit it. Processes may differ in their choice.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import sys
+
+VARIABLE = "RLLIB_PORTABLE"
+
+_SOL_LOCAL = 0
+_LOCAL_PEERCRED = 1
+_XUCRED = struct.Struct("=IIh2x16I")
+"""Version, user, number of groups, groups: what macOS and the BSDs tell of a socket's peer."""
+
+
+def is_portable_forced() -> bool:
+    """Whether the environment asks for the portable way of everything."""
+    return os.environ.get(VARIABLE, "") not in ("", "0")
+
+
+def has_epoll() -> bool:
+    """Whether epoll sets can be nested and eventfds ring."""
+    return _has(select, "epoll") and _has(os, "eventfd")
+
+
+def has_memfd() -> bool:
+    """Whether there is memory with a descriptor and no name."""
+    return _has(os, "memfd_create")
+
+
+def can_fork() -> bool:
+    """Whether workers may be forks: elsewhere, system libraries do not survive one."""
+    return sys.platform == "linux" and not is_portable_forced()
+
+
+def _has(module: object, name: str) -> bool:
+    return hasattr(module, name) and not is_portable_forced()
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def peer_user(sock: socket.socket) -> int:
+    """The user id of the process at the other end of a Unix socket."""
+    if hasattr(socket, "SO_PEERCRED"):
+        facts = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", facts)[1])
+    facts = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED.size)
+    return int(_XUCRED.unpack(facts)[1])
+
+
+def check_native() -> None:
+    """Raise `RuntimeError` where the native engine cannot run at all."""
+    if sys.platform == "win32":
+        raise RuntimeError(
+            "the native engine needs Linux or macOS: on Windows use init(address='inline'), which "
+            "runs tasks and actors in this process, or run the program under WSL"
+        )

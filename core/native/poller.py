@@ -227,15 +227,18 @@ class PollPoller(Poller):
     def _ring_waiters(self) -> None:
         if self._waiting:
             self._poke.ring()
+        self._end_watch()
+
+    def _end_watch(self) -> None:
         if self._watching:
+            self._watching = False  # so that the next one does not ring as well
             self._wake.ring()
 
     def take(self) -> None:
         """Only the first of many leaders in a row has to get the background out of its set."""
         self._leads += 1
         self._led = True
-        if self._watching:
-            self._wake.ring()
+        self._end_watch()
 
     def give(self) -> None:
         """The background notices by itself, unless the leader stayed for long."""

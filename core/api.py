@@ -103,6 +103,11 @@ def runtime() -> Runtime:
     return _runtime
 
 
+def current() -> Runtime | None:
+    """This process's runtime, if there is one."""
+    return _runtime
+
+
 def adopt(engine: Runtime) -> None:
     """Make ``engine`` the runtime of this process: how a worker process sets itself up."""
     global _runtime

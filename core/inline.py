@@ -24,6 +24,7 @@ from rllib.core.exceptions import (
     WorkerCrashedError,
     to_raise,
 )
+from rllib.core.measurements import Measurement, Measurements
 from rllib.core.object_ref import ObjectRef
 from rllib.core.runtime import (
     ActorLink,
@@ -84,6 +85,7 @@ class InlineRuntime(Runtime):
         self._names: weakref.WeakValueDictionary[tuple[str, str], InlineActor] = (
             weakref.WeakValueDictionary()
         )
+        self._measurements = Measurements()
         self._closed = False
 
     # -- calls ---------------------------------------------------------------------------------
@@ -240,6 +242,14 @@ class InlineRuntime(Runtime):
     def resources(self) -> tuple[dict[str, float], dict[str, float]]:
         """Nothing is ever held: calls run one after the other."""
         return dict(self._amounts), dict(self._amounts)
+
+    def report(self, measurements: list[Measurement]) -> None:
+        """Keep them: there is one process only."""
+        self._measurements.update(measurements)
+
+    def measurements(self) -> list[Measurement]:
+        """What was kept."""
+        return self._measurements.all()
 
     def actor_reduce(self, actor: ActorLink) -> tuple[Any, ...]:
         """A reference, which stays with the value, to the actor."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from rllib.core.exceptions import CoreError
+from rllib.core.measurements import Measurement
 from rllib.core.object_ref import ObjectRef
 
 Args = tuple[Any, ...]
@@ -138,6 +139,14 @@ class Runtime(ABC):
     @abstractmethod
     def resources(self) -> tuple[dict[str, float], dict[str, float]]:
         """Total and free amounts by resource name."""
+
+    @abstractmethod
+    def report(self, measurements: list[Measurement]) -> None:
+        """Add what this process has measured since its last report to the runtime's table."""
+
+    @abstractmethod
+    def measurements(self) -> list[Measurement]:
+        """The table: what all processes have reported."""
 
     @abstractmethod
     def actor_reduce(self, actor: ActorLink) -> tuple[Any, ...]:

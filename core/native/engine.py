@@ -29,6 +29,7 @@ from rllib.core.exceptions import (
     RuntimeClosedError,
     to_raise,
 )
+from rllib.core.measurements import Measurement
 from rllib.core.native import wire
 from rllib.core.native.arena import Arena
 from rllib.core.native.calls import Call, Calls, NativeActor, Target, dump_error
@@ -341,7 +342,7 @@ class NativeRuntime(Runtime):
                 self.tasks.on_lost(lease, reason)
             case wire.LeasesWanted():
                 self.tasks.on_wanted()
-            case wire.ActorFound(seq) | wire.Resources(seq):
+            case wire.ActorFound(seq) | wire.Resources(seq) | wire.MeasurementsFound(seq):
                 self._questions[seq].append(record)
             case _:
                 raise wire.WireError(f"{type(record).__name__} is no message of a node")
@@ -379,6 +380,18 @@ class NativeRuntime(Runtime):
         seq = next(self._numbers)
         answer = self._ask(wire.AskResources(seq), seq)
         return answer.total, answer.free
+
+    def report(self, measurements: list[Measurement]) -> None:
+        """Tell the node."""
+        with self.lock:
+            self._check_open()
+            self.node.tell(wire.Measured(measurements))
+
+    def measurements(self) -> list[Measurement]:
+        """Ask the node."""
+        seq = next(self._numbers)
+        found: list[Measurement] = self._ask(wire.AskMeasurements(seq), seq).found
+        return found
 
     def actor_reduce(self, actor: ActorLink) -> tuple[Any, ...]:
         """The id, and the reference that keeps the actor alive."""

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rllib.core.measurements import Measurements
 from rllib.core.native import wire
 
 UNIT = 10_000
@@ -119,6 +120,7 @@ class Scheduler:
         self._actors: dict[bytes, Actor] = {}
         self._names: dict[tuple[str, str], Actor] = {}
         self._tombstones: dict[bytes, str] = {}
+        self._measurements = Measurements()
         self._out: list[Instruction] = []
         self._spare = max(1, self.total.get("CPU", 0) // UNIT)  # idle workers worth keeping
 
@@ -144,6 +146,11 @@ class Scheduler:
             case wire.AskResources(seq):
                 answer = wire.Resources(seq, _floats(self.total), _floats(self.free))
                 self._out.append(Tell(client, answer))
+            case wire.Measured(measurements):
+                self._measurements.update(measurements)
+            case wire.AskMeasurements(seq):
+                found = wire.MeasurementsFound(seq, self._measurements.all())
+                self._out.append(Tell(client, found))
             case wire.Blocked(waiting):
                 self._set_waiting(client, waiting)
             case wire.WorkerReady(worker):

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from rllib.core.exceptions import CoreError
+from rllib.core.measurements import Measurement
 
 HEADER: Final = struct.Struct("<IBBHIQ")
 """Payload length, kind, flags, number of returns, target (interned number), sequence number."""
@@ -203,6 +204,18 @@ class AskResources(Message, tag="ask_resources"):
     seq: int
 
 
+class Measured(Message, tag="measured"):
+    """What my process has measured since it last said so."""
+
+    measurements: list[Measurement]
+
+
+class AskMeasurements(Message, tag="ask_measurements"):
+    """Answer with `MeasurementsFound`."""
+
+    seq: int
+
+
 class Blocked(Message, tag="blocked"):
     """Worker: my task waits for another one (True), or goes on (False)."""
 
@@ -265,6 +278,13 @@ class Resources(Message, tag="resources"):
     free: dict[str, float]
 
 
+class MeasurementsFound(Message, tag="measurements_found"):
+    """Answer to `AskMeasurements`: what all processes have measured."""
+
+    seq: int
+    found: list[Measurement]
+
+
 # -- between the node service and its fork template ------------------------------------------------
 
 
@@ -321,6 +341,8 @@ Record = (
     | FindActor
     | KillActor
     | AskResources
+    | Measured
+    | AskMeasurements
     | Blocked
     | LeaseGranted
     | LeaseLost
@@ -329,6 +351,7 @@ Record = (
     | ActorPlaced
     | ActorDied
     | ActorFound
+    | MeasurementsFound
     | Resources
     | Boot
     | Fork

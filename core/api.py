@@ -45,6 +45,7 @@ def init(
     num_gpus: float | None = None,
     resources: Mapping[str, float] | None = None,
     object_store_memory: int | None = None,
+    object_spilling_directory: str | None = None,
     namespace: str | None = None,
     ignore_reinit_error: bool = False,
     log_to_driver: bool = True,
@@ -55,8 +56,9 @@ def init(
     ``address`` chooses the engine: ``"inline"`` runs everything in this process, serially;
     ``None``, ``"local"`` and ``"auto"`` start the native engine on this machine. ``num_cpus``
     (default: the cores this process may use), ``num_gpus`` and ``resources`` are logical amounts
-    that tasks and actors ask for; ``object_store_memory`` limits shared memory, in bytes;
-    ``preload`` names modules that workers find already imported.
+    that tasks and actors ask for; ``object_store_memory`` limits the shared memory of all
+    processes together, in bytes; what does not fit goes to disk, into the session's directory or
+    ``object_spilling_directory``; ``preload`` names modules that workers find already imported.
 
     Raises `RuntimeError` when a runtime is running already, unless ``ignore_reinit_error``.
     """
@@ -74,6 +76,7 @@ def init(
                 address or "local",
                 amounts={name: float(v) for name, v in amounts.items() if v is not None},
                 object_store_memory=object_store_memory,
+                object_spilling_directory=object_spilling_directory,
                 namespace=namespace or "",
                 log_to_driver=log_to_driver,
                 preload=tuple(preload),

@@ -156,7 +156,11 @@ class OwnerDiedError(ObjectLostError):
 
 
 class ObjectStoreFullError(CoreError):
-    """A put does not fit into ``object_store_memory``."""
+    """A value does not fit into ``object_store_memory``."""
+
+
+class OutOfDiskError(CoreError):
+    """A value had to be spilled to disk, and the disk did not take it."""
 
 
 RayError = CoreError

@@ -60,9 +60,10 @@ def descriptors() -> set[str]:
 
 
 def mappings() -> set[str]:
-    """Mapped segments of shared memory."""
+    """Mapped segments of shared memory, and files of sessions."""
     text = Path("/proc/self/maps").read_text()
-    return {f"mapping {line}" for line in text.splitlines() if "memfd:rllib" in line}
+    marks = ("memfd:rllib", "/rllib-")
+    return {f"mapping {line}" for line in text.splitlines() if any(m in line for m in marks)}
 
 
 def threads() -> set[str]:

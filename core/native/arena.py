@@ -5,6 +5,10 @@ needed. A `Block` is an ordinary Python object; when the last one who holds it l
 returns to the arena and stays warm. A fresh shared page costs ten times what a warm one costs,
 which is why freed memory is kept and handed out again.
 
+Memory is *cold* (fresh, no page behind it), *used*, or *warm* (free, pages still there). Used and
+warm memory counts in the node's `Ledger`; warm memory becomes cold again, and its pages go back to
+the system, when somebody on the node needs them (`Arena.trim`).
+
 A block becomes readable as a *view*: a read-only memoryview whose innermost exporter is a ctypes
 array that holds the block. Arrays made from the view hold the exporter, hence the block.
 """
@@ -18,23 +22,26 @@ import os
 from collections import deque
 from typing import Any, NamedTuple
 
-from rllib.core.exceptions import ObjectStoreFullError
+from rllib.core.native.ledger import Ledger
 
 ALIGNMENT = 64
 SEGMENT_BYTES = 64 * 2**20
+PAGE = mmap.PAGESIZE
+_REMOVE = getattr(mmap, "MADV_REMOVE", None)
+"""Gives pages in the middle of a mapping back; where there is no such thing, memory stays warm."""
 
 
-def aligned(size: int) -> int:
-    """``size`` rounded up to a whole number of cache lines."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
+def aligned(size: int, unit: int = ALIGNMENT) -> int:
+    """``size`` rounded up to a whole number of cache lines, or of another unit."""
+    return -(-size // unit) * unit
 
 
 class FreeList:
     """The free ranges of one segment: first fit, neighbours merged. No memory is touched here."""
 
     def __init__(self, size: int) -> None:
-        self._offsets = [0]
-        self._sizes = [size]
+        self._offsets = [0] if size else []
+        self._sizes = [size] if size else []
 
     def take(self, size: int) -> int | None:
         """The offset of ``size`` free bytes, or ``None``."""
@@ -63,6 +70,17 @@ class FreeList:
         else:
             self._offsets.insert(index, offset)
             self._sizes.insert(index, size)
+
+    def take_last(self, limit: int) -> tuple[int, int] | None:
+        """Offset and size of the end of the last range, at most ``limit`` bytes of it."""
+        if not self._sizes:
+            return None
+        size = min(limit, self._sizes[-1])
+        offset = self._offsets[-1] + self._sizes[-1] - size
+        self._sizes[-1] -= size
+        if not self._sizes[-1]:
+            del self._offsets[-1], self._sizes[-1]
+        return offset, size
 
     @property
     def free_bytes(self) -> int:
@@ -116,57 +134,77 @@ class Block:
 
 
 class Statistics(NamedTuple):
-    """Bytes in use, bytes of all segments, the limit, and the number of segments."""
+    """Bytes in use, bytes free but still backed by memory, and the number of segments."""
 
     used: int
-    reserved: int
-    capacity: int
+    warm: int
     segments: int
 
 
 class Arena:
     """All segments of one process. Not thread-safe: callers hold the runtime's lock."""
 
-    def __init__(self, owner: bytes, capacity: int) -> None:
+    def __init__(self, owner: bytes, ledger: Ledger) -> None:
         self._owner = owner
-        self._capacity = capacity
+        self._ledger = ledger
         self._used = 0
         self._segments: list[Segment] = []
-        self._free: list[FreeList] = []
+        self._warm: list[FreeList] = []
+        self._cold: list[FreeList] = []
         self._returned: deque[tuple[int, int, int]] = deque()
 
-    def allocate(self, size: int) -> Block:
-        """A block of at least ``size`` bytes. Raises `ObjectStoreFullError` above the capacity."""
+    def allocate(self, size: int) -> Block | None:
+        """A block of at least ``size`` bytes; ``None`` when the node's limit does not allow it."""
         self._reclaim()
-        size = aligned(max(size, 1))
-        if self._used + size > self._capacity:
-            raise ObjectStoreFullError(
-                f"{size:,} bytes do not fit: {self._used:,} of {self._capacity:,} bytes of shared "
-                "memory are in use; drop references or views that are no longer needed, or raise "
-                "object_store_memory of init()"
-            )
-        self._used += size
-        for segment, free in zip(self._segments, self._free, strict=True):
+        size = aligned(max(size, 1), PAGE)
+        block = self._take(self._warm, size)
+        if block is None and (self._ledger.reserve(size) or self._reserve_trimmed(size)):
+            block = self._take(self._cold, size) or self._grow(size)
+        if block is not None:
+            self._used += size
+        return block
+
+    def _take(self, ranges: list[FreeList], size: int) -> Block | None:
+        for segment, free in zip(self._segments, ranges, strict=True):
             offset = free.take(size)
             if offset is not None:
                 return Block(segment, offset, size, self._returned)
-        return self._grow(size)
+        return None
+
+    def _reserve_trimmed(self, size: int) -> bool:
+        """Own warm memory that lies in too small pieces makes room for memory that does not."""
+        return self.trim(size) > 0 and self._ledger.reserve(size)
 
     def _grow(self, size: int) -> Block:
-        whole = -(-size // SEGMENT_BYTES) * SEGMENT_BYTES
+        whole = aligned(size, SEGMENT_BYTES)
         segment = Segment.create(self._owner, len(self._segments), whole)
-        free = FreeList(whole)
         self._segments.append(segment)
-        self._free.append(free)
-        offset = free.take(size)
-        assert offset is not None
-        return Block(segment, offset, size, self._returned)
+        self._warm.append(FreeList(0))
+        self._cold.append(FreeList(whole))
+        block = self._take(self._cold, size)
+        assert block is not None
+        return block
 
     def _reclaim(self) -> None:
         while self._returned:
             number, offset, size = self._returned.popleft()
-            self._free[number].give(offset, size)
+            self._warm[number].give(offset, size)
             self._used -= size
+
+    def trim(self, wanted: int) -> int:
+        """Give up to ``wanted`` bytes of warm memory back to the system; how many it were."""
+        self._reclaim()
+        given = 0
+        for segment, warm, cold in zip(self._segments, self._warm, self._cold, strict=True):
+            while _REMOVE is not None and given < wanted:
+                last = warm.take_last(aligned(wanted - given, PAGE))
+                if last is None:
+                    break
+                segment.map.madvise(_REMOVE, *last)
+                cold.give(*last)
+                given += last[1]
+        self._ledger.add(-given)
+        return given
 
     def segment(self, number: int) -> Segment | None:
         """The segment of that number."""
@@ -175,5 +213,5 @@ class Arena:
     def statistics(self) -> Statistics:
         """A snapshot of how full the arena is."""
         self._reclaim()
-        reserved = sum(segment.size for segment in self._segments)
-        return Statistics(self._used, reserved, self._capacity, len(self._segments))
+        warm = sum(free.free_bytes for free in self._warm)
+        return Statistics(self._used, warm, len(self._segments))

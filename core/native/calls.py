@@ -162,11 +162,18 @@ class Calls:
         elif flags & wire.PLAIN:
             call.resolve_all(Stored(payload, [], []))
         else:
-            handed = call.target is not FETCH
             payloads = wire.read_payloads(payload)
+            if call.target is FETCH:
+                self._on_fetched(call.refs[0], payloads[0], peer)
+                return call
             for ref, each in zip(call.refs, payloads, strict=False):
-                ref.resolve(self._values.incoming(each, peer, handed=handed))
+                ref.resolve(self._values.result(each, peer))
         return call
+
+    def _on_fetched(self, ref: NativeRef, payload: wire.Payload, peer: Peer) -> None:
+        value = self._values.incoming(payload, peer, handed=False)
+        if ref.outcome is None:  # else it has come along with the reference meanwhile
+            ref.resolve(value)
 
     # -- actors --------------------------------------------------------------------------------
 

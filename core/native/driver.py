@@ -5,18 +5,19 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import shutil
 import tempfile
 from pathlib import Path
 
 import psutil
 
-from rllib.core.native import wire
 from rllib.core.native.engine import NativeRuntime
 from rllib.core.native.interrupts import InterruptGuard
+from rllib.core.native.ledger import LEDGER, Cells, Ledger
 from rllib.core.native.node import Node
 from rllib.core.native.scheduler import Scheduler
 from rllib.core.native.spawn import TemplateProcess
+from rllib.core.native.spillfiles import SPILL, make_directory, remove_session
+from rllib.core.native.storekeeper import StoreKeeper
 
 _STORE_SHARE = 0.3
 _MAX_SOCKET_PATH = 60
@@ -28,22 +29,27 @@ def start_driver(
     amounts: dict[str, float],
     *,
     object_store_memory: int | None,
+    object_spilling_directory: str | None,
     log_to_driver: bool,
     preload: tuple[str, ...],
 ) -> NativeRuntime:
     """Start the native engine on this machine."""
     store_bytes = object_store_memory or int(psutil.virtual_memory().total * _STORE_SHARE)
     total = {"CPU": float(len(os.sched_getaffinity(0))), **amounts}
-    directory, lock = _new_session()
+    directory, lock = _new_session(object_spilling_directory)
     me = os.urandom(16)
     namespace = namespace or secrets.token_hex(8)  # anonymous: names are the driver's own
-    runtime = DriverRuntime(me, directory, namespace, store_bytes, lock)
+    cells = Cells.create(directory / LEDGER)
+    keeper = StoreKeeper(me, cells, store_bytes, directory / SPILL)
+    ledger = Ledger(cells, keeper.driver_cell, store_bytes)
+    runtime = DriverRuntime(me, directory, namespace, ledger, lock)
     with runtime.lock:  # nothing is dispatched before all of it is there
         runtime.node = Node(
             runtime,
             Scheduler(total, lambda: os.urandom(16)),
             lambda: TemplateProcess(directory, preload),
-            lambda worker: wire.Fork(worker, namespace, store_bytes),
+            lambda worker: keeper.order(worker, namespace),
+            keeper,
             log_to_driver,
         )
     runtime.interrupts.install()
@@ -54,9 +60,9 @@ class DriverRuntime(NativeRuntime):
     """A `NativeRuntime` that owns the session directory."""
 
     def __init__(
-        self, me: bytes, directory: Path, namespace: str, store_bytes: int, lock: int
+        self, me: bytes, directory: Path, namespace: str, ledger: Ledger, lock: int
     ) -> None:
-        super().__init__(me, directory, namespace, store_bytes)
+        super().__init__(me, directory, namespace, ledger)
         self.interrupts = InterruptGuard(self.lock, self.reactor)
         self._directory = directory
         self._session_lock = lock
@@ -65,7 +71,7 @@ class DriverRuntime(NativeRuntime):
         """End everything, and remove the session directory should the template have failed to."""
         super().shutdown()
         self.interrupts.remove()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        remove_session(self._directory)
         os.close(self._session_lock)
 
     def after_fork(self) -> None:
@@ -75,8 +81,19 @@ class DriverRuntime(NativeRuntime):
         super().after_fork()
 
 
-def _new_session() -> tuple[Path, int]:
+def _new_session(spill: str | None) -> tuple[Path, int]:
     """A directory of this user's alone, and the lock that says that its driver lives."""
+    directory, lock = _locked_directory()
+    try:
+        make_directory(directory, spill)
+    except ValueError:
+        remove_session(directory)
+        os.close(lock)
+        raise
+    return directory, lock
+
+
+def _locked_directory() -> tuple[Path, int]:
     base = _base_directory()
     _remove_stale(base)
     while True:
@@ -113,7 +130,7 @@ def _remove_stale(base: Path) -> None:
             continue  # just being made, or just being removed
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(directory, ignore_errors=True)
+            remove_session(directory)
         except BlockingIOError:
             continue  # its driver lives
         finally:

@@ -31,12 +31,15 @@ from rllib.core.exceptions import (
 )
 from rllib.core.measurements import Measurement
 from rllib.core.native import wire
-from rllib.core.native.arena import Arena
+from rllib.core.native.arena import Block
 from rllib.core.native.calls import Call, Calls, NativeActor, Target, dump_error
 from rllib.core.native.connection import Frame
+from rllib.core.native.ledger import Ledger
 from rllib.core.native.objects import NativeRef, Reports, Stored
 from rllib.core.native.peers import Peer, Peers
+from rllib.core.native.places import Places
 from rllib.core.native.reactor import Reactor
+from rllib.core.native.spillfiles import SPILL, SpillFiles
 from rllib.core.native.tasks import Task, Tasks
 from rllib.core.native.values import EMPTY, Values
 from rllib.core.object_ref import ObjectRef
@@ -51,6 +54,12 @@ from rllib.core.runtime import (
 )
 
 ASYNC_CONCURRENCY = 1000
+
+ANSWER_S = 2.0
+"""How long to wait for other processes to move values to disk; then the new one goes there."""
+
+FREED_S = 0.1
+"""How long to wait for the news of what they have freed."""
 
 
 class NodeLink(ABC):
@@ -74,14 +83,18 @@ class NativeRuntime(Runtime):
 
     node: NodeLink
 
-    def __init__(self, me: bytes, directory: Path, namespace: str, store_bytes: int) -> None:
+    def __init__(self, me: bytes, directory: Path, namespace: str, ledger: Ledger) -> None:
         self.me = me
         self.namespace = namespace
         self.lock = threading.RLock()
         self.reactor = Reactor(self.lock, self.flush)
         self.reports = Reports(self.reactor.nudge)
         self.peers = Peers(me, directory, self.reactor, self._on_frame, self._on_gone)
-        self.values = Values(me, self.lock, self.peers, Arena(me, store_bytes), self.reports)
+        files = SpillFiles(directory / SPILL, me)
+        self.places = Places(
+            me, self.lock, self.peers, self.reports, ledger, files, self._find_room
+        )
+        self.values = Values(me, self.peers, self.places, self.reports)
         self.calls = Calls(self.peers, self.values, self._tell_node)
         self.tasks = Tasks(self.peers, self.calls, self._tell_node)
         self._numbers = itertools.count(1)
@@ -301,7 +314,9 @@ class NativeRuntime(Runtime):
             case wire.Fetch(seq, number):
                 self._serve(peer, seq, number)
             case wire.SegmentAt():
-                self.values.learn_segment(record, peer)
+                self.places.learn_segment(record, peer)
+            case wire.Moved():
+                self.values.follow(record, peer.process)
             case wire.Intern(target):
                 peer.interned[target] = record
             case wire.Recall(calls):
@@ -317,15 +332,17 @@ class NativeRuntime(Runtime):
         if ref is None:
             ref = NativeRef(self.me, number)
             ref.resolve(ObjectLostError(f"{ref!r} was freed already"))
-        ref.when_ready(lambda: self._send_value(peer, seq, ref.outcome))
+        ref.when_ready(lambda: self._send_value(peer, seq, ref))
 
-    def _send_value(self, peer: Peer, seq: int, outcome: Any) -> None:
+    def _send_value(self, peer: Peer, seq: int, ref: NativeRef) -> None:
         if peer.gone:
             return
-        if isinstance(outcome, Stored):
-            frame = wire.reply_frame(seq, [self.values.outgoing(outcome, peer, handed=False)])
+        if isinstance(ref.outcome, Stored):
+            value = self.values.outgoing(ref.outcome, peer, handed=False, number=ref._number)
+            frame = wire.reply_frame(seq, [value])
         else:
-            frame = wire.error_frame(seq, dump_error(outcome))
+            assert ref.outcome is not None
+            frame = wire.error_frame(seq, dump_error(ref.outcome))
         peer.conn.send(frame)
         self.peers.hold(peer.conn)
 
@@ -342,8 +359,16 @@ class NativeRuntime(Runtime):
                 self.tasks.on_lost(lease, reason)
             case wire.LeasesWanted():
                 self.tasks.on_wanted()
-            case wire.ActorFound(seq) | wire.Resources(seq) | wire.MeasurementsFound(seq):
-                self._questions[seq].append(record)
+            case (
+                wire.ActorFound(seq)
+                | wire.Resources(seq)
+                | wire.MeasurementsFound(seq)
+                | wire.RoomMade(seq)
+            ):
+                if seq in self._questions:  # else nobody waits for the answer any longer
+                    self._questions[seq].append(record)
+            case wire.MakeRoom(seq, size):
+                self.places.spiller.request(size, lambda moved: self._room_made(seq, moved))
             case _:
                 raise wire.WireError(f"{type(record).__name__} is no message of a node")
 
@@ -358,6 +383,34 @@ class NativeRuntime(Runtime):
         self._check_open()
         del self._questions[seq]
         return answers[0]
+
+    def _find_room(self, size: int, moved: int) -> Block | None:
+        """Have all other processes make room; a block, as soon as there is one.
+
+        What was ``moved`` may still be read by others, who are about to let go of it.
+        """
+        seq = next(self._numbers)
+        answers: list[Any] = []
+        block: Block | None = None
+
+        def found() -> bool:
+            nonlocal block
+            with self.lock:
+                block = block or self.places.arena.allocate(size)
+            return block is not None
+
+        with self.lock:
+            self._questions[seq] = answers
+            self.node.tell(wire.NeedRoom(seq, size))
+        self.reactor.run_until(lambda: found() or bool(answers), time.monotonic() + ANSWER_S)
+        if moved or (answers and answers[0].moved):
+            self.reactor.run_until(found, time.monotonic() + FREED_S)
+        del self._questions[seq]
+        return block
+
+    def _room_made(self, seq: int, moved: int) -> None:
+        if not self._closed:
+            self.node.tell(wire.RoomMade(seq, moved))
 
     def _on_gone(self, peer: Peer) -> None:
         self.calls.on_peer_gone(peer)

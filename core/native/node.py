@@ -17,7 +17,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rllib.core.native import wire
@@ -27,6 +27,7 @@ from rllib.core.native.output import Printer
 from rllib.core.native.reactor import READ, WRITE
 from rllib.core.native.scheduler import Instruction, Scheduler, Start, Stop, Tell, Warn
 from rllib.core.native.spawn import TemplateProcess
+from rllib.core.native.storekeeper import StoreKeeper
 
 _LAST_LINES = 20
 
@@ -98,6 +99,7 @@ class Node(NodeLink):
         scheduler: Scheduler,
         start_template: Callable[[], TemplateProcess],
         fork_order: Callable[[bytes], wire.Fork],
+        keeper: StoreKeeper,
         log_to_driver: bool,
     ) -> None:
         self._runtime = runtime
@@ -105,6 +107,7 @@ class Node(NodeLink):
         self._scheduler = scheduler
         self._start_template = start_template
         self._fork_order = fork_order
+        self._keeper = keeper
         self._log_to_driver = log_to_driver
         self._workers: dict[bytes, WorkerProcess] = {}
         self._agenda: deque[Instruction] = deque()
@@ -116,10 +119,16 @@ class Node(NodeLink):
 
     def tell(self, record: Any) -> None:
         """A message of the driver itself; what comes of it may be what another thread awaits."""
-        self._perform(self._scheduler.handle(self._runtime.me, record))
+        self._decide(self._runtime.me, record)
         self._reactor.announce()
 
-    def _perform(self, instructions: list[Instruction]) -> None:
+    def _decide(self, client: bytes, record: Any) -> None:
+        if isinstance(record, (wire.NeedRoom, wire.RoomMade)):
+            self._perform(self._keeper.handle(client, record))
+        else:
+            self._perform(self._scheduler.handle(client, record))
+
+    def _perform(self, instructions: Sequence[Instruction]) -> None:
         """Do them in order, also those that come up while doing them."""
         self._agenda.extend(instructions)
         if self._performing:
@@ -223,7 +232,7 @@ class Node(NodeLink):
         try:
             for frame in process.control.receive():
                 record = wire.read_record(frame[-1])
-                self._perform(self._scheduler.handle(process.worker, record))
+                self._decide(process.worker, record)
         except (EOFError, wire.WireError):
             return False
         return True
@@ -265,6 +274,7 @@ class Node(NodeLink):
         del self._workers[process.worker]
         self._release(process)
         self._perform(self._scheduler.worker_down(process.worker, reason))
+        self._perform(self._keeper.gone(process.worker))
 
     def _release(self, process: WorkerProcess) -> None:
         self._reactor.unregister(process.control.fd)

@@ -17,41 +17,73 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from rllib.core.native.arena import Block, Segment, aligned
+from rllib.core.native.spillfiles import FileRegion
 from rllib.core.object_ref import ObjectRef
 from rllib.core.serialization import unpack
 
 Drop = tuple[bytes, int, int]
 
 
+class Handed(NamedTuple):
+    """What was handed over: the arena, segment and offset of a block, and its size.
+
+    Two things besides blocks are handed over and freed in the same way, under segment numbers
+    that no arena has: `FILES`, a file of that number, and `MOVED`, the old place of a value that
+    its owner has moved, under the number of the move.
+    """
+
+    arena: bytes
+    segment: int
+    offset: int
+    size: int
+
+
 class HandedBlock:
     """A block of somebody else's arena that was handed to this process; freed when let go of."""
 
-    __slots__ = ("_freed", "key")
+    __slots__ = ("_freed", "_handed")
 
-    def __init__(
-        self, arena: bytes, segment: int, offset: int, freed: Callable[[Any], None]
-    ) -> None:
-        self.key = (arena, segment, offset)
+    def __init__(self, handed: Handed, freed: Callable[[Handed], None]) -> None:
+        self._handed = handed
         self._freed = freed
 
     def __del__(self) -> None:
-        self._freed(self.key)
+        self._freed(self._handed)
+
+
+FILES = -1
+MOVED = -2
 
 
 @dataclass(slots=True)
+class Shown:
+    """To whom the owner of an object has told where in memory its value lies."""
+
+    number: int
+    to: set[bytes]
+
+
+@dataclass(slots=True, eq=False)
 class Region:
-    """Where the large parts of a value lie, and what must stay alive for them to stay there."""
+    """Where the large parts of a value lie, and what must stay alive for them to stay there.
+
+    Views hold it, so that its reference count tells whether there are any.
+    """
 
     segment: Segment
     offset: int
     sizes: list[int]
     hold: Block | HandedBlock | None
+    touched: bool = False
+    """Whether it was read since `Shelf` last looked."""
+    shown: Shown | None = None
 
     def parts(self, keep: Any) -> list[memoryview]:
         """Read-only views of the parts, each of which keeps ``keep`` alive."""
+        self.touched = True
         starts = [0]
         for size in self.sizes:
             starts.append(starts[-1] + aligned(size))
@@ -61,20 +93,25 @@ class Region:
         ]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Stored:
     """A serialised value at rest. With an empty ``body`` the stream is the region's first part."""
 
     body: bytes
     buffers: list[bytes]
     refs: list[Any]
-    region: Region | None = None
+    region: Region | FileRegion | None = None
+    """May change from memory to file at any moment, while the runtime's lock is held or not."""
 
     def load(self, keep: Any) -> Any:
-        """The value; arrays in it are views of shared memory that keep ``keep`` alive."""
-        if self.region is None:
+        """The value; arrays in it are views of shared memory that keep ``keep`` alive.
+
+        Raises `FileLostError` for a value that was spilled and is lost.
+        """
+        region = self.region
+        if region is None:
             return unpack(self.body, self.buffers, self.refs)
-        parts = self.region.parts((self, keep))
+        parts = region.parts((region, keep))
         if self.body:
             return unpack(self.body, parts, self.refs)
         return unpack(parts[0], parts[1:], self.refs)
@@ -215,13 +252,17 @@ class Borrowings:
 
     def receive(self, owner: bytes, number: int) -> BorrowedRef:
         """The instance for a reference that has just arrived."""
-        known = self._refs.get((owner, number))
-        ref = known() if known is not None else None
+        ref = self.find(owner, number)
         if ref is None:
             ref = BorrowedRef(owner, number, self._dropped)
             self._refs[owner, number] = weakref.ref(ref)
         ref.received += 1
         return ref
+
+    def find(self, owner: bytes, number: int) -> BorrowedRef | None:
+        """The instance, if there is one."""
+        known = self._refs.get((owner, number))
+        return known() if known is not None else None
 
     def forget(self, owner: bytes, number: int) -> None:
         """Its last instance is gone, unless a new one has arrived since."""
@@ -238,7 +279,7 @@ class Reports:
         self.quiet = False
         """Set for a moment by who is about to pass reports on anyway."""
         self.dropped: deque[Drop] = deque()
-        self.freed: deque[tuple[bytes, int, int]] = deque()
+        self.freed: deque[Handed] = deque()
         self.ended: deque[bytes] = deque()
 
     def ref_dropped(self, drop: Drop) -> None:
@@ -247,9 +288,9 @@ class Reports:
         if not self.quiet:
             self._nudge()
 
-    def block_freed(self, key: tuple[bytes, int, int]) -> None:
+    def block_freed(self, handed: Handed) -> None:
         """A handed block is not read here any more."""
-        self.freed.append(key)
+        self.freed.append(handed)
         if not self.quiet:
             self._nudge()
 

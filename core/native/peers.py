@@ -21,7 +21,7 @@ from rllib.core.native.connection import Connection, Frame
 from rllib.core.native.reactor import READ, WRITE, Reactor
 
 if TYPE_CHECKING:
-    from rllib.core.native.arena import Block, Segment
+    from rllib.core.native.arena import Segment
     from rllib.core.native.calls import Call
 
 _COALESCE_BYTES = 1 << 16
@@ -64,8 +64,8 @@ class Peer:
         """Segments whose descriptor it has from me."""
         self.mapped: dict[tuple[bytes, int], Segment] = {}
         """Segments whose descriptor I have from it."""
-        self.held: dict[tuple[int, int], Block] = {}
-        """Blocks of mine that it reads, by segment and offset."""
+        self.held: dict[tuple[int, int], Any] = {}
+        """Blocks and files of mine that it reads, by segment and offset; see `objects.Handed`."""
 
     def received_fds(self) -> deque[int]:
         """Descriptors that have come and are not claimed by a message yet."""

@@ -20,7 +20,6 @@ import importlib
 import os
 import random
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rllib.core.native import wire, worker
+from rllib.core.native.spillfiles import remove_session
 
 _PR_SET_PDEATHSIG = 1
 _MAX_MESSAGE = 1 << 16
@@ -140,7 +140,7 @@ class _Template:
         for _worker, pid in self._workers.values():
             os.waitpid(pid, 0)
         if self._directory:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            remove_session(Path(self._directory))
         os._exit(0)
 
 

@@ -46,12 +46,20 @@ class Message(msgspec.Struct, array_like=True):
 # -- values ------------------------------------------------------------------------------------
 
 
-class BlockAt(Message):
+class BlockAt(Message, tag="block"):
     """Where the large buffers of a value lie: one block, the buffers aligned one after another."""
 
     arena: bytes
     segment: int
     offset: int
+    sizes: list[int]
+
+
+class FileAt(Message, tag="file"):
+    """The same in a file, which is named after the process that made it and a number."""
+
+    maker: bytes
+    number: int
     sizes: list[int]
 
 
@@ -68,7 +76,7 @@ class Payload(Message):
 
     body: bytes
     buffers: list[bytes] = []
-    block: BlockAt | None = None
+    block: BlockAt | FileAt | None = None
     refs: list[RefAt] = []
 
 
@@ -124,9 +132,21 @@ class Released(Message, tag="released"):
 
 
 class Freed(Message, tag="freed"):
-    """Reader to arena owner: (segment, offset) of blocks handed to me that I am done with."""
+    """Reader to arena owner: (segment, offset) of blocks handed to me that I am done with.
+
+    Also of files, and of the old places of objects that were `Moved`; see `objects.Handed`.
+    """
 
     blocks: list[tuple[int, int]]
+
+
+class Moved(Message, tag="moved"):
+    """Owner to borrower: the value of my object lies in a file now. Answer with `Freed`, under the
+    number of the ``move``, once you do not read its old place any more."""
+
+    move: int
+    number: int
+    file: FileAt
 
 
 class Recall(Message, tag="recall"):
@@ -222,6 +242,13 @@ class Blocked(Message, tag="blocked"):
     waiting: bool
 
 
+class NeedRoom(Message, tag="need_room"):
+    """I need so much shared memory: ask the others. Answer with `RoomMade`."""
+
+    seq: int
+    size: int
+
+
 # -- from the node service to a client -----------------------------------------------------------
 
 
@@ -245,6 +272,21 @@ class LeasesWanted(Message, tag="leases_wanted"):
 
 class Retire(Message, tag="retire"):
     """You are one idle worker too many: exit as soon as nobody needs what you own."""
+
+
+class MakeRoom(Message, tag="make_room"):
+    """Another process needs ``size`` bytes of shared memory: answer with `RoomMade`."""
+
+    seq: int
+    size: int
+
+
+class RoomMade(Message, tag="room_made"):
+    """Bytes that were moved to disk; from a client to the node, and from the node to the client
+    that asked, when all others have answered."""
+
+    seq: int
+    moved: int
 
 
 class ActorPlaced(Message, tag="actor_placed"):
@@ -301,6 +343,8 @@ class Fork(Message, tag="fork"):
     worker: bytes
     namespace: str
     store_bytes: int
+    cell: int
+    """Its cell in the node's `Ledger`."""
 
 
 class Forked(Message, tag="forked"):
@@ -330,6 +374,7 @@ Record = (
     | Fetch
     | Lent
     | Released
+    | Moved
     | Freed
     | Recall
     | WorkerReady
@@ -344,6 +389,9 @@ Record = (
     | Measured
     | AskMeasurements
     | Blocked
+    | NeedRoom
+    | MakeRoom
+    | RoomMade
     | LeaseGranted
     | LeaseLost
     | LeasesWanted

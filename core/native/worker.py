@@ -11,6 +11,7 @@ from rllib.core.native import wire
 from rllib.core.native.connection import Connection, Frame
 from rllib.core.native.engine import NativeRuntime, NodeLink
 from rllib.core.native.executor import Executor, exit_process
+from rllib.core.native.ledger import LEDGER, Cells, Ledger
 from rllib.core.native.peers import Peer
 from rllib.core.native.reactor import READ, WRITE
 from rllib.core.runtime import exit_code
@@ -36,7 +37,8 @@ class WorkerRuntime(NativeRuntime):
         self.executor = Executor(self)
         self._waiting = 0
         self._retiring = False
-        super().__init__(order.worker, directory, order.namespace, order.store_bytes)
+        ledger = Ledger(Cells.open(directory / LEDGER), order.cell, order.store_bytes)
+        super().__init__(order.worker, directory, order.namespace, ledger)
 
     def on_node(self, record: Any) -> None:
         """A message of the node service."""

@@ -3,13 +3,12 @@
 import gc
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from rllib.core.exceptions import ObjectStoreFullError
 from rllib.core.native import arena as arena_module
-from rllib.core.native.arena import ALIGNMENT, Arena, Block, FreeList, aligned
+from rllib.core.native.arena import PAGE, Arena, Block, FreeList, aligned
+from rllib.core.native.ledger import Assignments, Cells, Inherited, Ledger
 
 SIZE = 1000
 
@@ -56,53 +55,81 @@ def test_aligned() -> None:
     assert [aligned(n) for n in (0, 1, 63, 64, 65)] == [0, 64, 64, 64, 128]
 
 
-CAPACITY = 32 * ALIGNMENT
+CAPACITY = 32 * PAGE
 
 
-@given(st.lists(st.tuples(st.integers(0, 5 * ALIGNMENT), st.booleans()), max_size=60))
-def test_blocks_of_an_arena_never_overlap_and_all_memory_returns(
-    requests: list[tuple[int, bool]],
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arena_module, "SEGMENT_BYTES", 16 * ALIGNMENT)
-        arena = Arena(b"me", CAPACITY)
-        held: list[Block] = []
-        for size, release in requests:
-            if release and held:
-                held.pop(size % len(held))
-            else:
-                allocate(arena, held, size)
-        assert arena.statistics().used == sum(block.size for block in held)
-        held.clear()
-        assert arena.statistics().used == 0
+class ArenasMachine(RuleBasedStateMachine):
+    """Two processes that share a limit: blocks never overlap, the limit holds, all comes back."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        cells = Cells.private()
+        rights = Assignments(cells)
+        self.ledgers = [Ledger(cells, rights.assign(name), CAPACITY) for name in (b"a", b"b")]
+        self.arenas = [Arena(b"me", ledger) for ledger in self.ledgers]
+        self.held: list[list[Block]] = [[], []]
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(arena_module, "SEGMENT_BYTES", 16 * PAGE)
 
-def allocate(arena: Arena, held: list[Block], size: int) -> None:
-    """Add a block to ``held``, or see that there is truly no room."""
-    try:
-        block = arena.allocate(size)
-    except ObjectStoreFullError:
-        assert sum(block.size for block in held) + aligned(max(size, 1)) > CAPACITY
-        return
-    assert block.size >= size
-    assert block.offset % ALIGNMENT == 0
-    assert not any(
-        overlap(block, other) for other in held if other.segment.number == block.segment.number
-    )
-    held.append(block)
+    @rule(which=st.integers(0, 1), size=st.integers(0, 6 * PAGE))
+    def allocate(self, which: int, size: int) -> None:
+        block = self.arenas[which].allocate(size)
+        if block is None:
+            own, other = (arena.statistics() for arena in (self.arenas[which], self.other(which)))
+            assert own.used + other.used + other.warm + aligned(max(size, 1), PAGE) > CAPACITY
+            return
+        assert block.size >= size
+        assert not any(overlap(block, held) for held in self.held[which])
+        self.held[which].append(block)
+
+    def other(self, which: int) -> Arena:
+        return self.arenas[1 - which]
+
+    @precondition(lambda self: any(self.held))
+    @rule(data=st.data())
+    def free(self, data: st.DataObject) -> None:
+        held = data.draw(st.sampled_from([held for held in self.held if held]))
+        held.pop(data.draw(st.integers(0, len(held) - 1)))
+
+    @rule(which=st.integers(0, 1), wanted=st.integers(1, CAPACITY))
+    def trim(self, which: int, wanted: int) -> None:
+        warm = self.arenas[which].statistics().warm
+        assert self.arenas[which].trim(wanted) == min(aligned(wanted, PAGE), warm)
+
+    @invariant()
+    def what_is_counted_is_what_is_there(self) -> None:
+        counted = 0
+        for arena, held in zip(self.arenas, self.held, strict=True):
+            facts = arena.statistics()
+            assert facts.used == sum(block.size for block in held)
+            counted += facts.used + facts.warm
+        assert self.ledgers[0].total == counted <= CAPACITY
+
+    def teardown(self) -> None:
+        self.patch.undo()
 
 
 def overlap(a: Block, b: Block) -> bool:
-    return a.offset < b.offset + b.size and b.offset < a.offset + a.size
+    same = a.segment is b.segment
+    return same and a.offset < b.offset + b.size and b.offset < a.offset + a.size
+
+
+TestArenas = ArenasMachine.TestCase
+
+
+def allocate(arena: Arena, size: int) -> Block:
+    block = arena.allocate(size)
+    assert block is not None
+    return block
 
 
 def test_a_view_keeps_its_block_and_returns_it() -> None:
-    arena = Arena(b"me", capacity=10_000)
-    block = arena.allocate(100)
+    arena = Arena(b"me", Ledger.private(10_000))
+    block = allocate(arena, 100)
     view = block.segment.view(block.offset, 100, block)
     part = view[10:20]
     del block, view
-    assert arena.statistics().used == 128
+    assert arena.statistics().used == PAGE
     with pytest.raises(TypeError):
         part[0] = 1
     del part
@@ -110,17 +137,44 @@ def test_a_view_keeps_its_block_and_returns_it() -> None:
     assert arena.statistics().used == 0
 
 
-def test_a_full_arena_names_the_numbers_and_works_again() -> None:
-    arena = Arena(b"me", capacity=256)
-    block = arena.allocate(200)
-    with pytest.raises(ObjectStoreFullError, match="128 bytes do not fit: 256 of 256"):
-        arena.allocate(100)
-    del block
-    arena.allocate(256)
-
-
 def test_freed_memory_is_used_again() -> None:
-    arena = Arena(b"me", capacity=2**30)
+    arena = Arena(b"me", Ledger.private(2**30))
     for _ in range(1000):
-        arena.allocate(2**20)
-    assert arena.statistics().segments == 1
+        allocate(arena, 2**20)
+    assert arena.statistics() == (0, 2**20, 1)
+
+
+def test_pieces_that_are_too_small_make_room_for_a_large_one() -> None:
+    arena = Arena(b"me", Ledger.private(4 * PAGE))
+    blocks = [allocate(arena, PAGE) for _ in range(4)]
+    del blocks[::2]
+    assert arena.allocate(2 * PAGE) is not None
+    assert arena.statistics().used == 2 * PAGE  # the large one was not kept
+
+
+def test_what_is_read_of_the_dead_counts_where_it_is_read() -> None:
+    cells = Cells.private()
+    rights = Assignments(cells)
+    reader, dead = (Ledger(cells, rights.assign(name), CAPACITY) for name in (b"r", b"d"))
+    inherited = Inherited(reader)
+    assert dead.reserve(10)
+    inherited.received(b"d", 3)
+    inherited.received(b"d", 2)
+    inherited.returned(b"d", 2)
+    rights.gone(b"d")
+    inherited.died(b"d")
+    assert reader.total == 3
+    inherited.returned(b"d", 3)
+    assert reader.total == 0
+    inherited.died(b"x")
+    assert reader.total == 0
+
+
+def test_cells_are_used_again() -> None:
+    cells = Cells.private()
+    rights = Assignments(cells)
+    assert [rights.assign(bytes([k])) for k in range(3)] == [1, 2, 3]
+    rights.gone(bytes([1]))
+    assert rights.assign(b"x") == 2
+    rights.gone(b"unknown")
+    assert rights.assign(b"y") == 4

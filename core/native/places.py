@@ -1,0 +1,239 @@
+"""Where the large parts of values lie: in an arena, or in a file; own ones and those of others.
+
+Who gets a *handed* block or file (an argument, a result) frees it. Who gets a value by reference
+holds it through the reference, and is told by the owner when the value moves to disk. Only owners
+say where in memory a value lies, so that they know whom to tell::
+
+    owner --BlockAt--> B                owner moves the value to a file, and keeps the block for B
+    owner --Moved(file)--> B            B goes on with the file
+    B --Freed(MOVED)--> owner           once nothing in B views the old place
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+from rllib.core.native import wire
+from rllib.core.native.arena import PAGE, Arena, Block, Segment, aligned
+from rllib.core.native.ledger import Inherited, Ledger
+from rllib.core.native.objects import (
+    FILES,
+    MOVED,
+    Handed,
+    HandedBlock,
+    Region,
+    Reports,
+    Shown,
+    Stored,
+)
+from rllib.core.native.peers import Peer, Peers
+from rllib.core.native.spillfiles import FileRegion, SpillFiles, stored_size
+from rllib.core.native.spilling import Spiller
+
+_ASK_AGAIN_S = 0.05
+"""After others could not make room, they are not asked again for so long."""
+
+FindRoom = Callable[[int, int], Block | None]
+"""How to wait for a block of some size, after so many bytes were moved already."""
+
+
+class Places:
+    """One process's large values. Methods run under the runtime's lock, but for `keep`."""
+
+    def __init__(
+        self,
+        me: bytes,
+        lock: threading.RLock,
+        peers: Peers,
+        reports: Reports,
+        ledger: Ledger,
+        files: SpillFiles,
+        find_room: FindRoom,
+    ) -> None:
+        self._me = me
+        self._lock = lock
+        self._peers = peers
+        self._reports = reports
+        self._files = files
+        self._find_room = find_room
+        self._capacity = ledger.capacity
+        self._inherited = Inherited(ledger)
+        self._segments: weakref.WeakValueDictionary[tuple[bytes, int], Segment] = (
+            weakref.WeakValueDictionary()
+        )
+        self._moves = itertools.count(1)
+        self._refused = float("-inf")
+        self.arena = Arena(me, ledger)
+        self.spiller = Spiller(lock, self.arena, ledger, files, self._moved)
+
+    # -- new values ----------------------------------------------------------------------------
+
+    def keep(self, parts: list[memoryview]) -> Region | FileRegion:
+        """Copy the parts of a value to where there is room. Call without the lock.
+
+        Raises `OutOfDiskError` when there is none in memory and none on the disk.
+        """
+        sizes = [part.nbytes for part in parts]
+        block = self._allocate(stored_size(sizes))
+        if block is None:
+            return self._files.write(parts)
+        _copy_into(block, parts)
+        return Region(block.segment, block.offset, sizes, block)
+
+    def _allocate(self, size: int) -> Block | None:
+        with self._lock:
+            block = self.arena.allocate(size)
+        if block is None and size <= self._capacity:
+            block = self._make_room(size)
+        return block
+
+    def _make_room(self, size: int) -> Block | None:
+        moved = self.spiller.spill(size, lambda: False)
+        with self._lock:
+            block = self.arena.allocate(size)
+        if block is None and (moved or time.monotonic() > self._refused + _ASK_AGAIN_S):
+            block = self._find_room(size, moved)
+            if block is None:
+                self._refused = time.monotonic()
+        return block
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def outgoing(
+        self, region: Region | FileRegion, peer: Peer, shown: int | None
+    ) -> wire.BlockAt | wire.FileAt:
+        """Where ``peer`` finds it: as the value of my object ``shown``, or handed to it."""
+        if isinstance(region, FileRegion):
+            if shown is None:
+                peer.held[FILES, region.number] = region.hold
+            return wire.FileAt(region.maker, region.number, region.sizes)
+        self._introduce(region.segment, peer)
+        if shown is not None:
+            region.shown = region.shown or Shown(shown, set())
+            region.shown.to.add(peer.process)
+        else:
+            peer.held[region.segment.number, region.offset] = region.hold
+        return wire.BlockAt(
+            region.segment.arena, region.segment.number, region.offset, region.sizes
+        )
+
+    def _introduce(self, segment: Segment, peer: Peer) -> None:
+        key = (segment.arena, segment.number)
+        if key not in peer.segments and segment.arena != peer.process:
+            peer.segments.add(key)
+            notice = wire.SegmentAt(segment.arena, segment.number, segment.size)
+            peer.conn.send(wire.record_frame(notice), segment.fd)
+
+    def _moved(self, region: Region, file: FileRegion) -> None:
+        """An own value lies in a file now: who knows the old place lets go of it when it can."""
+        if region.shown is None:
+            return
+        move = next(self._moves)
+        at = wire.FileAt(file.maker, file.number, file.sizes)
+        notice = wire.record_frame(wire.Moved(move, region.shown.number, at))
+        for process in region.shown.to:
+            peer = self._peers.known(process)
+            if peer is not None:  # else it is dead
+                peer.held[MOVED, move] = region.hold
+                peer.conn.send(notice)
+                self._peers.hold(peer.conn)
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def incoming(
+        self, at: wire.BlockAt | wire.FileAt, peer: Peer, handed: bool
+    ) -> Region | FileRegion:
+        """What a message spoke of. Raises `wire.WireError` for a segment that never came."""
+        if min(at.sizes, default=0) < 0:
+            raise wire.WireError("a value has parts of negative size")
+        if isinstance(at, wire.FileAt):
+            hold = self._handed(peer.process, FILES, at.number, 0) if handed else None
+            return self._files.find(at.maker, at.number, at.sizes, hold)
+        mine = at.arena == self._me
+        known = peer.mapped.get((at.arena, at.segment))
+        segment = self.arena.segment(at.segment) if mine else known
+        if segment is None:
+            raise wire.WireError("a value lies in a segment that is not known")
+        size = stored_size(at.sizes)
+        if at.offset < 0 or at.offset + size > segment.size:
+            raise wire.WireError("a value lies beyond the end of its segment")
+        block = None
+        if handed:
+            whole = aligned(size, PAGE)
+            self._inherited.received(at.arena, whole)
+            block = self._handed(at.arena, at.segment, at.offset, whole)
+        return Region(segment, at.offset, at.sizes, block)
+
+    def _handed(self, arena: bytes, segment: int, offset: int, size: int) -> HandedBlock:
+        return HandedBlock(Handed(arena, segment, offset, size), self._reports.block_freed)
+
+    def adopt(self, stored: Stored) -> None:
+        """A result is this process's own from now on, also if the one that made it dies."""
+        if isinstance(stored.region, FileRegion):
+            stored.region = self._files.adopt(stored.region)
+
+    def follow(self, stored: Stored | None, record: wire.Moved, owner: bytes) -> None:
+        """The owner has moved a value; ``stored``, if this process has it, is read there now."""
+        hold = self._handed(owner, MOVED, record.move, 0)
+        if stored is not None and isinstance(stored.region, Region):
+            old, at = stored.region, record.file
+            stored.region = self._files.find(at.maker, at.number, at.sizes, None)
+            old.hold = hold  # views of the old place keep it
+
+    def learn_segment(self, record: wire.SegmentAt, peer: Peer) -> None:
+        """Map a segment whose descriptor has come along. Raises `wire.WireError`."""
+        fds = peer.received_fds()
+        if not fds:
+            raise wire.WireError("a segment was announced without its descriptor")
+        fd = fds.popleft()
+        key = (record.arena, record.number)
+        segment = self._segments.get(key)
+        if segment is None:
+            segment = self._segments[key] = _mapped(record, fd)
+        else:
+            os.close(fd)
+        peer.mapped[key] = segment
+
+    # -- ends ----------------------------------------------------------------------------------
+
+    def peer_gone(self, peer: Peer) -> None:
+        """Take back what the dead process held; its segments go with their last reader."""
+        peer.held.clear()
+        peer.mapped.clear()
+        self._inherited.died(peer.process)
+
+    def report(self) -> None:
+        """Tell others which of their blocks are not read here any more."""
+        freed: dict[bytes, list[tuple[int, int]]] = {}
+        while self._reports.freed:
+            arena, segment, offset, size = self._reports.freed.popleft()
+            if segment >= 0:
+                self._inherited.returned(arena, size)
+            freed.setdefault(arena, []).append((segment, offset))
+        for arena, blocks in freed.items():
+            if self._peers.known(arena) is not None:
+                self._peers.tell(arena, wire.Freed(blocks))
+
+
+def _mapped(record: wire.SegmentAt, fd: int) -> Segment:
+    try:
+        if os.fstat(fd).st_size >= record.size > 0:
+            return Segment(record.arena, record.number, fd, record.size)
+    except OSError as error:
+        os.close(fd)
+        raise wire.WireError(f"a segment cannot be mapped: {error}") from error
+    os.close(fd)
+    raise wire.WireError("a segment is smaller than announced")
+
+
+def _copy_into(block: Block, parts: list[memoryview]) -> None:
+    memory = memoryview(block.segment.map)
+    start = block.offset
+    for part in parts:
+        memory[start : start + part.nbytes] = part.cast("B")
+        start += aligned(part.nbytes)

@@ -26,9 +26,10 @@ Map of the package, from the user inwards::
 if __name__ == "core":
     raise ImportError("this folder is the package rllib.core; import it by that name")
 
-from rllib.core import exceptions
+from rllib.core import actor, exceptions
 from rllib.core.api import (
     available_resources,
+    cancel,
     cluster_resources,
     get,
     get_actor,
@@ -39,19 +40,25 @@ from rllib.core.api import (
     shutdown,
     wait,
 )
+from rllib.core.generator import ObjectRefGenerator
 from rllib.core.object_ref import ObjectRef
 from rllib.core.remote import ActorClass, ActorHandle, RemoteFunction, method, remote
+from rllib.core.runtime_context import get_runtime_context
 
 __all__ = [
     "ActorClass",
     "ActorHandle",
     "ObjectRef",
+    "ObjectRefGenerator",
     "RemoteFunction",
+    "actor",
     "available_resources",
+    "cancel",
     "cluster_resources",
     "exceptions",
     "get",
     "get_actor",
+    "get_runtime_context",
     "init",
     "is_initialized",
     "kill",

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rllib.core.generator import ObjectRefGenerator
 from rllib.core.object_ref import ObjectRef
 from rllib.core.runtime import Runtime
 
@@ -157,12 +158,14 @@ def put(value: Any) -> ObjectRef[Any]:
 def get(refs: Any, timeout: float | None = None) -> Any:
     """The value of a reference, or the list of values of a list; blocks.
 
-    ``timeout`` is in seconds, ``None`` without limit. Raises `GetTimeoutError`, the error of the
-    task (see `exceptions.TaskError`), or what befell the process that was to make the value;
-    `ValueError` for what is no reference.
+    ``timeout`` is in seconds, ``None`` without limit. A generator of references is returned as it
+    is. Raises `GetTimeoutError`, the error of the task (see `exceptions.TaskError`), or what befell
+    the process that was to make the value; `ValueError` for what is no reference.
     """
     if isinstance(refs, ObjectRef):
         return runtime().get((refs,), timeout)[0]
+    if isinstance(refs, ObjectRefGenerator):
+        return refs
     if not isinstance(refs, list):
         raise ValueError(f"get takes an ObjectRef or a list of them, got {type(refs).__name__}")
     _check_refs("get", refs)
@@ -170,16 +173,17 @@ def get(refs: Any, timeout: float | None = None) -> Any:
 
 
 def wait(
-    refs: list[ObjectRef[Any]],
+    refs: list[Any],
     *,
     num_returns: int = 1,
     timeout: float | None = None,
     fetch_local: bool = True,
-) -> tuple[list[ObjectRef[Any]], list[ObjectRef[Any]]]:
+) -> tuple[list[Any], list[Any]]:
     """Split ``refs`` into ready ones (at most ``num_returns``) and the rest, both in input order.
 
     Blocks until ``num_returns`` are ready or ``timeout`` seconds have passed. A failed task counts
-    as ready. Raises `TypeError` for what is no list of references, `ValueError` for duplicates.
+    as ready, a generator when its next reference is there. Raises `TypeError` for what is no list
+    of references or generators, `ValueError` for duplicates.
     """
     if not isinstance(refs, list):
         raise TypeError(f"wait takes a list of ObjectRefs, got {type(refs).__name__}")
@@ -187,17 +191,18 @@ def wait(
         raise ValueError(f"timeout must be None or at least 0 seconds, got {timeout}")
     if not refs:
         return [], []
-    _check_refs("wait", refs, TypeError)
+    streams = _check_refs("wait", refs, TypeError, or_generator=True)
     if len(set(refs)) != len(refs):
         raise ValueError("wait got the same reference more than once; make the list unique")
     if not 0 < num_returns <= len(refs):
         raise ValueError(f"num_returns must be in 1..{len(refs)} for this list, got {num_returns}")
+    if streams:
+        return _wait_mixed(refs, num_returns, timeout)
     ready = runtime().wait(refs, num_returns, timeout)
     if len(ready) == 1:  # the usual loop takes one at a time from a long list
         at = refs.index(ready[0])
         return ready, refs[:at] + refs[at + 1 :]
-    chosen = set(ready)
-    return ready, [ref for ref in refs if ref not in chosen]
+    return _parted(refs, set(ready))
 
 
 def error_of(ref: ObjectRef[Any]) -> Exception | None:
@@ -210,21 +215,61 @@ def error_of(ref: ObjectRef[Any]) -> Exception | None:
     return runtime().error_of(ref)
 
 
-def _check_refs(verb: str, refs: Sequence[Any], error: type[Exception] = ValueError) -> None:
+def _wait_mixed(
+    refs: list[Any], num_returns: int, timeout: float | None
+) -> tuple[list[Any], list[Any]]:
+    """`wait` with generators among the references: their streams stand for them."""
+    stand_ins = {ref._stream if isinstance(ref, ObjectRefGenerator) else ref: ref for ref in refs}
+    ready = runtime().wait(list(stand_ins), num_returns, timeout)
+    return _parted(refs, {stand_ins[each] for each in ready})
+
+
+def _parted(refs: list[Any], chosen: set[Any]) -> tuple[list[Any], list[Any]]:
+    return [ref for ref in refs if ref in chosen], [ref for ref in refs if ref not in chosen]
+
+
+def _check_refs(
+    verb: str, refs: Sequence[Any], error: type[Exception] = ValueError, or_generator: bool = False
+) -> bool:
+    """Raise for what is neither a reference nor, if allowed, a generator; whether one is there."""
     if all(issubclass(kind, ObjectRef) for kind in set(map(type, refs))):
-        return
+        return False
     for index, ref in enumerate(refs):
-        if not isinstance(ref, ObjectRef):
+        allowed = (ObjectRef, ObjectRefGenerator) if or_generator else ObjectRef
+        if not isinstance(ref, allowed):
             raise error(f"{verb}: element {index} is a {type(ref).__name__}, not an ObjectRef")
+    return True
+
+
+def cancel(
+    ref: ObjectRef[Any] | ObjectRefGenerator, *, force: bool = False, recursive: bool = True
+) -> None:
+    """Have a call not begin, or stop; its references then raise `TaskCancelledError`.
+
+    A task that runs is interrupted by a `KeyboardInterrupt`, with ``force`` by the end of its
+    worker. A call of an actor that runs is told so, see `RuntimeContext.is_canceled`; a coroutine
+    gets an `asyncio.CancelledError`. With ``recursive`` the same befalls the calls that it has
+    made. A call that has ended is left alone. Raises `ValueError` for ``force`` on a call of an
+    actor, `TypeError` for what is no reference.
+    """
+    if isinstance(ref, ObjectRefGenerator):
+        runtime().cancel(ref._stream, force, recursive)
+    elif isinstance(ref, ObjectRef):
+        runtime().cancel(ref, force, recursive)
+    else:
+        raise TypeError(f"cancel takes an ObjectRef or a generator, got {type(ref).__name__}")
 
 
 def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
-    """End an actor's process at once. Raises `ValueError` for anything but an actor handle."""
+    """End an actor's process at once; with ``no_restart=False`` it may be started again.
+
+    Raises `ValueError` for anything but an actor handle.
+    """
     from rllib.core.remote import ActorHandle
 
     if not isinstance(actor, ActorHandle):
         raise ValueError(f"kill takes an actor handle, got {type(actor).__name__}")
-    runtime().kill(actor._link)
+    runtime().kill(actor._link, no_restart)
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
@@ -233,8 +278,7 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
 
     if not name:
         raise ValueError("get_actor needs the name of an actor")
-    link, code = runtime().find_actor(name, namespace or "")
-    return ActorHandle(link, code.name, code.methods)
+    return ActorHandle(*runtime().find_actor(name, namespace or ""))
 
 
 def cluster_resources() -> dict[str, float]:

@@ -21,7 +21,11 @@ class CoreError(Exception):
     """Base of everything that the runtime raises on its own account."""
 
 
-class RuntimeClosedError(CoreError):
+class CoreSystemError(CoreError):
+    """The runtime itself cannot go on with what was asked of it."""
+
+
+class RuntimeClosedError(CoreSystemError):
     """The runtime was shut down, or its node service is gone."""
 
 
@@ -135,8 +139,43 @@ class GetTimeoutError(CoreError, TimeoutError):
     """``get(timeout=...)`` ran out before the value was there."""
 
 
+class TaskCancelledError(CoreError):
+    """`cancel` stopped the call, or kept it from beginning."""
+
+
 class WorkerCrashedError(CoreError):
     """The process that ran a task died; the text names it, its exit code or signal."""
+
+
+class NodeDiedError(CoreError):
+    """The machine that ran a task or an actor is gone."""
+
+
+class LocalNodeDiedError(CoreError):
+    """The node service of this machine is gone."""
+
+
+class OutOfMemoryError(CoreError):
+    """A worker was ended because the machine ran out of memory."""
+
+
+class RuntimeEnvSetupError(CoreError):
+    """The ``runtime_env`` of a task or actor could not be set up."""
+
+
+class TaskUnschedulableError(CoreError):
+    """No node can ever run the task."""
+
+
+class TaskPlacementGroupRemoved(CoreError):
+    """The placement group of a task was removed."""
+
+
+class StreamReplayError(CoreSystemError):
+    """A generator that was run again yielded another number of results than before."""
+
+
+# -- actors ----------------------------------------------------------------------------------------
 
 
 class ActorError(CoreError):
@@ -147,12 +186,55 @@ class ActorDiedError(ActorError):
     """The actor is dead: killed, crashed, or its constructor raised."""
 
 
+class ActorUnavailableError(ActorError):
+    """The actor's process died while it had the call; the actor is being restarted."""
+
+
+class ActorUnschedulableError(CoreError):
+    """No node can ever run the actor."""
+
+
+class ActorPlacementGroupRemoved(CoreError):
+    """The placement group of an actor was removed."""
+
+
+class PendingCallsLimitExceeded(CoreError):
+    """As many calls of the actor are unanswered as its ``max_pending_calls`` allows."""
+
+
+class ActorAlreadyExistsError(CoreError, ValueError):
+    """A living actor has that name already."""
+
+
+class ActorHandleNotFoundError(CoreError, ValueError):
+    """The handle belongs to another runtime."""
+
+
+# -- objects ---------------------------------------------------------------------------------------
+
+
 class ObjectLostError(CoreError):
     """The value of a reference cannot be had any more."""
 
 
 class OwnerDiedError(ObjectLostError):
     """The process that created the reference died, and the value with it."""
+
+
+class ObjectFreedError(ObjectLostError):
+    """The value was freed although references to it are left."""
+
+
+class ObjectFetchTimedOutError(ObjectLostError):
+    """The value could not be copied from another node in time."""
+
+
+class ObjectReconstructionFailedError(ObjectLostError):
+    """The value was lost, and the task that made it may not be run again."""
+
+
+class ReferenceCountingAssertionError(ObjectLostError, AssertionError):
+    """The value was freed too early: a defect of the runtime."""
 
 
 class ObjectStoreFullError(CoreError):
@@ -163,7 +245,11 @@ class OutOfDiskError(CoreError):
     """A value had to be spilled to disk, and the disk did not take it."""
 
 
+# -- Ray's names, where ours differ ----------------------------------------------------------------
+
 RayError = CoreError
-RaySystemError = RuntimeClosedError
+RaySystemError = CoreSystemError
 RayTaskError = TaskError
 RayActorError = ActorError
+LocalRayletDiedError = LocalNodeDiedError
+StreamingGeneratorReplayInconsistentError = StreamReplayError

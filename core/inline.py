@@ -10,16 +10,29 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import inspect
 import os
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections import deque
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any
 
+from rllib.core.actor import ActorExit, bound_method
 from rllib.core.exceptions import (
+    ActorAlreadyExistsError,
     ActorDiedError,
     ObjectLostError,
     RuntimeClosedError,
+    TaskCancelledError,
     TaskError,
     WorkerCrashedError,
     to_raise,
@@ -29,11 +42,17 @@ from rllib.core.object_ref import ObjectRef
 from rllib.core.runtime import (
     ActorLink,
     ActorOptions,
+    ActorShape,
     Args,
+    CallOptions,
     Kwargs,
     RemoteCode,
+    ResultStream,
+    RetryOn,
     Runtime,
     TaskOptions,
+    Waitable,
+    Where,
     exit_code,
     split_result,
 )
@@ -48,15 +67,99 @@ class InlineRef(ObjectRef[Any]):
     outcome: Packed | Exception
 
 
+class LastRef(InlineRef):
+    """The reference of a stream's end: who looks at it, or waits for it, drives the generator."""
+
+    __slots__ = ("drain",)
+
+    drain: Callable[[], Packed | Exception]
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "outcome":
+            raise AttributeError(name)
+        self.outcome = self.drain()
+        return self.outcome
+
+
+class InlineStream(ResultStream):
+    """A generator that is driven by whoever takes: every result is made when it is asked for."""
+
+    def __init__(
+        self,
+        results: Iterator[Any],
+        to_ref: Callable[[Any], InlineRef],
+        failure: Callable[[BaseException], Exception],
+        completed: LastRef,
+    ) -> None:
+        self._results = results
+        self._to_ref = to_ref
+        self._failure = failure
+        self._completed = completed
+        self._ahead: deque[InlineRef] = deque()
+        self._ended = False
+        self.error: Exception | None = None
+        completed.drain = self._drain
+
+    def _advance(self) -> None:
+        """Make one more result, or find that there is none."""
+        try:
+            self._ahead.append(self._to_ref(next(self._results)))
+        except StopIteration:
+            self._ended = True
+        except Exception as error:
+            self.stop(self._failure(error))
+
+    def stop(self, error: Exception) -> None:
+        """End it here; the error is the last result."""
+        if not self._ended:
+            self._ended = True
+            self.error = error
+            self._ahead.append(self._to_ref(error))
+
+    def _drain(self) -> Packed | Exception:
+        while not self._ended:
+            self._advance()
+        return self.error or pack(None)
+
+    @property
+    def completed(self) -> ObjectRef[Any]:
+        """See `ResultStream`."""
+        return self._completed
+
+    def take(self, timeout: float | None) -> ObjectRef[Any] | None:
+        """See `ResultStream`."""
+        if not (self._ahead or self._ended):
+            self._advance()
+        return self._ahead.popleft() if self._ahead else None
+
+    def when_ready(self, callback: Callable[[], None]) -> None:
+        """At once: `take` makes the next result itself."""
+        callback()
+
+    @property
+    def is_ready(self) -> bool:
+        """See `ResultStream`."""
+        return True
+
+    @property
+    def is_finished(self) -> bool:
+        """See `ResultStream`."""
+        return self._ended and not self._ahead
+
+
 class InlineActor(ActorLink):
     """An actor's instance and the story of its death, if it is dead."""
 
-    __slots__ = ("code", "death", "instance", "key", "running")
+    __slots__ = ("code", "death", "instance", "key", "options", "running", "shape")
 
-    def __init__(self, actor_id: bytes, code: RemoteCode, key: tuple[str, str]) -> None:
-        super().__init__(actor_id)
+    def __init__(
+        self, code: RemoteCode, shape: ActorShape, key: tuple[str, str], options: ActorOptions
+    ) -> None:
+        super().__init__(os.urandom(16))
         self.code = code
+        self.shape = shape
         self.key = key
+        self.options = options
         self.instance: Any = None
         self.death: ActorDiedError | None = None
         self.running = False
@@ -68,6 +171,55 @@ class ActorInValue(InlineRef):
     __slots__ = ("actor",)
 
     actor: InlineActor
+
+
+class Policy:
+    """How many results a call has, and how often it is run again after an exception."""
+
+    def __init__(self, num_returns: int, retries: int, retry_on: RetryOn) -> None:
+        self.num_returns = num_returns
+        self._retries = retries
+        self._retry_on = retry_on
+
+    def retries_after(self, failure: TaskError) -> bool:
+        """Whether to run it again; uses up a retry."""
+        if self._retries == 0 or self._retry_on is False:
+            return False
+        self._retries -= self._retries > 0
+        return self._retry_on is True or isinstance(failure.cause, self._retry_on)
+
+
+class _Job:
+    """What runs: the facts behind `RuntimeContext`."""
+
+    def __init__(
+        self,
+        name: str,
+        function: str,
+        resources: Mapping[str, float],
+        actor: InlineActor | None = None,
+    ) -> None:
+        self.name = name
+        self._function = function
+        self._resources = resources
+        self._actor = actor
+        self._id = os.urandom(24).hex()
+
+    def describe(self, where: Where) -> None:
+        """Fill in what is known."""
+        where.task_id = self._id
+        where.task_name = self.name
+        where.function_name = self._function
+        where.resources = self._resources
+        if self._actor is not None:
+            where.actor_id = self._actor.actor_id.hex()
+            where.actor_name = self._actor.options.name
+            where.resources = self._actor.options.resources
+            where.actor = self._actor
+            where.shape = self._actor.shape
+
+
+_END = object()
 
 
 class InlineRuntime(Runtime):
@@ -86,25 +238,41 @@ class InlineRuntime(Runtime):
             weakref.WeakValueDictionary()
         )
         self._measurements = Measurements()
+        self._job: _Job | None = None
         self._closed = False
 
-    # -- calls ---------------------------------------------------------------------------------
+    # -- tasks ---------------------------------------------------------------------------------
 
     def submit(
         self, code: RemoteCode, args: Args, kwargs: Kwargs, options: TaskOptions
     ) -> list[ObjectRef[Any]]:
         """Run the task now."""
         self._check_open()
-        function = unpack(code.blob)
-        name = options.name or code.name
+        job = _Job(options.name or code.name, code.name, options.resources)
+        policy = Policy(options.num_returns, options.max_retries, options.retry_exceptions)
         try:
-            return self._run(name, function, args, kwargs, options.num_returns)
+            return self._run(job, unpack(code.blob), args, kwargs, policy)
         except SystemExit as error:
-            story = f"task {name} failed: it exited with code {exit_code(error)}"
+            story = f"task {job.name} failed: it exited with code {exit_code(error)}"
             return [self._ref(WorkerCrashedError(story)) for _ in range(options.num_returns)]
 
+    def stream(
+        self, code: RemoteCode, args: Args, kwargs: Kwargs, options: TaskOptions
+    ) -> InlineStream:
+        """Begin the generator."""
+        self._check_open()
+        job = _Job(options.name or code.name, code.name, options.resources)
+        return self._stream(job, unpack(code.blob), args, kwargs)
+
+    # -- actors --------------------------------------------------------------------------------
+
     def create_actor(
-        self, code: RemoteCode, args: Args, kwargs: Kwargs, options: ActorOptions
+        self,
+        code: RemoteCode,
+        shape: ActorShape,
+        args: Args,
+        kwargs: Kwargs,
+        options: ActorOptions,
     ) -> ActorLink:
         """Construct the actor now."""
         self._check_open()
@@ -113,8 +281,10 @@ class InlineRuntime(Runtime):
         if options.name and existing is not None:
             if options.get_if_exists:
                 return existing
-            raise ValueError(f"the actor name {options.name!r} is taken in namespace {key[0]!r}")
-        actor = InlineActor(os.urandom(16), code, key)
+            raise ActorAlreadyExistsError(
+                f"the actor name {options.name!r} is taken in namespace {key[0]!r}"
+            )
+        actor = InlineActor(code, shape, key, options)
         self._actors.add(actor)
         if options.name:
             self._names[key] = actor
@@ -126,57 +296,146 @@ class InlineRuntime(Runtime):
         packed = detached(pack((args, kwargs)))
         try:
             own_args, own_kwargs = self._arguments(packed)
-            actor.instance = unpack(actor.code.blob)(*own_args, **own_kwargs)
+            with self._running(_Job(name, name, actor.options.resources, actor)):
+                actor.instance = unpack(actor.code.blob)(*own_args, **own_kwargs)
         except SystemExit as error:
             self._bury(actor, f"its constructor exited with code {exit_code(error)}")
         except Exception as error:
             story = TaskError.from_exception(name, error, os.getpid())
             self._bury(actor, f"its constructor raised:\n{story}")
 
-    def find_actor(self, name: str, namespace: str) -> tuple[ActorLink, RemoteCode]:
+    def find_actor(self, name: str, namespace: str) -> tuple[ActorLink, ActorShape]:
         """Look ``name`` up among the living."""
         actor = self._names.get((namespace or self.namespace, name))
         if actor is None:
             raise ValueError(f"there is no living actor named {name!r}")
-        return actor, actor.code
+        return actor, actor.shape
 
     def call(
-        self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, num_returns: int
+        self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions
     ) -> list[ObjectRef[Any]]:
         """Run the method now."""
+        actor = self._callable(actor, method)
+        if actor.death is not None:
+            return [self._ref(actor.death) for _ in range(options.num_returns)]
+        job = _Job(options.name or f"{actor.code.name}.{method}", method, {}, actor)
+        policy = Policy(options.num_returns, options.max_task_retries, options.retry_exceptions)
+        nested, actor.running = actor.running, True
+        try:
+            return self._run(job, bound_method(actor.instance, method), args, kwargs, policy)
+        except SystemExit as error:
+            death = self._bury(actor, _how_it_exited(error))
+            return [self._ref(death) for _ in range(options.num_returns)]
+        finally:
+            actor.running = nested
+
+    def stream_call(
+        self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions
+    ) -> InlineStream:
+        """Begin the generator."""
+        actor = self._callable(actor, method)
+        job = _Job(options.name or f"{actor.code.name}.{method}", method, {}, actor)
+        if actor.death is None:
+            return self._stream(job, bound_method(actor.instance, method), args, kwargs)
+        stream = self._new_stream(job, iter(()))
+        stream.stop(actor.death)
+        return stream
+
+    def _callable(self, actor: ActorLink, method: str) -> InlineActor:
         self._check_open()
         actor = _own(actor)
-        if actor.death is not None:
-            return [self._ref(actor.death) for _ in range(num_returns)]
         if actor.running and not actor.code.is_async:
             raise RuntimeError(
                 f"{actor.code.name}.{method} was called while a call of the same actor is running: "
                 "two calls that wait for each other cannot run on the inline engine; use init()"
             )
-        actor.running = True
-        try:
-            bound = getattr(actor.instance, method)
-            return self._run(f"{actor.code.name}.{method}", bound, args, kwargs, num_returns)
-        except SystemExit as error:
-            death = self._bury(actor, f"it exited with code {exit_code(error)}")
-            return [self._ref(death) for _ in range(num_returns)]
-        finally:
-            actor.running = False
+        return actor
+
+    def pending_calls(self, actor: ActorLink) -> int:
+        """None: every call has ended when it returns."""
+        return 0
+
+    # -- running -------------------------------------------------------------------------------
 
     def _run(
-        self, name: str, function: Callable[..., Any], args: Args, kwargs: Kwargs, num_returns: int
+        self, job: _Job, function: Callable[..., Any], args: Args, kwargs: Kwargs, policy: Policy
     ) -> list[ObjectRef[Any]]:
         packed = detached(pack((args, kwargs)))
+        while True:
+            try:
+                with self._running(job):
+                    result = self._result(function, packed)
+                    values = split_result(job.name, result, policy.num_returns)
+                return [self._ref(detached(pack(value))) for value in values]
+            except (Exception, asyncio.CancelledError) as error:
+                failure = TaskError.from_exception(job.name, error, os.getpid())
+                if not policy.retries_after(failure):
+                    return [self._ref(failure) for _ in range(policy.num_returns)]
+
+    def _result(self, function: Callable[..., Any], packed: Packed) -> Any:
+        own_args, own_kwargs = self._arguments(packed)
+        result = function(*own_args, **own_kwargs)
+        return _run_coroutine(result) if inspect.iscoroutine(result) else result
+
+    def _stream(
+        self, job: _Job, function: Callable[..., Any], args: Args, kwargs: Kwargs
+    ) -> InlineStream:
+        packed = detached(pack((args, kwargs)))
+
+        def results() -> Iterator[Any]:
+            result = self._result(function, packed)
+            if isinstance(result, AsyncIterator):  # lives on an event loop, so it runs as a whole
+                result = _run_coroutine(_collect(result))
+            if not isinstance(result, Iterable):
+                raise TypeError(f"{job.name} was to yield, but returned {type(result).__name__}")
+            yield from result
+
+        return self._new_stream(job, results())
+
+    def _new_stream(self, job: _Job, results: Iterator[Any]) -> InlineStream:
+        def advance() -> Iterator[Any]:
+            while True:
+                with self._running(job):
+                    value = next(results, _END)
+                if value is _END:
+                    return
+                yield value
+
+        def to_ref(value: Any) -> InlineRef:
+            return self._ref(value if isinstance(value, Exception) else detached(pack(value)))
+
+        def failure(error: BaseException) -> Exception:
+            return TaskError.from_exception(job.name, error, os.getpid())
+
+        self._count += 1
+        completed = LastRef(self._owner, self._count)
+        return InlineStream(advance(), to_ref, failure, completed)
+
+    @contextlib.contextmanager
+    def _running(self, job: _Job) -> Iterator[None]:
+        """The job is the one that runs, for `where`."""
+        before, self._job = self._job, job
         try:
-            own_args, own_kwargs = self._arguments(packed)
-            result = function(*own_args, **own_kwargs)
-            if inspect.iscoroutine(result):
-                result = _run_coroutine(result)
-            values = split_result(name, result, num_returns)
-            return [self._ref(detached(pack(value))) for value in values]
-        except (Exception, asyncio.CancelledError) as error:
-            failure = TaskError.from_exception(name, error, os.getpid())
-            return [self._ref(failure) for _ in range(num_returns)]
+            yield
+        finally:
+            self._job = before
+
+    def where(self) -> Where:
+        """The driver, or the job that runs in it."""
+        where = Where(
+            job_id=self._owner.hex()[:8],
+            node_id=self._owner.hex() * 2,
+            worker_id=self._owner.hex(),
+            namespace=self.namespace,
+        )
+        if self._job is not None:
+            self._job.describe(where)
+        return where
+
+    def cancel(self, what: ObjectRef[Any] | ResultStream, force: bool, recursive: bool) -> None:
+        """What was called has ended, except for a generator, which goes no further."""
+        if isinstance(what, InlineStream):
+            what.stop(TaskCancelledError("the generator was cancelled"))
 
     def _arguments(self, packed: Packed) -> tuple[Args, Kwargs]:
         """Arguments as the other side would see them; references at the top level resolved."""
@@ -202,8 +461,8 @@ class InlineRuntime(Runtime):
         return [self._value(ref) for ref in refs]
 
     def wait(
-        self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None
-    ) -> list[ObjectRef[Any]]:
+        self, refs: Sequence[Waitable], num_returns: int, timeout: float | None
+    ) -> list[Waitable]:
         """All are ready."""
         return list(refs[:num_returns])
 
@@ -211,6 +470,10 @@ class InlineRuntime(Runtime):
         """Look at the outcome; the value is not loaded."""
         outcome = ref.outcome if isinstance(ref, InlineRef) else None
         return to_raise(outcome) if isinstance(outcome, Exception) else None
+
+    def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
+        """At once."""
+        callback()
 
     def _ref(self, outcome: Packed | Exception) -> InlineRef:
         self._count += 1
@@ -228,7 +491,7 @@ class InlineRuntime(Runtime):
 
     # -- the rest ------------------------------------------------------------------------------
 
-    def kill(self, actor: ActorLink) -> None:
+    def kill(self, actor: ActorLink, no_restart: bool) -> None:
         """Forget the instance."""
         self._bury(_own(actor), "it was killed by kill()")
 
@@ -282,6 +545,16 @@ def _own(actor: ActorLink) -> InlineActor:
     if not isinstance(actor, InlineActor):
         raise RuntimeClosedError("the handle belongs to a runtime that was shut down")
     return actor
+
+
+def _how_it_exited(error: SystemExit) -> str:
+    if isinstance(error, ActorExit):
+        return "exit_actor() was called"
+    return f"it exited with code {exit_code(error)}"
+
+
+async def _collect(results: AsyncIterator[Any]) -> list[Any]:
+    return [value async for value in results]
 
 
 def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+from collections.abc import Generator
 from typing import Any, Generic, TypeVar
 
 from rllib.core.serialization import reduce_ref
@@ -30,6 +33,21 @@ class ObjectRef(Generic[T]):
     def hex(self) -> str:
         """The id as text."""
         return self.binary().hex()
+
+    def future(self) -> concurrent.futures.Future[T]:
+        """A future of the value. Its callbacks run in a thread of the runtime."""
+        from rllib.core import futures
+
+        return futures.future_of(self)
+
+    def as_future(self) -> asyncio.Future[T]:
+        """An asyncio future of the value, of the event loop that runs."""
+        from rllib.core import futures
+
+        return futures.asyncio_future_of(self)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self.as_future().__await__()
 
     def __repr__(self) -> str:
         return f"ObjectRef({self.hex()})"

@@ -1,4 +1,8 @@
-"""From the keywords of ``@remote(...)`` and ``.options(...)`` to checked option records."""
+"""From the keywords of ``@remote(...)``, ``@method(...)`` and ``.options(...)`` to option records.
+
+Every keyword is checked here, with the text that the user sees; what comes out is typed and
+complete. ``None`` always means the default.
+"""
 
 from __future__ import annotations
 
@@ -6,53 +10,105 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from rllib.core.runtime import ActorOptions, TaskOptions
+from rllib.core.runtime import STREAMING, ActorOptions, CallOptions, RetryOn, TaskOptions
 
 _RESOURCE_KEYS = ("num_cpus", "num_gpus", "memory", "resources")
-_TASK_KEYS = (*_RESOURCE_KEYS, "num_returns", "max_retries", "name")
-_ACTOR_KEYS = (*_RESOURCE_KEYS, "name", "namespace", "get_if_exists", "max_concurrency")
+_CALL_KEYS = ("num_returns", "name", "retry_exceptions", "_generator_backpressure_num_objects")
+_TASK_KEYS = (*_RESOURCE_KEYS, *_CALL_KEYS, "max_retries", "max_calls")
+_METHOD_KEYS = (*_CALL_KEYS, "max_task_retries", "concurrency_group")
+_ACTOR_KEYS = (
+    *_RESOURCE_KEYS,
+    "name",
+    "namespace",
+    "get_if_exists",
+    "max_concurrency",
+    "concurrency_groups",
+    "max_pending_calls",
+    "max_task_retries",
+)
 MAX_RETURNS = 65_535
 """What the wire format can count."""
 
 _NOT_YET = (
     "accelerator_type",
-    "concurrency_groups",
     "fallback_strategy",
     "label_selector",
     "lifetime",
-    "max_calls",
-    "max_pending_calls",
     "max_restarts",
-    "max_task_retries",
-    "retry_exceptions",
     "runtime_env",
     "scheduling_strategy",
 )
 
+Given = Mapping[str, Any]
 
-def task_options(given: Mapping[str, Any]) -> TaskOptions:
+
+def task_options(given: Given, *, is_generator: bool = False) -> TaskOptions:
     """Check the keywords of a remote function. Raises `ValueError` or `TypeError` naming one."""
     _check_names(given, _TASK_KEYS, "a remote function")
-    _check_int(given, "num_returns", low=0, high=MAX_RETURNS)
-    _check_int(given, "max_retries", low=-1)
-    plain = {key: given[key] for key in ("num_returns", "max_retries", "name") if key in given}
-    return TaskOptions(resources=_resources(given, default_cpus=1.0), **plain)
+    gpus = given.get("num_gpus") or 0
+    return TaskOptions(
+        num_returns=_num_returns(given, is_generator),
+        resources=_resources(given, default_cpus=1.0),
+        max_retries=_int(given, "max_retries", 3, low=-1),
+        retry_exceptions=_retry_on(given),
+        # A process that has used a GPU keeps memory of it for as long as it lives.
+        max_calls=_int(given, "max_calls", 1 if gpus else 0, low=0),
+        name=_text(given, "name"),
+        backpressure=_backpressure(given),
+    )
 
 
-def actor_options(given: Mapping[str, Any]) -> ActorOptions:
+def call_options(given: Given, defaults: CallOptions) -> CallOptions:
+    """Check the keywords of a method call. Raises `ValueError` or `TypeError` naming one."""
+    _check_names(given, _METHOD_KEYS, "an actor's method")
+    is_generator = defaults.num_returns == STREAMING
+    asked = given.get("num_returns") is not None
+    return CallOptions(
+        num_returns=_num_returns(given, is_generator) if asked else defaults.num_returns,
+        max_task_retries=_int(given, "max_task_retries", defaults.max_task_retries, low=-1),
+        retry_exceptions=_retry_on(given) or defaults.retry_exceptions,
+        concurrency_group=_text(given, "concurrency_group") or defaults.concurrency_group,
+        name=_text(given, "name") or defaults.name,
+        backpressure=_backpressure(given, defaults.backpressure),
+    )
+
+
+def actor_options(given: Given) -> ActorOptions:
     """Check the keywords of an actor class. Raises `ValueError` or `TypeError` naming one."""
     _check_names(given, _ACTOR_KEYS, "an actor")
-    _check_int(given, "max_concurrency", low=1)
+    max_pending_calls(given)
+    max_task_retries(given)
     if given.get("get_if_exists") and not given.get("name"):
         raise ValueError("get_if_exists needs a name to look for: add name=...")
     held = _resources(given, default_cpus=0.0)
-    placement = held if given.get("num_cpus") is not None else {"CPU": 1.0, **held}
-    keys = ("name", "namespace", "get_if_exists", "max_concurrency")
-    plain = {key: given[key] for key in keys if given.get(key) is not None}
-    return ActorOptions(resources=held, placement=placement, **plain)
+    return ActorOptions(
+        name=_text(given, "name"),
+        namespace=_text(given, "namespace"),
+        get_if_exists=bool(given.get("get_if_exists")),
+        resources=held,
+        placement=held if given.get("num_cpus") is not None else {"CPU": 1.0, **held},
+        max_concurrency=_int(given, "max_concurrency", 0, low=1),
+        concurrency_groups=_groups(given),
+    )
 
 
-def _check_names(given: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
+def max_pending_calls(given: Given) -> int:
+    """How many calls of an actor one process may have unanswered; -1 without limit."""
+    value = _int(given, "max_pending_calls", -1, low=-1)
+    if value == 0:
+        raise ValueError("max_pending_calls must be positive, or -1 for no limit; got 0")
+    return value
+
+
+def max_task_retries(given: Given) -> int:
+    """The default of all methods of an actor."""
+    return _int(given, "max_task_retries", 0, low=-1)
+
+
+# -- one keyword at a time -------------------------------------------------------------------------
+
+
+def _check_names(given: Given, known: tuple[str, ...], what: str) -> None:
     for key in given:
         if key in known:
             continue
@@ -63,20 +119,81 @@ def _check_names(given: Mapping[str, Any], known: tuple[str, ...], what: str) ->
         raise ValueError(f"{key!r} is not an option of {what}{hint}")
 
 
-def _check_int(given: Mapping[str, Any], key: str, low: int, high: int | None = None) -> None:
+def _num_returns(given: Given, is_generator: bool) -> int:
+    value = given.get("num_returns")
+    if value == "streaming" or (value is None and is_generator):
+        return STREAMING
+    if value == "dynamic":
+        raise ValueError('num_returns="dynamic" is not supported; use "streaming"')
+    return _int(given, "num_returns", 1, low=0, high=MAX_RETURNS)
+
+
+def _retry_on(given: Given) -> RetryOn:
+    value = given.get("retry_exceptions")
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    if isinstance(value, (list, tuple)) and all(map(_is_exception_class, value)):
+        return tuple(value)
+    raise TypeError(
+        f"retry_exceptions must be a bool or a list of exception classes, got {value!r}"
+    )
+
+
+def _is_exception_class(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+def _backpressure(given: Given, default: int = -1) -> int:
+    key = "_generator_backpressure_num_objects"
+    value = _int(given, key, default, low=-1)
+    if value == 0:
+        raise ValueError(f"{key} must be positive, or -1 for no limit; got 0")
+    return value
+
+
+def _groups(given: Given) -> dict[str, int]:
+    groups = given.get("concurrency_groups") or {}
+    if not isinstance(groups, Mapping):
+        raise TypeError(f"concurrency_groups must map names to sizes, got {groups!r}")
+    for name, size in groups.items():
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a concurrency group must be a str, got {name!r}")
+        _check_int(f"the size of concurrency group {name!r}", size, low=1)
+    return dict(groups)
+
+
+def _text(given: Given, key: str) -> str:
     value = given.get(key)
     if value is None:
-        return
+        return ""
+    if not isinstance(value, str):
+        raise TypeError(f"{key} must be a str, got {value!r}")
+    if not value:
+        raise ValueError(f"{key} must not be empty; leave it out instead")
+    return value
+
+
+def _int(given: Given, key: str, default: int, *, low: int, high: int | None = None) -> int:
+    value = given.get(key)
+    if value is None:
+        return default
+    _check_int(key, value, low, high)
+    return int(value)
+
+
+def _check_int(what: str, value: Any, low: int, high: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{key} must be an int, got {value!r}")
+        raise TypeError(f"{what} must be an int, got {value!r}")
     if value < low:
-        raise ValueError(f"{key} must be at least {low}, got {value}")
+        raise ValueError(f"{what} must be at least {low}, got {value}")
     if high is not None and value > high:
-        raise ValueError(f"{key} must be at most {high}, got {value}")
+        raise ValueError(f"{what} must be at most {high}, got {value}")
 
 
-def _resources(given: Mapping[str, Any], default_cpus: float) -> dict[str, float]:
+def _resources(given: Given, default_cpus: float) -> dict[str, float]:
     custom = given.get("resources") or {}
+    if not isinstance(custom, Mapping):
+        raise TypeError(f"resources must map names to amounts, got {custom!r}")
     for key, word in (("CPU", "num_cpus"), ("GPU", "num_gpus")):
         if key in custom:
             raise ValueError(f"{key!r} does not go into resources; use {word}=...")

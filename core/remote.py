@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, overload
 
 from rllib.core import api
-from rllib.core.options import actor_options, task_options
-from rllib.core.runtime import ActorLink, ActorOptions, RemoteCode, TaskOptions
+from rllib.core.actor import BUILTIN_METHODS
+from rllib.core.exceptions import PendingCallsLimitExceeded
+from rllib.core.generator import ObjectRefGenerator
+from rllib.core.options import (
+    actor_options,
+    call_options,
+    max_pending_calls,
+    max_task_retries,
+    task_options,
+)
+from rllib.core.runtime import (
+    STREAMING,
+    ActorLink,
+    ActorOptions,
+    ActorShape,
+    CallOptions,
+    RemoteCode,
+    TaskOptions,
+)
 from rllib.core.serialization import dump_code
 
 
@@ -19,6 +36,10 @@ def _returned(refs: list[Any]) -> Any:
     return refs or None
 
 
+def _is_generator(function: Any) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
 class RemoteFunction:
     """A function whose calls run as tasks: ``f.remote(...)`` returns at once with a reference."""
 
@@ -27,19 +48,28 @@ class RemoteFunction:
     ) -> None:
         self._function = function
         self._given = dict(given)
-        self._options: TaskOptions = task_options(given)
+        self._options: TaskOptions = task_options(given, is_generator=_is_generator(function))
         self._code = code
         self.__name__ = getattr(function, "__name__", repr(function))
         self.__doc__ = function.__doc__
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
-        """Start the task; a reference, a list of them (``num_returns`` > 1) or ``None`` (0)."""
+        """Start the task.
+
+        Returns a reference, a list of them (``num_returns`` > 1), ``None`` (0), or for a generator
+        an `ObjectRefGenerator`.
+        """
         if self._code is None:  # pickled at the first call, when its globals are complete
             self._code = RemoteCode(self._function, self.__name__, dump_code(self._function))
+        if self._options.num_returns == STREAMING:
+            stream = api.runtime().stream(self._code, args, kwargs, self._options)
+            return ObjectRefGenerator(stream)
         return _returned(api.runtime().submit(self._code, args, kwargs, self._options))
 
     def options(self, **given: Any) -> RemoteFunction:
-        """The same function with other options."""
+        """The same function with other options. Raises `ValueError` for ``max_calls``."""
+        if "max_calls" in given:  # it counts what a worker does, not what a caller wants
+            raise ValueError("max_calls can only be set by @remote(...), not by options()")
         return RemoteFunction(self._function, {**self._given, **given}, self._code)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -62,6 +92,7 @@ class ActorClass:
         self._cls = cls
         self._given = dict(given)
         self._options: ActorOptions = actor_options(given)
+        self._shape = _shape(cls, given, self._options)
         self._code = code
         self.__name__ = cls.__name__
         self.__doc__ = cls.__doc__
@@ -69,12 +100,16 @@ class ActorClass:
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
         """Start an actor; errors of its constructor surface at its first call."""
         if self._code is None:
-            self._code = _actor_code(self._cls)
-        link = api.runtime().create_actor(self._code, args, kwargs, self._options)
-        return ActorHandle(link, self._code.name, self._code.methods)
+            self._code = RemoteCode(
+                self._cls, self.__name__, dump_code(self._cls), _is_async(self._cls)
+            )
+        link = api.runtime().create_actor(self._code, self._shape, args, kwargs, self._options)
+        return ActorHandle(link, self._shape)
 
     def options(self, **given: Any) -> ActorClass:
-        """The same class with other options."""
+        """The same class with other options. Raises `ValueError` for ``concurrency_groups``."""
+        if "concurrency_groups" in given:  # methods name them, so they belong to the class
+            raise ValueError("concurrency_groups can only be set by @remote(...), not by options()")
         return ActorClass(self._cls, {**self._given, **given}, self._code)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -88,38 +123,77 @@ class ActorClass:
         return ActorClass, (self._cls, self._given)
 
 
-def _actor_code(cls: type[Any]) -> RemoteCode:
-    members = [
+def _methods(cls: type[Any]) -> list[tuple[str, Any]]:
+    return [
         (name, member)
         for name, member in inspect.getmembers(cls, callable)
         if not name.startswith("__") or name == "__call__"
     ]
-    returns = {name: getattr(member, "__num_returns__", 1) for name, member in members}
-    is_async = any(inspect.iscoroutinefunction(member) for _, member in members)
-    return RemoteCode(cls, cls.__name__, dump_code(cls), returns, is_async)
+
+
+def _is_async(cls: type[Any]) -> bool:
+    return any(
+        inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member)
+        for _, member in _methods(cls)
+    )
+
+
+def _shape(cls: type[Any], given: Mapping[str, Any], options: ActorOptions) -> ActorShape:
+    """What handles are to know of the class. Raises `ValueError` for a group that is not there."""
+    retries = max_task_retries(given)
+    methods = dict(BUILTIN_METHODS)
+    for name, member in _methods(cls):
+        defaults = CallOptions(
+            num_returns=STREAMING if _is_generator(member) else 1, max_task_retries=retries
+        )
+        methods[name] = call_options(getattr(member, "__call_options__", {}), defaults)
+        _check_group(methods[name].concurrency_group, options.concurrency_groups)
+    groups = tuple(options.concurrency_groups)
+    return ActorShape(cls.__name__, methods, groups, max_pending_calls(given))
+
+
+def _check_group(name: str, groups: Collection[str]) -> None:
+    if name and name not in groups:
+        known = ", ".join(map(repr, groups)) or "none"
+        raise ValueError(f"there is no concurrency group {name!r} in this actor; it has {known}")
 
 
 class ActorMethod:
     """A method of a living actor: ``handle.method.remote(...)``."""
 
-    __slots__ = ("_handle", "_link", "_name", "_num_returns")
+    __slots__ = ("_handle", "_link", "_name", "_options")
 
-    def __init__(self, handle: ActorHandle, name: str, num_returns: int) -> None:
+    def __init__(self, handle: ActorHandle, name: str, options: CallOptions) -> None:
         self._handle = handle  # the actor lives as long as somebody can call it
         self._link = handle._link
         self._name = name
-        self._num_returns = num_returns
+        self._options = options
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it; a reference, a list of them (``num_returns`` > 1) or ``None`` (0)."""
+        """Call it.
+
+        Returns a reference, a list of them (``num_returns`` > 1), ``None`` (0), or for a generator
+        an `ObjectRefGenerator`. Raises `PendingCallsLimitExceeded`.
+        """
         runtime = api.runtime()
-        refs = runtime.call(self._link, self._name, args, kwargs, self._num_returns)
+        limit = self._handle._shape.max_pending_calls
+        if limit > 0 and runtime.pending_calls(self._link) >= limit:
+            raise PendingCallsLimitExceeded(
+                f"{limit} calls of {self._handle!r} are unanswered already (max_pending_calls); "
+                "get some of their results first"
+            )
+        options = self._options
+        if options.num_returns == STREAMING:
+            stream = runtime.stream_call(self._link, self._name, args, kwargs, options)
+            return ObjectRefGenerator(stream)
+        refs = runtime.call(self._link, self._name, args, kwargs, options)
         return refs[0] if len(refs) == 1 else (refs or None)
 
-    def options(self, *, num_returns: int | None = None) -> ActorMethod:
-        """The same method with another number of returns."""
-        count = self._num_returns if num_returns is None else num_returns
-        return ActorMethod(self._handle, self._name, count)
+    def options(self, **given: Any) -> ActorMethod:
+        """The same method with other options. Raises `ValueError` or `TypeError` naming one."""
+        options = call_options(given, self._options)
+        _check_group(options.concurrency_group, self._handle._shape.groups)
+        return ActorMethod(self._handle, self._name, options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse, and say what to write instead."""
@@ -135,19 +209,20 @@ class ActorHandle:
     The actor ends when the last handle is gone, wherever handles went.
     """
 
-    def __init__(self, link: ActorLink, class_name: str, methods: Mapping[str, int]) -> None:
+    def __init__(self, link: ActorLink, shape: ActorShape) -> None:
         self._link = link
-        self._class_name = class_name
-        self._methods = methods
+        self._shape = shape
 
     def __getattr__(self, name: str) -> ActorMethod:
-        methods = self.__dict__.get("_methods", {})
-        if name not in methods:
-            raise AttributeError(f"actor class {self._class_name} has no method {name!r}")
-        return ActorMethod(self, name, methods[name])
+        shape: ActorShape | None = self.__dict__.get("_shape")
+        options = None if shape is None else shape.methods.get(name)
+        if options is None:
+            class_name = "?" if shape is None else shape.class_name
+            raise AttributeError(f"actor class {class_name} has no method {name!r}")
+        return ActorMethod(self, name, options)
 
     def __repr__(self) -> str:
-        return f"Actor({self._class_name}, {self._link.actor_id.hex()[:16]})"
+        return f"Actor({self._shape.class_name}, {self._link.actor_id.hex()[:16]})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ActorHandle) and self._link.actor_id == other._link.actor_id
@@ -157,20 +232,23 @@ class ActorHandle:
 
     def __reduce__(self) -> Any:
         state = api.runtime().actor_reduce(self._link)
-        return _restore_handle, (state, self._class_name, dict(self._methods))
+        return _restore_handle, (state, self._shape.dump())
 
 
-def _restore_handle(
-    state: tuple[Any, ...], class_name: str, methods: Mapping[str, int]
-) -> ActorHandle:
-    return ActorHandle(api.runtime().actor_restore(state), class_name, methods)
+def _restore_handle(state: tuple[Any, ...], shape: bytes) -> ActorHandle:
+    return ActorHandle(api.runtime().actor_restore(state), ActorShape.load(shape))
 
 
-def method(*, num_returns: int = 1) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Set defaults of an actor's method: ``@method(num_returns=2)``."""
+def method(**given: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Set defaults of an actor's method: ``@method(num_returns=2)``.
+
+    Takes ``num_returns``, ``concurrency_group``, ``max_task_retries``, ``retry_exceptions``,
+    ``name``. Raises `ValueError` or `TypeError` naming what is wrong.
+    """
+    call_options(given, CallOptions())
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
-        function.__num_returns__ = num_returns  # type: ignore[attr-defined]
+        function.__call_options__ = given  # type: ignore[attr-defined]
         return function
 
     return mark

@@ -6,18 +6,28 @@ engine it is. Everything below implements it.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import GeneratorType
 from typing import Any, ClassVar
 
 from rllib.core.exceptions import CoreError
 from rllib.core.measurements import Measurement
 from rllib.core.object_ref import ObjectRef
+from rllib.core.serialization import dump_code, unpack
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
+
+STREAMING = -1
+"""As a number of returns: results come one by one, as the function yields them."""
+
+RetryOn = bool | tuple[type[BaseException], ...]
+"""Exceptions of user code that are retried: none, all, or those of these classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +35,42 @@ class TaskOptions:
     """How one task is to run. Defaults are Ray's."""
 
     num_returns: int = 1
-    """Number of references that ``.remote()`` returns; 0 gives ``None``, n > 1 a list."""
+    """References that ``.remote()`` returns: 0 gives ``None``, n > 1 a list, `STREAMING` a
+    generator of references."""
     resources: Mapping[str, float] = field(default_factory=lambda: {"CPU": 1.0})
     """Held while the task runs."""
     max_retries: int = 3
-    """Runs after a worker died; -1 without limit. Exceptions of user code are not retried."""
+    """Runs after a worker died; -1 without limit."""
+    retry_exceptions: RetryOn = False
+    """Exceptions of user code that use up retries, too."""
+    max_calls: int = 0
+    """After that many calls of the function a worker leaves; 0 without limit."""
     name: str = ""
     """Shown in errors instead of the function's name."""
+    backpressure: int = -1
+    """A generator pauses when that many of its results were not taken; -1 without limit."""
+    strategy: Any = None
+    """Where it may run; see `rllib.core.util.scheduling_strategies`. ``None`` for anywhere."""
+    runtime_env: Mapping[str, Any] = field(default_factory=dict)
+    """Environment variables, working directory and modules of the worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """How one call of an actor's method is to run. Defaults are Ray's."""
+
+    num_returns: int = 1
+    """As in `TaskOptions`."""
+    max_task_retries: int = 0
+    """Runs after the actor's process died and it was restarted; -1 without limit."""
+    retry_exceptions: RetryOn = False
+    """Exceptions of user code that use up retries, too."""
+    concurrency_group: str = ""
+    """The group of threads or coroutines that runs it; empty for the default one."""
+    name: str = ""
+    """Shown in errors instead of the method's name."""
+    backpressure: int = -1
+    """As in `TaskOptions`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +89,16 @@ class ActorOptions:
     """Needed while the actor is being constructed."""
     max_concurrency: int = 0
     """Calls that run at the same time; 0 means 1, or 1000 for a class with ``async`` methods."""
+    concurrency_groups: Mapping[str, int] = field(default_factory=dict)
+    """Named groups of threads or coroutines, and their sizes."""
+    max_restarts: int = 0
+    """Times that it is started again after its process died; -1 without limit."""
+    detached: bool = False
+    """It lives until it is killed, whatever becomes of its handles and its creator."""
+    strategy: Any = None
+    """As in `TaskOptions`."""
+    runtime_env: Mapping[str, Any] = field(default_factory=dict)
+    """As in `TaskOptions`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -59,10 +108,42 @@ class RemoteCode:
     target: Any
     name: str
     blob: bytes
-    methods: Mapping[str, int] = field(default_factory=dict)
-    """For a class: its public methods and their number of returns."""
     is_async: bool = False
-    """For a class: some method is a coroutine function."""
+    """For a class: some method is a coroutine function or an asynchronous generator."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ActorShape:
+    """What a handle knows of its actor, wherever the handle goes."""
+
+    class_name: str
+    methods: Mapping[str, CallOptions]
+    """The public methods and how they are called unless ``.options()`` says otherwise."""
+    groups: tuple[str, ...] = ()
+    """Names of its concurrency groups."""
+    max_pending_calls: int = -1
+    """Calls of one process that may be unanswered; -1 without limit."""
+
+    def dump(self) -> bytes:
+        """For messages; the same bytes for the same shape."""
+        return _dump_shape(self)
+
+    @staticmethod
+    def load(blob: bytes) -> ActorShape:
+        """The inverse of `dump`."""
+        return _load_shape(blob)
+
+
+# Handles travel often, and shapes are few.
+@functools.lru_cache(maxsize=1024)
+def _dump_shape(shape: ActorShape) -> bytes:
+    return dump_code(shape)
+
+
+@functools.lru_cache(maxsize=1024)
+def _load_shape(blob: bytes) -> ActorShape:
+    shape: ActorShape = unpack(blob)
+    return shape
 
 
 class ActorLink:
@@ -74,8 +155,67 @@ class ActorLink:
         self.actor_id = actor_id
 
 
+class ResultStream(ABC):
+    """The results of a streaming call, as references in the order in which they were yielded."""
+
+    @property
+    @abstractmethod
+    def completed(self) -> ObjectRef[Any]:
+        """A reference that is ready, with ``None`` or an error, when the call has ended."""
+
+    @abstractmethod
+    def take(self, timeout: float | None) -> ObjectRef[Any] | None:
+        """The next reference, ``None`` after the last; blocks.
+
+        Raises `GetTimeoutError` when there is none within ``timeout`` seconds.
+        """
+
+    @abstractmethod
+    def when_ready(self, callback: Callable[[], None]) -> None:
+        """Run ``callback``, in any thread, once `take` would not block."""
+
+    @property
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Whether `take` would not block."""
+
+    @property
+    @abstractmethod
+    def is_finished(self) -> bool:
+        """Whether the call has ended and all its results were taken."""
+
+
+Waitable = ObjectRef[Any] | ResultStream
+
+
+@dataclass(slots=True, kw_only=True)
+class Where:
+    """Who and where the calling code is; the facts behind `RuntimeContext`. Ids are hex text."""
+
+    job_id: str = ""
+    node_id: str = ""
+    worker_id: str = ""
+    namespace: str = ""
+    task_id: str | None = None
+    task_name: str | None = None
+    function_name: str | None = None
+    actor_id: str | None = None
+    actor_name: str | None = None
+    placement_group_id: str | None = None
+    captures_children: bool = False
+    resources: Mapping[str, float] = field(default_factory=dict)
+    gpus: Sequence[str] = ()
+    runtime_env: Mapping[str, Any] = field(default_factory=dict)
+    session: str = ""
+    restarts: int = 0
+    """How often the actor was started again."""
+    canceled: bool = False
+    actor: ActorLink | None = None
+    shape: ActorShape | None = None
+
+
 class Runtime(ABC):
-    """A process's way into the runtime: a dozen verbs, the same for every engine.
+    """A process's way into the runtime: some twenty verbs, the same for every engine.
 
     Functions that take references raise what the remote code raised, see `rllib.core.exceptions`.
     """
@@ -92,27 +232,52 @@ class Runtime(ABC):
         """Start a task; one reference for each of ``options.num_returns``."""
 
     @abstractmethod
+    def stream(
+        self, code: RemoteCode, args: Args, kwargs: Kwargs, options: TaskOptions
+    ) -> ResultStream:
+        """Start a task whose results come one by one."""
+
+    @abstractmethod
     def create_actor(
-        self, code: RemoteCode, args: Args, kwargs: Kwargs, options: ActorOptions
+        self,
+        code: RemoteCode,
+        shape: ActorShape,
+        args: Args,
+        kwargs: Kwargs,
+        options: ActorOptions,
     ) -> ActorLink:
         """Start an actor. Errors of its constructor surface at its first call.
 
-        Raises `ValueError` when the name is taken.
+        Raises `ActorAlreadyExistsError` when the name is taken.
         """
 
     @abstractmethod
-    def find_actor(self, name: str, namespace: str) -> tuple[ActorLink, RemoteCode]:
+    def find_actor(self, name: str, namespace: str) -> tuple[ActorLink, ActorShape]:
         """The living actor of that name. Raises `ValueError` when there is none."""
 
     @abstractmethod
     def call(
-        self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, num_returns: int
+        self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions
     ) -> list[ObjectRef[Any]]:
         """Call a method. Calls of one process to one actor start in the order made."""
 
     @abstractmethod
-    def kill(self, actor: ActorLink) -> None:
+    def stream_call(
+        self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions
+    ) -> ResultStream:
+        """Call a method whose results come one by one."""
+
+    @abstractmethod
+    def pending_calls(self, actor: ActorLink) -> int:
+        """Calls of this process to the actor that were not answered yet."""
+
+    @abstractmethod
+    def kill(self, actor: ActorLink, no_restart: bool) -> None:
         """End the actor's process at once; what it was doing is lost."""
+
+    @abstractmethod
+    def cancel(self, what: ObjectRef[Any] | ResultStream, force: bool, recursive: bool) -> None:
+        """Have a call not begin, or stop; see `rllib.core.cancel`."""
 
     @abstractmethod
     def put(self, value: Any) -> ObjectRef[Any]:
@@ -124,9 +289,23 @@ class Runtime(ABC):
 
     @abstractmethod
     def wait(
-        self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None
-    ) -> list[ObjectRef[Any]]:
-        """Block until ``num_returns`` of ``refs`` are there or have failed; the first that are."""
+        self, refs: Sequence[Waitable], num_returns: int, timeout: float | None
+    ) -> list[Waitable]:
+        """Block until ``num_returns`` of ``refs`` are there or have failed; the first that are.
+
+        A stream is there when its next result is.
+        """
+
+    @abstractmethod
+    def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
+        """Run ``callback`` once `get` would not block, at once if it is so already.
+
+        It runs in any thread, so all it may do is to wake somebody.
+        """
+
+    @abstractmethod
+    def where(self) -> Where:
+        """Who and where the calling code is."""
 
     def error_of(self, ref: ObjectRef[Any]) -> Exception | None:
         """What ``get`` of a ready reference raises; ``None`` for a value."""
@@ -174,12 +353,18 @@ def exit_code(error: SystemExit) -> int:
 
 
 def split_result(name: str, result: Any, num_returns: int) -> Sequence[Any]:
-    """A task's result as ``num_returns`` values. Raises `ValueError` where the count differs."""
-    if num_returns == 1:
+    """A task's result as ``num_returns`` values; of a generator, as many as asked for.
+
+    Raises `ValueError` or `TypeError` where the count differs.
+    """
+    if num_returns == 1 and not isinstance(result, GeneratorType):
         return (result,)
     if num_returns == 0:
         return ()
-    if not isinstance(result, (tuple, list)) or len(result) != num_returns:
-        size = len(result) if isinstance(result, (tuple, list)) else "no sequence"
-        raise ValueError(f"{name} was to return {num_returns} values (num_returns), got {size}")
-    return result
+    if isinstance(result, GeneratorType):
+        result = tuple(itertools.islice(result, num_returns))
+    if len(result) != num_returns:
+        raise ValueError(
+            f"{name} was to return {num_returns} values (num_returns), got {len(result)}"
+        )
+    return tuple(result)

@@ -6,7 +6,8 @@ import os
 import pickle
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from rllib.core.exceptions import (
@@ -17,23 +18,28 @@ from rllib.core.exceptions import (
     TaskError,
 )
 from rllib.core.native import wire
+from rllib.core.native.connection import Frame
 from rllib.core.native.objects import BorrowedRef, NativeRef, Outcome, Stored
 from rllib.core.native.peers import Peer, PeerGoneError, Peers
+from rllib.core.native.streams import UNLIMITED, NativeStream
 from rllib.core.native.values import EMPTY, Values
-from rllib.core.runtime import ActorLink
+from rllib.core.runtime import ActorLink, RetryOn
 from rllib.core.serialization import pack, unpack
 
 
 class Target:
-    """What is called: a function or class with its code, or a method of an actor."""
+    """What is called: a function or class with its code, or a method of an actor.
 
-    __slots__ = ("blob", "concurrency", "expected_s", "kind", "name")
+    ``details`` are further fields of the `wire.Intern` that introduces it to a callee.
+    """
 
-    def __init__(self, kind: str, name: str, blob: bytes = b"", concurrency: int = 1) -> None:
+    __slots__ = ("blob", "details", "expected_s", "kind", "name")
+
+    def __init__(self, kind: str, name: str, blob: bytes = b"", **details: Any) -> None:
         self.kind = kind
         self.name = name
         self.blob = blob
-        self.concurrency = concurrency
+        self.details = details
         self.expected_s = float("inf")
         """How long a call takes, by those that were timed; infinite before the first."""
 
@@ -45,11 +51,26 @@ class Target:
 
 FETCH = Target("fetch", "")
 
+NOTHING = Stored(pickle.dumps(None, 5), [], [])
+"""The value of the reference that says that a stream has ended."""
+
 
 class Call:
     """One request that a peer has not answered; its references wait here."""
 
-    __slots__ = ("actor", "args", "refs", "target")
+    __slots__ = (
+        "actor",
+        "args",
+        "cancelled",
+        "label",
+        "parent",
+        "refs",
+        "retries",
+        "retry_on",
+        "seq",
+        "stream",
+        "target",
+    )
 
     def __init__(
         self,
@@ -58,16 +79,66 @@ class Call:
         target: Target,
         *,
         actor: NativeActor | None = None,
+        retries: int = 0,
+        retry_on: RetryOn = False,
+        label: str = "",
     ) -> None:
         self.refs = refs
         self.args = args
         self.target = target
         self.actor = actor  # keeps the actor alive until it has answered
+        self.retries = retries
+        """Times that it may be run again; -1 without limit."""
+        self.retry_on = retry_on
+        self.label = label
+        """What to name it in errors, where that is not the target's name."""
+        self.seq = 0
+        """Its number at the peer that has it now."""
+        self.stream: weakref.ref[NativeStream] | None = None
+        """Where results go that come one by one; then ``refs`` is the reference of its end."""
+        self.parent = current_job.get()
+        self.cancelled = False
 
     def resolve_all(self, outcome: Outcome) -> None:
         """Give every reference the same outcome: an error, or nothing."""
         for ref in self.refs:
             ref.resolve(outcome)
+        stream = self.live_stream()
+        if stream is not None:
+            stream.end()
+
+    def live_stream(self) -> NativeStream | None:
+        """The stream, while somebody takes from it."""
+        return None if self.stream is None else self.stream()
+
+    def use_retry(self) -> bool:
+        """Take one of the retries that are left; whether there was one."""
+        if self.cancelled or self.retries == 0:
+            return False
+        self.retries -= self.retries > 0
+        return True
+
+    def retries_after(self, error: Exception) -> bool:
+        """Whether an exception of user code is to be followed by another run."""
+        if self.retry_on is False or not isinstance(error, TaskError):
+            return False
+        matches = self.retry_on is True or isinstance(error.cause, self.retry_on)
+        return matches and self.use_retry()
+
+    @property
+    def name(self) -> str:
+        """What to call it in errors."""
+        return self.label or self.target.name
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who has it, or will be the one to get it."""
+        return None if self.actor is None else self.actor.peer
+
+
+current_job: ContextVar[Any] = ContextVar("current_job", default=None)
+"""In a worker: the job whose code runs in this thread or coroutine. Calls that it makes are its
+children, which matters when it is cancelled."""
 
 
 class NativeActor(ActorLink):
@@ -80,7 +151,7 @@ class NativeActor(ActorLink):
         self.life = life
         self.peer: Peer | None = None
         self.queue: deque[Call] = deque()
-        self.methods: dict[str, Target] = {}
+        self.methods: dict[tuple[str, str, int], Target] = {}
         self.death: ActorDiedError | None = None
 
 
@@ -109,15 +180,19 @@ class Calls:
         target = peer.targets.get(call.target)
         if target is None:
             target = self._introduce(peer, call.target)
-        peer.seq = seq = peer.seq + 1
+        peer.seq = call.seq = seq = peer.seq + 1
         args = call.args
-        if args.is_plain:
-            frame = wire.plain_call_frame(target, seq, len(call.refs), args.body)
+        flags = 0 if call.stream is None else wire.STREAM
+        if args.is_plain and not call.label:
+            frame = wire.plain_call_frame(target, seq, len(call.refs), args.body, flags)
         else:
             payload = self._values.outgoing(args, peer, handed=True)
-            frame = wire.call_frame(target, seq, len(call.refs), payload)
+            payload.label = call.label
+            frame = wire.call_frame(target, seq, len(call.refs), payload, flags)
         peer.conn.send(frame)
         peer.inflight[seq] = call
+        if flags:
+            self._tell_taken_before(call, peer)
         if len(peer.inflight) == 1:
             self._peers.flush(peer.conn)
         else:
@@ -126,9 +201,16 @@ class Calls:
 
     def _introduce(self, peer: Peer, target: Target) -> int:
         number = peer.targets[target] = len(peer.targets) + 1
-        intern = wire.Intern(number, target.kind, target.name, target.blob, target.concurrency)
+        intern = wire.Intern(number, target.kind, target.name, target.blob, **target.details)
         peer.conn.send(wire.record_frame(intern))
         return number
+
+    def _tell_taken_before(self, call: Call, peer: Peer) -> None:
+        """A streaming call runs again: what was taken of the run before counts."""
+        stream = call.live_stream()
+        if stream is None or stream.taken:
+            taken = UNLIMITED if stream is None else stream.taken
+            peer.conn.send(wire.record_frame(wire.Taken(call.seq, taken)))
 
     def want(self, ref: NativeRef) -> None:
         """See that a value comes: ask the owner of a borrowed reference for it, once."""
@@ -152,23 +234,47 @@ class Calls:
 
     # -- replies -------------------------------------------------------------------------------
 
-    def on_reply(self, peer: Peer, flags: int, seq: int, payload: bytes) -> Call | None:
-        """Give the references of a call their values; which call it was."""
-        call = peer.inflight.pop(seq, None)
-        if call is None or flags & wire.RETURNED:
-            return call
+    def answer(self, peer: Peer, call: Call, frame: Frame) -> bool:
+        """Give the references of a call their values; ``False`` when it is to be run again."""
+        _kind, flags, _returns, target, _seq, payload = frame
         if flags & wire.ERROR:
-            call.resolve_all(_exception(payload))
+            error = _exception(payload)
+            if call.retries_after(error):
+                return False
+            call.resolve_all(error)
         elif flags & wire.PLAIN:
             call.resolve_all(Stored(payload, [], []))
+        elif flags & wire.STREAM:
+            stream = call.live_stream()
+            call.resolve_all((stream and stream.check_length(target)) or NOTHING)
         else:
             payloads = wire.read_payloads(payload)
             if call.target is FETCH:
                 self._on_fetched(call.refs[0], payloads[0], peer)
-                return call
+                return True
             for ref, each in zip(call.refs, payloads, strict=False):
                 ref.resolve(self._values.result(each, peer))
-        return call
+        return True
+
+    def on_item(self, peer: Peer, frame: Frame) -> None:
+        """One result of a streaming call. What nobody takes is let go of."""
+        _kind, flags, _returns, index, seq, payload = frame
+        call = peer.inflight.get(seq)
+        if flags & wire.PLAIN:
+            outcome = Stored(payload, [], [])
+        else:
+            (each,) = wire.read_payloads(payload)
+            outcome = self._values.result(each, peer)
+        stream = None if call is None else call.live_stream()
+        if stream is not None:
+            stream.receive(index, outcome)
+
+    def tell_taken(self, call: Call, total: int) -> None:
+        """The results of a streaming call were taken up to that number."""
+        peer = call.peer
+        if peer is not None and call.seq in peer.inflight:
+            peer.conn.send(wire.record_frame(wire.Taken(call.seq, total)))
+            self._peers.flush(peer.conn)
 
     def _on_fetched(self, ref: NativeRef, payload: wire.Payload, peer: Peer) -> None:
         value = self._values.incoming(payload, peer, handed=False)
@@ -238,6 +344,25 @@ class Calls:
         for call in calls.values():
             if call.actor is not None:
                 call.resolve_all(error)
+
+    def unfinished(self) -> Iterator[Call]:
+        """Calls that a peer has, and calls that wait for their actor's process."""
+        for peer in self._peers.living():
+            yield from (call for call in peer.inflight.values() if call.target is not FETCH)
+        for actor in self._awaited.values():
+            yield from actor.queue
+
+    def pending(self, actor: NativeActor) -> int:
+        """Calls of that actor that are not answered."""
+        sent = () if actor.peer is None else actor.peer.inflight.values()
+        return len(actor.queue) + sum(call.actor is actor for call in sent)
+
+    def drop(self, call: Call) -> bool:
+        """Forget a call that waits for its actor's process; ``False`` for one that was sent."""
+        if call.actor is None or call not in call.actor.queue:
+            return False
+        call.actor.queue.remove(call)
+        return True
 
     def close(self) -> None:
         """The runtime ends: handles that outlive it say so."""

@@ -64,7 +64,6 @@ class DriverRuntime(NativeRuntime):
     ) -> None:
         super().__init__(me, directory, namespace, ledger)
         self.interrupts = InterruptGuard(self.lock, self.reactor)
-        self._directory = directory
         self._session_lock = lock
 
     def shutdown(self) -> None:

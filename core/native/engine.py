@@ -13,6 +13,8 @@ value is pickled, or while somebody waits. One reactor reads all sockets (see `r
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import itertools
 import os
 import threading
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib.core.exceptions import (
+    ActorAlreadyExistsError,
     GetTimeoutError,
     ObjectLostError,
     RuntimeClosedError,
@@ -33,6 +36,7 @@ from rllib.core.measurements import Measurement
 from rllib.core.native import wire
 from rllib.core.native.arena import Block
 from rllib.core.native.calls import Call, Calls, NativeActor, Target, dump_error
+from rllib.core.native.cancelling import Cancelling
 from rllib.core.native.connection import Frame
 from rllib.core.native.ledger import Ledger
 from rllib.core.native.objects import NativeRef, Reports, Stored
@@ -40,17 +44,23 @@ from rllib.core.native.peers import Peer, Peers
 from rllib.core.native.places import Places
 from rllib.core.native.reactor import Reactor
 from rllib.core.native.spillfiles import SPILL, SpillFiles
+from rllib.core.native.streams import UNLIMITED, NativeStream
 from rllib.core.native.tasks import Task, Tasks
 from rllib.core.native.values import EMPTY, Values
 from rllib.core.object_ref import ObjectRef
 from rllib.core.runtime import (
     ActorLink,
     ActorOptions,
+    ActorShape,
     Args,
+    CallOptions,
     Kwargs,
     RemoteCode,
+    ResultStream,
     Runtime,
     TaskOptions,
+    Waitable,
+    Where,
 )
 
 ASYNC_CONCURRENCY = 1000
@@ -85,6 +95,7 @@ class NativeRuntime(Runtime):
 
     def __init__(self, me: bytes, directory: Path, namespace: str, ledger: Ledger) -> None:
         self.me = me
+        self._directory = directory
         self.namespace = namespace
         self.lock = threading.RLock()
         self.reactor = Reactor(self.lock, self.flush)
@@ -97,45 +108,92 @@ class NativeRuntime(Runtime):
         self.values = Values(me, self.peers, self.places, self.reports)
         self.calls = Calls(self.peers, self.values, self._tell_node)
         self.tasks = Tasks(self.peers, self.calls, self._tell_node)
+        self.cancelling = Cancelling(self.peers, self.calls, self.tasks)
         self._numbers = itertools.count(1)
-        self._targets: weakref.WeakKeyDictionary[RemoteCode, Target] = weakref.WeakKeyDictionary()
+        self._targets: weakref.WeakKeyDictionary[RemoteCode, dict[tuple[int, int], Target]] = (
+            weakref.WeakKeyDictionary()
+        )
         self._questions: dict[int, list[Any]] = {}
         self._closed = False
 
     def _tell_node(self, record: Any) -> None:
         self.node.tell(record)
 
-    # -- calls ---------------------------------------------------------------------------------
+    # -- tasks ---------------------------------------------------------------------------------
 
     def submit(
         self, code: RemoteCode, args: Args, kwargs: Kwargs, options: TaskOptions
     ) -> list[ObjectRef[Any]]:
         """Start a task."""
         refs = self._new_refs(options.num_returns)
+        self._submit(self._new_task(refs, code, args, kwargs, options), args, kwargs)
+        return refs  # type: ignore[return-value]
+
+    def stream(
+        self, code: RemoteCode, args: Args, kwargs: Kwargs, options: TaskOptions
+    ) -> NativeStream:
+        """Start a generator."""
+        refs = self._new_refs(1)
+        task = self._new_task(refs, code, args, kwargs, options)
+        stream = self._new_stream(task, options.backpressure)
+        self._submit(task, args, kwargs)
+        return stream
+
+    def _new_task(
+        self,
+        refs: list[NativeRef],
+        code: RemoteCode,
+        args: Args,
+        kwargs: Kwargs,
+        options: TaskOptions,
+    ) -> Task:
         stored = self.values.store_args(args, kwargs)
-        target = self._function_target(code, options.name)
-        kind = tuple(sorted(options.resources.items()))
+        return Task(
+            refs,
+            stored,
+            self._function_target(code, options),
+            tuple(sorted(options.resources.items())),
+            retries=options.max_retries,
+            retry_on=options.retry_exceptions,
+            label=options.name,
+        )
+
+    def _submit(self, task: Task, args: Args, kwargs: Kwargs) -> None:
         needs = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, NativeRef)]
         with self.lock:
             self._check_open()
-            self.tasks.submit(Task(refs, stored, target, kind, options.max_retries), needs)
-        return refs  # type: ignore[return-value]
+            self.tasks.submit(task, needs)
 
-    def _function_target(self, code: RemoteCode, name: str) -> Target:
-        if name and name != code.name:
-            return Target("function", name, code.blob)
-        target = self._targets.get(code)
+    def _new_stream(self, call: Call, backpressure: int) -> NativeStream:
+        stream = NativeStream(self, call.refs[0], call if backpressure > 0 else None)
+        call.stream = weakref.ref(stream)
+        return stream
+
+    def _function_target(self, code: RemoteCode, options: TaskOptions) -> Target:
+        targets = self._targets.get(code)
+        if targets is None:
+            targets = self._targets[code] = {}
+        key = (options.backpressure, options.max_calls)
+        target = targets.get(key)
         if target is None:
-            target = self._targets[code] = Target("function", code.name, code.blob)
+            details = {"backpressure": options.backpressure, "max_calls": options.max_calls}
+            target = targets[key] = Target("function", code.name, code.blob, **details)
         return target
 
+    # -- actors --------------------------------------------------------------------------------
+
     def create_actor(
-        self, code: RemoteCode, args: Args, kwargs: Kwargs, options: ActorOptions
+        self,
+        code: RemoteCode,
+        shape: ActorShape,
+        args: Args,
+        kwargs: Kwargs,
+        options: ActorOptions,
     ) -> ActorLink:
         """Order a process for the actor, and construct it there as soon as it is up."""
         actor_id = os.urandom(16)
         stored = self.values.store_args(args, kwargs)
-        order = self._order(actor_id, code, options)
+        order = self._order(actor_id, shape, options)
         if options.name:
             existing = self._claim_name(order, options)
             if existing is not None:
@@ -146,18 +204,22 @@ class NativeRuntime(Runtime):
             self.calls.create(actor)
             if not options.name:
                 self.node.tell(order)
-            concurrency = options.max_concurrency or (ASYNC_CONCURRENCY if code.is_async else 1)
-            build = Target("actor", code.name, code.blob, concurrency)
+            build = self._constructor(code, options)
             self.calls.call_actor(actor, Call([], stored, build, actor=actor))
             if options.name:  # it was ordered before this process knew of it
                 self.node.tell(wire.WatchActor(actor_id))
         return actor
 
-    def _order(self, actor_id: bytes, code: RemoteCode, options: ActorOptions) -> wire.PlaceActor:
+    def _constructor(self, code: RemoteCode, options: ActorOptions) -> Target:
+        concurrency = options.max_concurrency or (ASYNC_CONCURRENCY if code.is_async else 1)
+        groups = dict(options.concurrency_groups)
+        return Target("actor", code.name, code.blob, concurrency=concurrency, groups=groups)
+
+    def _order(self, actor_id: bytes, shape: ActorShape, options: ActorOptions) -> wire.PlaceActor:
         return wire.PlaceActor(
             actor_id,
-            code.name,
-            dict(code.methods),
+            shape.class_name,
+            shape.dump() if options.name else b"",
             dict(options.resources),
             dict(options.placement),
             options.name,
@@ -171,43 +233,91 @@ class NativeRuntime(Runtime):
         if not found.actor:
             return None
         if not options.get_if_exists:
-            raise ValueError(
+            raise ActorAlreadyExistsError(
                 f"the actor name {order.name!r} is taken in namespace {order.namespace!r}"
             )
         with self.lock:
             return self.calls.link(found.actor, None)
 
-    def find_actor(self, name: str, namespace: str) -> tuple[ActorLink, RemoteCode]:
+    def find_actor(self, name: str, namespace: str) -> tuple[ActorLink, ActorShape]:
         """Ask the node for the name."""
         seq = next(self._numbers)
         found = self._ask(wire.FindActor(seq, name, namespace or self.namespace), seq)
         if not found.actor:
             raise ValueError(f"there is no living actor named {name!r}")
-        code = RemoteCode(None, found.class_name, b"", found.methods)
         with self.lock:
-            return self.calls.link(found.actor, None), code
+            return self.calls.link(found.actor, None), ActorShape.load(found.shape)
 
     def call(
-        self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, num_returns: int
+        self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions
     ) -> list[ObjectRef[Any]]:
         """Send the call to the actor's process."""
-        if not isinstance(actor, NativeActor):
-            raise RuntimeClosedError("the handle belongs to a runtime that was shut down")
-        refs = self._new_refs(num_returns)
-        stored = self.values.store_args(args, kwargs) if args or kwargs else EMPTY
-        target = actor.methods.get(method)
-        if target is None:
-            target = actor.methods[method] = Target("method", method)
-        with self.lock:
-            self._check_open()
-            self.calls.call_actor(actor, Call(refs, stored, target, actor=actor))
+        refs = self._new_refs(options.num_returns)
+        self._call(self._new_call(refs, actor, method, args, kwargs, options))
         return refs  # type: ignore[return-value]
 
-    def kill(self, actor: ActorLink) -> None:
+    def stream_call(
+        self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions
+    ) -> NativeStream:
+        """Send the call of a generator to the actor's process."""
+        call = self._new_call(self._new_refs(1), actor, method, args, kwargs, options)
+        stream = self._new_stream(call, options.backpressure)
+        self._call(call)
+        return stream
+
+    def _new_call(
+        self,
+        refs: list[NativeRef],
+        actor: ActorLink,
+        method: str,
+        args: Args,
+        kwargs: Kwargs,
+        options: CallOptions,
+    ) -> Call:
+        actor = _own(actor)
+        key = (method, options.concurrency_group, options.backpressure)
+        target = actor.methods.get(key)
+        if target is None:
+            details = {"group": options.concurrency_group, "backpressure": options.backpressure}
+            target = actor.methods[key] = Target("method", method, **details)
+        return Call(
+            refs,
+            self.values.store_args(args, kwargs) if args or kwargs else EMPTY,
+            target,
+            actor=actor,
+            retries=options.max_task_retries,
+            retry_on=options.retry_exceptions,
+            label=options.name,
+        )
+
+    def _call(self, call: Call) -> None:
+        assert call.actor is not None
+        with self.lock:
+            self._check_open()
+            self.calls.call_actor(call.actor, call)
+
+    def pending_calls(self, actor: ActorLink) -> int:
+        """Those that wait here, and those at the actor."""
+        with self.lock:
+            return self.calls.pending(_own(actor))
+
+    def kill(self, actor: ActorLink, no_restart: bool) -> None:
         """Have the node end its process."""
         with self.lock:
             self._check_open()
             self.node.tell(wire.KillActor(actor.actor_id, "it was killed by kill()"))
+
+    def cancel(self, what: ObjectRef[Any] | ResultStream, force: bool, recursive: bool) -> None:
+        """Find the call and stop it."""
+        ref = what.completed if isinstance(what, ResultStream) else what
+        assert isinstance(ref, NativeRef)
+        with self.lock:
+            self._check_open()
+            self.cancelling.cancel(ref, force, recursive)
+
+    def new_ref(self) -> NativeRef:
+        """A reference of this process."""
+        return NativeRef(self.me, next(self._numbers))
 
     def _new_refs(self, count: int) -> list[NativeRef]:
         return [NativeRef(self.me, next(self._numbers)) for _ in range(count)]
@@ -249,12 +359,12 @@ class NativeRuntime(Runtime):
         raise ObjectLostError(f"{ref!r} belongs to a runtime that was shut down")
 
     def wait(
-        self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None
-    ) -> list[ObjectRef[Any]]:
+        self, refs: Sequence[Waitable], num_returns: int, timeout: float | None
+    ) -> list[Waitable]:
         """Wait for some."""
         ready = _ready(refs, num_returns)
         if len(ready) < num_returns:
-            missing = [ref for ref in refs if ref.outcome is None]  # type: ignore[attr-defined]
+            missing = [ref for ref in refs if ref.outcome is None]  # type: ignore[union-attr]
             if not self._await(missing, num_returns - len(ready), timeout):
                 self._check_open()
             ready = _ready(refs, num_returns)
@@ -269,30 +379,79 @@ class NativeRuntime(Runtime):
         self, missing: list[Any], count: int, timeout: float | None, *, or_error: bool = False
     ) -> bool:
         """Wait until ``count`` of the missing references are there; ``False`` when late."""
-        deadline = None if timeout is None else time.monotonic() + timeout
         done = _arrival(missing, count, or_error)
         with self.lock:
             self._check_open()
             for ref in missing:
                 self.calls.want(ref)
+        return self.wait_for(done, timeout)
+
+    def wait_for(self, done: Callable[[], bool], timeout: float | None) -> bool:
+        """Block until ``done()``; ``False`` when late."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self.lock:
+            self._check_open()
             self.flush()
         return self.reactor.run_until(done, deadline)
+
+    def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
+        """Have ``callback`` run by whoever reads the value's message."""
+        assert isinstance(ref, NativeRef)
+        with self.lock:
+            self._check_open()
+            if ref.outcome is None:
+                self.calls.want(ref)
+            ref.when_ready(callback)
+            self.flush()
+
+    def tell_taken(self, call: Call, total: int) -> None:
+        """Results of a streaming call were taken; its callee may go on."""
+        with self.lock:
+            if not self._closed:
+                self.calls.tell_taken(call, total)
+
+    def where(self) -> Where:
+        """The driver, or a worker between jobs."""
+        name = self._directory.name
+        return Where(
+            job_id=_hex_id(name, 4),
+            node_id=_hex_id(f"{name}/node", 28),
+            worker_id=self.me.hex(),
+            namespace=self.namespace,
+            session=str(self._directory),
+        )
 
     # -- what arrives --------------------------------------------------------------------------
 
     def _on_frame(self, peer: Peer, frame: Frame) -> None:
-        kind, flags, _returns, _target, seq, payload = frame
+        kind = frame[0]
         if kind == wire.REPLY:
-            call = self.calls.on_reply(peer, flags, seq, payload)
-            if isinstance(call, Task):
-                done = not flags & wire.RETURNED
-                (self.tasks.on_finished if done else self.tasks.on_returned)(call)
+            self._on_reply(peer, frame)
         elif kind == wire.CALL:
             self.on_call(peer, frame)
+        elif kind == wire.ITEM:
+            self.calls.on_item(peer, frame)
         elif kind == wire.RECORD:
-            self._on_record(peer, wire.read_record(payload))
+            self._on_record(peer, wire.read_record(frame[-1]))
         else:
             raise wire.WireError(f"unknown frame kind {kind}")
+
+    def _on_reply(self, peer: Peer, frame: Frame) -> None:
+        flags = frame[1]
+        call = peer.inflight.pop(frame[4], None)
+        if call is None:
+            return  # it was given up: its lease is lost
+        if flags & wire.RETURNED:
+            if isinstance(call, Task):
+                self.tasks.on_returned(call, flags)
+            return
+        answered = self.calls.answer(peer, call, frame)
+        if isinstance(call, Task):
+            self.tasks.on_finished(call, flags)
+            if not answered:
+                self.tasks.again(call)
+        elif not answered and call.actor is not None:
+            self.calls.call_actor(call.actor, call)
 
     def on_call(self, peer: Peer, frame: Frame) -> None:
         """Somebody calls; a driver runs nothing for others."""
@@ -300,6 +459,12 @@ class NativeRuntime(Runtime):
 
     def on_recall(self, peer: Peer, calls: list[int]) -> None:
         """Somebody wants calls back; a driver has none."""
+
+    def on_cancel(self, peer: Peer, order: wire.Cancel) -> None:
+        """Somebody wants a call stopped; a driver has none."""
+
+    def on_taken(self, peer: Peer, seq: int, total: int) -> None:
+        """Somebody has taken results of a streaming call; a driver yields none."""
 
     def _on_record(self, peer: Peer, record: Any) -> None:
         match record:
@@ -321,10 +486,24 @@ class NativeRuntime(Runtime):
                 peer.interned[target] = record
             case wire.Recall(calls):
                 self.on_recall(peer, calls)
+            case wire.Cancel():
+                self.on_cancel(peer, record)
+            case wire.CancelRef(number, force, recursive):
+                self._cancel_for_borrower(number, force, recursive)
+            case wire.Taken(seq, total):
+                self.on_taken(peer, seq, total)
             case wire.Hello():
                 pass  # both sides connected at once
             case _:
                 raise wire.WireError(f"{type(record).__name__} is no message to a peer")
+
+    def _cancel_for_borrower(self, number: int, force: bool, recursive: bool) -> None:
+        ref = self.values.lendings.find(number)
+        if ref is None:
+            return  # it was freed meanwhile
+        # A forced cancel of an actor's call, which is the borrower's mistake, is not to end here.
+        with contextlib.suppress(ValueError):
+            self.cancelling.cancel(ref, force, recursive)
 
     def _serve(self, peer: Peer, seq: int, number: int) -> None:
         """Send a borrower the value of an own object, as soon as it is there."""
@@ -426,6 +605,8 @@ class NativeRuntime(Runtime):
         while reports.ended:
             reason = "its last handle is gone"
             self.node.tell(wire.KillActor(reports.ended.popleft(), reason))
+        while reports.streams:
+            self.calls.tell_taken(reports.streams.popleft(), UNLIMITED)
         self.peers.flush_all()
 
     def resources(self) -> tuple[dict[str, float], dict[str, float]]:
@@ -480,6 +661,17 @@ class NativeRuntime(Runtime):
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeClosedError("the runtime was shut down; call init() again")
+
+
+def _own(actor: ActorLink) -> NativeActor:
+    if not isinstance(actor, NativeActor):
+        raise RuntimeClosedError("the handle belongs to a runtime that was shut down")
+    return actor
+
+
+def _hex_id(text: str, size: int) -> str:
+    """An id of ``size`` bytes, the same for the same text."""
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
 
 
 def _ready(refs: Sequence[Any], count: int) -> list[Any]:

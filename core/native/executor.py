@@ -1,143 +1,33 @@
-"""The callee's side of calls: how a worker runs what others ask of it.
+"""The callee's side of calls: how a worker runs what others ask of it, and sends what comes of it.
 
-Jobs of a task worker and of an ordinary actor run one after the other in the main thread, in the
-order in which they came. An actor with ``max_concurrency`` runs them in a pool of threads, an
-actor with ``async`` methods on an event loop of its own; both begin once its constructor, which
-always runs in the main thread, is done.
+::
+
+    CALL --accept--> Job --lane--> run: load arguments, call, store results --> REPLY (or ITEMs)
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import os
-import queue
-import sys
-import threading
-from collections import deque
-from collections.abc import Callable, Collection
-from typing import Any, NoReturn, Protocol
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from typing import Any, NoReturn
 
-from rllib.core.exceptions import CoreError, TaskError
+from rllib.core.actor import ActorExit, bound_method
+from rllib.core.exceptions import CoreError, TaskCancelledError, TaskError
 from rllib.core.native import wire
-from rllib.core.native.calls import dump_error
+from rllib.core.native.calls import current_job, dump_error
 from rllib.core.native.connection import Frame
 from rllib.core.native.engine import NativeRuntime
+from rllib.core.native.lanes import AsyncLane, EventLoop, Job, Lane, MainLane, ThreadLane
 from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.peers import Peer
+from rllib.core.native.process import exit_process
+from rllib.core.native.streams import Outflow
 from rllib.core.native.values import EMPTY
-from rllib.core.runtime import exit_code, split_result
+from rllib.core.runtime import Where, exit_code, split_result
 from rllib.core.serialization import unpack
-
-
-class Job:
-    """A call that has arrived."""
-
-    __slots__ = ("args", "intern", "peer", "returns", "seq")
-
-    def __init__(
-        self, peer: Peer, seq: int, intern: wire.Intern, args: Stored, returns: int
-    ) -> None:
-        self.peer = peer
-        self.seq = seq
-        self.intern = intern
-        self.args = args
-        self.returns = returns
-
-
-class Lane(Protocol):
-    """Where jobs run."""
-
-    def add(self, job: Job) -> None:
-        """Take a job; under the runtime's lock."""
-
-    def busy(self) -> bool:
-        """Whether more jobs are coming, so that replies may wait for company."""
-
-
-class MainLane:
-    """One after the other, in the main thread: see `Executor.run`."""
-
-    def __init__(self) -> None:
-        self.jobs: deque[Job] = deque()
-
-    def add(self, job: Job) -> None:
-        """Queue it."""
-        self.jobs.append(job)
-
-    def take(self) -> Job | None:
-        """The next job; none also when the last one is handed back at this very moment."""
-        try:
-            return self.jobs.popleft()
-        except IndexError:
-            return None
-
-    def busy(self) -> bool:
-        """Whether the main thread goes on at once."""
-        return bool(self.jobs)
-
-
-class ThreadLane:
-    """Up to ``size`` at the same time, each in a thread."""
-
-    def __init__(
-        self, size: int, run: Callable[[Job], None], leave: Callable[[int], NoReturn]
-    ) -> None:
-        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        self._run = run
-        self._leave = leave
-        for index in range(size):
-            threading.Thread(target=self._work, name=f"rllib-call-{index}", daemon=True).start()
-
-    def _work(self) -> None:
-        while True:
-            try:
-                self._run(self._jobs.get())
-            except SystemExit as error:  # ends the process, as it does in the main thread
-                self._leave(exit_code(error))
-
-    def add(self, job: Job) -> None:
-        """Queue it for the next free thread."""
-        self._jobs.put(job)
-
-    def busy(self) -> bool:
-        """Whether a thread goes on at once."""
-        return not self._jobs.empty()
-
-
-class AsyncLane:
-    """Up to ``size`` coroutines at the same time, on an event loop in a thread of its own."""
-
-    def __init__(self, size: int, run: Callable[[Job], Any]) -> None:
-        self._jobs: deque[Job] = deque()
-        self._run = run
-        self._awake = False
-        self._running: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.new_event_loop()
-        self._room = asyncio.Semaphore(size)
-        threading.Thread(target=self._loop.run_forever, name="rllib-async", daemon=True).start()
-
-    def add(self, job: Job) -> None:
-        """Queue it, and wake the loop unless it is awake already."""
-        self._jobs.append(job)
-        if not self._awake:
-            self._awake = True
-            self._loop.call_soon_threadsafe(self._start_jobs)
-
-    def _start_jobs(self) -> None:
-        self._awake = False
-        while self._jobs:
-            task = self._loop.create_task(self._in_room(self._jobs.popleft()))
-            self._running.add(task)  # the loop itself keeps weak references only
-            task.add_done_callback(self._running.discard)
-
-    async def _in_room(self, job: Job) -> None:
-        async with self._room:
-            await self._run(job)
-
-    def busy(self) -> bool:
-        """Whether others are about to finish."""
-        return len(self._running) > 1
 
 
 class Executor:
@@ -147,10 +37,14 @@ class Executor:
         self._runtime = runtime
         self._main = MainLane()
         self._lane: Lane = self._main
+        self._groups: Mapping[str, Lane] = {}
         self._functions: dict[bytes, Any] = {}
+        self._runs_of: dict[bytes, int] = {}
         self._instance: Any = None
         self._early: list[Job] = []  # calls that came before the constructor was done
         self.in_task = False
+        self.leaving = False
+        """A function's ``max_calls`` is reached: nothing more is run."""
 
     # -- arrival -------------------------------------------------------------------------------
 
@@ -161,46 +55,82 @@ class Executor:
         if intern is None:
             raise wire.WireError(f"call of target {target}, which was never introduced")
         if flags & wire.PLAIN:
-            args = Stored(payload, [], []) if payload else EMPTY
+            job = Job(peer, seq, intern, Stored(payload, [], []) if payload else EMPTY, returns)
         else:
-            values = self._runtime.values
-            args = values.incoming(wire.read_payload(payload), peer, handed=True)
-        self._route(Job(peer, seq, intern, args, returns))
+            received = wire.read_payload(payload)
+            args = self._runtime.values.incoming(received, peer, handed=True)
+            job = Job(peer, seq, intern, args, returns)
+            job.label = received.label
+        if flags & wire.STREAM:
+            job.outflow = Outflow(intern.backpressure)
+        self._route(job)
 
     def _route(self, job: Job) -> None:
         if job.intern.kind != "method":
-            self._main.add(job)
+            if self.leaving:
+                self._return(job)
+            else:
+                self._main.add(job)
         elif self._instance is None:
             self._early.append(job)
         else:
-            self._lane.add(job)
+            self._lane_of(job).add(job)
+
+    def _lane_of(self, job: Job) -> Lane:
+        return self._groups.get(job.intern.group, self._lane)
 
     def hand_back(self, peer: Peer | None = None, calls: Collection[int] = ()) -> None:
         """Return tasks that were not begun: those ``calls`` of ``peer``, or all."""
-        jobs, kept = self._main.jobs, []
+        jobs, kept = self._main.waiting, []
         while jobs:
             try:
                 job = jobs.pop()  # atomic: the main thread takes from the other end meanwhile
             except IndexError:
                 break
-            if job.intern.kind == "function" and (peer is None or self._is_of(job, peer, calls)):
+            if job.intern.kind == "function" and (peer is None or _is_of(job, peer, calls)):
                 self._return(job)
             else:
                 kept.append(job)
         jobs.extend(reversed(kept))
 
-    @staticmethod
-    def _is_of(job: Job, peer: Peer, calls: Collection[int]) -> bool:
-        return job.peer is peer and job.seq in calls
-
     def _return(self, job: Job) -> None:
-        if not job.peer.gone:
-            job.peer.conn.send(wire.returned_frame(job.seq))
-            self._runtime.peers.hold(job.peer.conn)
+        if job.peer.gone:
+            return
+        frame = wire.returned_frame(job.seq)
+        job.peer.conn.send(wire.flagged(frame, wire.LEAVING) if self.leaving else frame)
+        self._runtime.peers.hold(job.peer.conn)
+
+    # -- stopping ------------------------------------------------------------------------------
+
+    def cancel(self, peer: Peer, order: wire.Cancel) -> None:
+        """Stop a job, or see that it does not begin. One that has ended is left alone."""
+        for lane in (self._main, self._lane, *self._groups.values()):
+            for job in lane.jobs():
+                if job.peer is peer and job.seq == order.seq:
+                    self._cancel(job, lane, order)
+                    return
+
+    def _cancel(self, job: Job, lane: Lane, order: wire.Cancel) -> None:
+        job.cancelled = True
+        if order.recursive:
+            self._runtime.cancelling.cancel_children(job)
+        if order.force and job is self._main.running:
+            exit_process(1)
+        lane.interrupt(job)
+
+    def take_interrupt(self) -> bool:
+        """Whether the job in the main thread is to be interrupted; says so once."""
+        job = self._main.running
+        if job is None or not job.cancelled:
+            return False
+        self._main.done(job)
+        return True
+
+    # -- the main thread -----------------------------------------------------------------------
 
     def run(self) -> NoReturn:
         """The worker's main loop; ends with the process."""
-        jobs = self._main.jobs
+        jobs = self._main.waiting
         runtime = self._runtime
         while True:
             runtime.reactor.run_until(lambda: bool(jobs), None)
@@ -210,32 +140,61 @@ class Executor:
     def _run_in_main(self, job: Job) -> None:
         kind = job.intern.kind
         self.in_task = kind != "method"  # a constructor holds resources as a task does
-        (self._construct if kind == "actor" else self._run)(job)
+        self._main.running = job
+        try:
+            (self._construct if kind == "actor" else self._run)(job)
+        except KeyboardInterrupt as error:  # it came when the code had just failed
+            self._fail(job, error)
         self.in_task = False
 
     # -- running -------------------------------------------------------------------------------
 
     def _run(self, job: Job) -> None:
         """Run it and reply, whatever happens."""
+        current_job.set(job)
+        values: list[Stored] = []
         try:
-            values = self._stored(job, self._invoke(job))
+            if job.cancelled:
+                raise _cancelled(self._name(job))
+            result = self._invoke(job)
+            if job.outflow is None:
+                values = self._stored(job, result)
+            else:
+                self._yield_all(job, job.outflow, _iterator(self._name(job), result))
+            self._main.done(job)
         except SystemExit:
             raise
         except BaseException as error:  # whatever user code raises, somebody waits for it
+            self._main.done(job)
             self._fail(job, error)
         else:
-            self._succeed(job, values)
+            self._finish(job, values)
 
     async def _run_async(self, job: Job) -> None:
+        current_job.set(job)
+        values: list[Stored] = []
         try:
+            if job.cancelled:
+                raise _cancelled(self._name(job))
             result = self._invoke(job)
             if inspect.isawaitable(result):
                 result = await result
-            values = self._stored(job, result)
+            if job.outflow is None:
+                values = self._stored(job, result)
+            else:
+                await self._yield_all_async(job, job.outflow, result)
         except SystemExit as error:  # ends the process, as it does in the main thread
-            self.leave(exit_code(error))
+            self.leave(error)
         except BaseException as error:
             self._fail(job, error)
+        else:
+            self._finish(job, values)
+
+    def _finish(self, job: Job, values: list[Stored]) -> None:
+        if job.cancelled:
+            self._fail(job, _cancelled(self._name(job)))
+        elif job.outflow is not None:
+            self._reply(job, wire.stream_end_frame(job.seq, job.outflow.yielded))
         else:
             self._succeed(job, values)
 
@@ -267,19 +226,83 @@ class Executor:
 
     def _function(self, intern: wire.Intern) -> Any:
         if intern.kind == "method":
-            return getattr(self._instance, intern.name)
+            return bound_method(self._instance, intern.name)
         function = self._functions.get(intern.blob)
         if function is None:
             function = self._functions[intern.blob] = unpack(intern.blob)
+        if intern.max_calls:
+            self._count_run(intern)
         return function
 
+    def _count_run(self, intern: wire.Intern) -> None:
+        runs = self._runs_of[intern.blob] = self._runs_of.get(intern.blob, 0) + 1
+        if runs >= intern.max_calls:
+            with self._runtime.lock:
+                self.leaving = True
+                self.hand_back()
+
+    def describe(self, job: Job, where: Where) -> None:
+        """Fill in what `RuntimeContext` tells of a job."""
+        where.task_id = f"{job.peer.process.hex()}{job.seq:016x}"
+        where.task_name = self._name(job)
+        where.function_name = job.intern.name
+        where.canceled = job.cancelled
+
     def _name(self, job: Job) -> str:
-        name = job.intern.name
-        return name if job.intern.kind != "method" else f"{type(self._instance).__name__}.{name}"
+        name = job.label or job.intern.name
+        if job.label or job.intern.kind != "method":
+            return name
+        return f"{type(self._instance).__name__}.{name}"
+
+    # -- results that come one by one ----------------------------------------------------------
+
+    def _yield_all(self, job: Job, outflow: Outflow, results: Iterator[Any]) -> None:
+        for index in itertools.count():
+            if not outflow.has_room():
+                self._runtime.wait_for(lambda: outflow.has_room() or job.cancelled, None)
+            if not self._yield_one(job, outflow, index, next(results, _END)):
+                return
+
+    async def _yield_all_async(self, job: Job, outflow: Outflow, result: Any) -> None:
+        results = _async_iterator(self._name(job), result)
+        for index in itertools.count():
+            if not outflow.has_room():
+                await _room(outflow)
+            if not self._yield_one(job, outflow, index, await anext(results, _END)):
+                return
+
+    def _yield_one(self, job: Job, outflow: Outflow, index: int, value: Any) -> bool:
+        """Send one result; ``False`` when it was the end, or nobody wants more."""
+        if value is _END or job.cancelled or job.peer.gone:
+            return False
+        stored = self._runtime.values.store(value)
+        outflow.yielded = index + 1
+        with self._runtime.lock:
+            if job.peer.gone:
+                return False
+            if stored.is_plain:
+                frame = wire.plain_item_frame(job.seq, index, stored.body)
+            else:
+                outgoing = self._runtime.values.outgoing(stored, job.peer, handed=True)
+                frame = wire.item_frame(job.seq, index, outgoing)
+            job.peer.conn.send(frame)
+            if outflow.flush_is_due():
+                self._runtime.peers.flush(job.peer.conn)
+            else:
+                self._runtime.peers.hold(job.peer.conn)
+        return True
+
+    def taken(self, peer: Peer, seq: int, total: int) -> None:
+        """The caller has taken results of a streaming job."""
+        for lane in (self._main, self._lane, *self._groups.values()):
+            for job in lane.jobs():
+                if job.peer is peer and job.seq == seq and job.outflow is not None:
+                    job.outflow.took(total)
 
     # -- actors --------------------------------------------------------------------------------
 
     def _construct(self, job: Job) -> None:
+        current_job.set(job)
         try:
             instance = self._invoke(job)
         except SystemExit:
@@ -288,20 +311,27 @@ class Executor:
             name = f"{job.intern.name}.__init__"
             self._tell_built(str(TaskError.from_exception(name, error, os.getpid())))
             return
-        lane = self._lane_for(instance, job.intern.concurrency)
+        self._open_lanes(instance, job.intern)
         with self._runtime.lock:
-            self._instance, self._lane = instance, lane
+            self._instance = instance
             for early in self._early:
-                lane.add(early)
+                self._lane_of(early).add(early)
             self._early.clear()
         self._tell_built("")
         self._succeed(job, [])
 
-    def _lane_for(self, instance: Any, concurrency: int) -> Lane:
-        methods = inspect.getmembers(type(instance), inspect.iscoroutinefunction)
-        if methods:
-            return AsyncLane(concurrency, self._run_async)
-        return ThreadLane(concurrency, self._run, self.leave) if concurrency > 1 else self._main
+    def _open_lanes(self, instance: Any, intern: wire.Intern) -> None:
+        is_async = inspect.getmembers(type(instance), _is_async)
+        events = EventLoop() if is_async else None
+
+        def lane(size: int) -> Lane:
+            if events is not None:
+                return AsyncLane(size, self._run_async, events)
+            return ThreadLane(size, self._run, self.leave)
+
+        if events is not None or intern.concurrency > 1:
+            self._lane = lane(intern.concurrency)
+        self._groups = {name: lane(size) for name, size in intern.groups.items()}
 
     def _tell_built(self, error: str) -> None:
         with self._runtime.lock:
@@ -323,31 +353,71 @@ class Executor:
             self._send(job.peer, frame)
 
     def _fail(self, job: Job, error: BaseException) -> None:
+        if job.cancelled and not isinstance(error, TaskCancelledError):
+            error = _cancelled(self._name(job))
         if not isinstance(error, CoreError) or isinstance(error, TaskError):
             error = TaskError.from_exception(self._name(job), error, os.getpid())
-        frame = wire.error_frame(job.seq, dump_error(error))
+        self._reply(job, wire.error_frame(job.seq, dump_error(error)))
+
+    def _reply(self, job: Job, frame: bytes) -> None:
         with self._runtime.lock:
             if not job.peer.gone:
                 self._send(job.peer, frame)
 
     def _send(self, peer: Peer, frame: bytes) -> None:
         """Queue a reply. It waits for company only while more of them are about to follow."""
-        peer.conn.send(frame)
+        peer.conn.send(wire.flagged(frame, wire.LEAVING) if self.leaving else frame)
         if self._lane.busy():
             self._runtime.peers.hold(peer.conn)
         else:
             self._runtime.peers.mark(peer.conn)
             self._runtime.flush()
 
-    def leave(self, code: int) -> NoReturn:
+    def leave(self, error: SystemExit) -> NoReturn:
         """End the process because user code wants it; replies that waited for company go out."""
         with self._runtime.lock:
+            if self._instance is not None and not error.code:
+                how = "exit_actor() was called" if isinstance(error, ActorExit) else "it exited"
+                self._runtime.node.tell(wire.ActorExits(how))
             self._runtime.flush()
-        exit_process(code)
+        exit_process(exit_code(error))
 
 
-def exit_process(code: int) -> NoReturn:
-    """Leave at once; what user code has printed still gets out."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+_END = object()
+
+
+def _is_of(job: Job, peer: Peer, calls: Collection[int]) -> bool:
+    return job.peer is peer and job.seq in calls
+
+
+def _is_async(member: Any) -> bool:
+    return inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member)
+
+
+def _cancelled(name: str) -> TaskCancelledError:
+    return TaskCancelledError(f"{name} was cancelled")
+
+
+def _iterator(name: str, result: Any) -> Iterator[Any]:
+    if not isinstance(result, Iterable):
+        raise TypeError(f"{name} was to yield its results, but returned {type(result).__name__}")
+    return iter(result)
+
+
+async def _async_iterator(name: str, result: Any) -> AsyncIterator[Any]:
+    if isinstance(result, AsyncIterator):
+        async for value in result:
+            yield value
+        return
+    for value in _iterator(name, result):
+        yield value
+
+
+async def _room(outflow: Outflow) -> None:
+    """Wait, on the event loop, until the caller has taken enough."""
+    loop = asyncio.get_running_loop()
+    taken = asyncio.Event()
+    outflow.on_taken = lambda: loop.call_soon_threadsafe(taken.set)
+    while not outflow.has_room():
+        await taken.wait()
+        taken.clear()

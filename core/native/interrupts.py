@@ -10,20 +10,28 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 from rllib.core.native import reactor
+from rllib.core.native.process import interrupt_main
 from rllib.core.native.reactor import Reactor
 
 _WAITING = {Reactor.wait_for_events.__code__, Reactor.wait_for_leader.__code__}
 
 
 class InterruptGuard:
-    """Stands in for Python's own SIGINT handler; one that the user has set is left alone."""
+    """Stands in for Python's own SIGINT handler; one that the user has set is left alone.
 
-    def __init__(self, lock: threading.RLock, reactor: Reactor) -> None:
+    ``wanted`` tells whether an interrupt that comes now is to be raised, or ignored.
+    """
+
+    def __init__(
+        self, lock: threading.RLock, reactor: Reactor, wanted: Callable[[], bool] = lambda: True
+    ) -> None:
         self._lock = lock
         self._reactor = reactor
+        self._wanted = wanted
         self._installed = False
 
     def install(self) -> None:
@@ -45,9 +53,10 @@ class InterruptGuard:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
-        if self._amid_a_change(frame) and self._reactor.postpone(_interrupt_again):
+        if self._amid_a_change(frame) and self._reactor.postpone(interrupt_main):
             return
-        signal.default_int_handler(signum, frame)
+        if self._wanted():
+            signal.default_int_handler(signum, frame)
 
     def _amid_a_change(self, frame: FrameType | None) -> bool:
         if self._lock._is_owned():  # type: ignore[attr-defined]
@@ -59,9 +68,3 @@ class InterruptGuard:
                 return True
             frame = frame.f_back
         return False
-
-
-def _interrupt_again() -> None:
-    main = threading.main_thread().ident
-    assert main is not None
-    signal.pthread_kill(main, signal.SIGINT)

@@ -281,6 +281,7 @@ class Reports:
         self.dropped: deque[Drop] = deque()
         self.freed: deque[Handed] = deque()
         self.ended: deque[bytes] = deque()
+        self.streams: deque[Any] = deque()
 
     def ref_dropped(self, drop: Drop) -> None:
         """A borrowed reference is gone from this process."""
@@ -297,4 +298,9 @@ class Reports:
     def actor_ended(self, actor: bytes) -> None:
         """The last handle of an own actor is gone everywhere."""
         self.ended.append(actor)
+        self._nudge()
+
+    def stream_dropped(self, call: Any) -> None:
+        """Nobody takes the results of a streaming call any more."""
+        self.streams.append(call)
         self._nudge()

@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +149,10 @@ class Peers:
     def known(self, process: bytes) -> Peer | None:
         """The peer, if there is a connection."""
         return self._peers.get(process)
+
+    def living(self) -> Collection[Peer]:
+        """All that there is a connection to."""
+        return self._peers.values()
 
     def any_inflight(self) -> bool:
         """Whether some call has not been answered."""

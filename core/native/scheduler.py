@@ -131,12 +131,14 @@ class Scheduler:
         match message:
             case wire.RequestLease(lease, resources):
                 self._demands.append(Demand(client, units(resources), lease=lease))
-            case wire.ReturnLease(lease):
-                self._return_lease(client, lease)
+            case wire.ReturnLease(lease, spoiled):
+                self._return_lease(client, lease, spoiled)
             case wire.PlaceActor():
                 self._place_actor(client, message)
             case wire.ActorBuilt(error):
                 self._actor_built(client, error)
+            case wire.ActorExits(reason):
+                self._actor_exits(client, reason)
             case wire.WatchActor(actor):
                 self._watch(client, actor)
             case wire.FindActor(seq, name, namespace):
@@ -310,7 +312,7 @@ class Scheduler:
 
     # -- leases --------------------------------------------------------------------------------
 
-    def _return_lease(self, client: bytes, lease: int) -> None:
+    def _return_lease(self, client: bytes, lease: int, spoiled: bool) -> None:
         worker = self._leases.pop((client, lease), None)
         if worker is None:  # not granted yet
             self._demands = [d for d in self._demands if (d.client, d.lease) != (client, lease)]
@@ -318,7 +320,10 @@ class Scheduler:
         worker.waiting = False
         worker.demand = None
         self._hold(worker, {})
-        self._idle.append(worker)
+        if spoiled:
+            self._out.append(Tell(worker.worker, wire.Retire()))
+        else:
+            self._idle.append(worker)
 
     # -- actors --------------------------------------------------------------------------------
 
@@ -339,7 +344,7 @@ class Scheduler:
         if actor is None:
             return wire.ActorFound(seq)
         order = actor.order
-        return wire.ActorFound(seq, order.actor, order.class_name, order.methods)
+        return wire.ActorFound(seq, order.actor, order.shape)
 
     def _actor_built(self, worker_id: bytes, error: str) -> None:
         worker = self._workers.get(worker_id)
@@ -352,6 +357,13 @@ class Scheduler:
             return
         demand.needs = units(order.resources)
         self._hold(worker, demand.needs)
+
+    def _actor_exits(self, worker_id: bytes, reason: str) -> None:
+        worker = self._workers.get(worker_id)
+        demand = None if worker is None else worker.demand
+        if demand is None or demand.actor is None:
+            raise wire.WireError("ActorExits from a worker that has no actor")
+        self._end_actor(demand.actor.order.actor, reason)
 
     def _watch(self, client: bytes, actor_id: bytes) -> None:
         actor = self._actors.get(actor_id)

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rllib.core.exceptions import WorkerCrashedError
+from rllib.core.exceptions import TaskCancelledError, WorkerCrashedError
 from rllib.core.native import wire
 from rllib.core.native.calls import Call, Calls, Target
 from rllib.core.native.objects import NativeRef, Stored
@@ -33,25 +33,39 @@ AHEAD_S = 0.002
 
 
 class Task(Call):
-    """A call that any worker may answer, and how often it may be tried again."""
+    """A call that any worker may answer."""
 
-    __slots__ = ("expected_s", "kind", "lease", "retries", "seq")
+    __slots__ = ("expected_s", "kind", "lease")
 
     def __init__(
-        self, refs: Sequence[NativeRef], args: Stored, target: Target, kind: Kind, retries: int
+        self, refs: Sequence[NativeRef], args: Stored, target: Target, kind: Kind, **rest: Any
     ) -> None:
-        super().__init__(refs, args, target)
+        super().__init__(refs, args, target, **rest)
         self.kind = kind
-        self.retries = retries
         self.lease: Lease | None = None
-        self.seq = 0
         self.expected_s = 0.0
+
+    @property
+    def peer(self) -> Peer | None:
+        """The worker that has it."""
+        return None if self.lease is None else self.lease.peer
 
 
 class Lease:
     """A lent worker, asked for or granted."""
 
-    __slots__ = ("granted", "kind", "leaves", "load_s", "number", "peer", "since", "tasks", "waits")
+    __slots__ = (
+        "granted",
+        "kind",
+        "leaves",
+        "load_s",
+        "number",
+        "peer",
+        "since",
+        "spoiled",
+        "tasks",
+        "waits",
+    )
 
     def __init__(self, number: int, kind: Kind) -> None:
         self.number = number
@@ -62,7 +76,8 @@ class Lease:
         self.load_s = 0.0  # expected duration of all of them
         self.since = 0.0  # when the first of them began, as far as one can tell from here
         self.waits = False  # its task waits for others, so nothing is sent to it
-        self.leaves = False  # the node wants it back, so nothing is sent to it either
+        self.leaves = False  # it is to be given back, so nothing is sent to it either
+        self.spoiled = False  # ... because its worker takes no more
 
     def has_room(self, expected_s: float) -> bool:
         """Whether a task of that duration may be sent."""
@@ -108,12 +123,12 @@ class Tasks:
         self._lines: dict[Kind, _Line] = {}
         self._leases: dict[int, Lease] = {}
         self._count = 0
-        self._unready = 0  # tasks that wait for what they need
+        self._unready: dict[Task, None] = {}  # tasks that wait for what they need
 
     @property
     def under_way(self) -> bool:
         """Whether tasks wait for their turn or for what they need."""
-        return self._unready > 0 or any(line.waiting for line in self._lines.values())
+        return bool(self._unready) or any(line.waiting for line in self._lines.values())
 
     def submit(self, task: Task, needs: Sequence[NativeRef]) -> None:
         """Run the task as soon as what it ``needs`` exists and a lease is free."""
@@ -126,11 +141,11 @@ class Tasks:
         def one_ready() -> None:
             nonlocal left
             left -= 1
-            if not left:
-                self._unready -= 1
+            if not left and task in self._unready:
+                del self._unready[task]
                 self._enqueue(task)
 
-        self._unready += 1
+        self._unready[task] = None
         for ref in missing:
             self._calls.want(ref)
             ref.when_ready(one_ready)
@@ -163,7 +178,7 @@ class Tasks:
         task.expected_s = task.target.expected_s
         lease.tasks[task] = None
         lease.load_s += task.expected_s
-        task.seq = self._calls.send(lease.peer, task)
+        self._calls.send(lease.peer, task)
 
     def _leave(self, task: Task, lease: Lease) -> None:
         """The task is not the lease's any more."""
@@ -173,7 +188,7 @@ class Tasks:
 
     # -- events --------------------------------------------------------------------------------
 
-    def on_finished(self, task: Task) -> None:
+    def on_finished(self, task: Task, flags: int) -> None:
         """A reply has come; its lease has room again."""
         lease = task.lease
         if lease is None:
@@ -183,6 +198,7 @@ class Tasks:
         lease.since = now
         lease.waits = False
         self._leave(task, lease)
+        self._note_leaving(lease, flags)
         if lease.number not in self._leases:
             return  # its worker died after the reply
         line = self._lines[lease.kind]
@@ -192,16 +208,27 @@ class Tasks:
         if not lease.tasks:
             self._take_over(line)
 
-    def on_returned(self, task: Task) -> None:
+    def on_returned(self, task: Task, flags: int) -> None:
         """The worker has not begun the task and hands it back."""
         lease = task.lease
         if lease is None:
             return
         self._leave(task, lease)
+        self._note_leaving(lease, flags)
         lease.waits = bool(lease.tasks)
+        if lease.leaves and not lease.tasks and lease.number in self._leases:
+            self._give_back(lease)
         line = self._lines[task.kind]
         line.waiting.appendleft(task)
         self._pump(task.kind, line)
+
+    def _note_leaving(self, lease: Lease, flags: int) -> None:
+        if flags & wire.LEAVING:
+            lease.leaves = lease.spoiled = True
+
+    def again(self, task: Task) -> None:
+        """Run a task once more whose code has raised."""
+        self._enqueue(task)
 
     def _take_over(self, line: _Line) -> None:
         """A lease has run dry: call back half of what the one with the most has not begun."""
@@ -257,12 +284,31 @@ class Tasks:
             line.waiting.popleft().resolve_all(error)
 
     def _retry(self, task: Task, reason: str) -> None:
-        if task.retries == 0:
-            name = task.target.name
-            task.resolve_all(WorkerCrashedError(f"task {name} failed: its {reason}"))
-            return
-        task.retries -= task.retries > 0
-        self._enqueue(task)
+        if task.use_retry():
+            self._enqueue(task)
+        elif task.cancelled:
+            task.resolve_all(TaskCancelledError(f"task {task.name} was cancelled"))
+        else:
+            task.resolve_all(WorkerCrashedError(f"task {task.name} failed: its {reason}"))
+
+    # -- cancelling ----------------------------------------------------------------------------
+
+    def drop(self, task: Task) -> bool:
+        """Forget a task that was not sent to a worker; ``False`` for one that was."""
+        if task in self._unready:
+            del self._unready[task]
+            return True
+        line = self._lines.get(task.kind)
+        if line is None or task not in line.waiting:
+            return False
+        line.waiting.remove(task)
+        return True
+
+    def unsent(self) -> Iterator[Task]:
+        """Tasks that no worker has yet."""
+        yield from self._unready
+        for line in self._lines.values():
+            yield from line.waiting
 
     def on_wanted(self) -> None:
         """Others wait for resources: give back what is not in use, or else what is next free.
@@ -288,4 +334,4 @@ class Tasks:
     def _give_back(self, lease: Lease) -> None:
         self._lines[lease.kind].leases.remove(lease)
         del self._leases[lease.number]
-        self._tell_node(wire.ReturnLease(lease.number))
+        self._tell_node(wire.ReturnLease(lease.number, lease.spoiled))

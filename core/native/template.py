@@ -153,6 +153,7 @@ def _become_worker(order: wire.Fork, directory: str, control: int, output: int) 
     """In the fork: cut what ties it to the template, then live as a worker."""
     try:
         os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # `cancel` makes use of it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.dup2(output, 1)
         os.dup2(output, 2)

@@ -19,10 +19,13 @@ from rllib.core.measurements import Measurement
 
 HEADER: Final = struct.Struct("<IBBHIQ")
 """Payload length, kind, flags, number of returns, target (interned number), sequence number."""
+_FLAGS_AT: Final = 5
 
 CALL: Final = 1
 REPLY: Final = 2
 RECORD: Final = 3
+ITEM: Final = 4
+"""One result of a streaming call, whose index is in the place of the target."""
 
 PLAIN: Final = 1
 """The payload is a pickle stream; without it, msgpack (`Payload`, or a list of them)."""
@@ -31,6 +34,12 @@ ERROR: Final = 2
 
 RETURNED: Final = 4
 """REPLY: the call was not begun; the caller may send it elsewhere."""
+
+LEAVING: Final = 8
+"""REPLY: the worker takes no more calls; its lease is to be returned."""
+
+STREAM: Final = 16
+"""CALL: results are sent as ITEM frames, as they are yielded."""
 
 MAX_PAYLOAD: Final = 2**30
 
@@ -78,6 +87,8 @@ class Payload(Message):
     buffers: list[bytes] = []
     block: BlockAt | FileAt | None = None
     refs: list[RefAt] = []
+    label: str = ""
+    """Arguments only: what the caller wants the call to be named in errors."""
 
 
 # -- between peers (any two processes) ---------------------------------------------------------
@@ -101,6 +112,12 @@ class Intern(Message, tag="intern"):
     name: str
     blob: bytes = b""
     concurrency: int = 1
+    groups: dict[str, int] = {}
+    """An actor's concurrency groups."""
+    group: str = ""
+    """A method's concurrency group."""
+    backpressure: int = -1
+    max_calls: int = 0
 
 
 class SegmentAt(Message, tag="segment"):
@@ -155,6 +172,29 @@ class Recall(Message, tag="recall"):
     calls: list[int]
 
 
+class Cancel(Message, tag="cancel"):
+    """Caller to callee: do not begin that call of mine, or stop it."""
+
+    seq: int
+    force: bool
+    recursive: bool
+
+
+class CancelRef(Message, tag="cancel_ref"):
+    """Borrower to owner: cancel the call that makes your object."""
+
+    number: int
+    force: bool
+    recursive: bool
+
+
+class Taken(Message, tag="taken"):
+    """Caller to callee: so many results of that streaming call were taken."""
+
+    seq: int
+    total: int
+
+
 # -- from a client (driver or worker) to its node service ---------------------------------------
 
 
@@ -175,6 +215,8 @@ class ReturnLease(Message, tag="return_lease"):
     """I am done with the worker, or do not need one any more."""
 
     lease: int
+    spoiled: bool = False
+    """The worker takes no more calls."""
 
 
 class PlaceActor(Message, tag="place_actor"):
@@ -182,7 +224,8 @@ class PlaceActor(Message, tag="place_actor"):
 
     actor: bytes
     class_name: str
-    methods: dict[str, int]
+    shape: bytes
+    """`ActorShape`, for who finds the actor by its name."""
     resources: dict[str, float]
     placement: dict[str, float]
     name: str = ""
@@ -195,6 +238,12 @@ class ActorBuilt(Message, tag="actor_built"):
     """Worker: the constructor of my actor returned; or raised, then ``error`` is its story."""
 
     error: str = ""
+
+
+class ActorExits(Message, tag="actor_exits"):
+    """Worker: my actor ends by its own will, so it is not to be started again."""
+
+    reason: str
 
 
 class WatchActor(Message, tag="watch_actor"):
@@ -308,8 +357,7 @@ class ActorFound(Message, tag="actor_found"):
 
     seq: int
     actor: bytes = b""
-    class_name: str = ""
-    methods: dict[str, int] = {}
+    shape: bytes = b""
 
 
 class Resources(Message, tag="resources"):
@@ -377,11 +425,15 @@ Record = (
     | Moved
     | Freed
     | Recall
+    | Cancel
+    | CancelRef
+    | Taken
     | WorkerReady
     | RequestLease
     | ReturnLease
     | PlaceActor
     | ActorBuilt
+    | ActorExits
     | WatchActor
     | FindActor
     | KillActor
@@ -425,15 +477,15 @@ def record_frame(record: Any) -> bytes:
     return HEADER.pack(len(payload), RECORD, 0, 0, 0, 0) + payload
 
 
-def call_frame(target: int, seq: int, returns: int, payload: Payload) -> bytes:
+def call_frame(target: int, seq: int, returns: int, payload: Payload, flags: int = 0) -> bytes:
     """A call with arguments that refer to something."""
     data = _encode(payload)
-    return HEADER.pack(len(data), CALL, 0, returns, target, seq) + data
+    return HEADER.pack(len(data), CALL, flags, returns, target, seq) + data
 
 
-def plain_call_frame(target: int, seq: int, returns: int, body: bytes) -> bytes:
+def plain_call_frame(target: int, seq: int, returns: int, body: bytes, flags: int = 0) -> bytes:
     """A call with arguments that are a pickle stream alone; an empty one for no arguments."""
-    return HEADER.pack(len(body), CALL, PLAIN, returns, target, seq) + body
+    return HEADER.pack(len(body), CALL, flags | PLAIN, returns, target, seq) + body
 
 
 def reply_frame(seq: int, payloads: list[Payload]) -> bytes:
@@ -447,6 +499,22 @@ def plain_reply_frame(seq: int, body: bytes) -> bytes:
     return HEADER.pack(len(body), REPLY, PLAIN, 0, 0, seq) + body
 
 
+def item_frame(seq: int, index: int, payload: Payload) -> bytes:
+    """One result of a streaming call."""
+    data = _encode([payload])
+    return HEADER.pack(len(data), ITEM, 0, 0, index, seq) + data
+
+
+def plain_item_frame(seq: int, index: int, body: bytes) -> bytes:
+    """One result of a streaming call, a pickle stream alone."""
+    return HEADER.pack(len(body), ITEM, PLAIN, 0, index, seq) + body
+
+
+def stream_end_frame(seq: int, length: int) -> bytes:
+    """A streaming call has yielded all, ``length`` results."""
+    return HEADER.pack(0, REPLY, STREAM, 0, length, seq)
+
+
 def returned_frame(seq: int) -> bytes:
     """A call that was not begun."""
     return HEADER.pack(0, REPLY, RETURNED, 0, 0, seq)
@@ -455,6 +523,11 @@ def returned_frame(seq: int) -> bytes:
 def error_frame(seq: int, body: bytes) -> bytes:
     """The pickled exception of a call, in place of all its results."""
     return HEADER.pack(len(body), REPLY, PLAIN | ERROR, 0, 0, seq) + body
+
+
+def flagged(frame: bytes, flag: int) -> bytes:
+    """The same frame with one more flag."""
+    return frame[:_FLAGS_AT] + bytes([frame[_FLAGS_AT] | flag]) + frame[_FLAGS_AT + 1 :]
 
 
 def read_record(data: bytes) -> Any:

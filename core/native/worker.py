@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rllib.core import api
 from rllib.core.native import wire
+from rllib.core.native.calls import current_job
 from rllib.core.native.connection import Connection, Frame
 from rllib.core.native.engine import NativeRuntime, NodeLink
-from rllib.core.native.executor import Executor, exit_process
+from rllib.core.native.executor import Executor
+from rllib.core.native.interrupts import InterruptGuard
+from rllib.core.native.lanes import Job
 from rllib.core.native.ledger import LEDGER, Cells, Ledger
 from rllib.core.native.peers import Peer
+from rllib.core.native.process import exit_process
 from rllib.core.native.reactor import READ, WRITE
-from rllib.core.runtime import exit_code
+from rllib.core.runtime import Where
 
 
 def main(order: wire.Fork, directory: str, control: int) -> NoReturn:
@@ -22,12 +27,13 @@ def main(order: wire.Fork, directory: str, control: int) -> NoReturn:
     runtime = WorkerRuntime(order, Path(directory))
     runtime.node = _NodeSocket(runtime, socket.socket(fileno=control))
     api.adopt(runtime)
+    runtime.interrupts.install()
     with runtime.lock:
         runtime.node.tell(wire.WorkerReady(order.worker))
     try:
         runtime.executor.run()
     except SystemExit as error:
-        runtime.executor.leave(exit_code(error))
+        runtime.executor.leave(error)
 
 
 class WorkerRuntime(NativeRuntime):
@@ -39,6 +45,7 @@ class WorkerRuntime(NativeRuntime):
         self._retiring = False
         ledger = Ledger(Cells.open(directory / LEDGER), order.cell, order.store_bytes)
         super().__init__(order.worker, directory, order.namespace, ledger)
+        self.interrupts = InterruptGuard(self.lock, self.reactor, self.executor.take_interrupt)
 
     def on_node(self, record: Any) -> None:
         """A message of the node service."""
@@ -65,17 +72,31 @@ class WorkerRuntime(NativeRuntime):
         """Hand back what was not begun."""
         self.executor.hand_back(peer, set(calls))
 
-    def _await(
-        self, missing: list[Any], count: int, timeout: float | None, *, or_error: bool = False
-    ) -> bool:
+    def on_cancel(self, peer: Peer, order: wire.Cancel) -> None:
+        """Stop it."""
+        self.executor.cancel(peer, order)
+
+    def on_taken(self, peer: Peer, seq: int, total: int) -> None:
+        """Let the generator go on."""
+        self.executor.taken(peer, seq, total)
+
+    def where(self) -> Where:
+        """What is known of the job that runs in this thread or coroutine."""
+        where = super().where()
+        job: Job | None = current_job.get()
+        if job is not None:
+            self.executor.describe(job, where)
+        return where
+
+    def wait_for(self, done: Callable[[], bool], timeout: float | None) -> bool:
         """A task that waits for others lends them its CPU, and hands back those sent ahead."""
         if not self.executor.in_task:
-            return super()._await(missing, count, timeout, or_error=or_error)
+            return super().wait_for(done, timeout)
         with self.lock:
             self.executor.hand_back()
         self._count_waiting(1)
         try:
-            return super()._await(missing, count, timeout, or_error=or_error)
+            return super().wait_for(done, timeout)
         finally:
             self._count_waiting(-1)
 

@@ -1,0 +1,198 @@
+"""Where a worker's jobs run: in the main thread, in a pool of threads, or on an event loop.
+
+Jobs of a task worker and of an ordinary actor run one after the other in the main thread, in the
+order in which they came. An actor with ``max_concurrency`` runs them in a pool of threads, an
+actor with ``async`` methods on an event loop of its own, and every concurrency group is one more
+such pool or share of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, Protocol
+
+from rllib.core.native import wire
+from rllib.core.native.objects import Stored
+from rllib.core.native.peers import Peer
+from rllib.core.native.process import interrupt_main
+from rllib.core.native.streams import Outflow
+
+
+class Job:
+    """A call that has arrived."""
+
+    __slots__ = ("args", "cancelled", "intern", "label", "outflow", "peer", "returns", "seq")
+
+    def __init__(
+        self, peer: Peer, seq: int, intern: wire.Intern, args: Stored, returns: int
+    ) -> None:
+        self.peer = peer
+        self.seq = seq
+        self.intern = intern
+        self.args = args
+        self.returns = returns
+        self.label = ""
+        """What the caller wants it to be named in errors."""
+        self.outflow: Outflow | None = None
+        """For a call whose results are sent one by one."""
+        self.cancelled = False
+
+
+class Lane(Protocol):
+    """Where jobs run."""
+
+    def add(self, job: Job) -> None:
+        """Take a job; under the runtime's lock."""
+
+    def busy(self) -> bool:
+        """Whether more jobs are coming, so that replies may wait for company."""
+
+    def jobs(self) -> Iterable[Job]:
+        """Those that have come and have not ended."""
+
+    def interrupt(self, job: Job) -> None:
+        """Stop a job of this lane that runs, if that can be done; it is marked as cancelled."""
+
+
+class MainLane:
+    """One after the other, in the main thread: see `Executor.run`."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Job] = deque()
+        self.running: Job | None = None
+
+    def add(self, job: Job) -> None:
+        """Queue it."""
+        self.waiting.append(job)
+
+    def take(self) -> Job | None:
+        """The next job; none also when the last one is handed back at this very moment."""
+        try:
+            return self.waiting.popleft()
+        except IndexError:
+            return None
+
+    def done(self, job: Job) -> None:
+        """The job does not run any more, if it was the one in the main thread."""
+        if self.running is job:
+            self.running = None
+
+    def busy(self) -> bool:
+        """Whether the main thread goes on at once."""
+        return bool(self.waiting)
+
+    def jobs(self) -> Iterable[Job]:
+        """See `Lane`."""
+        running = self.running
+        return [*self.waiting] if running is None else [running, *self.waiting]
+
+    def interrupt(self, job: Job) -> None:
+        """A task is interrupted as by Ctrl-C; a method of an actor can only look for itself."""
+        if job is self.running and job.intern.kind == "function":
+            interrupt_main()
+
+
+class ThreadLane:
+    """Up to ``size`` at the same time, each in a thread."""
+
+    def __init__(
+        self, size: int, run: Callable[[Job], None], leave: Callable[[SystemExit], NoReturn]
+    ) -> None:
+        self._queue: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._jobs: dict[Job, None] = {}
+        self._run = run
+        self._leave = leave
+        for index in range(size):
+            threading.Thread(target=self._work, name=f"rllib-call-{index}", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            job = self._queue.get()
+            try:
+                self._run(job)
+            except SystemExit as error:  # ends the process, as it does in the main thread
+                self._leave(error)
+            del self._jobs[job]
+
+    def add(self, job: Job) -> None:
+        """Queue it for the next free thread."""
+        self._jobs[job] = None
+        self._queue.put(job)
+
+    def busy(self) -> bool:
+        """Whether a thread goes on at once."""
+        return not self._queue.empty()
+
+    def jobs(self) -> Iterable[Job]:
+        """See `Lane`."""
+        return list(self._jobs)
+
+    def interrupt(self, job: Job) -> None:
+        """A thread cannot be interrupted; the job can only look for itself."""
+
+
+class EventLoop:
+    """The event loop of an actor, in a thread of its own; what comes is started in batches."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._new: deque[Callable[[], None]] = deque()
+        self._awake = False
+        threading.Thread(target=self.loop.run_forever, name="rllib-async", daemon=True).start()
+
+    def soon(self, start: Callable[[], None]) -> None:
+        """Call ``start`` on the loop, which is woken unless it is awake already."""
+        self._new.append(start)
+        if not self._awake:
+            self._awake = True
+            self.loop.call_soon_threadsafe(self._start_all)
+
+    def _start_all(self) -> None:
+        self._awake = False
+        while self._new:
+            self._new.popleft()()
+
+
+class AsyncLane:
+    """Up to ``size`` coroutines at the same time on an event loop."""
+
+    def __init__(self, size: int, run: Callable[[Job], Any], events: EventLoop) -> None:
+        self._run = run
+        self._events = events
+        self._jobs: dict[Job, asyncio.Task[None] | None] = {}
+        self._room = asyncio.Semaphore(size)
+
+    def add(self, job: Job) -> None:
+        """Have the loop start it."""
+        self._jobs[job] = None
+        self._events.soon(lambda: self._start(job))
+
+    def _start(self, job: Job) -> None:
+        task = self._events.loop.create_task(self._in_room(job))
+        self._jobs[job] = task
+        task.add_done_callback(lambda _task: self._jobs.pop(job))
+
+    async def _in_room(self, job: Job) -> None:
+        async with self._room:
+            await self._run(job)
+
+    def busy(self) -> bool:
+        """Whether others are about to finish."""
+        return len(self._jobs) > 1
+
+    def jobs(self) -> Iterable[Job]:
+        """See `Lane`."""
+        return list(self._jobs)
+
+    def interrupt(self, job: Job) -> None:
+        """Cancel its coroutine; one that has not begun sees that it is cancelled."""
+        self._events.soon(lambda: self._cancel(job))
+
+    def _cancel(self, job: Job) -> None:
+        task = self._jobs.get(job)
+        if task is not None:
+            task.cancel()

@@ -42,7 +42,8 @@ class ObjectRefGenerator(Iterator[Any], AsyncIterator[Any]):
         return ref
 
     def completed(self) -> ObjectRef[Any]:
-        """A reference that is ready when the generator has ended; its error, if it failed."""
+        """A reference that is ready when the generator has ended, with ``None``; with an error when
+        its process died."""
         return self._stream.completed
 
     def next_ready(self) -> bool:

@@ -72,7 +72,7 @@ class LastRef(InlineRef):
 
     __slots__ = ("drain",)
 
-    drain: Callable[[], Packed | Exception]
+    drain: Callable[[], Packed]
 
     def __getattr__(self, name: str) -> Any:
         if name != "outcome":
@@ -97,7 +97,6 @@ class InlineStream(ResultStream):
         self._completed = completed
         self._ahead: deque[InlineRef] = deque()
         self._ended = False
-        self.error: Exception | None = None
         completed.drain = self._drain
 
     def _advance(self) -> None:
@@ -113,13 +112,12 @@ class InlineStream(ResultStream):
         """End it here; the error is the last result."""
         if not self._ended:
             self._ended = True
-            self.error = error
             self._ahead.append(self._to_ref(error))
 
-    def _drain(self) -> Packed | Exception:
+    def _drain(self) -> Packed:
         while not self._ended:
             self._advance()
-        return self.error or pack(None)
+        return pack(None)
 
     @property
     def completed(self) -> ObjectRef[Any]:
@@ -132,7 +130,7 @@ class InlineStream(ResultStream):
             self._advance()
         return self._ahead.popleft() if self._ahead else None
 
-    def when_ready(self, callback: Callable[[], None]) -> None:
+    def when_ready(self, callback: Callable[[], object]) -> None:
         """At once: `take` makes the next result itself."""
         callback()
 
@@ -471,7 +469,7 @@ class InlineRuntime(Runtime):
         outcome = ref.outcome if isinstance(ref, InlineRef) else None
         return to_raise(outcome) if isinstance(outcome, Exception) else None
 
-    def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
+    def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:
         """At once."""
         callback()
 

@@ -10,7 +10,7 @@ import functools
 import itertools
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from types import GeneratorType
 from typing import Any, ClassVar
@@ -171,7 +171,7 @@ class ResultStream(ABC):
         """
 
     @abstractmethod
-    def when_ready(self, callback: Callable[[], None]) -> None:
+    def when_ready(self, callback: Callable[[], object]) -> None:
         """Run ``callback``, in any thread, once `take` would not block."""
 
     @property
@@ -297,7 +297,7 @@ class Runtime(ABC):
         """
 
     @abstractmethod
-    def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
+    def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:
         """Run ``callback`` once `get` would not block, at once if it is so already.
 
         It runs in any thread, so all it may do is to wake somebody.
@@ -363,8 +363,11 @@ def split_result(name: str, result: Any, num_returns: int) -> Sequence[Any]:
         return ()
     if isinstance(result, GeneratorType):
         result = tuple(itertools.islice(result, num_returns))
+    if not isinstance(result, Sized):
+        kind = type(result).__name__
+        raise TypeError(f"{name} was to return {num_returns} values (num_returns), got a {kind}")
     if len(result) != num_returns:
         raise ValueError(
             f"{name} was to return {num_returns} values (num_returns), got {len(result)}"
         )
-    return tuple(result)
+    return tuple(result)  # type: ignore[arg-type]

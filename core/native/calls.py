@@ -241,7 +241,10 @@ class Calls:
             error = _exception(payload)
             if call.retries_after(error):
                 return False
-            call.resolve_all(error)
+            stream = call.live_stream()
+            if stream is not None:
+                stream.fail(error)
+            call.resolve_all(error if call.stream is None else NOTHING)
         elif flags & wire.PLAIN:
             call.resolve_all(Stored(payload, [], []))
         elif flags & wire.STREAM:

@@ -176,8 +176,13 @@ class NativeRuntime(Runtime):
         key = (options.backpressure, options.max_calls)
         target = targets.get(key)
         if target is None:
-            details = {"backpressure": options.backpressure, "max_calls": options.max_calls}
-            target = targets[key] = Target("function", code.name, code.blob, **details)
+            target = targets[key] = Target(
+                "function",
+                code.name,
+                code.blob,
+                backpressure=options.backpressure,
+                max_calls=options.max_calls,
+            )
         return target
 
     # -- actors --------------------------------------------------------------------------------
@@ -278,8 +283,12 @@ class NativeRuntime(Runtime):
         key = (method, options.concurrency_group, options.backpressure)
         target = actor.methods.get(key)
         if target is None:
-            details = {"group": options.concurrency_group, "backpressure": options.backpressure}
-            target = actor.methods[key] = Target("method", method, **details)
+            target = actor.methods[key] = Target(
+                "method",
+                method,
+                group=options.concurrency_group,
+                backpressure=options.backpressure,
+            )
         return Call(
             refs,
             self.values.store_args(args, kwargs) if args or kwargs else EMPTY,
@@ -394,7 +403,7 @@ class NativeRuntime(Runtime):
             self.flush()
         return self.reactor.run_until(done, deadline)
 
-    def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
+    def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:
         """Have ``callback`` run by whoever reads the value's message."""
         assert isinstance(ref, NativeRef)
         with self.lock:

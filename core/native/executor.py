@@ -273,7 +273,7 @@ class Executor:
 
     def _yield_one(self, job: Job, outflow: Outflow, index: int, value: Any) -> bool:
         """Send one result; ``False`` when it was the end, or nobody wants more."""
-        if value is _END or job.cancelled or job.peer.gone:
+        if value is _END or job.cancelled:
             return False
         stored = self._runtime.values.store(value)
         outflow.yielded = index + 1

@@ -136,7 +136,7 @@ class NativeRef(ObjectRef[Any]):
     def __init__(self, owner: bytes, number: int) -> None:
         super().__init__(owner, number)
         self.outcome: Outcome | None = None
-        self.on_ready: list[Callable[[], None]] | None = None
+        self.on_ready: list[Callable[[], object]] | None = None
 
     def resolve(self, outcome: Outcome) -> None:
         """Give it its value or error, once."""
@@ -147,7 +147,7 @@ class NativeRef(ObjectRef[Any]):
         for callback in waiting or ():
             callback()
 
-    def when_ready(self, callback: Callable[[], None]) -> None:
+    def when_ready(self, callback: Callable[[], object]) -> None:
         """Run ``callback`` once the outcome is there, at once if it is."""
         if self.outcome is not None:
             callback()

@@ -37,7 +37,7 @@ class NativeStream(ResultStream):
         self._completed = completed
         self._call = call
         self._items: deque[NativeRef] = deque()
-        self._on_ready: list[Callable[[], None]] = []
+        self._on_ready: list[Callable[[], object]] = []
         self._received = 0
         self.taken = 0
 
@@ -65,8 +65,12 @@ class NativeStream(ResultStream):
             "the run before; generators that may be retried must yield the same again"
         )
 
+    def fail(self, error: Exception) -> None:
+        """The generator has raised: that is its last result."""
+        self._append(error)
+
     def end(self) -> None:
-        """The call has ended; an error is one more result."""
+        """The call has ended; the death of its process is one more result."""
         if isinstance(self._completed.outcome, Exception):
             self._append(self._completed.outcome)
         self._wake()
@@ -111,7 +115,7 @@ class NativeStream(ResultStream):
             self._runtime.tell_taken(self._call, self.taken)
         return ref
 
-    def when_ready(self, callback: Callable[[], None]) -> None:
+    def when_ready(self, callback: Callable[[], object]) -> None:
         """See `ResultStream`."""
         with self._runtime.lock:
             if not self.is_ready:
@@ -137,7 +141,7 @@ class Outflow:
         self._flushed_at = 0.0
         self.yielded = 0
         self.taken = 0
-        self.on_taken: Callable[[], None] | None = None
+        self.on_taken: Callable[[], object] | None = None
         """How to wake who waits for room, where that is not a thread that reads sockets."""
 
     def has_room(self) -> bool:

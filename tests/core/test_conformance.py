@@ -83,14 +83,18 @@ def test_numbers_of_returns() -> None:
     assert core.get(values.remote(3)) == (0, 1, 2)
 
 
-@pytest.mark.parametrize("result", [(1, 2, 3), 7, None, "ab"])
-def test_a_wrong_number_of_returns_is_an_error_of_every_reference(result: Any) -> None:
+@pytest.mark.parametrize(
+    ("result", "error"), [((1, 2, 3), ValueError), ("a", ValueError), (7, TypeError)]
+)
+def test_a_wrong_number_of_returns_is_an_error_of_every_reference(
+    result: Any, error: type[Exception]
+) -> None:
     @core.remote(num_returns=2)
     def values() -> Any:
         return result
 
     for ref in values.remote():
-        with pytest.raises(ValueError, match="2 values"):
+        with pytest.raises(error, match="2 values"):
             core.get(ref)
 
 

@@ -29,7 +29,7 @@ def scheduler(**total: float) -> Scheduler:
 def place(name: str = "a", cpus: float = 1.0, held: float = 0.0, called: str = "") -> Any:
     resources = {"CPU": held} if held else {}
     return wire.PlaceActor(
-        name.encode(), "Cls", {"f": 1}, resources, {"CPU": cpus}, called, "space", 9
+        name.encode(), "Cls", b"shape", resources, {"CPU": cpus}, called, "space", 9
     )
 
 
@@ -119,7 +119,7 @@ def test_a_constructor_that_raises_ends_the_worker() -> None:
 def test_names_are_taken_found_and_freed() -> None:
     node = scheduler()
     assert node.handle(DRIVER, place(called="x"))[0] == Tell(DRIVER, wire.ActorFound(9))
-    found = wire.ActorFound(9, b"a", "Cls", {"f": 1})
+    found = wire.ActorFound(9, b"a", b"shape")
     assert node.handle(DRIVER, place("b", called="x")) == [Tell(DRIVER, found)]
     assert node.handle(DRIVER, wire.FindActor(9, "x", "space")) == [Tell(DRIVER, found)]
     assert node.handle(DRIVER, wire.FindActor(9, "x", "other")) == [
@@ -277,7 +277,7 @@ class RandomEvents(RuleBasedStateMachine):
         client = data.draw(st.sampled_from(self.clients()))
         actor = str(self.count).encode()
         self.actors[actor] = client, b""
-        order = wire.PlaceActor(actor, "C", {}, {}, dict(amounts))
+        order = wire.PlaceActor(actor, "C", b"", {}, dict(amounts))
         self.perform(self.node.handle(client, order))
 
     @rule(data=st.data())

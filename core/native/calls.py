@@ -221,7 +221,12 @@ class Calls:
         elif ref._owner != self._values.me:
             ref.resolve(ObjectLostError(f"{ref!r} belongs to a runtime that was shut down"))
 
-    def _fetch(self, ref: BorrowedRef) -> None:
+    def fetch_again(self, ref: BorrowedRef) -> None:
+        """The file of a borrowed value is lost: have its owner see to that."""
+        ref.outcome = None
+        self._fetch(ref, lost=True)
+
+    def _fetch(self, ref: BorrowedRef, *, lost: bool = False) -> None:
         try:
             peer = self._peers.get(ref._owner)
         except PeerGoneError:
@@ -229,7 +234,7 @@ class Calls:
             return
         peer.seq = seq = peer.seq + 1
         peer.inflight[seq] = Call([ref], EMPTY, FETCH)
-        peer.conn.send(wire.record_frame(wire.Fetch(seq, ref._number)))
+        peer.conn.send(wire.record_frame(wire.Fetch(seq, ref._number, lost)))
         self._peers.hold(peer.conn)
 
     # -- replies -------------------------------------------------------------------------------

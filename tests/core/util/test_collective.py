@@ -173,6 +173,18 @@ def test_a_group_can_be_formed_again_under_its_name() -> None:
     all_do(pair, lambda _rank: col.barrier("again"))
 
 
+def test_a_group_can_be_formed_from_outside() -> None:
+    pair = [core.remote(Player).options(num_cpus=0).remote() for _ in range(2)]
+    col.create_collective_group(pair, 2, [1, 0], group_name="made", gloo_timeout=20_000)
+    ranks = all_do(pair, lambda _rank: (col.barrier("made"), col.get_rank("made"))[1])
+    assert ranks == [1, 0]
+    with pytest.raises(RuntimeError, match="already"):
+        col.create_collective_group(pair, 2, [0, 1], group_name="made")
+    for ranks in ([0], [0, 2], [1, 1]):
+        with pytest.raises(ValueError, match="each rank from 0 to 1 once"):
+            col.create_collective_group(pair, 2, ranks)
+
+
 def test_the_driver_can_be_a_member() -> None:
     player = core.remote(Player).remote()
     joined = player.join.remote(2, 1)

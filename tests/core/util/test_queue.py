@@ -1,5 +1,6 @@
 """`Queue`, on every engine; waiting, where several processes can."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -119,6 +120,23 @@ def test_what_would_wait_forever_is_an_error_on_a_serial_engine(engine: str) -> 
         queue.put(2)
 
 
+def test_coroutines_use_it_as_well() -> None:
+    async def exchange(queue: Queue) -> list[Any]:
+        await queue.put_async("item")
+        with pytest.raises(Full):
+            await queue.put_async("more", timeout=0.01)
+        with pytest.raises(Full):
+            await queue.put_async("more", block=False)
+        taken = [await queue.get_async()]
+        with pytest.raises(Empty):
+            await queue.get_async(block=False)
+        with pytest.raises(Empty):
+            await queue.get_async(timeout=0.01)
+        return taken
+
+    assert asyncio.run(exchange(Queue(maxsize=1))) == ["item"]
+
+
 @pytest.mark.usefixtures("parallel")
 class TestWaiting:
     def test_producers_and_consumers_of_a_small_queue(self) -> None:
@@ -135,6 +153,15 @@ class TestWaiting:
         waiting = [queue.actor.get.remote(None) for _ in range(3000)]
         queue.put_nowait_batch(range(3000))
         assert core.get(waiting, timeout=30) == [[item] for item in range(3000)]
+
+    def test_coroutines_wait_for_each_other(self) -> None:
+        async def meet(queue: Queue) -> list[int]:
+            waiting = asyncio.gather(*(queue.get_async(timeout=10) for _ in range(50)))
+            for item in range(50):
+                await queue.put_async(item)
+            return await waiting
+
+        assert sorted(asyncio.run(meet(Queue()))) == list(range(50))
 
     def test_waiting_consumers_learn_that_the_queue_is_gone(self) -> None:
         queue = Queue()

@@ -21,10 +21,14 @@ Map of the package, from the user inwards::
     inline         engine 1: in this process, serial, deterministic
     native/        engine 2: forked workers, unix sockets, shared memory
     serialization  values to bytes and back, large buffers out of band
+    util/          on top of all this: pools, queues, groups, collectives, metrics
 """
 
 if __name__ == "core":
     raise ImportError("this folder is the package rllib.core; import it by that name")
+
+import importlib
+from typing import Any
 
 from rllib.core import actor, exceptions
 from rllib.core.api import (
@@ -68,3 +72,10 @@ __all__ = [
     "shutdown",
     "wait",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``core.util`` is there without an import of its own, and costs nothing before its use."""
+    if name == "util":
+        return importlib.import_module("rllib.core.util")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

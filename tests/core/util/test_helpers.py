@@ -53,3 +53,9 @@ def test_sizes_are_positive() -> None:
         list(map_unordered(square, [1], chunk_size=0))
     with pytest.raises(ValueError, match="backpressure_size"):
         list(map_unordered(square, [1], backpressure_size=0))
+
+
+def test_util_needs_no_import_of_its_own() -> None:
+    assert core.util.as_completed is as_completed
+    with pytest.raises(AttributeError, match="no attribute 'utils'"):
+        core.utils  # noqa: B018

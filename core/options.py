@@ -61,10 +61,10 @@ def task_options(given: Given, *, is_generator: bool = False) -> TaskOptions:
 def call_options(given: Given, defaults: CallOptions) -> CallOptions:
     """Check the keywords of a method call. Raises `ValueError` or `TypeError` naming one."""
     _check_names(given, _METHOD_KEYS, "an actor's method")
-    is_generator = defaults.num_returns == STREAMING
-    asked = given.get("num_returns") is not None
+    asked, generator = given.get("num_returns") is not None, defaults.is_generator
     return CallOptions(
-        num_returns=_num_returns(given, is_generator) if asked else defaults.num_returns,
+        num_returns=_num_returns(given, generator) if asked else defaults.num_returns,
+        is_generator=generator,
         max_task_retries=_int(given, "max_task_retries", defaults.max_task_retries, low=-1),
         retry_exceptions=_retry_on(given) or defaults.retry_exceptions,
         concurrency_group=_text(given, "concurrency_group") or defaults.concurrency_group,
@@ -121,6 +121,8 @@ def _check_names(given: Given, known: tuple[str, ...], what: str) -> None:
 
 def _num_returns(given: Given, is_generator: bool) -> int:
     value = given.get("num_returns")
+    if value == "streaming" and not is_generator:
+        raise ValueError('num_returns="streaming" is for generators, and this is none')
     if value == "streaming" or (value is None and is_generator):
         return STREAMING
     if value == "dynamic":

@@ -143,8 +143,11 @@ def _shape(cls: type[Any], given: Mapping[str, Any], options: ActorOptions) -> A
     retries = max_task_retries(given)
     methods = dict(BUILTIN_METHODS)
     for name, member in _methods(cls):
+        generator = _is_generator(member)
         defaults = CallOptions(
-            num_returns=STREAMING if _is_generator(member) else 1, max_task_retries=retries
+            num_returns=STREAMING if generator else 1,
+            is_generator=generator,
+            max_task_retries=retries,
         )
         methods[name] = call_options(getattr(member, "__call_options__", {}), defaults)
         _check_group(methods[name].concurrency_group, options.concurrency_groups)
@@ -245,7 +248,7 @@ def method(**given: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     Takes ``num_returns``, ``concurrency_group``, ``max_task_retries``, ``retry_exceptions``,
     ``name``. Raises `ValueError` or `TypeError` naming what is wrong.
     """
-    call_options(given, CallOptions())
+    call_options(given, CallOptions(is_generator=True))
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
         function.__call_options__ = given  # type: ignore[attr-defined]

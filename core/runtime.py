@@ -61,6 +61,8 @@ class CallOptions:
 
     num_returns: int = 1
     """As in `TaskOptions`."""
+    is_generator: bool = False
+    """Whether the method can stream, however it is called."""
     max_task_retries: int = 0
     """Runs after the actor's process died and it was restarted; -1 without limit."""
     retry_exceptions: RetryOn = False

@@ -407,7 +407,8 @@ class NativeRuntime(Runtime):
         with self.lock:
             self._check_open()
             for ref in missing:
-                self.calls.want(ref)
+                if isinstance(ref, NativeRef):
+                    self.calls.want(ref)
         return self.wait_for(done, timeout)
 
     def wait_for(self, done: Callable[[], bool], timeout: float | None) -> bool:

@@ -35,7 +35,7 @@ class Executor:
 
     def __init__(self, runtime: NativeRuntime) -> None:
         self._runtime = runtime
-        self._main = MainLane()
+        self._main = MainLane(lambda: runtime.reactor.announce())
         self._lane: Lane = self._main
         self._groups: Mapping[str, Lane] = {}
         self._functions: dict[bytes, Any] = {}

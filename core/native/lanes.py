@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, Protocol
@@ -59,11 +60,17 @@ class Lane(Protocol):
 
 
 class MainLane:
-    """One after the other, in the main thread: see `Executor.run`."""
+    """One after the other, in the main thread: see `Executor.run`.
 
-    def __init__(self) -> None:
+    ``wake`` has the main thread return from waiting for messages.
+    """
+
+    _AGAIN_S = 0.02
+
+    def __init__(self, wake: Callable[[], None]) -> None:
         self.waiting: deque[Job] = deque()
         self.running: Job | None = None
+        self._wake = wake
 
     def add(self, job: Job) -> None:
         """Queue it."""
@@ -93,7 +100,17 @@ class MainLane:
     def interrupt(self, job: Job) -> None:
         """A task is interrupted as by Ctrl-C; a method of an actor can only look for itself."""
         if job is self.running and job.intern.kind == "function":
+            threading.Thread(
+                target=self._insist, args=[job], name="rllib-cancel", daemon=True
+            ).start()
+
+    def _insist(self, job: Job) -> None:
+        """A signal that comes between Python's last look and a system call is not noticed before
+        that call returns; so it is sent until the job has heard it."""
+        while job is self.running:
             interrupt_main()
+            self._wake()
+            time.sleep(self._AGAIN_S)
 
 
 class ThreadLane:

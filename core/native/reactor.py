@@ -179,6 +179,7 @@ class Reactor:
         postponed, self._postponed = self._postponed, None
         if postponed is not None:
             postponed()
+            self.announce()  # a signal just before a system call is not noticed until that returns
 
     def _take_turn(self) -> None:
         with self._turn:

@@ -104,11 +104,17 @@ class Executor:
 
     def cancel(self, peer: Peer, order: wire.Cancel) -> None:
         """Stop a job, or see that it does not begin. One that has ended is left alone."""
-        for lane in (self._main, self._lane, *self._groups.values()):
-            for job in lane.jobs():
-                if job.peer is peer and job.seq == order.seq:
-                    self._cancel(job, lane, order)
-                    return
+        for job, lane in self._unfinished():
+            if job.peer is peer and job.seq == order.seq:
+                self._cancel(job, lane, order)
+
+    def _unfinished(self) -> list[tuple[Job, Lane]]:
+        """All jobs that have come and have not ended, and where they run, or will run."""
+        lanes = {self._main, self._lane, *self._groups.values()}
+        return [
+            *((job, self._lane_of(job)) for job in self._early),
+            *((job, lane) for lane in lanes for job in lane.jobs()),
+        ]
 
     def _cancel(self, job: Job, lane: Lane, order: wire.Cancel) -> None:
         job.cancelled = True
@@ -294,10 +300,9 @@ class Executor:
 
     def taken(self, peer: Peer, seq: int, total: int) -> None:
         """The caller has taken results of a streaming job."""
-        for lane in (self._main, self._lane, *self._groups.values()):
-            for job in lane.jobs():
-                if job.peer is peer and job.seq == seq and job.outflow is not None:
-                    job.outflow.took(total)
+        for job, _lane in self._unfinished():
+            if job.peer is peer and job.seq == seq and job.outflow is not None:
+                job.outflow.took(total)
 
     # -- actors --------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import array
 import os
 import socket
 from collections import deque
+from collections.abc import Sequence
 
 from rllib.core.native.wire import HEADER, MAX_PAYLOAD, WireError
 
@@ -13,20 +14,25 @@ _CHUNK = 1 << 17
 _MAX_FDS = 16
 _FD_SPACE = socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
 _HEADER_BYTES = HEADER.size
+_RECEIVE_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 Frame = tuple[int, int, int, int, int, bytes]
 """Kind, flags, number of returns, target, sequence number, payload."""
 
 
 class _Batch:
-    """Frames that leave together; a descriptor, if any, travels with their first byte."""
+    """Frames that leave together; descriptors, if any, travel with their first byte."""
 
-    __slots__ = ("data", "fd", "frames")
+    __slots__ = ("data", "fds", "frames")
 
-    def __init__(self, fd: int | None) -> None:
+    def __init__(self, fds: Sequence[int] = ()) -> None:
         self.frames: list[bytes] = []
-        self.fd = fd
+        self.fds = [os.dup(fd) for fd in fds]
         self.data: memoryview | None = None  # what is left of the joined frames, once begun
+
+    def close(self) -> None:
+        while self.fds:
+            os.close(self.fds.pop())
 
 
 class Connection:
@@ -56,11 +62,16 @@ class Connection:
         """Queue a frame, and a duplicate of ``fd`` to travel with it."""
         out = self._out
         if fd is not None:
-            out.append(_Batch(os.dup(fd)))
+            out.append(_Batch((fd,)))
         elif not out or out[-1].data is not None:
-            out.append(_Batch(None))
+            out.append(_Batch())
         out[-1].frames.append(frame)
         self.queued_bytes += len(frame)
+
+    def send_with(self, frame: bytes, fds: Sequence[int]) -> None:
+        """Queue a frame, and duplicates of several descriptors to travel with it, in order."""
+        self._out.append(_Batch(fds))
+        self.send(frame)
 
     def flush(self) -> None:
         """Write what the kernel takes. A dead peer is no error here: its end shows on reading."""
@@ -80,13 +91,12 @@ class Connection:
             frames = batch.frames
             data = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
             batch.data = data
-        if batch.fd is None:
+        if not batch.fds:
             sent = self.sock.send(data)
         else:
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [batch.fd]))]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", batch.fds))]
             sent = self.sock.sendmsg([data], rights)
-            os.close(batch.fd)
-            batch.fd = None
+            batch.close()
         self.queued_bytes -= sent
         if sent == data.nbytes:
             self._out.popleft()
@@ -100,8 +110,7 @@ class Connection:
 
     def _drop_output(self) -> None:
         for batch in self._out:
-            if batch.fd is not None:
-                os.close(batch.fd)
+            batch.close()
         self._out.clear()
         self.queued_bytes = 0
 
@@ -110,7 +119,7 @@ class Connection:
     def receive(self) -> list[Frame]:
         """The complete frames that one read brings. Raises `EOFError` when the peer is gone."""
         try:
-            data, ancillary, _flags, _address = self.sock.recvmsg(_CHUNK, _FD_SPACE)
+            data, ancillary, _flags, _address = self.sock.recvmsg(_CHUNK, _FD_SPACE, _RECEIVE_FLAGS)
         except BlockingIOError:
             self.drained = True
             return []

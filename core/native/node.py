@@ -4,7 +4,7 @@
 
     clients --records--> Node --events--> Scheduler --instructions--> Node
                            |                                           |
-                           +--- template (forks workers) <-------------+
+                           +--- template (makes workers) <-------------+
                            +--- workers (control socket, output) <-----+
 
 All methods run under the runtime's lock.
@@ -42,32 +42,13 @@ class WorkerProcess:
         self.pid = 0
         self.ended = False
         """Its control socket is at its end."""
-        self._pidfd: int | None = None
-        self._stopped = False
         self.rest = b""
         self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
-
-    def forked(self, pid: int) -> None:
-        """The template has told its process id."""
-        self.pid = pid
-        with contextlib.suppress(ProcessLookupError):  # ended already
-            self._pidfd = os.pidfd_open(pid)
-        if self._stopped:
-            self.stop()
-
-    def stop(self) -> None:
-        """Kill it, as soon as its process id is known."""
-        self._stopped = True
-        if self._pidfd is not None:  # unlike the number, it cannot mean another process
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def close(self) -> None:
         """Let go of everything that belongs to it."""
         self.control.close()
         os.close(self.output)
-        if self._pidfd is not None:
-            os.close(self._pidfd)
 
     def how_it_ended(self, status: int) -> str:
         """Its death in words, with the last lines of its output."""
@@ -98,7 +79,7 @@ class Node(NodeLink):
         runtime: NativeRuntime,
         scheduler: Scheduler,
         start_template: Callable[[], TemplateProcess],
-        fork_order: Callable[[bytes], wire.Fork],
+        make_order: Callable[[bytes], wire.Make],
         keeper: StoreKeeper,
         log_to_driver: bool,
     ) -> None:
@@ -106,7 +87,7 @@ class Node(NodeLink):
         self._reactor = runtime.reactor
         self._scheduler = scheduler
         self._start_template = start_template
-        self._fork_order = fork_order
+        self._make_order = make_order
         self._keeper = keeper
         self._log_to_driver = log_to_driver
         self._workers: dict[bytes, WorkerProcess] = {}
@@ -147,8 +128,7 @@ class Node(NodeLink):
             case Start(worker):
                 self._start(worker)
             case Stop(worker):
-                if worker in self._workers:
-                    self._workers[worker].stop()
+                self._stop(worker)
             case Warn(text):
                 self._printer.show(f"rllib.core: {text}")
 
@@ -162,27 +142,42 @@ class Node(NodeLink):
 
     def _flush(self, process: WorkerProcess) -> None:
         process.control.flush()
-        if process.ended:
-            return
-        mask = READ | WRITE if process.control.blocked else READ
-        self._reactor.modify(process.control.fd, mask)
+        if not process.ended:
+            self._watch(process.control)
+
+    def _watch(self, conn: Connection) -> None:
+        """Have the reactor wait for room where something is left to write."""
+        self._reactor.modify(conn.fd, READ | WRITE if conn.blocked else READ)
 
     # -- the template --------------------------------------------------------------------------
 
     def _new_template(self) -> TemplateProcess:
         template = self._start_template()
-        self._reactor.register(template.fd, lambda _mask: self._on_template(template))
+        self._reactor.register(template.conn.fd, lambda mask: self._on_template(template, mask))
+        self._flush_template(template)
         return template
 
-    def _on_template(self, template: TemplateProcess) -> None:
+    def _flush_template(self, template: TemplateProcess) -> None:
+        template.conn.flush()
+        self._watch(template.conn)
+
+    def _on_template(self, template: TemplateProcess, mask: int) -> None:
+        if mask & WRITE:
+            template.conn.blocked = False
+            self._flush_template(template)
         try:
-            record = template.receive()
+            records = template.receive()
         except EOFError:
             self._template_died(template)
             return
+        for record in records:
+            self._on_news(record)
+
+    def _on_news(self, record: Any) -> None:
+        """A message of the template."""
         match record:
-            case wire.Forked(worker, pid):
-                self._workers[worker].forked(pid)
+            case wire.Made(worker, pid):
+                self._workers[worker].pid = pid
             case wire.Exited(worker, status):
                 process = self._workers[worker]
                 self._drain(process)
@@ -192,7 +187,7 @@ class Node(NodeLink):
 
     def _template_died(self, template: TemplateProcess) -> None:
         """All its workers died with it; the next worker starts a new one."""
-        self._reactor.unregister(template.fd)
+        self._reactor.unregister(template.conn.fd)
         self._template = None
         how = template.close()
         for process in list(self._workers.values()):
@@ -200,7 +195,7 @@ class Node(NodeLink):
                 _kill_group(process.pid)  # what it has started itself
             self._drain(process)
             name = f"worker process {process.pid}" if process.pid else "a worker process"
-            self._worker_down(process, f"{name} ended because its fork template {how}")
+            self._worker_down(process, f"{name} ended because its template {how}")
 
     # -- workers -------------------------------------------------------------------------------
 
@@ -210,7 +205,8 @@ class Node(NodeLink):
         os.set_blocking(read_end, False)
         if self._template is None:
             self._template = self._new_template()
-        self._template.fork(self._fork_order(worker), [theirs.fileno(), write_end])
+        self._template.make(self._make_order(worker), [theirs.fileno(), write_end])
+        self._flush_template(self._template)
         theirs.close()
         os.close(write_end)
         process = WorkerProcess(worker, Connection(ours), read_end)
@@ -226,7 +222,13 @@ class Node(NodeLink):
             # The socket ended, so the process is ending; its exit is reported in a moment.
             self._reactor.unregister(process.control.fd)
             process.ended = True
-            process.stop()
+            self._stop(process.worker)
+
+    def _stop(self, worker: bytes) -> None:
+        """End it. The template does so, for only a parent's signals cannot hit another process."""
+        if worker in self._workers and self._template is not None:
+            self._template.kill(worker)
+            self._flush_template(self._template)
 
     def _read_control(self, process: WorkerProcess) -> bool:
         try:
@@ -285,7 +287,7 @@ class Node(NodeLink):
         """End the template, which ends the workers and removes the session directory."""
         self._release_all()
         if self._template is not None:
-            self._reactor.unregister(self._template.fd)
+            self._reactor.unregister(self._template.conn.fd)
             self._template.end()
         self._printer.close()
 

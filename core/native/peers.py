@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 from collections import deque
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rllib.core.native import wire
+from rllib.core.native import platform, wire
 from rllib.core.native.connection import Connection, Frame
 from rllib.core.native.reactor import READ, WRITE, Reactor
 
@@ -211,6 +210,8 @@ class Peers:
         self._peers.pop(peer.process, None)
         for conn in peer.links:
             self._close(conn)
+        # Nobody else is to reach it in its last moments; and a killed process cannot clean up.
+        Path(self._path(peer.process)).unlink(missing_ok=True)
         self._on_gone(peer)
 
     def _close(self, conn: Connection) -> None:
@@ -279,8 +280,4 @@ def _hello(frame: Frame) -> wire.Hello:
 
 def _same_user(sock: socket.socket) -> bool:
     """Directory permissions keep strangers out already; this holds even where they were changed."""
-    size = struct.calcsize("3i")
-    _pid, uid, _gid = struct.unpack(
-        "3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    )
-    return bool(uid == os.getuid())
+    return platform.peer_user(sock) == os.getuid()

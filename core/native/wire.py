@@ -377,18 +377,18 @@ class MeasurementsFound(Message, tag="measurements_found"):
     found: list[Measurement]
 
 
-# -- between the node service and its fork template ------------------------------------------------
+# -- between the node service and its template ---------------------------------------------------
 
 
 class Boot(Message, tag="boot"):
-    """Node to template, first: the session, and what to import before the first fork."""
+    """Node to template, first: the session, and what workers are to find imported."""
 
     directory: str
     preload: list[str]
 
 
-class Fork(Message, tag="fork"):
-    """Node to template: become a worker; its control socket and its output pipe come along."""
+class Make(Message, tag="make"):
+    """Node to template: make a worker; its control socket and its output pipe come along."""
 
     worker: bytes
     namespace: str
@@ -397,7 +397,13 @@ class Fork(Message, tag="fork"):
     """Its cell in the node's `Ledger`."""
 
 
-class Forked(Message, tag="forked"):
+class Kill(Message, tag="kill"):
+    """Node to template: end that worker, and what it has started, at once."""
+
+    worker: bytes
+
+
+class Made(Message, tag="made"):
     """Template to node: the worker's process id."""
 
     worker: bytes
@@ -456,8 +462,9 @@ Record = (
     | MeasurementsFound
     | Resources
     | Boot
-    | Fork
-    | Forked
+    | Make
+    | Kill
+    | Made
     | Exited
     | Notice
 )

@@ -22,7 +22,7 @@ from rllib.core.native.reactor import READ, WRITE
 from rllib.core.runtime import Where
 
 
-def main(order: wire.Fork, directory: str, control: int) -> NoReturn:
+def main(order: wire.Make, directory: str, control: int) -> NoReturn:
     """Serve until the node ends or user code exits."""
     runtime = WorkerRuntime(order, Path(directory))
     runtime.node = _NodeSocket(runtime, socket.socket(fileno=control))
@@ -39,7 +39,7 @@ def main(order: wire.Fork, directory: str, control: int) -> NoReturn:
 class WorkerRuntime(NativeRuntime):
     """A `NativeRuntime` that can be called."""
 
-    def __init__(self, order: wire.Fork, directory: Path) -> None:
+    def __init__(self, order: wire.Make, directory: Path) -> None:
         self.executor = Executor(self)
         self._waiting = 0
         self._retiring = False

@@ -102,25 +102,66 @@ def test_a_killed_driver_leaves_nothing(driver: Any, number: signal.Signals) -> 
     wait_until(lambda: not alive(child))
 
 
-def test_a_killed_driver_and_template_leave_no_process(driver: Any) -> None:
+def helper(driver: Driver, name: str) -> psutil.Process:
+    """The driver's own process of that name: its template or its janitor."""
+    (found,) = [
+        child
+        for child in psutil.Process(driver.process.pid).children()
+        if f"native/{name}" in " ".join(child.cmdline()) or f"native.{name}" in child.cmdline()[2]
+    ]
+    return found
+
+
+def kill_with_driver(driver: Driver, *helpers: psutil.Process) -> None:
+    """Kill all of them before any can react to the end of another."""
+    driver.process.send_signal(signal.SIGSTOP)
+    for process in helpers:
+        process.suspend()
+    for process in helpers:
+        process.kill()
+    driver.process.kill()
+    driver.end()
+
+
+def test_a_killed_driver_and_template_leave_nothing(driver: Any) -> None:
     killed = driver(MIDDLE_OF_WORK)
+    child = int(killed.line())
     killed.line()
+    template = helper(killed, "template")
+    assert len(template.children()) >= 4
+    kill_with_driver(killed, template)
+    assert_nothing_is_left()
+    assert not alive(child)
+
+
+def test_what_three_kills_at_once_leave_is_removed_by_the_next_session(driver: Any) -> None:
+    killed = driver("say(core.get(Actor.remote().pid.remote())); time.sleep(1000)")
     killed.line()
-    (template,) = psutil.Process(killed.process.pid).children()
-    workers = template.children()
-    assert len(workers) >= 4
-    killed.process.send_signal(signal.SIGSTOP)  # else it might still start a new template
-    template.kill()
-    killed.process.kill()
-    killed.end()
-    wait_until(lambda: not any(alive(worker.pid) for worker in workers))
-    for orphan in leaks.processes():  # what workers had started has nobody left to end it
-        assert "signal.pause" in orphan
-        os.kill(int(orphan.split()[1].rstrip(":")), signal.SIGKILL)
+    kill_with_driver(killed, helper(killed, "template"), helper(killed, "janitor"))
+    wait_until(lambda: not leaks.processes())  # the workers, at least, notice by themselves
     assert leaks.session_directories()
-    fresh = driver("say('up')")  # the next session on this machine cleans up
+    fresh = driver("say('up')")
     assert fresh.line() == "up"
     assert fresh.end()[0] == 0
+    assert_nothing_is_left()
+
+
+def test_a_killed_janitor_is_no_loss_while_others_live(driver: Any) -> None:
+    bereft = driver(
+        """
+        say("up")
+        os.kill(os.getpid(), signal.SIGSTOP)
+        core.get([Actor.remote().pid.remote() for _ in range(3)])
+        say("working")
+        time.sleep(1000)
+        """
+    )
+    bereft.line()
+    helper(bereft, "janitor").kill()
+    bereft.process.send_signal(signal.SIGCONT)
+    assert bereft.line() == "working"
+    bereft.process.kill()
+    bereft.end()
     assert_nothing_is_left()
 
 

@@ -15,7 +15,13 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from typing import Any, NoReturn
 
 from rllib.core.actor import ActorExit, bound_method
-from rllib.core.exceptions import CoreError, TaskCancelledError, TaskError
+from rllib.core.exceptions import (
+    ActorError,
+    CoreError,
+    GetTimeoutError,
+    TaskCancelledError,
+    TaskError,
+)
 from rllib.core.native import wire
 from rllib.core.native.calls import current_job, dump_error
 from rllib.core.native.connection import Frame
@@ -28,6 +34,9 @@ from rllib.core.native.streams import Outflow
 from rllib.core.native.values import EMPTY
 from rllib.core.runtime import Where, exit_code, split_result
 from rllib.core.serialization import unpack
+
+_PASSED_ON = (TaskError, ActorError, GetTimeoutError)
+"""What befell others, and user code let pass: an error of the call, not of its process."""
 
 
 class Executor:
@@ -360,7 +369,7 @@ class Executor:
     def _fail(self, job: Job, error: BaseException) -> None:
         if job.cancelled and not isinstance(error, TaskCancelledError):
             error = _cancelled(self._name(job))
-        if not isinstance(error, CoreError) or isinstance(error, TaskError):
+        if not isinstance(error, CoreError) or isinstance(error, _PASSED_ON):
             error = TaskError.from_exception(self._name(job), error, os.getpid())
         self._reply(job, wire.error_frame(job.seq, dump_error(error)))
 

@@ -9,7 +9,7 @@ import pytest
 from patience import wait_until
 
 from rllib import core
-from rllib.core.exceptions import ActorDiedError
+from rllib.core.exceptions import ActorDiedError, TaskError
 from rllib.core.util.actor_group import ActorGroup
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -45,6 +45,9 @@ class Runner:
 
     def nothing(self) -> None:
         pass
+
+    def ask(self, other: Any) -> Any:
+        return core.get(other.pid.remote())
 
 
 def make_group(size: int = 3, max_in_flight: int = 2) -> ActorGroup:
@@ -181,6 +184,16 @@ def test_a_dead_member_is_told_of_once_and_not_called_again() -> None:
     assert (group.healthy, list(group.dead), list(group.members)) == ([0, 2], [1], [0, 1, 2])
     again = group.call("sample", members=[0, 1])
     assert ([result.member for result in again.results], again.deaths) == ([0], [])
+
+
+def test_the_death_of_somebody_whom_a_member_asks_is_not_its_own() -> None:
+    group = make_group(1)
+    other = Runner.remote()
+    core.kill(other)
+    (result,), deaths, _ = group.call("ask", other)
+    assert isinstance(result.error, ActorDiedError)
+    assert isinstance(result.error, TaskError)
+    assert (deaths, group.healthy) == ([], [0])
 
 
 def test_another_actor_takes_the_place_of_a_dead_one() -> None:

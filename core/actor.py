@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from rllib.core.runtime import CallOptions
+from rllib.core.signature import Signature, signature_of
 
 
 class ActorExit(SystemExit):
@@ -46,6 +47,11 @@ BUILTINS: Mapping[str, Callable[..., Any]] = {
 of the caller's to run with the instance, and the end after what came before."""
 
 BUILTIN_METHODS: Mapping[str, CallOptions] = {name: CallOptions() for name in BUILTINS}
+BUILTIN_SIGNATURES: Mapping[str, Signature] = {
+    "__ray_ready__": signature_of(lambda: None, "__ray_ready__"),
+    "__ray_call__": signature_of(lambda function, *args, **kwargs: None, "__ray_call__"),
+    "__ray_terminate__": signature_of(lambda: None, "__ray_terminate__"),
+}
 
 
 def bound_method(instance: Any, name: str) -> Callable[..., Any]:

@@ -206,6 +206,10 @@ class ActorAlreadyExistsError(CoreError, ValueError):
     """A living actor has that name already."""
 
 
+class ActorClassInheritanceException(CoreError, TypeError):
+    """A class inherits from an actor class."""
+
+
 class ActorHandleNotFoundError(CoreError, ValueError):
     """The handle belongs to another runtime."""
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, overload
 
 from rllib.core import api
-from rllib.core.actor import BUILTIN_METHODS
-from rllib.core.exceptions import PendingCallsLimitExceeded
+from rllib.core.actor import BUILTIN_METHODS, BUILTIN_SIGNATURES
+from rllib.core.exceptions import ActorClassInheritanceException, PendingCallsLimitExceeded
 from rllib.core.generator import ObjectRefGenerator
 from rllib.core.options import (
     actor_options,
@@ -27,6 +27,7 @@ from rllib.core.runtime import (
     TaskOptions,
 )
 from rllib.core.serialization import dump_code
+from rllib.core.signature import method_signature, signature_of
 
 
 def _returned(refs: list[Any]) -> Any:
@@ -51,14 +52,16 @@ class RemoteFunction:
         self._options: TaskOptions = task_options(given, is_generator=_is_generator(function))
         self._code = code
         self.__name__ = getattr(function, "__name__", repr(function))
+        self._signature = signature_of(function, self.__name__)
         self.__doc__ = function.__doc__
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
         """Start the task.
 
         Returns a reference, a list of them (``num_returns`` > 1), ``None`` (0), or for a generator
-        an `ObjectRefGenerator`.
+        an `ObjectRefGenerator`. Raises `TypeError` for arguments that do not fit.
         """
+        self._signature.check(args, kwargs)
         if self._code is None:  # pickled at the first call, when its globals are complete
             self._code = RemoteCode(self._function, self.__name__, dump_code(self._function))
         if self._options.num_returns == STREAMING:
@@ -92,13 +95,18 @@ class ActorClass:
         self._cls = cls
         self._given = dict(given)
         self._options: ActorOptions = actor_options(given)
+        self._signature = signature_of(cls, cls.__name__)
         self._shape = _shape(cls, given, self._options)
         self._code = code
         self.__name__ = cls.__name__
         self.__doc__ = cls.__doc__
 
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
-        """Start an actor; errors of its constructor surface at its first call."""
+        """Start an actor; errors of its constructor surface at its first call.
+
+        Raises `TypeError` for arguments that do not fit.
+        """
+        self._signature.check(args, kwargs)
         if self._code is None:
             self._code = RemoteCode(
                 self._cls, self.__name__, dump_code(self._cls), _is_async(self._cls)
@@ -117,6 +125,12 @@ class ActorClass:
         raise TypeError(
             f"{self.__name__} is an actor class and cannot be instantiated directly; "
             f"use {self.__name__}.remote(...)"
+        )
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[Any, ...]:
+        raise ActorClassInheritanceException(
+            f"{self.__name__} is an actor class and cannot be inherited from; make a plain class "
+            "of it, inherit from that, and apply @remote to the classes to be used"
         )
 
     def __reduce__(self) -> Any:
@@ -142,7 +156,9 @@ def _shape(cls: type[Any], given: Mapping[str, Any], options: ActorOptions) -> A
     """What handles are to know of the class. Raises `ValueError` for a group that is not there."""
     retries = max_task_retries(given)
     methods = dict(BUILTIN_METHODS)
+    signatures = dict(BUILTIN_SIGNATURES)
     for name, member in _methods(cls):
+        signatures[name] = method_signature(cls, name)
         generator = _is_generator(member)
         defaults = CallOptions(
             num_returns=STREAMING if generator else 1,
@@ -152,7 +168,7 @@ def _shape(cls: type[Any], given: Mapping[str, Any], options: ActorOptions) -> A
         methods[name] = call_options(getattr(member, "__call_options__", {}), defaults)
         _check_group(methods[name].concurrency_group, options.concurrency_groups)
     groups = tuple(options.concurrency_groups)
-    return ActorShape(cls.__name__, methods, groups, max_pending_calls(given))
+    return ActorShape(cls.__name__, methods, signatures, groups, max_pending_calls(given))
 
 
 def _check_group(name: str, groups: Collection[str]) -> None:
@@ -164,27 +180,26 @@ def _check_group(name: str, groups: Collection[str]) -> None:
 class ActorMethod:
     """A method of a living actor: ``handle.method.remote(...)``."""
 
-    __slots__ = ("_handle", "_link", "_name", "_options")
+    __slots__ = ("_link", "_name", "_options", "_shape", "_signature")
 
-    def __init__(self, handle: ActorHandle, name: str, options: CallOptions) -> None:
-        self._handle = handle  # the actor lives as long as somebody can call it
-        self._link = handle._link
+    def __init__(self, link: ActorLink, shape: ActorShape, name: str, options: CallOptions) -> None:
+        self._link = link  # not the handle, which knows its methods: they would outlive their use
+        self._shape = shape
         self._name = name
         self._options = options
+        self._signature = shape.signatures[name]
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
         """Call it.
 
         Returns a reference, a list of them (``num_returns`` > 1), ``None`` (0), or for a generator
-        an `ObjectRefGenerator`. Raises `PendingCallsLimitExceeded`.
+        an `ObjectRefGenerator`. Raises `TypeError` for arguments that do not fit, and
+        `PendingCallsLimitExceeded`.
         """
+        self._signature.check(args, kwargs)
         runtime = api.runtime()
-        limit = self._handle._shape.max_pending_calls
-        if limit > 0 and runtime.pending_calls(self._link) >= limit:
-            raise PendingCallsLimitExceeded(
-                f"{limit} calls of {self._handle!r} are unanswered already (max_pending_calls); "
-                "get some of their results first"
-            )
+        if self._shape.max_pending_calls > 0:
+            self._check_pending(runtime.pending_calls(self._link))
         options = self._options
         if options.num_returns == STREAMING:
             stream = runtime.stream_call(self._link, self._name, args, kwargs, options)
@@ -195,8 +210,16 @@ class ActorMethod:
     def options(self, **given: Any) -> ActorMethod:
         """The same method with other options. Raises `ValueError` or `TypeError` naming one."""
         options = call_options(given, self._options)
-        _check_group(options.concurrency_group, self._handle._shape.groups)
-        return ActorMethod(self._handle, self._name, options)
+        _check_group(options.concurrency_group, self._shape.groups)
+        return ActorMethod(self._link, self._shape, self._name, options)
+
+    def _check_pending(self, pending: int) -> None:
+        if pending >= self._shape.max_pending_calls:
+            actor = _actor_text(self._link, self._shape)
+            raise PendingCallsLimitExceeded(
+                f"{pending} calls of {actor} are unanswered, as many as its max_pending_calls "
+                "allows; get some of their results first"
+            )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse, and say what to write instead."""
@@ -222,10 +245,12 @@ class ActorHandle:
         if options is None:
             class_name = "?" if shape is None else shape.class_name
             raise AttributeError(f"actor class {class_name} has no method {name!r}")
-        return ActorMethod(self, name, options)
+        assert shape is not None
+        method = self.__dict__[name] = ActorMethod(self._link, shape, name, options)
+        return method  # from now on it is found without coming here
 
     def __repr__(self) -> str:
-        return f"Actor({self._shape.class_name}, {self._link.actor_id.hex()[:16]})"
+        return _actor_text(self._link, self._shape)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ActorHandle) and self._link.actor_id == other._link.actor_id
@@ -236,6 +261,10 @@ class ActorHandle:
     def __reduce__(self) -> Any:
         state = api.runtime().actor_reduce(self._link)
         return _restore_handle, (state, self._shape.dump())
+
+
+def _actor_text(link: ActorLink, shape: ActorShape) -> str:
+    return f"Actor({shape.class_name}, {link.actor_id.hex()[:16]})"
 
 
 def _restore_handle(state: tuple[Any, ...], shape: bytes) -> ActorHandle:
@@ -278,6 +307,8 @@ def remote(target: Any = None, **options: Any) -> Any:
 
 
 def _decorate(target: Any, options: Mapping[str, Any]) -> RemoteFunction | ActorClass:
+    if isinstance(target, (RemoteFunction, ActorClass)):
+        raise TypeError(f"{target.__name__} is remote already; use .options(...) to change it")
     if inspect.isclass(target):
         return ActorClass(target, options)
     if inspect.iscoroutinefunction(target):

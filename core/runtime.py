@@ -19,6 +19,7 @@ from rllib.core.exceptions import CoreError
 from rllib.core.measurements import Measurement
 from rllib.core.object_ref import ObjectRef
 from rllib.core.serialization import dump_code, unpack
+from rllib.core.signature import Signature
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -121,6 +122,8 @@ class ActorShape:
     class_name: str
     methods: Mapping[str, CallOptions]
     """The public methods and how they are called unless ``.options()`` says otherwise."""
+    signatures: Mapping[str, Signature]
+    """What arguments they take."""
     groups: tuple[str, ...] = ()
     """Names of its concurrency groups."""
     max_pending_calls: int = -1

@@ -44,11 +44,15 @@ def pack(value: Any) -> Packed:
     """
     packed = Packed(b"", [], [])
     buffers = packed.buffers
+    enclosed = False
 
     def out_of_band(buffer: pickle.PickleBuffer) -> bool:
+        nonlocal enclosed
         view = buffer.raw()
         if view.nbytes < OUT_OF_BAND_BYTES:
-            return True  # keep in band
+            if view.readonly:
+                return True  # in band it stays so
+            enclosed = True
         buffers.append(view)
         return False
 
@@ -57,7 +61,35 @@ def pack(value: Any) -> Packed:
         packed.body = _dumps(value, out_of_band, packed)
     finally:
         _streams.packing = previous
+    if enclosed:
+        packed.body = _enclose(packed.body, buffers)
+        buffers[:] = [view for view in buffers if view.nbytes >= OUT_OF_BAND_BYTES]
     return packed
+
+
+def _enclose(body: bytes, buffers: list[memoryview]) -> bytes:
+    """A stream that contains another one, and the small ones among its buffers as ``bytes``.
+
+    In a plain stream small arrays would come back writable, unlike large ones. Written by hand,
+    since pickling the two together would cost more than all of the rest.
+    """
+    parts = [_UNPACK, _as_bytes(body), _MARK]
+    for view in buffers:
+        parts.append(_as_bytes(view) if view.nbytes < OUT_OF_BAND_BYTES else _NEXT_BUFFER)
+    return b"".join([*parts, _CALL])
+
+
+def _as_bytes(content: bytes | memoryview) -> bytes:
+    return b"".join((_BYTES, len(content).to_bytes(8, "little"), content))
+
+
+_UNPACK = b"\x80\x05crllib.core.serialization\nunpack\n("
+"""Opcodes: protocol 5, the function, and the beginning of its arguments."""
+_MARK = b"("
+_BYTES = pickle.BINBYTES8
+_NEXT_BUFFER = pickle.NEXT_BUFFER
+_CALL = b"ltR."
+"""Opcodes: the end of a list, the end of the arguments, the call, the end."""
 
 
 def _dumps(value: Any, callback: Callable[[pickle.PickleBuffer], bool], packed: Packed) -> bytes:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 from rllib.core.native import wire
 from rllib.core.native.arena import PAGE, Arena, Block, Segment, aligned
+from rllib.core.native.copying import copy_into
 from rllib.core.native.ledger import Inherited, Ledger
 from rllib.core.native.objects import (
     FILES,
@@ -232,8 +233,7 @@ def _mapped(record: wire.SegmentAt, fd: int) -> Segment:
 
 
 def _copy_into(block: Block, parts: list[memoryview]) -> None:
-    memory = memoryview(block.segment.map)
     start = block.offset
     for part in parts:
-        memory[start : start + part.nbytes] = part.cast("B")
+        copy_into(block.segment.map, start, part)
         start += aligned(part.nbytes)

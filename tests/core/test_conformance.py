@@ -212,6 +212,20 @@ def test_arrays_round_trip_exactly(array: np.ndarray) -> None:
         np.testing.assert_array_equal(back, array)
 
 
+@pytest.mark.parametrize("size", [0, 1, 500])
+def test_small_arrays_are_read_only(size: int) -> None:
+    large, mine = np.ones(100_000), np.arange(size)
+    value = {"array": mine, "large": large, "list": [mine[:1], np.zeros(())], "bytes": bytearray(3)}
+    echo = core.remote(lambda value: (value, not value["array"].flags.writeable))
+    back, was_read_only = core.get(echo.remote(value))
+    assert was_read_only
+    for array in (back["array"], *back["list"], core.get(core.put(mine))):
+        assert not array.flags.writeable
+    np.testing.assert_array_equal(back["array"], mine)
+    assert back["large"].sum() == 100_000
+    back["bytes"].append(1)  # what is no array stays as it was
+
+
 @pytest.mark.parametrize("size", [5_000, 100_000, 2_000_000])
 def test_large_arrays_are_read_only_views(size: int) -> None:
     ref = core.put(np.zeros(size))

@@ -1,6 +1,10 @@
 """Free lists and arenas: no byte is given away twice, every byte comes back."""
 
 import gc
+import itertools
+import mmap
+import threading
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import strategies as st
@@ -8,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from rllib.core.native import arena as arena_module
 from rllib.core.native.arena import PAGE, Arena, Block, FreeList, aligned
+from rllib.core.native.copying import copy_into
 from rllib.core.native.ledger import Assignments, Cells, Inherited, Ledger
 
 SIZE = 1000
@@ -178,3 +183,38 @@ def test_cells_are_used_again() -> None:
     assert rights.assign(b"x") == 2
     rights.gone(b"unknown")
     assert rights.assign(b"y") == 4
+
+
+@pytest.mark.parametrize("source", [bytes, bytearray], ids=["read-only", "writable"])
+def test_large_parts_are_copied_to_their_place(source: type) -> None:
+    part = memoryview(source(bytes(range(256)) * (4 * 2**12)))  # four MiB
+    with mmap.mmap(-1, part.nbytes + 2 * PAGE) as target:
+        copy_into(target, PAGE, part)
+        assert target[PAGE:-PAGE] == bytes(part)
+        assert not any(target[:PAGE])
+        assert not any(target[-PAGE:])
+
+
+def test_other_threads_run_while_a_large_part_is_copied() -> None:
+    part = memoryview(bytes(128 * 2**20))
+    ticks, stop = itertools.count(), threading.Event()
+
+    def count() -> None:
+        while not stop.is_set():
+            next(ticks)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        with mmap.mmap(-1, part.nbytes) as target:
+            progress = [_ticks_while_copying(ticks, target, part) for _ in range(5)]
+    finally:
+        stop.set()
+        thread.join()
+    assert max(progress) > 1000  # holding the interpreter's lock it would not get on at all
+
+
+def _ticks_while_copying(ticks: Iterator[int], target: mmap.mmap, part: memoryview) -> int:
+    before = next(ticks)
+    copy_into(target, 0, part)
+    return next(ticks) - before

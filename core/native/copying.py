@@ -1,0 +1,51 @@
+"""Copying into shared memory. What is large is copied without the interpreter's lock, so that
+other threads of the process, such as the one that reads its sockets, go on meanwhile."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+
+_LARGE_BYTES = 2 * 2**20
+"""From here on (about 0.1 ms) letting go of the lock and taking it again does not count."""
+
+
+class _Buffer(ctypes.Structure):
+    """The interpreter's ``Py_buffer``."""
+
+    _fields_ = [
+        ("address", ctypes.c_void_p),
+        ("exporter", ctypes.py_object),
+        ("size", ctypes.c_ssize_t),
+        ("item_size", ctypes.c_ssize_t),
+        ("is_readonly", ctypes.c_int),
+        ("dimensions", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    ]
+
+
+_acquire = ctypes.pythonapi.PyObject_GetBuffer
+_acquire.argtypes = [ctypes.py_object, ctypes.POINTER(_Buffer), ctypes.c_int]
+_release = ctypes.pythonapi.PyBuffer_Release
+_release.argtypes = [ctypes.POINTER(_Buffer)]
+_release.restype = None
+_SIMPLE = 0
+
+
+def copy_into(target: mmap.mmap, start: int, part: memoryview) -> None:
+    """Copy the bytes of ``part``, which is contiguous, to ``target[start:]``."""
+    size = part.nbytes
+    if size < _LARGE_BYTES:
+        memoryview(target)[start : start + size] = part.cast("B")
+        return
+    room = (ctypes.c_ubyte * size).from_buffer(target, start)
+    buffer = _Buffer()
+    _acquire(part, buffer, _SIMPLE)
+    try:
+        ctypes.memmove(room, buffer.address, size)
+    finally:
+        _release(buffer)

@@ -91,6 +91,9 @@ def _start_engine(address: str, *, namespace: str, amounts: dict[str, float], **
 
         return InlineRuntime(namespace, amounts)
     if address in ("local", "auto"):
+        from rllib.core.native.platform import check_native
+
+        check_native()
         from rllib.core.native.driver import start_driver
 
         return start_driver(namespace, amounts, **kw)

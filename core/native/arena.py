@@ -1,4 +1,4 @@
-"""Shared memory that is reused: an arena of memfd segments, cut into blocks.
+"""Shared memory that is reused: an arena of mapped segments, cut into blocks.
 
 Only the process that made an arena allocates and frees in it, so no cross-process atomics are
 needed. A `Block` is an ordinary Python object; when the last one who holds it lets go, its memory
@@ -20,9 +20,11 @@ import ctypes
 import mmap
 import os
 from collections import deque
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rllib.core.native.ledger import Ledger
+from rllib.core.native.memory import new_memory
 
 ALIGNMENT = 64
 SEGMENT_BYTES = 64 * 2**20
@@ -89,7 +91,7 @@ class FreeList:
 
 
 class Segment:
-    """One mapped memfd, own or received from the process that made it."""
+    """One mapped piece of shared memory, own or received from the process that made it."""
 
     def __init__(self, arena: bytes, number: int, fd: int, size: int) -> None:
         self.arena = arena
@@ -99,11 +101,9 @@ class Segment:
         self.map = mmap.mmap(fd, size)
 
     @classmethod
-    def create(cls, arena: bytes, number: int, size: int) -> Segment:
-        """A new segment of fresh, lazily backed memory."""
-        fd = os.memfd_create("rllib-arena", os.MFD_CLOEXEC)
-        os.ftruncate(fd, size)
-        return cls(arena, number, fd, size)
+    def create(cls, arena: bytes, number: int, size: int, folder: Path | None) -> Segment:
+        """A new segment of fresh, lazily backed memory; see `memory.new_memory`."""
+        return cls(arena, number, new_memory(size, folder), size)
 
     def view(self, offset: int, size: int, keep: Any) -> memoryview:
         """``size`` bytes at ``offset``, read-only; ``keep`` lives as long as any view of them."""
@@ -144,8 +144,9 @@ class Statistics(NamedTuple):
 class Arena:
     """All segments of one process. Not thread-safe: callers hold the runtime's lock."""
 
-    def __init__(self, owner: bytes, ledger: Ledger) -> None:
+    def __init__(self, owner: bytes, ledger: Ledger, folder: Path | None = None) -> None:
         self._owner = owner
+        self._folder = folder
         self._ledger = ledger
         self._used = 0
         self._segments: list[Segment] = []
@@ -177,7 +178,7 @@ class Arena:
 
     def _grow(self, size: int) -> Block:
         whole = aligned(size, SEGMENT_BYTES)
-        segment = Segment.create(self._owner, len(self._segments), whole)
+        segment = Segment.create(self._owner, len(self._segments), whole, self._folder)
         self._segments.append(segment)
         self._warm.append(FreeList(0))
         self._cold.append(FreeList(whole))

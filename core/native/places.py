@@ -69,7 +69,7 @@ class Places:
         )
         self._moves = itertools.count(1)
         self._refused = float("-inf")
-        self.arena = Arena(me, ledger)
+        self.arena = Arena(me, ledger, files.folder.parent)
         self.spiller = Spiller(lock, self.arena, ledger, files, self._moved)
 
     # -- new values ----------------------------------------------------------------------------

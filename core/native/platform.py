@@ -4,8 +4,8 @@ Linux has faster ways for three things; everywhere else a portable one takes the
 
     what                         Linux                      portable
     who is ready (poller)        nested epoll, eventfd      poll, pipes
-    shared memory (memory)       memfd                      a file without a name, in the session
-    new workers (template)       fork of a warm process     a fresh interpreter
+    shared memory (memory)       memfd                      a file whose name is removed at once
+    new workers (makers)         fork of a warm process     a fresh interpreter
 
 Each is chosen by asking whether the system has it, in this file alone. The environment variable
 ``RLLIB_PORTABLE=1`` takes the portable way of all three on any system, so that it can be tested

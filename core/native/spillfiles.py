@@ -174,7 +174,7 @@ class SpillFiles:
     """The files of one process. Thread-safe."""
 
     def __init__(self, folder: Path, me: bytes) -> None:
-        self._folder = folder
+        self.folder = folder
         self._me = me
         self._numbers = itertools.count(1)
 
@@ -191,19 +191,19 @@ class SpillFiles:
             size = stored_size(region.sizes)
             raise OutOfDiskError(
                 f"{size:,} bytes do not fit into shared memory and cannot be spilled to "
-                f"{self._folder.resolve()}: {error.strerror}; make room there, name another folder "
+                f"{self.folder.resolve()}: {error.strerror}; make room there, name another folder "
                 "(object_spilling_directory of init), or raise object_store_memory"
             ) from error
         return region
 
     def _new(self, sizes: list[int]) -> FileRegion:
-        region = FileRegion(self._folder, self._me, next(self._numbers), sizes)
+        region = FileRegion(self.folder, self._me, next(self._numbers), sizes)
         region.hold = SpillFile(region.path)
         return region
 
     def find(self, maker: bytes, number: int, sizes: list[int], hold: Any) -> FileRegion:
         """A file that somebody else speaks of."""
-        return FileRegion(self._folder, maker, number, sizes, hold)
+        return FileRegion(self.folder, maker, number, sizes, hold)
 
     def adopt(self, region: FileRegion) -> FileRegion:
         """Take over a file that was handed to this process, so that it outlives its maker.

@@ -103,13 +103,18 @@ def test_a_killed_driver_leaves_nothing(driver: Any, number: signal.Signals) -> 
 
 
 def helper(driver: Driver, name: str) -> psutil.Process:
-    """The driver's own process of that name: its template or its janitor."""
-    (found,) = [
-        child
-        for child in psutil.Process(driver.process.pid).children()
-        if f"native/{name}" in " ".join(child.cmdline()) or f"native.{name}" in child.cmdline()[2]
-    ]
-    return found
+    """The driver's own process of that name, its template or its janitor, once it has begun."""
+    found: list[psutil.Process] = []
+
+    def there() -> bool:
+        children = psutil.Process(driver.process.pid).children()
+        commands = {child: " ".join(child.cmdline()) for child in children}
+        marks = (f"native/{name}.py", f"native.{name} import")
+        found[:] = [child for child in children if any(mark in commands[child] for mark in marks)]
+        return bool(found)
+
+    wait_until(there)
+    return found[0]
 
 
 def kill_with_driver(driver: Driver, *helpers: psutil.Process) -> None:

@@ -102,6 +102,24 @@ def test_a_killed_driver_leaves_nothing(driver: Any, number: signal.Signals) -> 
     wait_until(lambda: not alive(child))
 
 
+def test_a_killed_driver_leaves_no_spilled_values(driver: Any, tmp_path: Path) -> None:
+    killed = driver(
+        f"""
+        core.shutdown()
+        core.init(object_store_memory=1 << 24, object_spilling_directory={str(tmp_path)!r})
+        refs = [core.put(bytes(1 << 22)) for _ in range(8)]
+        say("spilled")
+        time.sleep(1000)
+        """
+    )
+    assert killed.line() == "spilled"
+    assert list(tmp_path.glob("*/*"))
+    killed.process.kill()
+    killed.end()
+    assert_nothing_is_left()
+    wait_until(lambda: not list(tmp_path.iterdir()))
+
+
 def helper(driver: Driver, name: str) -> psutil.Process:
     """The driver's own process of that name, its template or its janitor, once it has begun."""
     found: list[psutil.Process] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import socket
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ def init(
     ignore_reinit_error: bool = False,
     log_to_driver: bool = True,
     preload: Iterable[str] = (),
+    runtime_env: Mapping[str, Any] | None = None,
 ) -> Context:
     """Start the runtime of this process.
 
@@ -59,7 +61,9 @@ def init(
     (default: the cores this process may use), ``num_gpus`` and ``resources`` are logical amounts
     that tasks and actors ask for; ``object_store_memory`` limits the shared memory of all
     processes together, in bytes; what does not fit goes to disk, into the session's directory or
-    ``object_spilling_directory``; ``preload`` names modules that workers find already imported.
+    ``object_spilling_directory``; ``preload`` names modules that workers find already imported;
+    ``runtime_env`` is what all tasks and actors start with: ``env_vars``, ``working_dir``,
+    ``py_modules``, ``excludes``.
 
     Raises `RuntimeError` when a runtime is running already, unless ``ignore_reinit_error``.
     """
@@ -81,8 +85,17 @@ def init(
                 namespace=namespace or "",
                 log_to_driver=log_to_driver,
                 preload=tuple(preload),
+                runtime_env=_checked_env(runtime_env),
             )
         return Context(address or "local", _runtime.namespace)
+
+
+def _checked_env(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    if given is None:
+        return {}
+    from rllib.core.runtime_env import check
+
+    return check(given)
 
 
 def _start_engine(address: str, *, namespace: str, amounts: dict[str, float], **kw: Any) -> Runtime:
@@ -282,6 +295,28 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
     if not name:
         raise ValueError("get_actor needs the name of an actor")
     return ActorHandle(*runtime().find_actor(name, namespace or ""))
+
+
+def get_gpu_ids() -> list[int | str]:
+    """The GPUs that the calling task or actor may use: numbers, or names where they have names."""
+    return [int(gpu) if gpu.isdigit() else gpu for gpu in runtime().where().gpus]
+
+
+def nodes() -> list[dict[str, Any]]:
+    """The machines of the runtime, under Ray's keys: a single one."""
+    host = socket.gethostname()
+    return [
+        {
+            "NodeID": runtime().where().node_id,
+            "Alive": True,
+            "alive": True,
+            "NodeName": host,
+            "NodeManagerAddress": "127.0.0.1",
+            "NodeManagerHostname": host,
+            "Resources": cluster_resources(),
+            "Labels": {},
+        }
+    ]
 
 
 def cluster_resources() -> dict[str, float]:

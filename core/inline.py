@@ -237,6 +237,7 @@ class InlineRuntime(Runtime):
         )
         self._measurements = Measurements()
         self._job: _Job | None = None
+        self._groups: InlineGroups | None = None
         self._closed = False
 
     # -- tasks ---------------------------------------------------------------------------------
@@ -501,8 +502,37 @@ class InlineRuntime(Runtime):
         return actor.death
 
     def resources(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Nothing is ever held: calls run one after the other."""
-        return dict(self._amounts), dict(self._amounts)
+        """Nothing but bundles is ever held: calls run one after the other."""
+        free = dict(self._amounts) if self._groups is None else self._groups.free()
+        return dict(self._amounts), free
+
+    def actor_names(self) -> list[tuple[str, str]]:
+        """Of the living."""
+        return sorted(self._names)
+
+    def _placement(self) -> InlineGroups:
+        """Made when the first group or strategy is."""
+        if self._groups is None:
+            from rllib.core.inline_groups import InlineGroups
+
+            self._groups = InlineGroups(self._owner.hex() * 2, self._amounts)
+        return self._groups
+
+    def create_group(self, bundles: list[dict[str, float]], strategy: str, name: str) -> bytes:
+        """Reserve them now."""
+        return self._placement().create(bundles, strategy, name, self.namespace)
+
+    def group_ready(self, group: bytes, value: Any) -> ObjectRef[Any]:
+        """Ready in any case: with an error for a group that is not there."""
+        return self._ref(self._placement().trouble(group) or detached(pack(value)))
+
+    def remove_group(self, group: bytes) -> None:
+        """Nobody is in it but who calls this."""
+        self._placement().remove(group)
+
+    def groups(self) -> list[GroupFacts]:
+        """All."""
+        return self._placement().table()
 
     def report(self, measurements: list[Measurement]) -> None:
         """Keep them: there is one process only."""

@@ -14,7 +14,8 @@ from rllib.core.runtime import STREAMING, ActorOptions, CallOptions, RetryOn, Ta
 
 _RESOURCE_KEYS = ("num_cpus", "num_gpus", "memory", "resources")
 _CALL_KEYS = ("num_returns", "name", "retry_exceptions", "_generator_backpressure_num_objects")
-_TASK_KEYS = (*_RESOURCE_KEYS, *_CALL_KEYS, "max_retries", "max_calls")
+_PLACE_KEYS = ("scheduling_strategy", "runtime_env")
+_TASK_KEYS = (*_RESOURCE_KEYS, *_CALL_KEYS, "max_retries", "max_calls", *_PLACE_KEYS)
 _METHOD_KEYS = (*_CALL_KEYS, "max_task_retries", "concurrency_group")
 _ACTOR_KEYS = (
     *_RESOURCE_KEYS,
@@ -25,6 +26,9 @@ _ACTOR_KEYS = (
     "concurrency_groups",
     "max_pending_calls",
     "max_task_retries",
+    "max_restarts",
+    "lifetime",
+    *_PLACE_KEYS,
 )
 MAX_RETURNS = 65_535
 """What the wire format can count."""
@@ -33,10 +37,6 @@ _NOT_YET = (
     "accelerator_type",
     "fallback_strategy",
     "label_selector",
-    "lifetime",
-    "max_restarts",
-    "runtime_env",
-    "scheduling_strategy",
 )
 
 Given = Mapping[str, Any]
@@ -46,15 +46,18 @@ def task_options(given: Given, *, is_generator: bool = False) -> TaskOptions:
     """Check the keywords of a remote function. Raises `ValueError` or `TypeError` naming one."""
     _check_names(given, _TASK_KEYS, "a remote function")
     gpus = given.get("num_gpus") or 0
+    resources = _resources(given, default_cpus=1.0)
     return TaskOptions(
         num_returns=_num_returns(given, is_generator),
-        resources=_resources(given, default_cpus=1.0),
+        resources=resources,
         max_retries=_int(given, "max_retries", 3, low=-1),
         retry_exceptions=_retry_on(given),
         # A process that has used a GPU keeps memory of it for as long as it lives.
         max_calls=_int(given, "max_calls", 1 if gpus else 0, low=0),
         name=_text(given, "name"),
         backpressure=_backpressure(given),
+        strategy=_strategy(given, resources),
+        runtime_env=_runtime_env(given),
     )
 
 
@@ -81,14 +84,19 @@ def actor_options(given: Given) -> ActorOptions:
     if given.get("get_if_exists") and not given.get("name"):
         raise ValueError("get_if_exists needs a name to look for: add name=...")
     held = _resources(given, default_cpus=0.0)
+    placement = held if given.get("num_cpus") is not None else {"CPU": 1.0, **held}
     return ActorOptions(
         name=_text(given, "name"),
         namespace=_text(given, "namespace"),
         get_if_exists=bool(given.get("get_if_exists")),
         resources=held,
-        placement=held if given.get("num_cpus") is not None else {"CPU": 1.0, **held},
+        placement=placement,
         max_concurrency=_int(given, "max_concurrency", 0, low=1),
         concurrency_groups=_groups(given),
+        max_restarts=_int(given, "max_restarts", 0, low=-1),
+        detached=_is_detached(given),
+        strategy=_strategy(given, placement),
+        runtime_env=_runtime_env(given),
     )
 
 
@@ -117,6 +125,29 @@ def _check_names(given: Given, known: tuple[str, ...], what: str) -> None:
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
         raise ValueError(f"{key!r} is not an option of {what}{hint}")
+
+
+def _is_detached(given: Given) -> bool:
+    value = given.get("lifetime")
+    if value not in (None, "detached", "non_detached"):
+        raise ValueError(f"lifetime must be 'detached' or 'non_detached', got {value!r}")
+    return bool(value == "detached")
+
+
+def _strategy(given: Given, needs: Mapping[str, float]) -> Any:
+    if given.get("scheduling_strategy") is None:
+        return None
+    from rllib.core.util.scheduling_strategies import check_strategy
+
+    return check_strategy(given["scheduling_strategy"], needs)
+
+
+def _runtime_env(given: Given) -> dict[str, Any]:
+    if given.get("runtime_env") is None:
+        return {}
+    from rllib.core.runtime_env import check
+
+    return check(given["runtime_env"])
 
 
 def _num_returns(given: Given, is_generator: bool) -> int:
@@ -206,12 +237,15 @@ def _resources(given: Given, default_cpus: float) -> dict[str, float]:
         "memory": given.get("memory") or 0,
         **custom,
     }
-    return {name: _amount(name, value) for name, value in amounts.items() if value}
+    return {name: amount(name, value) for name, value in amounts.items() if value}
 
 
-def _amount(name: str, value: Any) -> float:
+def amount(name: str, value: Any) -> float:
+    """An amount of a resource. Raises `ValueError` or `TypeError` naming it."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"the amount of {name} must be a number, got {value!r}")
     if value < 0 or (value > 0 and value < 1e-4):
         raise ValueError(f"the amount of {name} must be 0 or at least 0.0001, got {value}")
+    if name == "GPU" and value > 1 and value != int(value):
+        raise ValueError(f"more than one GPU must be a whole number of them, got {value}")
     return float(value)

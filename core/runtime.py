@@ -219,6 +219,20 @@ class Where:
     shape: ActorShape | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GroupFacts:
+    """A placement group as `Runtime.groups` tells of it."""
+
+    id: bytes
+    name: str
+    bundles: list[dict[str, float]]
+    strategy: str
+    state: str
+    """``PENDING``, ``CREATED`` or ``REMOVED``."""
+    node: str
+    """Where its bundles are."""
+
+
 class Runtime(ABC):
     """A process's way into the runtime: some twenty verbs, the same for every engine.
 
@@ -331,6 +345,28 @@ class Runtime(ABC):
     @abstractmethod
     def measurements(self) -> list[Measurement]:
         """The table: what all processes have reported."""
+
+    def actor_names(self) -> list[tuple[str, str]]:
+        """Namespace and name of every living actor that has a name."""
+
+    @abstractmethod
+    def create_group(self, bundles: list[dict[str, float]], strategy: str, name: str) -> bytes:
+        """Reserve bundles together, as soon as that is possible; the id of the group.
+
+        Raises `CoreSystemError` when the name is taken.
+        """
+
+    @abstractmethod
+    def group_ready(self, group: bytes, value: Any) -> ObjectRef[Any]:
+        """A reference that becomes ``value`` once the group's bundles are reserved."""
+
+    @abstractmethod
+    def remove_group(self, group: bytes) -> None:
+        """Give its bundles back, and end whoever uses them."""
+
+    @abstractmethod
+    def groups(self) -> list[GroupFacts]:
+        """All placement groups, also those that were removed."""
 
     @abstractmethod
     def actor_reduce(self, actor: ActorLink) -> tuple[Any, ...]:

@@ -8,13 +8,17 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 from rllib.core.exceptions import (
     ActorDiedError,
+    ActorPlacementGroupRemoved,
+    ActorUnavailableError,
+    ActorUnschedulableError,
     CoreError,
     ObjectLostError,
     OwnerDiedError,
+    TaskCancelledError,
     TaskError,
 )
 from rllib.core.native import wire
@@ -144,7 +148,7 @@ children, which matters when it is cancelled."""
 class NativeActor(ActorLink):
     """An actor as its callers see it: where it is, or what waits for it, or how it died."""
 
-    __slots__ = ("death", "life", "methods", "peer", "queue")
+    __slots__ = ("build", "death", "life", "may_restart", "methods", "peer", "queue")
 
     def __init__(self, actor_id: bytes, life: NativeRef | None) -> None:
         super().__init__(actor_id)
@@ -152,7 +156,24 @@ class NativeActor(ActorLink):
         self.peer: Peer | None = None
         self.queue: deque[Call] = deque()
         self.methods: dict[tuple[str, str, int], Target] = {}
-        self.death: ActorDiedError | None = None
+        self.death: CoreError | None = None
+        self.build: Build | None = None
+        """In its owner, as long as it may have to be constructed (again)."""
+        self.may_restart = False
+
+
+class Build(NamedTuple):
+    """The constructor of an actor, and its arguments."""
+
+    constructor: Target
+    args: Stored
+
+
+_FATES: dict[wire.Fate, type[CoreError]] = {
+    "": ActorDiedError,
+    "group removed": ActorPlacementGroupRemoved,
+    "unschedulable": ActorUnschedulableError,
+}
 
 
 class Calls:
@@ -168,6 +189,7 @@ class Calls:
         # Actors with queued calls: else only the queue would know them, and the collector, which
         # sees a cycle there, would end them and leave whoever waits for the calls waiting.
         self._awaited: dict[bytes, NativeActor] = {}
+        self._detached: dict[bytes, NativeActor] = {}
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -262,7 +284,14 @@ class Calls:
                 return True
             for ref, each in zip(call.refs, payloads, strict=False):
                 ref.resolve(self._values.result(each, peer))
+            if call.target.kind == "actor":
+                self._on_built(call.actor)
         return True
+
+    def _on_built(self, actor: NativeActor | None) -> None:
+        """The constructor is done: nobody needs its arguments, unless it may have to run again."""
+        if actor is not None and not actor.may_restart:
+            actor.build = None
 
     def on_item(self, peer: Peer, frame: Frame) -> None:
         """One result of a streaming call. What nobody takes is let go of."""
@@ -296,9 +325,10 @@ class Calls:
         """Whether calls wait for answers, or actors are known that may end with this process."""
         return bool(self._actors) or self._peers.any_inflight()
 
-    def create(self, actor: NativeActor) -> None:
-        """Remember an actor that this process has ordered."""
-        self._actors[actor.actor_id] = actor
+    def create(self, actor: NativeActor, build: Build) -> None:
+        """Construct an actor that this process has ordered, as soon as it has a process."""
+        actor.build = build
+        self._actors[actor.actor_id] = self._awaited[actor.actor_id] = actor
 
     def link(self, actor_id: bytes, life: NativeRef | None) -> NativeActor:
         """The one link of this process to an actor that it has heard of."""
@@ -310,48 +340,83 @@ class Calls:
             actor.life = life
         return actor
 
+    def host(self, actor_id: bytes, build: Build) -> None:
+        """Own a detached actor, which lives without handles."""
+        actor = self._detached[actor_id] = self.link(actor_id, None)
+        actor.build = build
+
     def call_actor(self, actor: NativeActor, call: Call) -> None:
         """Send a call, or keep it until the actor has a process."""
         if actor.death is not None:
             call.resolve_all(actor.death)
-        elif actor.peer is None:
+        elif actor.peer is None or actor.peer.gone:
             actor.queue.append(call)
             self._awaited[actor.actor_id] = actor
         else:
             self.send(actor.peer, call)
 
-    def on_placed(self, actor_id: bytes, worker: bytes) -> None:
-        """The node has found a process for an actor."""
-        actor = self._actors.get(actor_id)
+    def on_placed(self, news: wire.ActorPlaced) -> None:
+        """The node has found a process for an actor; its owner constructs it there."""
+        actor = self._actors.get(news.actor)
         if actor is None or actor.death is not None or actor.peer is not None:
             return
+        actor.may_restart = news.may_restart
         try:
-            actor.peer = self._peers.get(worker)
+            actor.peer = self._peers.get(news.worker)
         except PeerGoneError:
             return  # the node will tell how it died
+        if actor.build is not None:
+            self._construct(actor, actor.peer, actor.build, news.assignment)
         while actor.queue:
             self.send(actor.peer, actor.queue.popleft())
-        self._awaited.pop(actor_id, None)
+        self._awaited.pop(news.actor, None)
 
-    def on_died(self, actor_id: bytes, story: str) -> None:
-        """The node knows that an actor is dead: everything that waits for it hears why."""
+    def _construct(
+        self, actor: NativeActor, peer: Peer, build: Build, given: wire.Assignment
+    ) -> None:
+        peer.conn.send(wire.record_frame(wire.Assigned(given)))
+        call = Call([], build.args, build.constructor, actor=actor)
+        call.parent = None  # it is the node who wants it now
+        self.send(peer, call)
+
+    def on_restarting(self, actor_id: bytes, story: str) -> None:
+        """An actor's process is gone. Calls that it had are made again where they may be, before
+        those that wait."""
         actor = self._actors.get(actor_id)
+        if actor is None or actor.death is not None or actor.peer is None:
+            return
+        self._peers.drain(actor.peer)
+        lost = self._take_calls(actor.peer)
+        actor.peer = None
+        again = [call for call in lost if call.use_retry()]
+        for call in lost:
+            if call not in again:
+                call.resolve_all(_unavailable(call, story))
+        actor.queue.extendleft(reversed(again))
+        if actor.queue:
+            self._awaited[actor_id] = actor
+
+    def on_died(self, news: wire.ActorDied) -> None:
+        """The node knows that an actor is dead: everything that waits for it hears why."""
+        actor = self._actors.get(news.actor)
         if actor is None or actor.death is not None:
             return
-        actor.death = ActorDiedError(story)
+        actor.death = _FATES[news.fate](news.story)
+        actor.build = None
         if actor.peer is not None:
             self._peers.drain(actor.peer)
-            self.fail_calls(actor.peer, actor.death)
+            for call in self._take_calls(actor.peer):
+                call.resolve_all(actor.death)
         while actor.queue:
             actor.queue.popleft().resolve_all(actor.death)
-        self._awaited.pop(actor_id, None)
+        self._awaited.pop(news.actor, None)
+        self._detached.pop(news.actor, None)
 
-    def fail_calls(self, peer: Peer, error: Exception) -> None:
-        """Resolve the actor's calls that a dead peer has not answered."""
+    @staticmethod
+    def _take_calls(peer: Peer) -> list[Call]:
+        """The actor's calls that a dead peer has not answered."""
         calls, peer.inflight = peer.inflight, {}
-        for call in calls.values():
-            if call.actor is not None:
-                call.resolve_all(error)
+        return [call for call in calls.values() if call.target.kind == "method"]
 
     def unfinished(self) -> Iterator[Call]:
         """Calls that a peer has, and calls that wait for their actor's process."""
@@ -363,7 +428,7 @@ class Calls:
     def pending(self, actor: NativeActor) -> int:
         """Calls of that actor that are not answered."""
         sent = () if actor.peer is None else actor.peer.inflight.values()
-        return len(actor.queue) + sum(call.actor is actor for call in sent)
+        return len(actor.queue) + sum(call.target.kind == "method" for call in sent)
 
     def drop(self, call: Call) -> bool:
         """Forget a call that waits for its actor's process; ``False`` for one that was sent."""
@@ -379,6 +444,7 @@ class Calls:
             while actor.queue:
                 actor.queue.popleft().resolve_all(actor.death)
         self._awaited.clear()
+        self._detached.clear()
 
     def on_peer_gone(self, peer: Peer) -> None:
         """A socket ended. How calls end is for the node to say; values of that owner are lost."""
@@ -386,6 +452,12 @@ class Calls:
             if call.target is FETCH:
                 del peer.inflight[seq]
                 call.resolve_all(_owner_died(call.refs[0]))
+
+
+def _unavailable(call: Call, story: str) -> CoreError:
+    if call.cancelled:
+        return TaskCancelledError(f"{call.name} was cancelled")
+    return ActorUnavailableError(f"{call.name} may have run in part or in whole: {story}")
 
 
 def _owner_died(ref: NativeRef) -> OwnerDiedError:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping
+from typing import Any
 
 import psutil
 
-from rllib.core.native import platform
-from rllib.core.native.engine import NativeRuntime
+from rllib.core.native import platform, wire
+from rllib.core.native.calls import Build, Target
+from rllib.core.native.engine import NativeRuntime, node_id
+from rllib.core.native.gpus import visible_gpus
 from rllib.core.native.interrupts import InterruptGuard
 from rllib.core.native.ledger import LEDGER, Cells, Ledger
 from rllib.core.native.node import Node
+from rllib.core.native.peers import Peer
 from rllib.core.native.scheduler import Scheduler
 from rllib.core.native.session import Session
 from rllib.core.native.spawn import TemplateProcess
@@ -19,6 +24,7 @@ from rllib.core.native.spillfiles import SPILL
 from rllib.core.native.storekeeper import StoreKeeper
 
 _STORE_SHARE = 0.3
+_MEMORY_SHARE = 0.7
 
 
 def start_driver(
@@ -29,10 +35,18 @@ def start_driver(
     object_spilling_directory: str | None,
     log_to_driver: bool,
     preload: tuple[str, ...],
+    runtime_env: Mapping[str, Any],
 ) -> NativeRuntime:
     """Start the native engine on this machine."""
-    store_bytes = object_store_memory or int(psutil.virtual_memory().total * _STORE_SHARE)
-    total = {"CPU": float(platform.usable_cores()), **amounts}
+    memory = psutil.virtual_memory().total
+    store_bytes = object_store_memory or int(memory * _STORE_SHARE)
+    gpus = visible_gpus(amounts.get("GPU"))
+    total = {
+        "CPU": float(platform.usable_cores()),
+        "memory": float(int(memory * _MEMORY_SHARE)),
+        "GPU": float(len(gpus)),
+        **amounts,
+    }
     session = Session(object_spilling_directory)
     me = os.urandom(16)
     namespace = namespace or secrets.token_hex(8)  # anonymous: names are the driver's own
@@ -43,14 +57,22 @@ def start_driver(
     with runtime.lock:  # nothing is dispatched before all of it is there
         runtime.node = Node(
             runtime,
-            Scheduler(total, lambda: os.urandom(16)),
+            Scheduler(
+                _positive(total), lambda: os.urandom(16), node_id(session.directory), gpus
+            ),
             lambda: TemplateProcess(session, preload),
             lambda worker: keeper.order(worker, namespace),
             keeper,
             log_to_driver,
         )
+    runtime.placing.enter(runtime_env)
     runtime.interrupts.install()
     return runtime
+
+
+def _positive(amounts: dict[str, float]) -> dict[str, float]:
+    """Without what there is nothing of; but a node always says how many CPUs it has."""
+    return {name: value for name, value in amounts.items() if value or name == "CPU"}
 
 
 class DriverRuntime(NativeRuntime):
@@ -58,8 +80,21 @@ class DriverRuntime(NativeRuntime):
 
     def __init__(self, me: bytes, session: Session, namespace: str, ledger: Ledger) -> None:
         super().__init__(me, session.directory, namespace, ledger)
+        self.driver = me
         self.interrupts = InterruptGuard(self.lock, self.reactor)
         self._session = session
+
+    def host(self, actor_id: bytes, build: Build) -> None:
+        """Be its owner."""
+        self.calls.host(actor_id, build)
+
+    def on_host(self, peer: Peer, order: wire.Host) -> None:
+        """Construct a worker's detached actor."""
+        args = self.values.incoming(order.args, peer, handed=True)
+        intern = order.constructor
+        details = {"concurrency": intern.concurrency, "groups": intern.groups}
+        target = Target(intern.kind, intern.name, intern.blob, **details)
+        self.calls.host(order.actor, Build(target, args))
 
     def shutdown(self) -> None:
         """End everything."""

@@ -35,7 +35,7 @@ from rllib.core.exceptions import (
 from rllib.core.measurements import Measurement
 from rllib.core.native import wire
 from rllib.core.native.arena import Block
-from rllib.core.native.calls import Call, Calls, NativeActor, Target, dump_error
+from rllib.core.native.calls import Build, Call, Calls, NativeActor, Target, dump_error
 from rllib.core.native.cancelling import Cancelling
 from rllib.core.native.connection import Frame
 from rllib.core.native.ledger import Ledger
@@ -43,6 +43,8 @@ from rllib.core.native.lineage import Lineage, is_lost
 from rllib.core.native.objects import BorrowedRef, NativeRef, Reports, Stored
 from rllib.core.native.peers import Peer, Peers
 from rllib.core.native.places import Places
+from rllib.core.native.placing import Place, Placing
+from rllib.core.native.questions import NodeQuestions
 from rllib.core.native.reactor import Reactor
 from rllib.core.native.spillfiles import SPILL, FileLostError, SpillFiles
 from rllib.core.native.streams import UNLIMITED, NativeStream
@@ -58,7 +60,6 @@ from rllib.core.runtime import (
     Kwargs,
     RemoteCode,
     ResultStream,
-    Runtime,
     TaskOptions,
     Waitable,
     Where,
@@ -89,12 +90,15 @@ class NodeLink(ABC):
         """In a forked child: close what was inherited; the parent goes on with its own."""
 
 
-class NativeRuntime(Runtime):
+class NativeRuntime(NodeQuestions):
     """See the module's text. ``node`` is set by whoever makes the runtime."""
 
     node: NodeLink
+    driver: bytes
+    """The process that owns detached actors."""
 
     def __init__(self, me: bytes, directory: Path, namespace: str, ledger: Ledger) -> None:
+        super().__init__()
         self.me = me
         self._directory = directory
         self.namespace = namespace
@@ -111,12 +115,10 @@ class NativeRuntime(Runtime):
         self.tasks = Tasks(self.peers, self.calls, self._tell_node)
         self.lineage = Lineage(me, lambda: self._new_refs(1)[0], self.tasks.submit)
         self.cancelling = Cancelling(self.peers, self.calls, self.tasks)
-        self._numbers = itertools.count(1)
         self._targets: weakref.WeakKeyDictionary[RemoteCode, dict[tuple[int, int], Target]] = (
             weakref.WeakKeyDictionary()
         )
-        self._questions: dict[int, list[Any]] = {}
-        self._closed = False
+        self.placing = Placing(directory)
 
     def _tell_node(self, record: Any) -> None:
         self.node.tell(record)
@@ -154,11 +156,14 @@ class NativeRuntime(Runtime):
             refs,
             stored,
             self._function_target(code, options),
-            tuple(sorted(options.resources.items())),
+            (tuple(sorted(options.resources.items())), self._place(options)),
             retries=options.max_retries,
             retry_on=options.retry_exceptions,
             label=options.name,
         )
+
+    def _place(self, options: TaskOptions | ActorOptions) -> Place:
+        return self.placing.find(options.strategy, options.runtime_env)
 
     def _submit(self, task: Task, args: Args, kwargs: Kwargs) -> None:
         needs = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, NativeRef)]
@@ -199,7 +204,7 @@ class NativeRuntime(Runtime):
     ) -> ActorLink:
         """Order a process for the actor, and construct it there as soon as it is up."""
         actor_id = os.urandom(16)
-        stored = self.values.store_args(args, kwargs)
+        build = Build(self._constructor(code, options), self.values.store_args(args, kwargs))
         order = self._order(actor_id, shape, options)
         if options.name:
             existing = self._claim_name(order, options)
@@ -207,20 +212,26 @@ class NativeRuntime(Runtime):
                 return existing
         with self.lock:
             self._check_open()
+            if options.detached:
+                if not options.name:
+                    self.node.tell(order)
+                self.host(actor_id, build)
+                return self.calls.link(actor_id, None)
             actor = NativeActor(actor_id, self.values.life_ref(next(self._numbers), actor_id))
-            self.calls.create(actor)
-            if not options.name:
-                self.node.tell(order)
-            build = self._constructor(code, options)
-            self.calls.call_actor(actor, Call([], stored, build, actor=actor))
-            if options.name:  # it was ordered before this process knew of it
-                self.node.tell(wire.WatchActor(actor_id))
+            self.calls.create(actor, build)
+            # One with a name was ordered before this process knew of it.
+            self.node.tell(wire.WatchActor(actor_id) if options.name else order)
         return actor
+
+    @abstractmethod
+    def host(self, actor_id: bytes, build: Build) -> None:
+        """See that a detached actor, which is ordered, is constructed, by the driver."""
 
     def _constructor(self, code: RemoteCode, options: ActorOptions) -> Target:
         concurrency = options.max_concurrency or (ASYNC_CONCURRENCY if code.is_async else 1)
-        groups = dict(options.concurrency_groups)
-        return Target("actor", code.name, code.blob, concurrency=concurrency, groups=groups)
+        details: dict[str, Any] = {"concurrency": concurrency}
+        details["groups"] = dict(options.concurrency_groups)
+        return Target("actor", code.name, code.blob, **details)
 
     def _order(self, actor_id: bytes, shape: ActorShape, options: ActorOptions) -> wire.PlaceActor:
         return wire.PlaceActor(
@@ -228,15 +239,17 @@ class NativeRuntime(Runtime):
             shape.class_name,
             shape.dump() if options.name else b"",
             dict(options.resources),
-            dict(options.placement),
+            wire.Needs(dict(options.placement), *self._place(options)),
             options.name,
             options.namespace or self.namespace,
             next(self._numbers),
+            options.max_restarts,
+            self.driver if options.detached else b"",
         )
 
     def _claim_name(self, order: wire.PlaceActor, options: ActorOptions) -> NativeActor | None:
         """The living actor of that name, if it may be used; raises if it may not."""
-        found = self._ask(order, order.seq)
+        found = self._ask(order)
         if not found.actor:
             return None
         if not options.get_if_exists:
@@ -248,8 +261,8 @@ class NativeRuntime(Runtime):
 
     def find_actor(self, name: str, namespace: str) -> tuple[ActorLink, ActorShape]:
         """Ask the node for the name."""
-        seq = next(self._numbers)
-        found = self._ask(wire.FindActor(seq, name, namespace or self.namespace), seq)
+        question = wire.FindActor(next(self._numbers), name, namespace or self.namespace)
+        found = self._ask(question)
         if not found.actor:
             raise ValueError(f"there is no living actor named {name!r}")
         with self.lock:
@@ -316,7 +329,8 @@ class NativeRuntime(Runtime):
         """Have the node end its process."""
         with self.lock:
             self._check_open()
-            self.node.tell(wire.KillActor(actor.actor_id, "it was killed by kill()"))
+            reason = "it was killed by kill()"
+            self.node.tell(wire.KillActor(actor.actor_id, reason, restart=not no_restart))
 
     def cancel(self, what: ObjectRef[Any] | ResultStream, force: bool, recursive: bool) -> None:
         """Find the call and stop it."""
@@ -440,7 +454,7 @@ class NativeRuntime(Runtime):
         name = self._directory.name
         return Where(
             job_id=_hex_id(name, 4),
-            node_id=_hex_id(f"{name}/node", 28),
+            node_id=node_id(self._directory),
             worker_id=self.me.hex(),
             namespace=self.namespace,
             session=str(self._directory),
@@ -484,6 +498,12 @@ class NativeRuntime(Runtime):
         """Somebody calls; a driver runs nothing for others."""
         raise wire.WireError("a driver was called, which runs nothing for others")
 
+    def on_assigned(self, given: wire.Assignment) -> None:
+        """The node has given something to the lease or actor here; a driver gets nothing."""
+
+    def on_host(self, peer: Peer, order: wire.Host) -> None:
+        """A worker has made a detached actor; it asks the driver, not another worker."""
+
     def on_recall(self, peer: Peer, calls: list[int]) -> None:
         """Somebody wants calls back; a driver has none."""
 
@@ -519,6 +539,10 @@ class NativeRuntime(Runtime):
                 self._cancel_for_borrower(number, force, recursive)
             case wire.Taken(seq, total):
                 self.on_taken(peer, seq, total)
+            case wire.Assigned(assignment):
+                self.on_assigned(assignment)
+            case wire.Host():
+                self.on_host(peer, record)
             case wire.Hello():
                 pass  # both sides connected at once
             case _:
@@ -557,40 +581,30 @@ class NativeRuntime(Runtime):
     def on_node(self, record: Any) -> None:
         """A message of the node service."""
         match record:
-            case wire.ActorPlaced(actor, worker):
-                self.calls.on_placed(actor, worker)
-            case wire.ActorDied(actor, story):
-                self.calls.on_died(actor, story)
-            case wire.LeaseGranted(lease, worker):
-                self.tasks.on_granted(lease, worker)
-            case wire.LeaseLost(lease, reason):
-                self.tasks.on_lost(lease, reason)
+            case wire.LeaseGranted(lease, worker, assignment):
+                self.tasks.on_granted(lease, worker, assignment)
+            case wire.LeaseLost(lease, reason, fate):
+                self.tasks.on_lost(lease, reason, fate)
+            case wire.ActorPlaced():
+                self.calls.on_placed(record)
+            case wire.ActorRestarting(actor, story):
+                self.calls.on_restarting(actor, story)
+            case wire.ActorDied():
+                self.calls.on_died(record)
             case wire.LeasesWanted():
                 self.tasks.on_wanted()
-            case (
-                wire.ActorFound(seq)
-                | wire.Resources(seq)
-                | wire.MeasurementsFound(seq)
-                | wire.RoomMade(seq)
-            ):
-                if seq in self._questions:  # else nobody waits for the answer any longer
-                    self._questions[seq].append(record)
+            case wire.GroupSettled():
+                self.on_group_settled(record)
+            case wire.ActorFound() | wire.Resources() | wire.Names():
+                self.on_answer(record)
+            case wire.GroupCreated() | wire.GroupTable() | wire.MeasurementsFound():
+                self.on_answer(record)
+            case wire.RoomMade():
+                self.on_answer(record)
             case wire.MakeRoom(seq, size):
                 self.places.spiller.request(size, lambda moved: self._room_made(seq, moved))
             case _:
                 raise wire.WireError(f"{type(record).__name__} is no message of a node")
-
-    def _ask(self, question: Any, seq: int) -> Any:
-        """Send the node a question and wait for the answer with the same number."""
-        answers: list[Any] = []
-        with self.lock:
-            self._check_open()
-            self._questions[seq] = answers
-            self.node.tell(question)
-        self.reactor.run_until(lambda: bool(answers) or self._closed, None)
-        self._check_open()
-        del self._questions[seq]
-        return answers[0]
 
     def _find_room(self, size: int, moved: int) -> Block | None:
         """Have all other processes make room; a block, as soon as there is one.
@@ -638,24 +652,6 @@ class NativeRuntime(Runtime):
             self.calls.tell_taken(reports.streams.popleft(), UNLIMITED)
         self.peers.flush_all()
 
-    def resources(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Ask the node."""
-        seq = next(self._numbers)
-        answer = self._ask(wire.AskResources(seq), seq)
-        return answer.total, answer.free
-
-    def report(self, measurements: list[Measurement]) -> None:
-        """Tell the node."""
-        with self.lock:
-            self._check_open()
-            self.node.tell(wire.Measured(measurements))
-
-    def measurements(self) -> list[Measurement]:
-        """Ask the node."""
-        seq = next(self._numbers)
-        found: list[Measurement] = self._ask(wire.AskMeasurements(seq), seq).found
-        return found
-
     def actor_reduce(self, actor: ActorLink) -> tuple[Any, ...]:
         """The id, and the reference that keeps the actor alive."""
         assert isinstance(actor, NativeActor)
@@ -696,6 +692,11 @@ def _own(actor: ActorLink) -> NativeActor:
     if not isinstance(actor, NativeActor):
         raise RuntimeClosedError("the handle belongs to a runtime that was shut down")
     return actor
+
+
+def node_id(directory: Path) -> str:
+    """The id of the node that has its sockets in that directory."""
+    return _hex_id(f"{directory.name}/node", 28)
 
 
 def _hex_id(text: str, size: int) -> str:

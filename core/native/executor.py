@@ -54,6 +54,8 @@ class Executor:
         self.in_task = False
         self.leaving = False
         """A function's ``max_calls`` is reached: nothing more is run."""
+        self.refusal: CoreError | None = None
+        """Why nothing can be run here."""
 
     # -- arrival -------------------------------------------------------------------------------
 
@@ -214,6 +216,8 @@ class Executor:
             self._succeed(job, values)
 
     def _invoke(self, job: Job) -> Any:
+        if self.refusal is not None:
+            raise self.refusal
         function = self._function(job.intern)
         if job.args is EMPTY:
             return function()

@@ -23,9 +23,10 @@ from typing import Any
 from rllib.core.native import wire
 from rllib.core.native.connection import Connection
 from rllib.core.native.engine import NativeRuntime, NodeLink
-from rllib.core.native.output import Printer
+from rllib.core.native.instructions import Instruction, Start, Stop, Tell, Warn
+from rllib.core.native.output import Folder, Line, Printer
 from rllib.core.native.reactor import READ, WRITE
-from rllib.core.native.scheduler import Instruction, Scheduler, Start, Stop, Tell, Warn
+from rllib.core.native.scheduler import Scheduler
 from rllib.core.native.spawn import TemplateProcess
 from rllib.core.native.storekeeper import StoreKeeper
 
@@ -93,7 +94,8 @@ class Node(NodeLink):
         self._workers: dict[bytes, WorkerProcess] = {}
         self._agenda: deque[Instruction] = deque()
         self._performing = False
-        self._printer = Printer()
+        fold = os.environ.get("RLLIB_DEDUP_LOGS", "1") != "0"
+        self._printer = Printer(Folder() if fold else None)
         self._template: TemplateProcess | None = self._new_template()
 
     # -- deciding and performing ---------------------------------------------------------------
@@ -130,7 +132,7 @@ class Node(NodeLink):
             case Stop(worker):
                 self._stop(worker)
             case Warn(text):
-                self._printer.show(f"rllib.core: {text}")
+                self._printer.show(Line(f"rllib.core: {text}"))
 
     def _deliver(self, client: bytes, message: Any) -> None:
         if client == self._runtime.me:
@@ -183,7 +185,7 @@ class Node(NodeLink):
                 self._drain(process)
                 self._worker_down(process, process.how_it_ended(status))
             case wire.Notice(text):
-                self._printer.show(f"rllib.core: {text}")
+                self._printer.show(Line(f"rllib.core: {text}"))
 
     def _template_died(self, template: TemplateProcess) -> None:
         """All its workers died with it; the next worker starts a new one."""
@@ -195,7 +197,8 @@ class Node(NodeLink):
                 _kill_group(process.pid)  # what it has started itself
             self._drain(process)
             name = f"worker process {process.pid}" if process.pid else "a worker process"
-            self._worker_down(process, f"{name} ended because its template {how}")
+            reason = f"{name} ended because its template {how}"
+            self._worker_down(process, reason, unbegun=True)
 
     # -- workers -------------------------------------------------------------------------------
 
@@ -260,7 +263,7 @@ class Node(NodeLink):
         process.last_lines.append(line)
         if self._log_to_driver:
             label = self._scheduler.label(process.worker)
-            self._printer.show(f"({label} pid={process.pid}) {line}")
+            self._printer.show(Line(line, label, process.pid))
 
     def _drain(self, process: WorkerProcess) -> None:
         """Read what a dead worker has left in its socket and its pipe."""
@@ -272,10 +275,10 @@ class Node(NodeLink):
         if process.rest:
             self._show(process, process.rest.decode(errors="replace"))
 
-    def _worker_down(self, process: WorkerProcess, reason: str) -> None:
+    def _worker_down(self, process: WorkerProcess, reason: str, *, unbegun: bool = False) -> None:
         del self._workers[process.worker]
         self._release(process)
-        self._perform(self._scheduler.worker_down(process.worker, reason))
+        self._perform(self._scheduler.worker_down(process.worker, reason, unbegun=unbegun))
         self._perform(self._keeper.gone(process.worker))
 
     def _release(self, process: WorkerProcess) -> None:

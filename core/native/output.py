@@ -2,6 +2,9 @@
 
 A terminal or pipe may block for as long as its reader likes. So printing has a thread of its own,
 and whoever holds the runtime's lock only queues.
+
+A line that many workers print at about the same time is shown once, and a little later how often
+it has come since: see `Folder`.
 """
 
 from __future__ import annotations
@@ -10,29 +13,120 @@ import contextlib
 import queue
 import sys
 import threading
+import time
+from dataclasses import dataclass
 
 _PATIENCE_S = 1.0
+FOLD_S = 5.0
+"""How long a line is remembered after it was shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of output, and which process of what kind has printed it."""
+
+    text: str
+    label: str = ""
+    pid: int = 0
+
+    def __str__(self) -> str:
+        return f"({self.label} pid={self.pid}) {self.text}" if self.label else self.text
+
+
+@dataclass(slots=True)
+class _Repeated:
+    first_pid: int
+    until: float
+    last: Line
+    count: int = 0
+
+
+class Folder:
+    """Folds identical lines of several processes.
+
+    Times are seconds of any clock. What one process prints again and again is shown each time: it
+    may be a progress that somebody watches.
+    """
+
+    def __init__(self, window_s: float = FOLD_S) -> None:
+        self._window_s = window_s
+        self._recent: dict[tuple[str, str], _Repeated] = {}
+
+    def take(self, line: Line, now: float) -> list[str]:
+        """What is to be printed now that ``line`` has come."""
+        shown = self.due(now)
+        key = line.label, line.text
+        seen = self._recent.get(key)
+        if not line.label or not line.text.strip():
+            shown.append(str(line))
+        elif seen is None:
+            self._recent[key] = _Repeated(line.pid, now + self._window_s, line)
+            shown.append(str(line))
+        elif line.pid == seen.first_pid:
+            shown.append(str(line))
+        else:
+            seen.last, seen.count = line, seen.count + 1
+        return shown
+
+    def due(self, now: float) -> list[str]:
+        """Summaries of lines whose time is over."""
+        over = [key for key, seen in self._recent.items() if seen.until <= now]
+        return [text for key in over for text in self._summary(self._recent.pop(key))]
+
+    def rest(self) -> list[str]:
+        """All summaries, at the end."""
+        return self.due(float("inf"))
+
+    def next_due(self) -> float | None:
+        """When something is to be said even if no line comes."""
+        return min((seen.until for seen in self._recent.values() if seen.count), default=None)
+
+    @staticmethod
+    def _summary(seen: _Repeated) -> list[str]:
+        if not seen.count:
+            return []
+        times = f" [repeated {seen.count}x across workers]" if seen.count > 1 else ""
+        return [f"{seen.last}{times}"]
 
 
 class Printer:
-    """Prints lines to this process's ``sys.stderr``, in order."""
+    """Prints lines to this process's ``sys.stderr``, in order; without a folder, each of them."""
 
-    def __init__(self) -> None:
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._print, name="rllib-output", daemon=True)
+    def __init__(self, folder: Folder | None = None) -> None:
+        self._lines: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
+        self._folder = folder
+        self._thread = threading.Thread(target=self._work, name="rllib-output", daemon=True)
         self._thread.start()
 
-    def show(self, line: str) -> None:
+    def show(self, line: Line) -> None:
         """Queue a line."""
         self._lines.put(line)
 
-    def _print(self) -> None:
-        while (line := self._lines.get()) is not None:
-            # A closed or broken stderr leaves nowhere to complain to.
-            with contextlib.suppress(OSError, ValueError):
-                print(line, file=sys.stderr, flush=True)
+    def _work(self) -> None:
+        folder = self._folder
+        while True:
+            try:
+                line = self._lines.get(timeout=self._time_left())
+            except queue.Empty:
+                _print([] if folder is None else folder.due(time.monotonic()))
+                continue
+            if line is None:
+                break
+            _print([str(line)] if folder is None else folder.take(line, time.monotonic()))
+        _print([] if folder is None else folder.rest())
+
+    def _time_left(self) -> float | None:
+        due = None if self._folder is None else self._folder.next_due()
+        return None if due is None else max(0.0, due - time.monotonic())
 
     def close(self) -> None:
         """Print what is queued, unless the terminal blocks."""
         self._lines.put(None)
         self._thread.join(_PATIENCE_S)
+
+
+def _print(lines: list[str]) -> None:
+    for line in lines:
+        # A closed or broken stderr leaves nowhere to complain to.
+        with contextlib.suppress(OSError, ValueError):
+            print(line, file=sys.stderr, flush=True)

@@ -1,419 +1,347 @@
 """Who runs where: the node's decisions as a state machine without I/O.
 
-Events go in (messages of clients, news of workers), instructions come out (`Start`, `Stop`,
-`Tell`). The node service performs them; tests compare them. A *client* is whoever asks: the
-driver or a worker, named by its id. A *demand* is a lease or an actor that waits for resources
-and a process.
+Events go in (messages of clients, news of workers), instructions come out. The node service
+performs them; tests compare them. A *client* is whoever asks: the driver or a worker, named by its
+id. A *demand* is a lease or an actor that waits for resources and a process::
 
-Life of a worker::
-
-    Start -> starting --ready--> idle <--> leased      (to a client, for tasks)
-                                  |
-                                  +-----> actor        (for good: it ends with the actor)
-    any state --down--> gone
+    Scheduler --demands, leases
+        |--- Pool       what there is, and what is free        (amounts)
+        |--- Groups     bundles that are reserved together     (groups)
+        |--- Workforce  processes, and which of them are idle  (workforce)
+        '--- Actors     who lives where, under which name      (actors)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rllib.core.measurements import Measurements
 from rllib.core.native import wire
+from rllib.core.native.actors import Actor, Actors
+from rllib.core.native.amounts import UNIT, Pool, Share, devices, floats, units
+from rllib.core.native.demands import Demand
+from rllib.core.native.groups import Groups
+from rllib.core.native.instructions import Instruction, Stop, Tell, Warn
+from rllib.core.native.workforce import Worker, Workforce
 
-UNIT = 10_000
-"""Amounts are counted in whole units of 0.0001, so that they add up exactly."""
-
-MAX_START_FAILURES = 3
-MAX_TOMBSTONES = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Fork a worker of that id."""
-
-    worker: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End that worker at once."""
-
-    worker: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Send a message to a client."""
-
-    client: bytes
-    message: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Warn:
-    """Say something to the user."""
-
-    text: str
-
-
-Instruction = Start | Stop | Tell | Warn
-Amounts = dict[str, int]
-
-
-def units(amounts: Mapping[str, float]) -> Amounts:
-    """Resource amounts as whole units."""
-    return {name: round(value * UNIT) for name, value in amounts.items()}
-
-
-def _floats(amounts: Amounts) -> dict[str, float]:
-    return {name: value / UNIT for name, value in amounts.items()}
-
-
-@dataclass(slots=True, eq=False)
-class Demand:
-    """A lease or an actor that waits for its turn."""
-
-    client: bytes
-    needs: Amounts
-    lease: int = 0
-    actor: Actor | None = None
-    warned: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Worker:
-    """A process: idle, unless it holds a lease or an actor."""
-
-    worker: bytes
-    ready: bool = False
-    held: Amounts = field(default_factory=dict)
-    demand: Demand | None = None
-    waiting: bool = False
-    """Its task waits for another one; what it holds is lent to others meanwhile."""
-
-
-@dataclass(slots=True, eq=False)
-class Actor:
-    """What the node knows of an actor."""
-
-    order: wire.PlaceActor
-    owner: bytes
-    watchers: set[bytes]
-    worker: bytes = b""
+GROUP_REMOVED = "its placement group was removed"
 
 
 class Scheduler:
-    """Feed it events, perform what it returns. Invariant: free + held = total, never less held."""
+    """Feed it events, perform what it returns."""
 
-    def __init__(self, total: Mapping[str, float], new_id: Any) -> None:
-        self.total = units(total)
-        self.free = dict(self.total)
-        self._new_id = new_id
-        self._workers: dict[bytes, Worker] = {}
-        self._idle: list[Worker] = []
-        self._starting = 0
-        self._start_failures = 0
+    def __init__(
+        self,
+        total: Mapping[str, float],
+        new_id: Callable[[], bytes],
+        node: str = "",
+        gpus: Iterable[str] = (),
+    ) -> None:
+        self.node = node
+        self.pool = Pool(units(total), devices(total.get("GPU", 0.0), gpus))
+        self._out: list[Instruction] = []
         self._demands: list[Demand] = []
         self._leases: dict[tuple[bytes, int], Worker] = {}
-        self._actors: dict[bytes, Actor] = {}
-        self._names: dict[tuple[str, str], Actor] = {}
-        self._tombstones: dict[bytes, str] = {}
         self._measurements = Measurements()
-        self._out: list[Instruction] = []
-        self._spare = max(1, self.total.get("CPU", 0) // UNIT)  # idle workers worth keeping
+        self._actors = Actors(self._out)
+        self._groups = Groups(node, self.pool, self._out)
+        spare = max(1, self.pool.total.get("CPU", 0) // UNIT)
+        self._workforce = Workforce(new_id, spare, self._out)
 
     # -- events --------------------------------------------------------------------------------
 
     def handle(self, client: bytes, message: Any) -> list[Instruction]:
         """A message of a client. Raises `wire.WireError` for one that no client sends."""
         match message:
-            case wire.RequestLease(lease, resources):
-                self._demands.append(Demand(client, units(resources), lease=lease))
+            case wire.RequestLease(lease, needs):
+                self._demand(Demand(client, needs, lease=lease))
             case wire.ReturnLease(lease, spoiled):
                 self._return_lease(client, lease, spoiled)
-            case wire.PlaceActor():
-                self._place_actor(client, message)
-            case wire.ActorBuilt(error):
-                self._actor_built(client, error)
-            case wire.ActorExits(reason):
-                self._actor_exits(client, reason)
             case wire.WatchActor(actor):
-                self._watch(client, actor)
-            case wire.FindActor(seq, name, namespace):
-                self._out.append(Tell(client, self._found(seq, (namespace, name))))
-            case wire.KillActor(actor, reason):
-                self._end_actor(actor, reason)
-            case wire.AskResources(seq):
-                answer = wire.Resources(seq, _floats(self.total), _floats(self.free))
-                self._out.append(Tell(client, answer))
+                self._actors.watch(client, actor)
+            case wire.WorkerReady(worker):
+                self._workforce.became_ready(worker)
+            case wire.Blocked(waiting):
+                self._set_waiting(client, waiting)
+            case wire.PlaceActor() | wire.ActorBuilt() | wire.ActorExits() | wire.KillActor():
+                self._handle_actor(client, message)
+            case wire.CreateGroup() | wire.RemoveGroup() | wire.WatchGroup():
+                self._handle_group(client, message)
+            case _:
+                self._answer(client, message)
+        return self._instructions()
+
+    def _handle_actor(self, client: bytes, message: Any) -> None:
+        match message:
+            case wire.PlaceActor(needs=needs):
+                actor = self._actors.order(client, message)
+                if actor is not None:
+                    self._demand(Demand(actor.owner, needs, actor=actor))
+            case wire.ActorBuilt(error, cause):
+                self._actor_built(client, error, cause)
+            case wire.ActorExits(reason):
+                self._end_actor(self._actor_of(client), reason)
+            case wire.KillActor(actor_id, reason, restart):
+                self._kill_actor(actor_id, reason, restart)
+
+    def _handle_group(self, client: bytes, message: Any) -> None:
+        match message:
+            case wire.CreateGroup():
+                self._groups.create(client, message)
+            case wire.RemoveGroup(group):
+                self._remove_group(group)
+            case wire.WatchGroup():
+                self._groups.watch(client, message)
+
+    def _answer(self, client: bytes, question: Any) -> None:
+        match question:
+            case wire.FindActor():
+                self._actors.find(client, question)
+            case wire.AskGroups(seq):
+                self._out.append(Tell(client, self._groups.table(seq)))
             case wire.Measured(measurements):
                 self._measurements.update(measurements)
             case wire.AskMeasurements(seq):
                 found = wire.MeasurementsFound(seq, self._measurements.all())
                 self._out.append(Tell(client, found))
-            case wire.Blocked(waiting):
-                self._set_waiting(client, waiting)
-            case wire.WorkerReady(worker):
-                self._worker_ready(worker)
+            case wire.AskNames(seq):
+                self._out.append(Tell(client, wire.Names(seq, self._actors.names())))
+            case wire.AskResources(seq):
+                total, free = floats(self.pool.total), floats(self.pool.free)
+                self._out.append(Tell(client, wire.Resources(seq, total, free)))
             case _:
-                raise wire.WireError(f"{type(message).__name__} is no message to a node")
-        return self._instructions()
+                raise wire.WireError(f"{type(question).__name__} is no message to a node")
 
-    def worker_down(self, worker: bytes, reason: str) -> list[Instruction]:
-        """A worker is gone; ``reason`` says how."""
-        gone = self._workers.pop(worker, None)
-        if gone is not None:
-            self._forget_worker(gone, reason)
-            self._drop_client(worker)
+    def worker_down(
+        self, worker_id: bytes, reason: str, *, unbegun: bool = False
+    ) -> list[Instruction]:
+        """A worker is gone; ``reason`` says how. ``unbegun``: an actor whose constructor was under
+        way there is constructed elsewhere, and that is not counted as a restart."""
+        worker = self._workforce.lost(worker_id)
+        if worker is not None:
+            self._end_use(worker, reason, unbegun)
+            self._drop_client(worker_id)
         return self._instructions()
 
     def _instructions(self) -> list[Instruction]:
-        self._pump()
-        out, self._out = self._out, []
+        self._groups.tidy()
+        starved = self._groups.place()
+        self._pump(groups_starve=starved)
+        out = list(self._out)
+        self._out.clear()
         return out
 
-    # -- placing -------------------------------------------------------------------------------
+    def label(self, worker_id: bytes) -> str:
+        """What to call that worker in front of its output."""
+        worker = self._workforce.get(worker_id)
+        actor = None if worker is None or worker.user is None else worker.user.actor
+        return "task" if actor is None else str(actor.order.class_name)
 
-    def _pump(self) -> None:
+    # -- demands -------------------------------------------------------------------------------
+
+    def _demand(self, demand: Demand) -> None:
+        needs = demand.needs
+        if needs.node and needs.node != self.node and not needs.soft:
+            text = f"{demand.name} may run only on node {needs.node}, which is not there"
+            self._refuse(demand, text, "unschedulable")
+        elif needs.group and self._groups.get(needs.group) is None:
+            self._refuse(demand, GROUP_REMOVED, "group removed")
+        else:
+            self._demands.append(demand)
+
+    def _refuse(self, demand: Demand, reason: str, fate: wire.Fate) -> None:
+        """It will not be served."""
+        if demand.actor is None:
+            self._out.append(Tell(demand.client, wire.LeaseLost(demand.lease, reason, fate)))
+        else:
+            self._actors.end(demand.actor, reason, fate)
+
+    def _pump(self, *, groups_starve: bool) -> None:
         """Give workers to demands, oldest first, as far as resources and workers go."""
         unserved: list[Demand] = []
         starved: list[Demand] = []
-        wanted = 0  # workers that would be used at once if they were there
-        budget = dict(self.free)
+        reserved: list[Share] = []  # for workers that would be used at once if they were there
         for demand in self._demands:
-            fits = _covers(budget, demand.needs)
-            if fits:
-                _add(budget, demand.needs, -1)
-            elif not self._is_infeasible(demand):
-                starved.append(demand)
-            if fits and self._idle:
-                self._assign(demand, self._idle.pop())
+            share = self._take(demand)
+            worker = None if share is None else self._workforce.choose(demand.needs.environment)
+            if share is None:
+                if self._has_hope(demand):
+                    starved.append(demand)
+            elif worker is None:
+                reserved.append(share)
             else:
-                wanted += fits
-                unserved.append(demand)
+                self._assign(demand, worker, share)
+                continue
+            unserved.append(demand)
         self._demands = unserved
-        for _ in range(wanted - self._starting):
-            self._start_worker()
-        if starved:
-            self._ask_leases_back(starved)
-        while len(self._idle) > self._spare:
-            worker = self._idle.pop(0).worker  # it may own objects that others hold
-            self._out.append(Tell(worker, wire.Retire()))
+        for share in reserved:
+            share.give_back()
+        for _ in range(len(reserved) - self._workforce.starting):
+            self._workforce.start()
+        if starved or groups_starve:
+            self._ask_leases_back(starved, groups_starve)
+        self._workforce.retire()
 
-    def _is_infeasible(self, demand: Demand) -> bool:
-        """Whether it can never be served; the user hears of that once."""
-        if demand.warned or _covers(self.total, demand.needs):
-            return demand.warned
-        demand.warned = True
-        what = "a task" if demand.actor is None else f"actor {demand.actor.order.class_name}"
-        self._out.append(
-            Warn(
-                f"{what} needs {_floats(demand.needs)}, but there is only {_floats(self.total)} in "
-                "all; it waits for ever unless that changes: ask for less, or give init() more"
-            )
-        )
-        return True
+    def _take(self, demand: Demand) -> Share | None:
+        """What it needs, if it is free where it may run."""
+        for pool in self._pools(demand.needs):
+            share = pool.take(demand.amounts)
+            if share is not None:
+                return share
+        return None
 
-    def _start_worker(self) -> None:
-        worker = Worker(self._new_id())
-        self._workers[worker.worker] = worker
-        self._starting += 1
-        self._out.append(Start(worker.worker))
+    def _pools(self, needs: wire.Needs) -> list[Pool]:
+        if not needs.group:
+            return [self.pool]
+        group = self._groups.get(needs.group)
+        return [] if group is None else [bundle.pool for bundle in group.choose(needs.bundle)]
 
-    def _ask_leases_back(self, starved: list[Demand]) -> None:
+    def _has_hope(self, demand: Demand) -> bool:
+        """Whether it will fit once others are done; the user hears of what never fits, once."""
+        if demand.fits is None:
+            known = self._groups.get(demand.needs.group)
+            if demand.needs.group and (known is None or not known.bundles):
+                return False  # it has its hope when the group is placed
+            demand.fits = any(p.could_cover(demand.amounts) for p in self._pools(demand.needs))
+            if not demand.fits:
+                there = floats(self.pool.total) if known is None else known.order.bundles
+                self._out.append(Warn(demand.complaint(there)))
+        return demand.fits
+
+    def _ask_leases_back(self, starved: list[Demand], groups_starve: bool) -> None:
         """Ask clients whose leases serve others than those who starve: a client that has more
         tasks of one kind than leases needs no reminder of itself."""
-        kinds = {(demand.client, _key(demand)) for demand in starved}
+        kinds = {(demand.client, demand.kind) for demand in starved}
         for client in sorted({client for client, _ in self._leases}):
-            held = {
-                _key(worker.demand)
-                for (holder, _), worker in self._leases.items()
-                if holder == client and worker.demand is not None
-            }
-            if any(kinds - {(client, key)} for key in held):
+            held = {w.user.kind for (holder, _), w in self._leases.items() if holder == client}
+            if groups_starve or any(kinds - {(client, kind)} for kind in held):
                 self._out.append(Tell(client, wire.LeasesWanted()))
 
-    def _assign(self, demand: Demand, worker: Worker) -> None:
-        worker.demand = demand
-        self._hold(worker, demand.needs)
+    def _assign(self, demand: Demand, worker: Worker, share: Share) -> None:
+        worker.user, worker.share = demand, share
+        assignment = demand.assignment(share)
         if demand.actor is None:
             self._leases[demand.client, demand.lease] = worker
-            self._out.append(Tell(demand.client, wire.LeaseGranted(demand.lease, worker.worker)))
+            granted = wire.LeaseGranted(demand.lease, worker.worker, assignment)
+            self._out.append(Tell(demand.client, granted))
         else:
-            demand.actor.worker = worker.worker
-            self._announce(demand.actor, wire.ActorPlaced(demand.actor.order.actor, worker.worker))
+            self._actors.place(demand.actor, worker.worker, assignment)
 
-    def _hold(self, worker: Worker, needs: Amounts) -> None:
-        """Exchange what ``worker`` holds for ``needs``."""
-        _add(self.free, worker.held, 1)
-        worker.held = needs
-        _add(self.free, needs, -1)
+    # -- workers and leases --------------------------------------------------------------------
 
-    # -- workers -------------------------------------------------------------------------------
-
-    def _worker_ready(self, worker_id: bytes) -> None:
-        worker = self._workers.get(worker_id)
-        if worker is None or worker.ready:
-            raise wire.WireError("WorkerReady of a worker that was not started")
-        worker.ready = True
-        self._starting -= 1
-        self._start_failures = 0
-        self._idle.append(worker)
-
-    def _forget_worker(self, worker: Worker, reason: str) -> None:
-        self._hold(worker, {})
-        demand = worker.demand
+    def _end_use(self, worker: Worker, reason: str, unbegun: bool) -> None:
+        """What a worker that is gone was in use for."""
+        demand: Demand | None = worker.user
         if not worker.ready:
-            self._start_failed(reason)
+            if self._workforce.start_failed():
+                self._give_up(f"worker processes cannot start: {reason}")
         elif demand is None:
-            self._idle = [other for other in self._idle if other is not worker]
+            return
         elif demand.actor is not None:
-            self._end_actor(demand.actor.order.actor, reason)
+            self._actor_down(demand.actor, reason, unbegun)
         elif self._leases.pop((demand.client, demand.lease), None) is not None:
             self._out.append(Tell(demand.client, wire.LeaseLost(demand.lease, reason)))
 
-    def _start_failed(self, reason: str) -> None:
-        """A worker died before it was ready; after a few in a row nobody waits any longer."""
-        self._starting -= 1
-        self._start_failures += 1
-        if self._start_failures < MAX_START_FAILURES:
-            return
-        self._start_failures = 0
+    def _give_up(self, reason: str) -> None:
         demands, self._demands = self._demands, []
-        text = f"worker processes cannot start: {reason}"
         for demand in demands:
-            if demand.actor is None:
-                self._out.append(Tell(demand.client, wire.LeaseLost(demand.lease, text)))
-            else:
-                self._end_actor(demand.actor.order.actor, text)
+            self._refuse(demand, reason, "")
 
     def _drop_client(self, client: bytes) -> None:
         """A client died: what it waited for, used or owned ends with it."""
         self._demands = [demand for demand in self._demands if demand.client != client]
         for key in [key for key in self._leases if key[0] == client]:
             self._out.append(Stop(self._leases.pop(key).worker))
-        for actor in [actor for actor in self._actors.values() if actor.owner == client]:
-            self._end_actor(actor.order.actor, "the process that created it died")
-        for actor in self._actors.values():
-            actor.watchers.discard(client)
+        for actor in self._actors:
+            if actor.owner == client:
+                self._end_actor(actor, "the process that created it died")
+        self._actors.drop_client(client)
+        self._groups.drop_client(client)
 
     def _set_waiting(self, worker_id: bytes, waiting: bool) -> None:
         """A waiting task lends its CPU, so that the task it waits for can run."""
-        worker = self._workers.get(worker_id)
-        if worker is None or worker.waiting == waiting:
+        worker = self._workforce.get(worker_id)
+        if worker is None or worker.waiting == waiting or worker.share is None:
             return
         worker.waiting = waiting
-        if waiting:
-            self._hold(worker, {**worker.held, "CPU": 0})
-        elif worker.demand is not None:
-            self._hold(worker, worker.demand.needs)
-
-    # -- leases --------------------------------------------------------------------------------
+        worker.share.hold_cpus(0 if waiting else worker.user.amounts.get("CPU", 0))
 
     def _return_lease(self, client: bytes, lease: int, spoiled: bool) -> None:
         worker = self._leases.pop((client, lease), None)
-        if worker is None:  # not granted yet
+        if worker is not None:
+            self._workforce.rest(worker, spoiled=spoiled)
+        else:  # not granted yet
             self._demands = [d for d in self._demands if (d.client, d.lease) != (client, lease)]
-            return
-        worker.waiting = False
-        worker.demand = None
-        self._hold(worker, {})
-        if spoiled:
-            self._out.append(Tell(worker.worker, wire.Retire()))
-        else:
-            self._idle.append(worker)
 
     # -- actors --------------------------------------------------------------------------------
 
-    def _place_actor(self, client: bytes, order: wire.PlaceActor) -> None:
-        key = (order.namespace, order.name)
-        if order.name:
-            self._out.append(Tell(client, self._found(order.seq, key)))
-            if key in self._names:
-                return
-        actor = Actor(order, client, {client})
-        self._actors[order.actor] = actor
-        if order.name:
-            self._names[key] = actor
-        self._demands.append(Demand(client, units(order.placement), actor=actor))
+    def _actor_of(self, worker_id: bytes) -> Actor:
+        worker = self._workforce.get(worker_id)
+        if worker is None or worker.user is None or worker.user.actor is None:
+            raise wire.WireError("a message about its actor from a worker that has none")
+        actor: Actor = worker.user.actor
+        return actor
 
-    def _found(self, seq: int, key: tuple[str, str]) -> wire.ActorFound:
-        actor = self._names.get(key)
-        if actor is None:
-            return wire.ActorFound(seq)
-        order = actor.order
-        return wire.ActorFound(seq, order.actor, order.shape)
-
-    def _actor_built(self, worker_id: bytes, error: str) -> None:
-        worker = self._workers.get(worker_id)
-        demand = None if worker is None else worker.demand
-        if worker is None or demand is None or demand.actor is None:
-            raise wire.WireError("ActorBuilt from a worker that has no actor")
-        order = demand.actor.order
+    def _actor_built(self, worker_id: bytes, error: str, cause: bytes) -> None:
+        actor, worker = self._actor_of(worker_id), self._workforce.get(worker_id)
         if error:
-            self._end_actor(order.actor, f"its constructor raised:\n{error}")
+            self._end_actor(actor, f"its constructor raised:\n{error}", cause=cause)
             return
-        demand.needs = units(order.resources)
-        self._hold(worker, demand.needs)
+        actor.built = True
+        assert worker is not None
+        assert worker.share is not None
+        cpus = units(actor.order.resources).get("CPU", 0)
+        worker.user.amounts = {**worker.user.amounts, "CPU": cpus}
+        worker.share.hold_cpus(cpus)
 
-    def _actor_exits(self, worker_id: bytes, reason: str) -> None:
-        worker = self._workers.get(worker_id)
-        demand = None if worker is None else worker.demand
-        if demand is None or demand.actor is None:
-            raise wire.WireError("ActorExits from a worker that has no actor")
-        self._end_actor(demand.actor.order.actor, reason)
+    def _actor_down(self, actor: Actor, reason: str, unbegun: bool) -> None:
+        """Its process is gone."""
+        if self._actors.get(actor.order.actor) is not actor:
+            return  # its end was what ended the process
+        again = unbegun and not actor.built
+        if not (again or actor.may_restart):
+            self._actors.end(actor, reason)
+            return
+        actor.restarts += not again
+        self._actors.lose_process(actor, reason)
+        self._demand(Demand(actor.owner, actor.order.needs, actor=actor))
 
-    def _watch(self, client: bytes, actor_id: bytes) -> None:
+    def _kill_actor(self, actor_id: bytes, reason: str, restart: bool) -> None:
         actor = self._actors.get(actor_id)
         if actor is None:
-            story = self._tombstones.get(actor_id, "the actor is dead: it ended a while ago")
-            self._out.append(Tell(client, wire.ActorDied(actor_id, story)))
             return
-        actor.watchers.add(client)
-        if actor.worker:
-            self._out.append(Tell(client, wire.ActorPlaced(actor_id, actor.worker)))
-
-    def _end_actor(self, actor_id: bytes, reason: str) -> None:
-        actor = self._actors.pop(actor_id, None)
-        if actor is None:
-            return
-        key = (actor.order.namespace, actor.order.name)
-        if self._names.get(key) is actor:
-            del self._names[key]
-        self._demands = [demand for demand in self._demands if demand.actor is not actor]
-        story = f"actor {actor.order.class_name} is dead: {reason}"
-        self._remember(actor_id, story)
-        self._announce(actor, wire.ActorDied(actor_id, story))
-        if actor.worker in self._workers:
+        if not (restart and actor.may_restart):
+            self._end_actor(actor, reason)
+        elif actor.worker:
             self._out.append(Stop(actor.worker))
 
-    def _remember(self, actor_id: bytes, story: str) -> None:
-        self._tombstones[actor_id] = story
-        if len(self._tombstones) > MAX_TOMBSTONES:
-            del self._tombstones[next(iter(self._tombstones))]
+    def _end_actor(
+        self, actor: Actor, reason: str, *, fate: wire.Fate = "", cause: bytes = b""
+    ) -> None:
+        self._demands = [demand for demand in self._demands if demand.actor is not actor]
+        self._actors.end(actor, reason, fate, cause)
+        if self._workforce.get(actor.worker) is not None:
+            self._out.append(Stop(actor.worker))
 
-    def _announce(self, actor: Actor, message: Any) -> None:
-        for client in sorted(actor.watchers):
-            self._out.append(Tell(client, message))
+    # -- placement groups ----------------------------------------------------------------------
 
-    def label(self, worker_id: bytes) -> str:
-        """What to call that worker in front of its output."""
-        worker = self._workers.get(worker_id)
-        demand = worker.demand if worker is not None else None
-        return "task" if demand is None or demand.actor is None else demand.actor.order.class_name
+    def _remove_group(self, group: bytes) -> None:
+        """Whoever waits for its bundles is refused, whoever uses them is ended."""
+        pools = self._groups.remove(group)
+        waiting = [demand for demand in self._demands if demand.needs.group == group]
+        self._demands = [demand for demand in self._demands if demand.needs.group != group]
+        for demand in waiting:
+            self._refuse(demand, GROUP_REMOVED, "group removed")
+        for worker in self._workforce:
+            if worker.share is not None and worker.share.pool in pools:
+                self._evict(worker)
 
-
-def _key(demand: Demand) -> tuple[bool, tuple[tuple[str, int], ...]]:
-    """Demands of one client with the same key can use each other's leases."""
-    return demand.actor is None, tuple(sorted(demand.needs.items()))
-
-
-def _covers(free: Amounts, needs: Amounts) -> bool:
-    return all(free.get(name, 0) >= amount for name, amount in needs.items())
-
-
-def _add(amounts: Amounts, change: Amounts, sign: int) -> None:
-    for name, amount in change.items():
-        amounts[name] = amounts.get(name, 0) + sign * amount
+    def _evict(self, worker: Worker) -> None:
+        demand: Demand = worker.user
+        if demand.actor is not None:
+            if self._actors.get(demand.actor.order.actor) is demand.actor:
+                self._end_actor(demand.actor, GROUP_REMOVED)
+        elif self._leases.pop((demand.client, demand.lease), None) is not None:
+            self._refuse(demand, GROUP_REMOVED, "group removed")
+            self._out.append(Stop(worker.worker))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rllib.core.native import wire
 from rllib.core.native.ledger import Assignments, Cells
-from rllib.core.native.scheduler import Tell
+from rllib.core.native.instructions import Tell
 from rllib.core.native.spillfiles import remove_files_of
 
 _MOURNING_S = 10.0
@@ -83,6 +83,7 @@ class StoreKeeper:
         self._assignments = Assignments(cells)
         self._folder = folder
         self._rounds = Rounds()
+        self._driver = driver
         self._clients: set[bytes] = set()
         self._dead: deque[tuple[float, bytes]] = deque()
         self.driver_cell = self.admit(driver)
@@ -115,4 +116,4 @@ class StoreKeeper:
     def order(self, worker: bytes, namespace: str) -> wire.Make:
         """What a new worker has to know."""
         self.remove_files(_MOURNING_S)
-        return wire.Make(worker, namespace, self.capacity, self.admit(worker))
+        return wire.Make(worker, self._driver, namespace, self.capacity, self.admit(worker))

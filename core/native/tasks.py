@@ -17,14 +17,27 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rllib.core.exceptions import TaskCancelledError, WorkerCrashedError
+from rllib.core.exceptions import (
+    CoreError,
+    TaskCancelledError,
+    TaskPlacementGroupRemoved,
+    TaskUnschedulableError,
+    WorkerCrashedError,
+)
 from rllib.core.native import wire
 from rllib.core.native.calls import Call, Calls, Target
 from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.peers import Peer, PeerGoneError, Peers
+from rllib.core.native.placing import Place
 
-Kind = tuple[tuple[str, float], ...]
-"""A set of resources, as a key."""
+Kind = tuple[tuple[tuple[str, float], ...], Place]
+"""A set of resources and a place, as a key. Tasks of one kind can use each other's leases."""
+
+_FATES: dict[wire.Fate, type[CoreError]] = {
+    "": WorkerCrashedError,
+    "group removed": TaskPlacementGroupRemoved,
+    "unschedulable": TaskUnschedulableError,
+}
 
 MAX_REQUESTS = 16
 """Leases of one kind asked for at the same time."""
@@ -110,6 +123,12 @@ class _Line:
         """The lease with the least to do."""
         return min(self.leases, key=_load, default=None)
 
+    def take_waiting(self) -> list[Task]:
+        """All that wait, who will not be served."""
+        tasks = list(self.waiting)
+        self.waiting.clear()
+        return tasks
+
     @property
     def wanted(self) -> int:
         """How many leases more could be used at once."""
@@ -176,7 +195,7 @@ class Tasks:
         self._count += 1
         line.requested += 1
         self._leases[self._count] = Lease(self._count, kind)
-        self._tell_node(wire.RequestLease(self._count, dict(kind)))
+        self._tell_node(wire.RequestLease(self._count, _needs(kind)))
 
     def _start(self, task: Task, lease: Lease) -> None:
         assert lease.peer is not None
@@ -247,7 +266,7 @@ class Tasks:
         if behind and longest.peer is not None:
             self._peers.tell(longest.peer.process, wire.Recall(behind[len(behind) // 2 :]))
 
-    def on_granted(self, number: int, worker: bytes) -> None:
+    def on_granted(self, number: int, worker: bytes, given: wire.Assignment) -> None:
         """The node lends a worker."""
         lease = self._leases[number]
         line = self._lines[lease.kind]
@@ -257,20 +276,21 @@ class Tasks:
             lease.peer = self._peers.get(worker)
         except PeerGoneError:
             return  # the node is about to report the lease as lost
+        self._peers.tell(worker, wire.Assigned(given))
         line.leases.append(lease)
         self._pump(lease.kind, line)
         if not lease.tasks:
             self._take_over(line)
 
-    def on_lost(self, number: int, reason: str) -> None:
-        """The worker of a lease died, or none could be started."""
+    def on_lost(self, number: int, reason: str, fate: wire.Fate) -> None:
+        """The worker of a lease died, or there will be none."""
         lease = self._leases.pop(number, None)
         if lease is None:
             return
         line = self._lines[lease.kind]
         if not lease.granted:
             line.requested -= 1
-            self._fail_line(line, reason)
+            self._fail(line.take_waiting(), reason, fate)
             return
         if lease.peer is None:
             return  # it was lost before it could be used
@@ -278,18 +298,22 @@ class Tasks:
         lease.peer.inflight.clear()
         if lease in line.leases:
             line.leases.remove(lease)
-        for index, task in reversed(list(enumerate(lease.tasks))):
+        tasks = list(lease.tasks)
+        for task in tasks:
             self._leave(task, lease)
-            if index:  # it was sent ahead, so it had not begun
-                line.waiting.appendleft(task)
-            else:
-                self._retry(task, reason)
+        if fate:
+            self._fail([*tasks, *line.take_waiting()], reason, fate)
+            return
+        line.waiting.extendleft(reversed(tasks[1:]))  # sent ahead, so they had not begun
+        if tasks:
+            self._retry(tasks[0], reason)
         self._pump(lease.kind, line)
 
-    def _fail_line(self, line: _Line, reason: str) -> None:
-        error = WorkerCrashedError(f"the task cannot run: {reason}")
-        while line.waiting:
-            line.waiting.popleft().resolve_all(error)
+    @staticmethod
+    def _fail(tasks: list[Task], reason: str, fate: wire.Fate) -> None:
+        error = _FATES[fate](f"the task cannot run: {reason}")
+        for task in tasks:
+            task.resolve_all(error)
 
     def _retry(self, task: Task, reason: str) -> None:
         if task.use_retry():
@@ -343,3 +367,8 @@ class Tasks:
         self._lines[lease.kind].leases.remove(lease)
         del self._leases[lease.number]
         self._tell_node(wire.ReturnLease(lease.number, lease.spoiled))
+
+
+def _needs(kind: Kind) -> wire.Needs:
+    resources, place = kind
+    return wire.Needs(dict(resources), *place)

@@ -91,6 +91,15 @@ class Values:
             }
         return self.store((args, kwargs))
 
+    @staticmethod
+    def flat(stored: Stored) -> Stored:
+        """The same value without shared memory, so that it does not end with this process."""
+        if stored.region is None:
+            return stored
+        parts = [bytes(part) for part in stored.region.parts(stored)]
+        body = stored.body or parts.pop(0)
+        return Stored(body, parts, stored.refs)
+
     # -- out -----------------------------------------------------------------------------------
 
     def outgoing(

@@ -10,7 +10,7 @@ frame raises `WireError`.
 from __future__ import annotations
 
 import struct
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -89,6 +89,47 @@ class Payload(Message):
     refs: list[RefAt] = []
     label: str = ""
     """Arguments only: what the caller wants the call to be named in errors."""
+
+
+# -- what tasks and actors need, and what they are given -----------------------------------------
+
+
+class Needs(Message):
+    """What a task or an actor must be given before it can run."""
+
+    resources: dict[str, float]
+    group: bytes = b""
+    """Placement group; empty for none."""
+    bundle: int = -1
+    """Of that group; -1 for any."""
+    captures: bool = False
+    """Whether what it starts itself goes to the same group."""
+    node: str = ""
+    """Node id in hexadecimal; empty for any."""
+    soft: bool = False
+    """Whether another node will do should that one not be there."""
+    environment: str = ""
+    """Variables, working directory and modules; see `runtime_env`."""
+
+
+class Assignment(Message):
+    """What the node has given to a lease or an actor."""
+
+    resources: dict[str, float]
+    gpus: list[str] = []
+    """Devices that it may use."""
+    group: bytes = b""
+    captures: bool = False
+    environment: str = ""
+    actor: bytes = b""
+    name: str = ""
+    namespace: str = ""
+    restarts: int = 0
+    """Times that the actor was started again because its process had died."""
+
+
+Fate = Literal["", "group removed", "unschedulable"]
+"""Why something will never run; empty where its process died or could not start."""
 
 
 # -- between peers (any two processes) ---------------------------------------------------------
@@ -197,6 +238,20 @@ class Taken(Message, tag="taken"):
     total: int
 
 
+class Assigned(Message, tag="assigned"):
+    """Caller to callee, before the first call of a lease or actor: what the node has given you."""
+
+    assignment: Assignment
+
+
+class Host(Message, tag="host"):
+    """Worker to driver: be the owner of an actor that I have ordered, and construct it."""
+
+    actor: bytes
+    constructor: Intern
+    args: Payload
+
+
 # -- from a client (driver or worker) to its node service ---------------------------------------
 
 
@@ -207,10 +262,10 @@ class WorkerReady(Message, tag="worker_ready"):
 
 
 class RequestLease(Message, tag="request_lease"):
-    """Give me a worker that may use ``resources``."""
+    """Lend me a worker."""
 
     lease: int
-    resources: dict[str, float]
+    needs: Needs
 
 
 class ReturnLease(Message, tag="return_lease"):
@@ -229,21 +284,28 @@ class PlaceActor(Message, tag="place_actor"):
     shape: bytes
     """`ActorShape`, for who finds the actor by its name."""
     resources: dict[str, float]
-    placement: dict[str, float]
+    """Held as long as it lives."""
+    needs: Needs
+    """... and while it is being constructed."""
     name: str = ""
     namespace: str = ""
     seq: int = 0
     """With a name: of the `ActorFound` that says whether the name was taken."""
+    max_restarts: int = 0
+    owner: bytes = b""
+    """The process that constructs it, with which it ends; empty for the sender."""
 
 
 class ActorBuilt(Message, tag="actor_built"):
     """Worker: the constructor of my actor returned; or raised, then ``error`` is its story."""
 
     error: str = ""
+    cause: bytes = b""
+    """The pickled `TaskError` of it; opaque to the node."""
 
 
 class ActorExits(Message, tag="actor_exits"):
-    """Worker: my actor ends by its own will, so it is not to be started again."""
+    """Worker: my actor ends because it wants to, so it is not started again."""
 
     reason: str
 
@@ -267,6 +329,45 @@ class KillActor(Message, tag="kill_actor"):
 
     actor: bytes
     reason: str
+    restart: bool = False
+    """End its process only, so that it is started again if it may be."""
+
+
+class AskNames(Message, tag="ask_names"):
+    """Answer with `Names`."""
+
+    seq: int
+
+
+class CreateGroup(Message, tag="create_group"):
+    """Reserve these bundles together, as soon as that is possible."""
+
+    seq: int
+    group: bytes
+    bundles: list[dict[str, float]]
+    strategy: str
+    name: str = ""
+    """With one, the answer is `GroupCreated`."""
+    namespace: str = ""
+
+
+class RemoveGroup(Message, tag="remove_group"):
+    """Give the bundles back; whoever uses them ends."""
+
+    group: bytes
+
+
+class WatchGroup(Message, tag="watch_group"):
+    """Answer with `GroupSettled` when it is placed or removed."""
+
+    seq: int
+    group: bytes
+
+
+class AskGroups(Message, tag="ask_groups"):
+    """Answer with `GroupTable`."""
+
+    seq: int
 
 
 class AskResources(Message, tag="ask_resources"):
@@ -308,13 +409,15 @@ class LeaseGranted(Message, tag="lease_granted"):
 
     lease: int
     worker: bytes
+    assignment: Assignment
 
 
 class LeaseLost(Message, tag="lease_lost"):
-    """The worker died."""
+    """The worker died, or there will be none."""
 
     lease: int
     reason: str
+    fate: Fate = ""
 
 
 class LeasesWanted(Message, tag="leases_wanted"):
@@ -341,10 +444,19 @@ class RoomMade(Message, tag="room_made"):
 
 
 class ActorPlaced(Message, tag="actor_placed"):
-    """The actor's process."""
+    """The actor's process, in which its owner is to construct it."""
 
     actor: bytes
     worker: bytes
+    assignment: Assignment
+    may_restart: bool = False
+
+
+class ActorRestarting(Message, tag="actor_restarting"):
+    """The actor's process is gone; it is placed again soon."""
+
+    actor: bytes
+    story: str
 
 
 class ActorDied(Message, tag="actor_died"):
@@ -352,6 +464,9 @@ class ActorDied(Message, tag="actor_died"):
 
     actor: bytes
     story: str
+    fate: Fate = ""
+    cause: bytes = b""
+    """The pickled `TaskError` of its constructor."""
 
 
 class ActorFound(Message, tag="actor_found"):
@@ -377,6 +492,42 @@ class MeasurementsFound(Message, tag="measurements_found"):
     found: list[Measurement]
 
 
+class Names(Message, tag="names"):
+    """Answer to `AskNames`: namespace and name of every living actor that has one."""
+
+    seq: int
+    names: list[tuple[str, str]]
+
+
+class GroupCreated(Message, tag="group_created"):
+    """Answer to `CreateGroup`."""
+
+    seq: int
+    name_taken: bool
+
+
+class GroupSettled(Message, tag="group_settled"):
+    """Answer to `WatchGroup`."""
+
+    seq: int
+    removed: bool
+
+
+class GroupState(Message):
+    """One row of `GroupTable`."""
+
+    order: CreateGroup
+    state: str
+    node: str
+
+
+class GroupTable(Message, tag="group_table"):
+    """Answer to `AskGroups`: those that live and those that were removed."""
+
+    seq: int
+    groups: list[GroupState]
+
+
 # -- between the node service and its template ---------------------------------------------------
 
 
@@ -391,6 +542,7 @@ class Make(Message, tag="make"):
     """Node to template: make a worker; its control socket and its output pipe come along."""
 
     worker: bytes
+    driver: bytes
     namespace: str
     store_bytes: int
     cell: int
@@ -436,6 +588,8 @@ Record = (
     | Cancel
     | CancelRef
     | Taken
+    | Assigned
+    | Host
     | WorkerReady
     | RequestLease
     | ReturnLease
@@ -448,6 +602,11 @@ Record = (
     | AskResources
     | Measured
     | AskMeasurements
+    | AskNames
+    | CreateGroup
+    | RemoveGroup
+    | WatchGroup
+    | AskGroups
     | Blocked
     | NeedRoom
     | MakeRoom
@@ -457,10 +616,15 @@ Record = (
     | LeasesWanted
     | Retire
     | ActorPlaced
+    | ActorRestarting
     | ActorDied
     | ActorFound
     | MeasurementsFound
     | Resources
+    | Names
+    | GroupCreated
+    | GroupSettled
+    | GroupTable
     | Boot
     | Make
     | Kill

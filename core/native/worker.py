@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rllib.core import api
+from rllib.core.exceptions import RuntimeEnvSetupError
 from rllib.core.native import wire
-from rllib.core.native.calls import current_job
+from rllib.core.native.calls import Build, current_job
 from rllib.core.native.connection import Connection, Frame
 from rllib.core.native.engine import NativeRuntime, NodeLink
+from rllib.core.native.environment import Environment
 from rllib.core.native.executor import Executor
 from rllib.core.native.interrupts import InterruptGuard
 from rllib.core.native.lanes import Job
@@ -45,6 +48,9 @@ class WorkerRuntime(NativeRuntime):
         self._retiring = False
         ledger = Ledger(Cells.open(directory / LEDGER), order.cell, order.store_bytes)
         super().__init__(order.worker, directory, order.namespace, ledger)
+        self.driver = order.driver
+        self.assignment = wire.Assignment({})
+        self._environment = Environment()
         self.interrupts = InterruptGuard(self.lock, self.reactor, self.executor.take_interrupt)
 
     def on_node(self, record: Any) -> None:
@@ -72,6 +78,25 @@ class WorkerRuntime(NativeRuntime):
         """Hand back what was not begun."""
         self.executor.hand_back(peer, set(calls))
 
+    def on_assigned(self, given: wire.Assignment) -> None:
+        """What the next calls may use, and where they run."""
+        self.assignment = given
+        self.placing.adopt(given)
+        self._environment.show_gpus(given.gpus)
+        try:
+            self._environment.enter(given.environment)
+        except RuntimeEnvSetupError as error:
+            self.executor.refusal = error
+
+    def host(self, actor_id: bytes, build: Build) -> None:
+        """Hand it to the driver, which outlives this process."""
+        target = build.constructor
+        intern = wire.Intern(0, target.kind, target.name, target.blob, **target.details)
+        peer = self.peers.get(self.driver)
+        args = self.values.outgoing(self.values.flat(build.args), peer, handed=True)
+        self.peers.tell(self.driver, wire.Host(actor_id, intern, args))
+        self.peers.flush(peer.conn)
+
     def on_cancel(self, peer: Peer, order: wire.Cancel) -> None:
         """Stop it."""
         self.executor.cancel(peer, order)
@@ -83,10 +108,22 @@ class WorkerRuntime(NativeRuntime):
     def where(self) -> Where:
         """What is known of the job that runs in this thread or coroutine."""
         where = super().where()
+        self._describe(self.assignment, where)
         job: Job | None = current_job.get()
         if job is not None:
             self.executor.describe(job, where)
         return where
+
+    @staticmethod
+    def _describe(given: wire.Assignment, where: Where) -> None:
+        """Fill in what the node has given to the lease or actor here."""
+        where.resources, where.gpus = given.resources, given.gpus
+        where.placement_group_id = given.group.hex() or None
+        where.captures_children = given.captures
+        where.runtime_env = json.loads(given.environment or "{}")
+        if given.actor:
+            where.actor_id, where.actor_name = given.actor.hex(), given.name
+            where.restarts = given.restarts
 
     def wait_for(self, done: Callable[[], bool], timeout: float | None) -> bool:
         """A task that waits for others lends them its CPU, and hands back those sent ahead."""

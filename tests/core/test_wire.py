@@ -130,10 +130,15 @@ RECORDS = [
     wire.Fetch(1, 2),
     wire.Released([(1, 2)]),
     wire.Freed([(0, 64)]),
-    wire.RequestLease(1, {"CPU": 0.5}),
-    wire.PlaceActor(b"a", "C", b"shape", {}, {"CPU": 1.0}),
+    wire.RequestLease(1, wire.Needs({"CPU": 0.5}, environment="{}")),
+    wire.PlaceActor(b"a", "C", b"shape", {}, wire.Needs({"CPU": 1.0})),
     wire.ActorFound(3, b"a", b"shape"),
     wire.Resources(1, {"CPU": 2.0}, {}),
+    wire.LeaseGranted(1, b"w", wire.Assignment({"CPU": 1.0}, ["0"])),
+    wire.ActorDied(b"a", "story", "unschedulable"),
+    wire.GroupTable(
+        1, [wire.GroupState(wire.CreateGroup(1, b"g", [{"CPU": 1.0}], "PACK"), "x", "n")]
+    ),
     wire.Boot("/tmp", ["torch"]),
     wire.Exited(b"w", 9),
 ]

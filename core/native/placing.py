@@ -1,0 +1,71 @@
+"""The caller's side of placing: what a task or actor inherits, and what its options ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rllib.core.native import wire
+from rllib.core.native.packages import Environments
+
+
+class Place(NamedTuple):
+    """Where something may run, and in which environment; see `wire.Needs` for the fields."""
+
+    group: bytes = b""
+    bundle: int = -1
+    captures: bool = False
+    node: str = ""
+    soft: bool = False
+    environment: str = ""
+
+
+ANYWHERE = Place()
+
+
+class Placing:
+    """One process's way from options to places."""
+
+    def __init__(self, directory: Path) -> None:
+        self._environments = Environments(directory)
+        self.inherited = ANYWHERE
+        """Where things go whose options say nothing of it."""
+
+    def adopt(self, given: wire.Assignment) -> None:
+        """What this process starts from now on inherits from what was assigned to it."""
+        group = given.group if given.captures else b""
+        captures = bool(group)
+        self.inherited = Place(group, captures=captures, environment=given.environment)
+
+    def enter(self, runtime_env: Mapping[str, Any]) -> None:
+        """Have everything that this process starts run in that environment."""
+        text = self._environments.resolve(self.inherited.environment, runtime_env)
+        self.inherited = self.inherited._replace(environment=text)
+
+    def find(self, strategy: Any, runtime_env: Mapping[str, Any]) -> Place:
+        """The place of something with these options."""
+        if strategy is None and not runtime_env:
+            return self.inherited
+        text = self._environments.resolve(self.inherited.environment, runtime_env)
+        if strategy is None:
+            return self.inherited._replace(environment=text)
+        return by_strategy(strategy)._replace(environment=text)
+
+
+def by_strategy(strategy: Any) -> Place:
+    """What a ``scheduling_strategy`` asks for."""
+    # Whoever has such an object has imported the module; others need not.
+    from rllib.core.util.scheduling_strategies import (
+        NodeAffinitySchedulingStrategy,
+        PlacementGroupSchedulingStrategy,
+    )
+
+    if isinstance(strategy, NodeAffinitySchedulingStrategy):
+        return Place(node=strategy.node_id, soft=strategy.soft)
+    if isinstance(strategy, PlacementGroupSchedulingStrategy):
+        group = strategy.placement_group
+        if group is not None:
+            captures = bool(strategy.placement_group_capture_child_tasks)
+            return Place(group.id.binary(), strategy.placement_group_bundle_index, captures)
+    return ANYWHERE

@@ -1,0 +1,125 @@
+"""What a process asks its node: names, resources, placement groups."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from abc import abstractmethod
+from typing import Any
+
+from rllib.core.exceptions import CoreSystemError, TaskPlacementGroupRemoved
+from rllib.core.measurements import Measurement
+from rllib.core.native import wire
+from rllib.core.native.groups import facts
+from rllib.core.native.objects import NativeRef, Stored
+from rllib.core.native.reactor import Reactor
+from rllib.core.native.values import Values
+from rllib.core.object_ref import ObjectRef
+from rllib.core.runtime import GroupFacts, Runtime
+
+
+class NodeQuestions(Runtime):
+    """The verbs of a runtime that need no more than a question and its answer."""
+
+    lock: Any
+    reactor: Reactor
+    values: Values
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._questions: dict[int, list[Any]] = {}
+        self._unsettled: dict[int, tuple[NativeRef, Stored]] = {}
+        self._closed = False
+
+    @abstractmethod
+    def new_ref(self) -> NativeRef:
+        """A reference of this process."""
+
+    @abstractmethod
+    def _tell_node(self, record: Any) -> None:
+        """Send the node a message."""
+
+    @abstractmethod
+    def _check_open(self) -> None:
+        """Raise `RuntimeClosedError` after the end."""
+
+    def _ask(self, question: Any) -> Any:
+        """Send the node a question and wait for the answer with the same number."""
+        answers: list[Any] = []
+        with self.lock:
+            self._check_open()
+            self._questions[question.seq] = answers
+            self._tell_node(question)
+        self.reactor.run_until(lambda: bool(answers) or self._closed, None)
+        self._check_open()
+        del self._questions[question.seq]
+        return answers[0]
+
+    def on_answer(self, answer: Any) -> None:
+        """The node has answered, to somebody who may have given up."""
+        if answer.seq in self._questions:
+            self._questions[answer.seq].append(answer)
+
+    def resources(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Ask the node."""
+        answer = self._ask(wire.AskResources(next(self._numbers)))
+        return answer.total, answer.free
+
+    def actor_names(self) -> list[tuple[str, str]]:
+        """Ask the node."""
+        names: list[tuple[str, str]] = self._ask(wire.AskNames(next(self._numbers))).names
+        return names
+
+    def report(self, measurements: list[Measurement]) -> None:
+        """Tell the node."""
+        with self.lock:
+            self._check_open()
+            self._tell_node(wire.Measured(measurements))
+
+    def measurements(self) -> list[Measurement]:
+        """Ask the node."""
+        found: list[Measurement] = self._ask(wire.AskMeasurements(next(self._numbers))).found
+        return found
+
+    # -- placement groups ----------------------------------------------------------------------
+
+    def create_group(self, bundles: list[dict[str, float]], strategy: str, name: str) -> bytes:
+        """Order it; whether its name is taken is all that is waited for."""
+        group = os.urandom(16)
+        seq = next(self._numbers)
+        order = wire.CreateGroup(seq, group, bundles, strategy, name, self.namespace)
+        if not name:
+            with self.lock:
+                self._check_open()
+                self._tell_node(order)
+        elif self._ask(order).name_taken:
+            raise CoreSystemError(f"the placement group name {name!r} is taken")
+        return group
+
+    def group_ready(self, group: bytes, value: Any) -> ObjectRef[Any]:
+        """A reference that the node's answer resolves."""
+        stored, ref = self.values.store(value), self.new_ref()
+        seq = next(self._numbers)
+        with self.lock:
+            self._check_open()
+            self._unsettled[seq] = ref, stored
+            self._tell_node(wire.WatchGroup(seq, group))
+        return ref
+
+    def on_group_settled(self, answer: wire.GroupSettled) -> None:
+        """A group is there, or will never be."""
+        ref, stored = self._unsettled.pop(answer.seq)
+        if answer.removed:
+            ref.resolve(TaskPlacementGroupRemoved("the placement group was removed"))
+        else:
+            ref.resolve(stored)
+
+    def remove_group(self, group: bytes) -> None:
+        """Tell the node."""
+        with self.lock:
+            self._check_open()
+            self._tell_node(wire.RemoveGroup(group))
+
+    def groups(self) -> list[GroupFacts]:
+        """Ask the node."""
+        return facts(self._ask(wire.AskGroups(next(self._numbers))))

@@ -1,0 +1,125 @@
+"""The node's worker processes: which there are, and which of them are free for what.
+
+Life of a worker::
+
+    started --ready--> idle <--> in use for a lease
+                        |
+                        '------> in use for an actor, with which it ends
+    any state --down--> gone
+
+A worker that has run in an environment (variables, working directory, modules; see `runtime_env`)
+serves only that one from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rllib.core.native import wire
+from rllib.core.native.amounts import Share
+from rllib.core.native.instructions import Instruction, Start, Tell
+
+MAX_START_FAILURES = 3
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A process, and what it is in use for."""
+
+    worker: bytes
+    ready: bool = False
+    environment: str | None = None
+    """In which it has run; ``None`` for a fresh one."""
+    user: Any = None
+    """The demand that it serves."""
+    share: Share | None = None
+    """What it holds as long as it is in use."""
+    waiting: bool = False
+    """Its task waits for another one; its CPUs are lent to others meanwhile."""
+
+    def release(self) -> None:
+        """Give back what it holds."""
+        share, self.share = self.share, None
+        if share is not None:
+            share.give_back()
+
+
+class Workforce:
+    """Feed it events; what is to be started or told goes to ``out``."""
+
+    def __init__(self, new_id: Callable[[], bytes], spare: int, out: list[Instruction]) -> None:
+        self._new_id = new_id
+        self._spare = spare  # idle workers worth keeping
+        self._out = out
+        self._workers: dict[bytes, Worker] = {}
+        self._idle: list[Worker] = []
+        self._start_failures = 0
+        self.starting = 0
+
+    def __iter__(self) -> Iterator[Worker]:
+        return iter(list(self._workers.values()))
+
+    def get(self, worker_id: bytes) -> Worker | None:
+        """The worker, unless it is gone."""
+        return self._workers.get(worker_id)
+
+    def start(self) -> None:
+        """Have one more process forked."""
+        worker = Worker(self._new_id())
+        self._workers[worker.worker] = worker
+        self.starting += 1
+        self._out.append(Start(worker.worker))
+
+    def became_ready(self, worker_id: bytes) -> None:
+        """It can be used. Raises `wire.WireError` for a worker that was not started."""
+        worker = self._workers.get(worker_id)
+        if worker is None or worker.ready:
+            raise wire.WireError("WorkerReady of a worker that was not started")
+        worker.ready = True
+        self.starting -= 1
+        self._start_failures = 0
+        self._idle.append(worker)
+
+    def choose(self, environment: str) -> Worker | None:
+        """Take an idle worker for that environment: one that knows it, or else a fresh one."""
+        for known in (environment, None):
+            for worker in reversed(self._idle):
+                if worker.environment == known:
+                    self._idle.remove(worker)
+                    worker.environment = environment
+                    return worker
+        return None
+
+    def rest(self, worker: Worker, *, spoiled: bool) -> None:
+        """It is not in use any more; a spoiled one takes no more calls."""
+        worker.user, worker.waiting = None, False
+        worker.release()
+        if spoiled:
+            self._out.append(Tell(worker.worker, wire.Retire()))
+        else:
+            self._idle.append(worker)
+
+    def retire(self) -> None:
+        """Ask those that are too many to leave; they may own objects that others hold."""
+        while len(self._idle) > self._spare:
+            self._out.append(Tell(self._idle.pop(0).worker, wire.Retire()))
+
+    def lost(self, worker_id: bytes) -> Worker | None:
+        """It is gone, and what it held is free."""
+        worker = self._workers.pop(worker_id, None)
+        if worker is not None:
+            worker.release()
+            if worker in self._idle:
+                self._idle.remove(worker)
+        return worker
+
+    def start_failed(self) -> bool:
+        """One died before it was ready; whether that happened too often in a row."""
+        self.starting -= 1
+        self._start_failures += 1
+        if self._start_failures < MAX_START_FAILURES:
+            return False
+        self._start_failures = 0
+        return True

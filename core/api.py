@@ -102,7 +102,7 @@ def _start_engine(address: str, *, namespace: str, amounts: dict[str, float], **
     if address == "inline":
         from rllib.core.inline import InlineRuntime
 
-        return InlineRuntime(namespace, amounts)
+        return InlineRuntime(namespace, amounts, kw["runtime_env"])
     if address in ("local", "auto"):
         from rllib.core.native.platform import check_native
 

@@ -24,7 +24,8 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from rllib.core.actor import ActorExit, bound_method
 from rllib.core.exceptions import (
@@ -45,6 +46,7 @@ from rllib.core.runtime import (
     ActorShape,
     Args,
     CallOptions,
+    GroupFacts,
     Kwargs,
     RemoteCode,
     ResultStream,
@@ -57,6 +59,9 @@ from rllib.core.runtime import (
     split_result,
 )
 from rllib.core.serialization import Packed, detached, pack, unpack
+
+if TYPE_CHECKING:
+    from rllib.core.inline_groups import InlineGroups
 
 
 class InlineRef(ObjectRef[Any]):
@@ -145,22 +150,69 @@ class InlineStream(ResultStream):
         return self._ended and not self._ahead
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where something runs: what it has of its options, and of whoever started it."""
+
+    strategy: Any = None
+    runtime_env: Mapping[str, Any] = field(default_factory=dict)
+
+    def describe(self, where: Where) -> None:
+        """Fill in what is known."""
+        where.runtime_env = self.runtime_env
+        group = getattr(self.strategy, "placement_group", None)
+        if group is not None:
+            where.placement_group_id = group.id.hex()
+            where.captures_children = self.captures
+
+    @property
+    def captures(self) -> bool:
+        """Whether what it starts runs in its placement group, too."""
+        return bool(getattr(self.strategy, "placement_group_capture_child_tasks", False))
+
+
 class InlineActor(ActorLink):
     """An actor's instance and the story of its death, if it is dead."""
 
-    __slots__ = ("code", "death", "instance", "key", "options", "running", "shape")
+    __slots__ = (
+        "arguments",
+        "code",
+        "death",
+        "instance",
+        "key",
+        "options",
+        "restarts",
+        "running",
+        "setting",
+        "shape",
+    )
 
     def __init__(
-        self, code: RemoteCode, shape: ActorShape, key: tuple[str, str], options: ActorOptions
+        self,
+        code: RemoteCode,
+        shape: ActorShape,
+        key: tuple[str, str],
+        options: ActorOptions,
+        setting: Setting,
+        arguments: Packed,
     ) -> None:
         super().__init__(os.urandom(16))
         self.code = code
         self.shape = shape
         self.key = key
         self.options = options
+        self.setting = setting
+        self.arguments = arguments
+        self.restarts = 0
         self.instance: Any = None
-        self.death: ActorDiedError | None = None
+        self.death: Exception | None = None
         self.running = False
+
+    @property
+    def may_restart(self) -> bool:
+        """Whether it is constructed again after it was killed."""
+        most = self.options.max_restarts
+        return most < 0 or self.restarts < most
 
 
 class ActorInValue(InlineRef):
@@ -195,9 +247,11 @@ class _Job:
         name: str,
         function: str,
         resources: Mapping[str, float],
+        setting: Setting,
         actor: InlineActor | None = None,
     ) -> None:
         self.name = name
+        self.setting = setting
         self._function = function
         self._resources = resources
         self._actor = actor
@@ -209,15 +263,18 @@ class _Job:
         where.task_name = self.name
         where.function_name = self._function
         where.resources = self._resources
+        self.setting.describe(where)
         if self._actor is not None:
             where.actor_id = self._actor.actor_id.hex()
             where.actor_name = self._actor.options.name
             where.resources = self._actor.options.resources
             where.actor = self._actor
+            where.restarts = self._actor.restarts
             where.shape = self._actor.shape
 
 
 _END = object()
+_NOWHERE = Setting()
 
 
 class InlineRuntime(Runtime):
@@ -225,8 +282,11 @@ class InlineRuntime(Runtime):
 
     serial = True
 
-    def __init__(self, namespace: str, amounts: dict[str, float]) -> None:
+    def __init__(
+        self, namespace: str, amounts: dict[str, float], runtime_env: Mapping[str, Any]
+    ) -> None:
         self.namespace = namespace
+        self._setting = Setting(runtime_env=runtime_env)  # of what the driver starts
         self._amounts = {"CPU": float(os.cpu_count() or 1), **amounts}
         self._owner = os.urandom(16)
         self._count = 0
@@ -235,6 +295,7 @@ class InlineRuntime(Runtime):
         self._names: weakref.WeakValueDictionary[tuple[str, str], InlineActor] = (
             weakref.WeakValueDictionary()
         )
+        self._detached: set[InlineActor] = set()
         self._measurements = Measurements()
         self._job: _Job | None = None
         self._groups: InlineGroups | None = None
@@ -247,7 +308,11 @@ class InlineRuntime(Runtime):
     ) -> list[ObjectRef[Any]]:
         """Run the task now."""
         self._check_open()
-        job = _Job(options.name or code.name, code.name, options.resources)
+        setting = self._setting_of(options)
+        refusal = self._refusal(setting)
+        if refusal is not None:
+            return [self._ref(refusal) for _ in range(options.num_returns)]
+        job = _Job(options.name or code.name, code.name, options.resources, setting)
         policy = Policy(options.num_returns, options.max_retries, options.retry_exceptions)
         try:
             return self._run(job, unpack(code.blob), args, kwargs, policy)
@@ -260,8 +325,29 @@ class InlineRuntime(Runtime):
     ) -> InlineStream:
         """Begin the generator."""
         self._check_open()
-        job = _Job(options.name or code.name, code.name, options.resources)
+        setting = self._setting_of(options)
+        job = _Job(options.name or code.name, code.name, options.resources, setting)
+        refusal = self._refusal(setting)
+        if refusal is not None:
+            return self._failed_stream(job, refusal)
         return self._stream(job, unpack(code.blob), args, kwargs)
+
+    def _setting_of(self, options: TaskOptions | ActorOptions) -> Setting:
+        parent = self._setting if self._job is None else self._job.setting
+        strategy, given = options.strategy, options.runtime_env
+        if strategy is None and parent.captures:
+            strategy = parent.strategy
+        if strategy is None and not (given or parent.runtime_env):
+            return _NOWHERE
+        from rllib.core.runtime_env import merge
+
+        return Setting(strategy, merge(parent.runtime_env, given))
+
+    def _refusal(self, setting: Setting) -> Exception | None:
+        """Why nothing can run in that setting."""
+        if setting.strategy is None:
+            return None
+        return self._placement().refusal(setting.strategy)
 
     # -- actors --------------------------------------------------------------------------------
 
@@ -283,19 +369,23 @@ class InlineRuntime(Runtime):
             raise ActorAlreadyExistsError(
                 f"the actor name {options.name!r} is taken in namespace {key[0]!r}"
             )
-        actor = InlineActor(code, shape, key, options)
+        setting = self._setting_of(options)
+        actor = InlineActor(code, shape, key, options, setting, detached(pack((args, kwargs))))
         self._actors.add(actor)
         if options.name:
             self._names[key] = actor
-        self._construct(actor, args, kwargs)
+        if options.detached:
+            self._detached.add(actor)
+        actor.death = self._refusal(setting)
+        if actor.death is None:
+            self._construct(actor)
         return actor
 
-    def _construct(self, actor: InlineActor, args: Args, kwargs: Kwargs) -> None:
+    def _construct(self, actor: InlineActor) -> None:
         name = f"{actor.code.name}.__init__"
-        packed = detached(pack((args, kwargs)))
         try:
-            own_args, own_kwargs = self._arguments(packed)
-            with self._running(_Job(name, name, actor.options.resources, actor)):
+            own_args, own_kwargs = self._arguments(actor.arguments)
+            with self._running(_Job(name, name, actor.options.resources, actor.setting, actor)):
                 actor.instance = unpack(actor.code.blob)(*own_args, **own_kwargs)
         except SystemExit as error:
             self._bury(actor, f"its constructor exited with code {exit_code(error)}")
@@ -317,7 +407,7 @@ class InlineRuntime(Runtime):
         actor = self._callable(actor, method)
         if actor.death is not None:
             return [self._ref(actor.death) for _ in range(options.num_returns)]
-        job = _Job(options.name or f"{actor.code.name}.{method}", method, {}, actor)
+        job = _Job(options.name or f"{actor.code.name}.{method}", method, {}, actor.setting, actor)
         policy = Policy(options.num_returns, options.max_task_retries, options.retry_exceptions)
         nested, actor.running = actor.running, True
         try:
@@ -333,11 +423,14 @@ class InlineRuntime(Runtime):
     ) -> InlineStream:
         """Begin the generator."""
         actor = self._callable(actor, method)
-        job = _Job(options.name or f"{actor.code.name}.{method}", method, {}, actor)
+        job = _Job(options.name or f"{actor.code.name}.{method}", method, {}, actor.setting, actor)
         if actor.death is None:
             return self._stream(job, bound_method(actor.instance, method), args, kwargs)
+        return self._failed_stream(job, actor.death)
+
+    def _failed_stream(self, job: _Job, error: Exception) -> InlineStream:
         stream = self._new_stream(job, iter(()))
-        stream.stop(actor.death)
+        stream.stop(error)
         return stream
 
     def _callable(self, actor: ActorLink, method: str) -> InlineActor:
@@ -412,10 +505,15 @@ class InlineRuntime(Runtime):
 
     @contextlib.contextmanager
     def _running(self, job: _Job) -> Iterator[None]:
-        """The job is the one that runs, for `where`."""
+        """The job is the one that runs, for `where`, and runs in its environment."""
         before, self._job = self._job, job
         try:
-            yield
+            with contextlib.ExitStack() as stack:
+                if job.setting.runtime_env:
+                    from rllib.core.runtime_env import entered
+
+                    stack.enter_context(entered(job.setting.runtime_env))
+                yield
         finally:
             self._job = before
 
@@ -491,12 +589,18 @@ class InlineRuntime(Runtime):
     # -- the rest ------------------------------------------------------------------------------
 
     def kill(self, actor: ActorLink, no_restart: bool) -> None:
-        """Forget the instance."""
-        self._bury(_own(actor), "it was killed by kill()")
+        """Forget the instance; make a new one of an actor that may be restarted."""
+        actor = _own(actor)
+        if no_restart or actor.death is not None or not actor.may_restart:
+            self._bury(actor, "it was killed by kill()")
+        else:
+            actor.restarts += 1
+            self._construct(actor)
 
-    def _bury(self, actor: InlineActor, reason: str) -> ActorDiedError:
+    def _bury(self, actor: InlineActor, reason: str) -> Exception:
         actor.death = actor.death or ActorDiedError(f"actor {actor.code.name} is dead: {reason}")
         actor.instance = None
+        self._detached.discard(actor)
         if self._names.get(actor.key) is actor:
             del self._names[actor.key]
         return actor.death

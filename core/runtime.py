@@ -346,6 +346,7 @@ class Runtime(ABC):
     def measurements(self) -> list[Measurement]:
         """The table: what all processes have reported."""
 
+    @abstractmethod
     def actor_names(self) -> list[tuple[str, str]]:
         """Namespace and name of every living actor that has a name."""
 

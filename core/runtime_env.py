@@ -6,11 +6,19 @@ that of the task or actor that starts it, and that one the job's, which ``init``
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Mapping
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from rllib.core.exceptions import RuntimeEnvSetupError
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 FIELDS = ("env_vars", "working_dir", "py_modules", "excludes")
 
@@ -136,3 +144,32 @@ def merge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]
     merged = {**parent, **child}
     variables = {**parent.get("env_vars", {}), **child.get("env_vars", {})}
     return {**merged, "env_vars": variables} if variables else merged
+
+
+@contextlib.contextmanager
+def entered(fields: Mapping[str, Any]) -> Iterator[None]:
+    """In this process, as long as the block runs: for an engine that has no other."""
+    variables, directory, paths = dict(os.environ), Path.cwd(), list(sys.path)
+    try:
+        enter(fields)
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(variables)
+        os.chdir(directory)
+        sys.path[:] = paths
+
+
+def enter(fields: Mapping[str, Any]) -> None:
+    """Set variables, working directory and module path. Raises `RuntimeEnvSetupError`."""
+    for name, value in fields.get("env_vars", {}).items():
+        os.environ[name] = _VARIABLE.sub(lambda match: os.environ.get(match[1], ""), value)
+    paths = [str(Path(path).parent) for path in fields.get("py_modules", [])]
+    if "working_dir" in fields:
+        paths.insert(0, fields["working_dir"])
+        try:
+            os.chdir(fields["working_dir"])
+        except OSError as error:
+            text = f"a worker cannot enter working_dir {fields['working_dir']}: {error}"
+            raise RuntimeEnvSetupError(text) from error
+    sys.path[:0] = paths

@@ -32,7 +32,6 @@ from rllib.core.exceptions import (
     RuntimeClosedError,
     to_raise,
 )
-from rllib.core.measurements import Measurement
 from rllib.core.native import wire
 from rllib.core.native.arena import Block
 from rllib.core.native.calls import Build, Call, Calls, NativeActor, Target, dump_error

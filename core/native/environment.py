@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import sys
 from collections.abc import Iterable
 
-from rllib.core.exceptions import RuntimeEnvSetupError
+from rllib.core.runtime_env import enter
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class Environment:
@@ -32,23 +29,6 @@ class Environment:
 
     def enter(self, text: str) -> None:
         """Set a resolved ``runtime_env`` up. Raises `RuntimeEnvSetupError`."""
-        if text == self._text:
-            return
-        self._text = text
-        fields = json.loads(text)
-        for name, value in fields.get("env_vars", {}).items():
-            os.environ[name] = _VARIABLE.sub(lambda m: os.environ.get(m[1], ""), value)
-        paths = list(fields.get("py_modules", []))
-        if "working_dir" in fields:
-            _change_directory(fields["working_dir"])
-            paths.insert(0, fields["working_dir"])
-        sys.path[:0] = paths
-
-
-def _change_directory(path: str) -> None:
-    try:
-        os.chdir(path)
-    except OSError as error:
-        raise RuntimeEnvSetupError(
-            f"the worker cannot enter working_dir {path}: {error}"
-        ) from error
+        if text != self._text:
+            self._text = text
+            enter(json.loads(text))

@@ -52,9 +52,8 @@ class Environments:
         excludes = given.get("excludes", [])
         if "working_dir" in given:
             path = Path(given["working_dir"])
-            packed["working_dir"] = str(
-                self._unzip(path) if path.is_file() else self._copy(path, excludes)
-            )
+            snapshot = self._unzip(path) if path.is_file() else self._copy(path, excludes)
+            packed["working_dir"] = str(snapshot)
         if "py_modules" in given:
             modules = map(Path, given["py_modules"])
             packed["py_modules"] = [str(self._copy_module(path, excludes)) for path in modules]
@@ -75,12 +74,14 @@ class Environments:
         return _fill(place, lambda target: _copy_files(files, target))
 
     def _copy_module(self, source: Path, excludes: list[str]) -> Path:
-        """The directory to import from."""
+        """Where its copy lies, under its own name in a folder of its own."""
         files = dict(_files(source, excludes)) if source.is_dir() else {".": source}
         named = {str(PurePath(source.name, name)): path for name, path in files.items()}
         _check_size(source, sum(path.stat().st_size for path in named.values()))
         place = self._store / _digest(sorted(named.items()))
-        return place if place.exists() else _fill(place, lambda to: _copy_files(named, to))
+        if not place.exists():
+            _fill(place, lambda target: _copy_files(named, target))
+        return place / source.name
 
 
 def _files(source: Path, excludes: list[str]) -> Iterator[tuple[str, Path]]:

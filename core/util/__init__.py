@@ -2,5 +2,25 @@
 
 from rllib.core.util.actor_pool import ActorPool
 from rllib.core.util.helpers import as_completed, map_unordered
+from rllib.core.util.named_actors import list_named_actors
+from rllib.core.util.placement_group import (
+    PlacementGroup,
+    get_current_placement_group,
+    get_placement_group,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
 
-__all__ = ["ActorPool", "as_completed", "map_unordered"]
+__all__ = [
+    "ActorPool",
+    "PlacementGroup",
+    "as_completed",
+    "get_current_placement_group",
+    "get_placement_group",
+    "list_named_actors",
+    "map_unordered",
+    "placement_group",
+    "placement_group_table",
+    "remove_placement_group",
+]

@@ -370,7 +370,7 @@ def test_a_group_that_never_fits_is_warned_about_once(
     bundles: list[Mapping[str, float]], strategy: str, why: str
 ) -> None:
     node = scheduler()
-    _created, warning = node.handle(DRIVER, create("g", *bundles, strategy=strategy))
+    (warning,) = node.handle(DRIVER, create("g", *bundles, strategy=strategy))
     assert isinstance(warning, Warn)
     assert why in warning.text
     assert node.handle(DRIVER, wire.WatchGroup(1, b"g")) == []

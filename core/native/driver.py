@@ -57,9 +57,7 @@ def start_driver(
     with runtime.lock:  # nothing is dispatched before all of it is there
         runtime.node = Node(
             runtime,
-            Scheduler(
-                _positive(total), lambda: os.urandom(16), node_id(session.directory), gpus
-            ),
+            Scheduler(_positive(total), lambda: os.urandom(16), node_id(session.directory), gpus),
             lambda: TemplateProcess(session, preload),
             lambda worker: keeper.order(worker, namespace),
             keeper,

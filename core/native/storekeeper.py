@@ -13,8 +13,8 @@ from collections import deque
 from pathlib import Path
 
 from rllib.core.native import wire
-from rllib.core.native.ledger import Assignments, Cells
 from rllib.core.native.instructions import Tell
+from rllib.core.native.ledger import Assignments, Cells
 from rllib.core.native.spillfiles import remove_files_of
 
 _MOURNING_S = 10.0

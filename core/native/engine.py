@@ -104,7 +104,7 @@ class NativeRuntime(NodeQuestions):
         self.lock = threading.RLock()
         self.reactor = Reactor(self.lock, self.flush)
         self.reports = Reports(self.reactor.nudge)
-        self.peers = Peers(me, directory, self.reactor, self._on_frame, self._on_gone)
+        self.peers = Peers(me, directory, self.reactor, self._on_frame, self._on_gone, self._accuse)
         files = SpillFiles(directory / SPILL, me)
         self.places = Places(
             me, self.lock, self.peers, self.reports, ledger, files, self._find_room
@@ -636,6 +636,9 @@ class NativeRuntime(NodeQuestions):
     def _on_gone(self, peer: Peer) -> None:
         self.calls.on_peer_gone(peer)
         self.values.peer_gone(peer)
+
+    def _accuse(self, peer: Peer, error: wire.WireError) -> None:
+        self._tell_node(wire.Accuse(peer.process, str(error)))
 
     # -- the rest ------------------------------------------------------------------------------
 

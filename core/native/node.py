@@ -43,6 +43,8 @@ class WorkerProcess:
         self.pid = 0
         self.ended = False
         """Its control socket is at its end."""
+        self.offence = ""
+        """What it has sent that made no sense, for which it is ended."""
         self.rest = b""
         self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
 
@@ -57,6 +59,8 @@ class WorkerProcess:
             how = f"was killed by {_signal_name(os.WTERMSIG(status))}"
         else:
             how = f"exited with code {os.waitstatus_to_exitcode(status)}"
+        if self.offence:
+            how += f", because it sent what could not be read: {self.offence}"
         text = f"worker process {self.pid} {how}"
         if self.last_lines:
             text += "; its last output:\n    " + "\n    ".join(self.last_lines)
@@ -108,6 +112,8 @@ class Node(NodeLink):
     def _decide(self, client: bytes, record: Any) -> None:
         if isinstance(record, (wire.NeedRoom, wire.RoomMade)):
             self._perform(self._keeper.handle(client, record))
+        elif isinstance(record, wire.Accuse):
+            self._condemn(record.process, record.offence)
         else:
             self._perform(self._scheduler.handle(client, record))
 
@@ -227,6 +233,11 @@ class Node(NodeLink):
             process.ended = True
             self._stop(process.worker)
 
+    def _condemn(self, process: bytes, offence: str) -> None:
+        if process in self._workers:  # a driver that sends nonsense cannot be called anyway
+            self._workers[process].offence = offence
+            self._stop(process)
+
     def _stop(self, worker: bytes) -> None:
         """End it. The template does so, for only a parent's signals cannot hit another process."""
         if worker in self._workers and self._template is not None:
@@ -238,7 +249,10 @@ class Node(NodeLink):
             for frame in process.control.receive():
                 record = wire.read_record(frame[-1])
                 self._decide(process.worker, record)
-        except (EOFError, wire.WireError):
+        except EOFError:
+            return False
+        except wire.WireError as error:
+            process.offence = str(error)
             return False
         return True
 

@@ -81,12 +81,14 @@ class Peers:
         reactor: Reactor,
         on_frame: Callable[[Peer, Frame], None],
         on_gone: Callable[[Peer], None],
+        on_offence: Callable[[Peer, wire.WireError], None],
     ) -> None:
         self._me = me
         self._directory = directory
         self._reactor = reactor
         self._on_frame = on_frame
         self._on_gone = on_gone
+        self._on_offence = on_offence
         self._peers: dict[bytes, Peer] = {}
         self._held: dict[Connection, None] = {}  # queued frames that wait for company
         self._strangers: set[Connection] = set()  # connected, no Hello yet
@@ -181,18 +183,24 @@ class Peers:
     def _read(self, peer: Peer, conn: Connection) -> None:
         """One read; at the end of the stream the peer is dropped."""
         try:
-            frames = conn.receive()
-        except (EOFError, wire.WireError):
+            self._deliver(peer, conn.receive())
+        except EOFError:
             self.drop(peer)
-        else:
-            self._deliver(peer, frames)
+        except wire.WireError as error:
+            self._condemn(peer, error)
 
     def _deliver(self, peer: Peer, frames: list[Frame]) -> None:
         try:
             for frame in frames:
                 self._on_frame(peer, frame)
-        except wire.WireError:
+        except wire.WireError as error:
+            self._condemn(peer, error)
+
+    def _condemn(self, peer: Peer, error: wire.WireError) -> None:
+        """What it says makes no sense, so it will never answer what it was asked."""
+        if not peer.gone:
             self.drop(peer)
+            self._on_offence(peer, error)
 
     def drain(self, peer: Peer) -> None:
         """Read what a dying peer has still written, then let go of it."""

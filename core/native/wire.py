@@ -370,6 +370,13 @@ class AskGroups(Message, tag="ask_groups"):
     seq: int
 
 
+class Accuse(Message, tag="accuse"):
+    """That process sends what cannot be read, ``offence``; end it, for no call to it can end."""
+
+    process: bytes
+    offence: str
+
+
 class AskResources(Message, tag="ask_resources"):
     """Answer with `Resources`."""
 
@@ -599,6 +606,7 @@ Record = (
     | WatchActor
     | FindActor
     | KillActor
+    | Accuse
     | AskResources
     | Measured
     | AskMeasurements

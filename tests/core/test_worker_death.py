@@ -142,6 +142,45 @@ def test_a_task_is_tried_again_as_often_as_allowed(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def babble() -> None:
+    """Send every process that this one knows what is no message, and go on as if nothing were."""
+    import threading
+
+    from rllib.core import api
+
+    runtime = api.runtime()
+    with runtime.lock:  # type: ignore[attr-defined]
+        for peer in runtime.peers.living():  # type: ignore[attr-defined]
+            peer.conn.send(b"\xff" * 64)
+            peer.conn.flush()
+    threading.Event().wait()
+
+
+def test_a_task_whose_worker_babbles_fails() -> None:
+    task = core.remote(by_value(babble)).options(max_retries=0)
+    with pytest.raises(exceptions.WorkerCrashedError, match="sent what could not be read: a frame"):
+        core.get(task.remote(), timeout=SOON_S)
+    assert core.get(core.remote(lambda: 1).remote(), timeout=SOON_S) == 1
+
+
+def test_an_actor_that_babbles_dies() -> None:
+    end = by_value(babble)
+
+    @core.remote
+    class Babbler:
+        def babble(self) -> None:
+            end()
+
+        def nothing(self) -> None:
+            pass
+
+    babbler = Babbler.remote()
+    pending = [babbler.babble.remote(), babbler.nothing.remote()]
+    for ref in (*pending, babbler.nothing.remote()):
+        with pytest.raises(exceptions.ActorDiedError, match="sent what could not be read: a frame"):
+            core.get(ref, timeout=SOON_S)
+
+
 def test_other_tasks_survive_the_death_of_one(tmp_path: Path) -> None:
     doomed = core.remote(by_value(die)).options(max_retries=0)
     square = core.remote(lambda x: x * x)

@@ -5,13 +5,16 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TEST_READY := $(VENV)/.test-ready
 
-.PHONY: train test soak lint types check bench clean
+.PHONY: train test test-portable soak lint types check bench clean
 
 train: $(READY)  ## train PPO on CartPole; the same command continues an interrupted run
 	@$(BIN)/rllib train --config ppo_cartpole $(ARGS)
 
 test: $(TEST_READY) lint types  ## lint, types and tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-portable: $(TEST_READY)  ## the runtime's tests without epoll, memfd and fork
+	@RLLIB_PORTABLE=1 $(BIN)/python -m pytest tests/core $(ARGS)
 
 soak: $(TEST_READY)  ## memory, descriptors and segments over a million calls; takes minutes
 	@RLLIB_SOAK=1 $(BIN)/python -m pytest tests/core/test_flatness.py $(ARGS)

@@ -65,7 +65,8 @@ def init(
     ``runtime_env`` is what all tasks and actors start with: ``env_vars``, ``working_dir``,
     ``py_modules``, ``excludes``.
 
-    Raises `RuntimeError` when a runtime is running already, unless ``ignore_reinit_error``.
+    Raises `RuntimeError` when a runtime is running already, unless ``ignore_reinit_error``, and on
+    Windows, which has the inline engine alone.
     """
     global _runtime
     with _starting:

@@ -26,6 +26,7 @@ from typing import NoReturn
 from rllib.core.native import platform, wire, worker
 
 _PR_SET_PDEATHSIG = 1
+_GPU = "/dev/nvidia"
 _FRESH = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
     "from rllib.core.native.makers import fresh_main; fresh_main(int(sys.argv[1]), sys.argv[3])"
@@ -75,7 +76,7 @@ def _holds_gpu() -> bool:
     """Whether this process has opened a GPU, as initialising CUDA does."""
     for entry in Path("/proc/self/fd").iterdir():
         try:
-            if str(entry.readlink()).startswith("/dev/nvidia"):
+            if str(entry.readlink()).startswith(_GPU):
                 return True
         except OSError:
             continue  # the descriptor of this very listing

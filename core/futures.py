@@ -17,33 +17,37 @@ from typing import Any
 
 from rllib.core import api
 from rllib.core.object_ref import ObjectRef
+from rllib.core.runtime import Runtime
 
 
 def asyncio_future_of(ref: ObjectRef[Any]) -> asyncio.Future[Any]:
     """See `ObjectRef.as_future`."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
+    runtime = api.runtime()
 
     def arrived() -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed, so nobody waits any more
-            loop.call_soon_threadsafe(_complete, future, ref)
+            loop.call_soon_threadsafe(_complete, future, runtime, ref)
 
-    api.runtime().when_ready(ref, arrived)
+    runtime.when_ready(ref, arrived)
     return future
 
 
 def future_of(ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
     """See `ObjectRef.future`."""
     future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-    api.runtime().when_ready(ref, lambda: _completer.add(lambda: _complete(future, ref)))
+    future.set_running_or_notify_cancel()  # `cancel` stops calls; a future of one only looks on
+    runtime = api.runtime()
+    runtime.when_ready(ref, lambda: _completer.add(lambda: _complete(future, runtime, ref)))
     return future
 
 
-def _complete(future: Any, ref: ObjectRef[Any]) -> None:
+def _complete(future: Any, runtime: Runtime, ref: ObjectRef[Any]) -> None:
     if future.cancelled():
         return
     try:
-        value = api.get(ref)
+        (value,) = runtime.get((ref,), None)
     except BaseException as error:
         future.set_exception(error)
     else:

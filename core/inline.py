@@ -12,6 +12,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import inspect
+import itertools
 import os
 import weakref
 from collections import deque
@@ -330,7 +331,8 @@ class InlineRuntime(Runtime):
         refusal = self._refusal(setting)
         if refusal is not None:
             return self._failed_stream(job, refusal)
-        return self._stream(job, unpack(code.blob), args, kwargs)
+        policy = Policy(1, options.max_retries, options.retry_exceptions)
+        return self._stream(job, unpack(code.blob), args, kwargs, policy)
 
     def _setting_of(self, options: TaskOptions | ActorOptions) -> Setting:
         parent = self._setting if self._job is None else self._job.setting
@@ -425,7 +427,8 @@ class InlineRuntime(Runtime):
         actor = self._callable(actor, method)
         job = _Job(options.name or f"{actor.code.name}.{method}", method, {}, actor.setting, actor)
         if actor.death is None:
-            return self._stream(job, bound_method(actor.instance, method), args, kwargs)
+            policy = Policy(1, options.max_task_retries, options.retry_exceptions)
+            return self._stream(job, bound_method(actor.instance, method), args, kwargs, policy)
         return self._failed_stream(job, actor.death)
 
     def _failed_stream(self, job: _Job, error: Exception) -> InlineStream:
@@ -470,19 +473,32 @@ class InlineRuntime(Runtime):
         return _run_coroutine(result) if inspect.iscoroutine(result) else result
 
     def _stream(
-        self, job: _Job, function: Callable[..., Any], args: Args, kwargs: Kwargs
+        self, job: _Job, function: Callable[..., Any], args: Args, kwargs: Kwargs, policy: Policy
     ) -> InlineStream:
         packed = detached(pack((args, kwargs)))
 
         def results() -> Iterator[Any]:
-            result = self._result(function, packed)
-            if isinstance(result, AsyncIterator):  # lives on an event loop, so it runs as a whole
-                result = _run_coroutine(_collect(result))
-            if not isinstance(result, Iterable):
-                raise TypeError(f"{job.name} was to yield, but returned {type(result).__name__}")
-            yield from result
+            sent = 0
+            while True:
+                try:
+                    for value in itertools.islice(self._results(job, function, packed), sent, None):
+                        sent += 1
+                        yield value
+                    return
+                except Exception as error:
+                    failure = TaskError.from_exception(job.name, error, os.getpid())
+                    if not policy.retries_after(failure):
+                        raise
 
         return self._new_stream(job, results())
+
+    def _results(self, job: _Job, function: Callable[..., Any], packed: Packed) -> Iterator[Any]:
+        result = self._result(function, packed)
+        if isinstance(result, AsyncIterator):  # lives on an event loop, so it runs as a whole
+            result = _run_coroutine(_collect(result))
+        if not isinstance(result, Iterable):
+            raise TypeError(f"{job.name} was to yield, but returned {type(result).__name__}")
+        yield from result
 
     def _new_stream(self, job: _Job, results: Iterator[Any]) -> InlineStream:
         def advance() -> Iterator[Any]:

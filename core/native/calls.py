@@ -428,7 +428,8 @@ class Calls:
     def pending(self, actor: NativeActor) -> int:
         """Calls of that actor that are not answered."""
         sent = () if actor.peer is None else actor.peer.inflight.values()
-        return len(actor.queue) + sum(call.target.kind == "method" for call in sent)
+        unanswered = (call for call in (*actor.queue, *sent) if call.actor is actor)
+        return sum(call.target.kind == "method" for call in unanswered)
 
     def drop(self, call: Call) -> bool:
         """Forget a call that waits for its actor's process; ``False`` for one that was sent."""

@@ -32,16 +32,17 @@ class Cancelling:
         if isinstance(ref, BorrowedRef):
             self._peers.tell(ref._owner, wire.CancelRef(ref._number, force, recursive))
             return
-        call = next((call for call in self._unfinished() if ref in call.refs), None)
+        call = next((call for call in self.unfinished() if ref in call.refs), None)
         if call is not None:
             self._stop(call, force, recursive)
 
     def cancel_children(self, parent: Any) -> None:
         """Stop what a job has called."""
-        for call in [call for call in self._unfinished() if call.parent is parent]:
+        for call in [call for call in self.unfinished() if call.parent is parent]:
             self._stop(call, force=False, recursive=True)
 
-    def _unfinished(self) -> Iterator[Call]:
+    def unfinished(self) -> Iterator[Call]:
+        """All calls of this process that have no answer yet."""
         yield from self._tasks.unsent()
         yield from self._calls.unfinished()
 

@@ -670,9 +670,12 @@ class NativeRuntime(NodeQuestions):
             if self._closed:
                 return
             self._closed = True
+            unfinished = list(self.cancelling.unfinished())
             self.node.close()
             self.peers.close()
             self.calls.close()
+            for call in unfinished:
+                call.resolve_all(RuntimeClosedError("the runtime was shut down amid the call"))
         self.reactor.stop()
 
     def after_fork(self) -> None:

@@ -69,7 +69,9 @@ class Executor:
             job = Job(peer, seq, intern, Stored(payload, [], []) if payload else EMPTY, returns)
         else:
             received = wire.read_payload(payload)
-            args = self._runtime.values.incoming(received, peer, handed=True)
+            args = EMPTY
+            if received.body or received.block:
+                args = self._runtime.values.incoming(received, peer, handed=True)
             job = Job(peer, seq, intern, args, returns)
             job.label = received.label
         if flags & wire.STREAM:
@@ -394,10 +396,10 @@ class Executor:
     def leave(self, error: SystemExit) -> NoReturn:
         """End the process because user code wants it; replies that waited for company go out."""
         with self._runtime.lock:
+            self._runtime.flush()  # before the node hears of it: callers then look for it here
             if self._instance is not None and not error.code:
                 how = "exit_actor() was called" if isinstance(error, ActorExit) else "it exited"
                 self._runtime.node.tell(wire.ActorExits(how))
-            self._runtime.flush()
         exit_process(exit_code(error))
 
 

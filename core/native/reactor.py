@@ -10,6 +10,7 @@ What happens without a message, in a thread that does not read, is made known by
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 import traceback
@@ -23,6 +24,11 @@ Handler = Callable[[int], None]
 """Called with the event mask, under the runtime's lock."""
 
 _LEAVE_S = 5.0
+_SPIN_S = 50e-6
+_SHORT_S = 100e-6
+"""Waits below this are followed by one that begins with looking again and again."""
+
+_yield_core: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 
 class Reactor:
@@ -46,6 +52,7 @@ class Reactor:
         self._followers = 0
         self._generation = 0
         self._nudged = False
+        self._waits_are_short = False
         self._stopping = False
         self._thread = threading.Thread(target=self._background, name="rllib-io", daemon=True)
         self._thread.start()
@@ -98,8 +105,21 @@ class Reactor:
         return True
 
     def wait_for_events(self, timeout: float | None) -> Events:
-        """Events of sockets; none of them is lost if this is interrupted."""
-        return self._poller.wait(timeout)
+        """Events of sockets; none of them is lost if this is interrupted.
+
+        Who sleeps is woken late. So where the last wait was short, this one begins with looking
+        again and again, while everybody else who wants the core gets it.
+        """
+        began = time.perf_counter()
+        if self._waits_are_short:
+            until = began + _SPIN_S
+            while not (events := self._poller.wait(0)) and time.perf_counter() < until:
+                _yield_core()
+            if events:
+                return events
+        events = self._poller.wait(timeout)
+        self._waits_are_short = time.perf_counter() - began < _SHORT_S
+        return events
 
     def _follow(self, done: Callable[[], bool], deadline: float | None) -> None:
         """Sleep until something was dispatched, the leader left, or the deadline."""

@@ -203,7 +203,7 @@ class NativeRuntime(NodeQuestions):
     ) -> ActorLink:
         """Order a process for the actor, and construct it there as soon as it is up."""
         actor_id = os.urandom(16)
-        build = Build(self._constructor(code, options), self.values.store_args(args, kwargs))
+        build = Build(self._constructor(code, shape, options), self.values.store_args(args, kwargs))
         order = self._order(actor_id, shape, options)
         if options.name:
             existing = self._claim_name(order, options)
@@ -226,10 +226,11 @@ class NativeRuntime(NodeQuestions):
     def host(self, actor_id: bytes, build: Build) -> None:
         """See that a detached actor, which is ordered, is constructed, by the driver."""
 
-    def _constructor(self, code: RemoteCode, options: ActorOptions) -> Target:
+    def _constructor(self, code: RemoteCode, shape: ActorShape, options: ActorOptions) -> Target:
         concurrency = options.max_concurrency or (ASYNC_CONCURRENCY if code.is_async else 1)
         details: dict[str, Any] = {"concurrency": concurrency}
         details["groups"] = dict(options.concurrency_groups)
+        details["shape"] = shape.dump()
         return Target("actor", code.name, code.blob, **details)
 
     def _order(self, actor_id: bytes, shape: ActorShape, options: ActorOptions) -> wire.PlaceActor:

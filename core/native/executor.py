@@ -51,6 +51,8 @@ class Executor:
         self._runs_of: dict[bytes, int] = {}
         self._instance: Any = None
         self._early: list[Job] = []  # calls that came before the constructor was done
+        self.shape = b""
+        """Of the actor here: its `ActorShape`."""
         self.in_task = False
         self.leaving = False
         """A function's ``max_calls`` is reached: nothing more is run."""
@@ -323,6 +325,7 @@ class Executor:
 
     def _construct(self, job: Job) -> None:
         current_job.set(job)
+        self.shape = job.intern.shape
         try:
             instance = self._invoke(job)
         except SystemExit:

@@ -24,6 +24,7 @@ Handler = Callable[[int], None]
 """Called with the event mask, under the runtime's lock."""
 
 _LEAVE_S = 5.0
+_PAUSE_S = 1e-3
 _SPIN_S = 50e-6
 _SHORT_S = 100e-6
 """Waits below this are followed by one that begins with looking again and again."""
@@ -198,6 +199,7 @@ class Reactor:
             self._finish()
         postponed, self._postponed = self._postponed, None
         if postponed is not None:
+            time.sleep(_PAUSE_S)  # else a signal would hit the handler that has just put it off
             postponed()
             self.announce()  # a signal just before a system call is not noticed until that returns
 

@@ -155,6 +155,8 @@ class Intern(Message, tag="intern"):
     concurrency: int = 1
     groups: dict[str, int] = {}
     """An actor's concurrency groups."""
+    shape: bytes = b""
+    """An actor's `ActorShape`, for handles of itself."""
     group: str = ""
     """A method's concurrency group."""
     backpressure: int = -1

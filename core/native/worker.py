@@ -22,7 +22,7 @@ from rllib.core.native.ledger import LEDGER, Cells, Ledger
 from rllib.core.native.peers import Peer
 from rllib.core.native.process import exit_process
 from rllib.core.native.reactor import READ, WRITE
-from rllib.core.runtime import Where
+from rllib.core.runtime import ActorShape, Where
 
 
 def main(order: wire.Make, directory: str, control: int) -> NoReturn:
@@ -114,8 +114,7 @@ class WorkerRuntime(NativeRuntime):
             self.executor.describe(job, where)
         return where
 
-    @staticmethod
-    def _describe(given: wire.Assignment, where: Where) -> None:
+    def _describe(self, given: wire.Assignment, where: Where) -> None:
         """Fill in what the node has given to the lease or actor here."""
         where.resources, where.gpus = given.resources, given.gpus
         where.placement_group_id = given.group.hex() or None
@@ -124,6 +123,9 @@ class WorkerRuntime(NativeRuntime):
         if given.actor:
             where.actor_id, where.actor_name = given.actor.hex(), given.name
             where.restarts = given.restarts
+            where.shape = ActorShape.load(self.executor.shape)
+            with self.lock:
+                where.actor = self.calls.link(given.actor, None)
 
     def wait_for(self, done: Callable[[], bool], timeout: float | None) -> bool:
         """A task that waits for others lends them its CPU, and hands back those sent ahead."""

@@ -295,16 +295,20 @@ def test_ctrl_c_at_any_moment_loses_no_call(driver: Any) -> None:
         main = threading.main_thread().ident
         done = threading.Event()
 
-        def storm():
-            while not done.wait(0.002):
-                signal.pthread_kill(main, signal.SIGINT)
+        def storm():  # one at a time, so that none hits while the one before is being counted
+            sent = 0
+            while not done.wait(0.001):
+                if hits == sent:
+                    sent += 1
+                    signal.pthread_kill(main, signal.SIGINT)
 
         storming = threading.Thread(target=storm)
         storming.start()
         while len(refs) < 3000:
             try:
-                refs.append(actor.pid.remote())
-                core.get(refs[-1])
+                while len(refs) < 3000:
+                    refs.append(actor.pid.remote())
+                    core.get(refs[-1])
             except KeyboardInterrupt:
                 hits += 1
         while True:

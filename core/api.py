@@ -111,6 +111,10 @@ def _start_engine(address: str, *, namespace: str, amounts: dict[str, float], **
         from rllib.core.native.driver import start_driver
 
         return start_driver(namespace, amounts, **kw)
+    if address == "ray" or address.startswith("ray:"):
+        from rllib.core.on_ray.runtime import connect
+
+        return connect(address, namespace, amounts, **kw)
     raise ValueError(
         f"address {address!r} is not supported: use 'inline', 'local', or none for this machine"
     )

@@ -50,8 +50,14 @@ def _complain(found: set[str]) -> None:
     assert not found, "left behind:\n" + "\n".join(sorted(found))
 
 
-@pytest.fixture(scope="module", params=["inline", "native"])
+ENGINES = {"inline": "inline", "native": "local", "ray": "ray"}
+"""Names of the engines, and the addresses by which `core.init` knows them."""
+
+
+@pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Both engines in turn, with two CPUs; the name of the one that runs."""
-    with core.init(address=request.param.replace("native", "local"), num_cpus=2):
+    """Each engine in turn, with two CPUs; the name of the one that runs."""
+    if request.param == "ray":
+        pytest.importorskip("ray", reason='Ray is not installed: pip install "rllib-scale[ray]"')
+    with core.init(address=ENGINES[request.param], num_cpus=2):
         yield request.param

@@ -1,0 +1,20 @@
+"""Engine 3: everything is handed to an installed Ray, so that the same code runs on its clusters.
+
+::
+
+    runtime   the verbs, each one call of Ray's API
+    options   option records as Ray's keywords
+    refs      references, streams and actors: ours around Ray's
+    shipping  what Ray's workers run: user code that finds this engine there and tells its errors
+    errors    Ray's exceptions as ours
+
+Workers must be able to import ``rllib``: install it on every node, or give Ray the package by
+``runtime_env={"py_modules": [...]}``.
+"""
+
+try:
+    import ray  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        'address="ray" needs Ray, which is not installed: pip install "rllib-scale[ray]"'
+    ) from error

@@ -1,0 +1,102 @@
+"""Option records as the keywords of Ray's ``.options(...)``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rllib.core.runtime import (
+    STREAMING,
+    ActorOptions,
+    ActorShape,
+    CallOptions,
+    RetryOn,
+    TaskOptions,
+)
+
+Keywords = dict[str, Any]
+
+
+def of_task(options: TaskOptions) -> Keywords:
+    """All but ``max_calls``, which Ray takes with the function alone."""
+    return {
+        **_of_returns(options),
+        **_of_resources(options.resources),
+        **_of_place(options),
+        "max_retries": options.max_retries,
+    }
+
+
+def of_call(options: CallOptions) -> Keywords:
+    """Of one call of a method."""
+    keywords = _of_returns(options)
+    keywords["max_task_retries"] = options.max_task_retries
+    if options.concurrency_group:
+        keywords["concurrency_group"] = options.concurrency_group
+    return keywords
+
+
+def of_actor(options: ActorOptions, shape: ActorShape) -> Keywords:
+    """All but ``concurrency_groups``, which Ray takes with the class alone."""
+    keywords = {
+        **_of_resources(options.resources),
+        **_of_place(options),
+        "max_restarts": options.max_restarts,
+        "max_pending_calls": shape.max_pending_calls,
+        "max_concurrency": options.max_concurrency or None,
+        "name": options.name or None,
+        "namespace": options.namespace or None,
+        "lifetime": "detached" if options.detached else None,
+        "get_if_exists": options.get_if_exists,
+    }
+    if options.placement != options.resources:  # a CPU to begin with, and none later
+        del keywords["num_cpus"]
+    return keywords
+
+
+def of_machine(amounts: Mapping[str, float], object_store_memory: int | None) -> Keywords:
+    """What `init` says of the machine; ``None`` leaves it to Ray."""
+    keywords = _of_resources(amounts)
+    keywords["num_cpus"] = amounts.get("CPU")
+    keywords["num_gpus"] = amounts.get("GPU")
+    keywords["_memory"] = keywords.pop("memory")
+    keywords["object_store_memory"] = object_store_memory
+    return keywords
+
+
+def _of_returns(options: TaskOptions | CallOptions) -> Keywords:
+    streaming = options.num_returns == STREAMING
+    keywords: Keywords = {
+        "num_returns": "streaming" if streaming else options.num_returns,
+        "retry_exceptions": _of_retry(options.retry_exceptions),
+    }
+    if options.name:
+        keywords["name"] = options.name
+    if streaming and options.backpressure > 0:
+        keywords["_generator_backpressure_num_objects"] = options.backpressure
+    return keywords
+
+
+def _of_retry(retry_on: RetryOn) -> bool | list[type[BaseException]]:
+    return retry_on if isinstance(retry_on, bool) else list(retry_on)
+
+
+def _of_resources(amounts: Mapping[str, float]) -> Keywords:
+    custom = {
+        name: amount for name, amount in amounts.items() if name not in ("CPU", "GPU", "memory")
+    }
+    return {
+        "num_cpus": amounts.get("CPU", 0),
+        "num_gpus": amounts.get("GPU", 0),
+        "memory": amounts.get("memory") or None,
+        "resources": custom or None,
+    }
+
+
+def _of_place(options: TaskOptions | ActorOptions) -> Keywords:
+    keywords: Keywords = {}
+    if options.strategy is not None:
+        keywords["scheduling_strategy"] = options.strategy
+    if options.runtime_env:
+        keywords["runtime_env"] = dict(options.runtime_env)
+    return keywords

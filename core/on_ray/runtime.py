@@ -1,0 +1,254 @@
+"""`RayRuntime`: the verbs of the runtime, each one call of Ray's API; and how it is connected."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from rllib.core.object_ref import ObjectRef
+from rllib.core.on_ray import options as keywords
+from rllib.core.on_ray.errors import translated
+from rllib.core.on_ray.facts import shape_of, where_on_ray
+from rllib.core.on_ray.refs import (
+    RayActor,
+    RayRef,
+    RayStream,
+    Session,
+    live_actor,
+    unwrapped,
+    wrapped,
+)
+from rllib.core.on_ray.shipping import ENTRIES, ship_class, ship_function
+from rllib.core.runtime import (
+    ActorLink,
+    ActorOptions,
+    ActorShape,
+    Args,
+    CallOptions,
+    Kwargs,
+    RemoteCode,
+    ResultStream,
+    Runtime,
+    TaskOptions,
+    Waitable,
+    Where,
+)
+from rllib.core.serialization import dump_code
+
+
+class RayRuntime(Runtime):
+    """In a driver that has connected to Ray, and in Ray's workers."""
+
+    def __init__(self, connected: bool = False) -> None:
+        self._connected = connected
+        """Whether `shutdown` is to disconnect, by which a Ray that was started for us ends."""
+        self.namespace = ray.get_runtime_context().namespace
+        self._shipped: weakref.WeakKeyDictionary[RemoteCode, dict[Any, Any]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    # -- calls ---------------------------------------------------------------------------------
+
+    def submit(
+        self, code: RemoteCode, args: Args, kwargs: Kwargs, options: TaskOptions
+    ) -> list[ObjectRef[Any]]:
+        """Start a task of Ray's."""
+        return wrapped(self._submit(code, args, kwargs, options))
+
+    def stream(
+        self, code: RemoteCode, args: Args, kwargs: Kwargs, options: TaskOptions
+    ) -> ResultStream:
+        """Start a streaming task of Ray's."""
+        return RayStream(self._submit(code, args, kwargs, options))
+
+    def _submit(self, code: RemoteCode, args: Args, kwargs: Kwargs, options: TaskOptions) -> Any:
+        function = self._shipped_once(
+            (code, options.max_calls),
+            lambda: _remote(ship_function(code), max_calls=options.max_calls),
+        )
+        return _start(function.options(**keywords.of_task(options)), args, kwargs)
+
+    def create_actor(
+        self,
+        code: RemoteCode,
+        shape: ActorShape,
+        args: Args,
+        kwargs: Kwargs,
+        options: ActorOptions,
+    ) -> ActorLink:
+        """Start an actor of Ray's that holds an instance of the class."""
+        host = self._shipped_once(
+            (code, tuple(options.concurrency_groups.items())),
+            lambda: _remote(
+                ship_class(code, shape.methods), concurrency_groups=options.concurrency_groups
+            ),
+        )
+        return RayActor(_start(host.options(**keywords.of_actor(options, shape)), args, kwargs))
+
+    def _shipped_once(self, key: tuple[RemoteCode, Any], ship: Callable[[], Any]) -> Any:
+        code, variant = key
+        variants = self._shipped.setdefault(code, {})
+        if variant not in variants:
+            variants[variant] = ship()
+        return variants[variant]
+
+    def call(
+        self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions
+    ) -> list[ObjectRef[Any]]:
+        """Call a method of Ray's actor."""
+        return wrapped(_call(actor, method, args, kwargs, options))
+
+    def stream_call(
+        self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions
+    ) -> ResultStream:
+        """Call a generator of Ray's actor."""
+        return RayStream(_call(actor, method, args, kwargs, options))
+
+    def pending_calls(self, actor: ActorLink) -> int:
+        """Ray counts by itself and refuses the call that is too much."""
+        return 0
+
+    def cancel(self, what: ObjectRef[Any] | ResultStream, force: bool, recursive: bool) -> None:
+        """Ray's ``cancel``."""
+        ray.cancel(unwrapped(what), force=force, recursive=recursive)
+
+    # -- actors --------------------------------------------------------------------------------
+
+    def find_actor(self, name: str, namespace: str) -> tuple[ActorLink, ActorShape]:
+        """Also finds actors that were made by Ray's own API."""
+        try:
+            handle = ray.get_actor(name, namespace or self.namespace)
+        except ValueError as error:
+            raise ValueError(f"there is no living actor named {name!r}") from error
+        return RayActor(handle), shape_of(handle)
+
+    def kill(self, actor: ActorLink, no_restart: bool) -> None:
+        """Ray's ``kill``."""
+        ray.kill(live_actor(actor), no_restart=no_restart)
+
+    def actor_reduce(self, actor: ActorLink) -> tuple[Any, ...]:
+        """The link, which pickles itself and brings this engine along."""
+        return (actor,)
+
+    def actor_restore(self, state: tuple[Any, ...]) -> ActorLink:
+        """The link."""
+        link: ActorLink = state[0]
+        return link
+
+    # -- objects -------------------------------------------------------------------------------
+
+    def put(self, value: Any) -> ObjectRef[Any]:
+        """Ray's ``put``."""
+        with translated(), _naming_the_culprit(value):
+            return RayRef(ray.put(value))
+
+    def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
+        """Ray's ``get``."""
+        with translated():
+            values: list[Any] = ray.get([unwrapped(ref) for ref in refs], timeout=timeout)
+        return values
+
+    def wait(
+        self, refs: Sequence[Waitable], num_returns: int, timeout: float | None
+    ) -> list[Waitable]:
+        """Ray's ``wait``."""
+        ours = {unwrapped(ref): ref for ref in refs}
+        ready, _ = ray.wait(list(ours), num_returns=num_returns, timeout=timeout)
+        return [ours[each] for each in ready]
+
+    def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
+        """By a future of Ray's."""
+        unwrapped(ref).future().add_done_callback(lambda _done: callback())
+
+    # -- the rest ------------------------------------------------------------------------------
+
+    def where(self) -> Where:
+        """See `where_on_ray`."""
+        return where_on_ray()
+
+    def resources(self) -> tuple[dict[str, float], dict[str, float]]:
+        """As Ray counts them, with entries of its own."""
+        return ray.cluster_resources(), ray.available_resources()
+
+    def shutdown(self) -> None:
+        """Disconnect, where `init` has connected; a Ray that it has started ends."""
+        if self._connected:
+            self._connected = False
+            Session.number += 1
+            ray.shutdown()
+
+    def after_fork(self) -> Runtime | None:
+        """A connection to Ray does not outlive a fork; the child has none."""
+        return None
+
+
+def connect(
+    address: str,
+    namespace: str,
+    amounts: Mapping[str, float],
+    *,
+    object_store_memory: int | None,
+    log_to_driver: bool,
+    preload: Sequence[str],
+) -> RayRuntime:
+    """The engine on the Ray that ``address`` names.
+
+    ``"ray"`` means to Ray what no address does: the cluster of ``RAY_ADDRESS``, the one that runs
+    on this machine, else a new one; ``"ray:X"`` is Ray's address ``X``, and ``"ray://host:port"``
+    a cluster behind Ray Client. One that this process is connected to already is used as it is.
+    """
+    if ray.is_initialized():
+        return RayRuntime()
+    remote = address.startswith("ray://")
+    ray.init(
+        address if remote else address.removeprefix("ray").removeprefix(":") or None,
+        namespace=namespace or None,
+        log_to_driver=log_to_driver,
+        runtime_env={"worker_process_setup_hook": _importing(preload)} if preload else None,
+        **keywords.of_machine(amounts, object_store_memory),
+    )
+    return RayRuntime(connected=True)
+
+
+def _importing(modules: Sequence[str]) -> Callable[[], None]:
+    def setup() -> None:
+        import importlib
+
+        for module in modules:
+            importlib.import_module(module)
+
+    return setup
+
+
+def _remote(target: Any, **options: Any) -> Any:
+    """Ray's decorator, with those options that are set."""
+    given = {name: value for name, value in options.items() if value}
+    return ray.remote(**given)(target) if given else ray.remote(target)
+
+
+def _call(
+    actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions
+) -> Any:
+    bound = getattr(live_actor(actor), ENTRIES.get(method, method))
+    return _start(bound.options(**keywords.of_call(options)), args, kwargs)
+
+
+def _start(remotable: Any, args: Args, kwargs: Kwargs) -> Any:
+    of_ray = [unwrapped(arg) for arg in args]
+    named = {name: unwrapped(arg) for name, arg in kwargs.items()}
+    with translated(), _naming_the_culprit((args, kwargs)):
+        return remotable.remote(*of_ray, **named)
+
+
+@contextmanager
+def _naming_the_culprit(value: Any) -> Iterator[None]:
+    """A `TypeError` because ``value`` cannot be pickled becomes ours, which names the part."""
+    try:
+        yield
+    except TypeError:
+        dump_code(value)
+        raise

@@ -1,0 +1,145 @@
+"""What Ray's workers run: user code that finds this engine there, and tells its errors as ours.
+
+Ray is given a function that calls the user's, and for an actor a `Host` that holds an instance of
+the user's class and has one method for each of its public ones. Both are made by `told`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+import ray
+
+from rllib.core.actor import BUILTINS, bound_method
+from rllib.core.exceptions import TaskError
+from rllib.core.runtime import CallOptions, RemoteCode
+
+ENTRIES = {"__ray_call__": "call_with_instance"}
+"""Methods of a host that have another name than their users know them by: Ray's own of the same
+name would be given the host instead of the instance."""
+
+_OF_RAY = frozenset(BUILTINS) - frozenset(ENTRIES)
+
+
+def ship_function(code: RemoteCode) -> Callable[..., Any]:
+    """The function that Ray's workers are to run for a task of ``code``."""
+    return told(code.target, code.name, like=code.target)
+
+
+def ship_class(code: RemoteCode, methods: Mapping[str, CallOptions]) -> type[Host]:
+    """The class of which Ray is to make actors for ``code``."""
+    entries = {
+        ENTRIES.get(name, name): _entry(code, name) for name in methods if name not in _OF_RAY
+    }
+    return type(code.name, (Host,), {**entries, "target": code.target})
+
+
+def _entry(code: RemoteCode, name: str) -> Callable[..., Any]:
+    call = functools.partial(_call_instance, name)
+    entry = told(call, f"{code.name}.{name}", like=getattr(code.target, name, None))
+    entry.__signature__ = _ANY_METHOD  # type: ignore[attr-defined]
+    return entry
+
+
+class Host:
+    """An actor of Ray's: holds the instance of the user's class, ``target``."""
+
+    target: type[Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        adopt()
+        self.instance = self.target(*args, **kwargs)
+
+
+_ANY_METHOD = inspect.signature(lambda self, *args, **kwargs: None)
+"""For Ray, which checks arguments in the caller; with us it is the callee who refuses them."""
+
+
+def _call_instance(name: str, host: Host, *args: Any, **kwargs: Any) -> Any:
+    return bound_method(host.instance, name)(*args, **kwargs)
+
+
+def told(target: Callable[..., Any], name: str, *, like: Any) -> Callable[..., Any]:
+    """A function of the same kind as ``like`` (plain, coroutine, generator) that calls ``target``
+    and raises `TaskError` for its exceptions."""
+    if inspect.iscoroutinefunction(like):
+
+        async def entry(*args: Any, **kwargs: Any) -> Any:
+            with _Telling(name, on_loop=True):
+                return await target(*args, **kwargs)
+
+    elif inspect.isasyncgenfunction(like):
+
+        async def entry(*args: Any, **kwargs: Any) -> Any:
+            with _Telling(name, on_loop=True):
+                async for item in target(*args, **kwargs):
+                    yield item
+
+    elif inspect.isgeneratorfunction(like):
+
+        def entry(*args: Any, **kwargs: Any) -> Any:
+            with _Telling(name):
+                yield from target(*args, **kwargs)
+
+    else:
+
+        def entry(*args: Any, **kwargs: Any) -> Any:
+            with _Telling(name):
+                return target(*args, **kwargs)
+
+    entry.__name__ = entry.__qualname__ = name.rpartition(".")[2]
+    return entry
+
+
+class _Telling:
+    """Around user code: exceptions leave it as `TaskError`, with the story that the caller reads.
+
+    What Ray uses to stop a call (interrupts, cancellation) and to end a process passes.
+    """
+
+    def __init__(self, name: str, on_loop: bool = False) -> None:
+        self._name = name
+        self._on_loop = on_loop
+
+    def __enter__(self) -> None:
+        adopt()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, SystemExit) and self._on_loop:
+            _leave(error)
+        if isinstance(error, Exception):
+            story = TaskError.from_exception(self._name, error, os.getpid())
+            raise story.as_user_error() from None  # retry_exceptions look at the class
+        if isinstance(error, asyncio.CancelledError) and not self._is_cancelled():
+            raise TaskError.from_exception(self._name, error, os.getpid()) from None
+
+    def _is_cancelled(self) -> bool:
+        task = asyncio.current_task() if self._on_loop else None
+        return task is not None and task.cancelling() > 0
+
+
+def _leave(error: SystemExit) -> None:
+    """End an actor from a coroutine, where Ray's worker would swallow the exception."""
+    if not error.code:
+        ray.actor.exit_actor()
+    os._exit(error.code if isinstance(error.code, int) else 1)
+
+
+def adopt() -> None:
+    """Have this process, a worker of Ray's, find this engine behind the API."""
+    from rllib.core import api
+    from rllib.core.on_ray.runtime import RayRuntime
+
+    if not isinstance(api._runtime, RayRuntime):
+        api.adopt(RayRuntime())

@@ -16,6 +16,10 @@ from typing import Any
 
 import cloudpickle
 
+causes_pickler: Any = cloudpickle
+"""Pickles the exceptions of user code. An engine that pickles all else by a cloudpickle of its own
+puts that here: only the one that has pickled a local class knows it again."""
+
 
 class CoreError(Exception):
     """Base of everything that the runtime raises on its own account."""
@@ -87,7 +91,7 @@ def _dump_cause(cause: BaseException) -> bytes | None:
     """The user's exception in a stream of its own, so that the story outlives what cannot be
     pickled here or unpickled there."""
     try:
-        blob: bytes = cloudpickle.dumps(cause, 5)
+        blob: bytes = causes_pickler.dumps(cause, 5)
     except Exception:
         return None
     return blob
@@ -95,7 +99,7 @@ def _dump_cause(cause: BaseException) -> bytes | None:
 
 def _task_error(function: str, remote_traceback: str, pid: int, blob: bytes | None) -> TaskError:
     try:
-        cause = None if blob is None else cloudpickle.loads(blob)
+        cause = None if blob is None else causes_pickler.loads(blob)
     except Exception:  # e.g. a constructor that wants other arguments than ``args``
         cause = None
     return TaskError(function, remote_traceback, pid, cause)

@@ -1,8 +1,10 @@
-"""No test leaves anything behind; and the two engines, for tests that must pass on both."""
+"""No test leaves anything behind; and the engines, for tests that must pass on both."""
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from rllib import core
 
 sys.path.append(str(Path(__file__).parent))
 
+import engines
 import leaks
 
 
@@ -20,6 +23,7 @@ def pytest_configure() -> None:
 
 def pytest_unconfigure() -> None:
     folder = Path(tempfile.gettempdir())
+    shutil.rmtree(folder / "ray", ignore_errors=True)  # Ray keeps the logs of its sessions
     for empty in (*folder.glob("rllib-*"), folder):
         if not any(empty.iterdir()):
             empty.rmdir()
@@ -50,14 +54,11 @@ def _complain(found: set[str]) -> None:
     assert not found, "left behind:\n" + "\n".join(sorted(found))
 
 
-ENGINES = {"inline": "inline", "native": "local", "ray": "ray"}
-"""Names of the engines, and the addresses by which `core.init` knows them."""
-
-
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=engines.ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each engine in turn, with two CPUs; the name of the one that runs."""
-    if request.param == "ray":
+    name: str = request.param
+    if name == "ray":
         pytest.importorskip("ray", reason='Ray is not installed: pip install "rllib-scale[ray]"')
-    with core.init(address=ENGINES[request.param], num_cpus=2):
-        yield request.param
+    with leaks.ray_at_work() if name == "ray" else nullcontext(), engines.start(name):
+        yield name

@@ -11,11 +11,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 MARK = f"RLLIB_TEST_RUN={secrets.token_hex(8)}"
 PATIENCE_S = 5.0
+MOST_KEPT_BY_RAY = 16
 _FREE_TO_STAY = ("/", "anon_inode:inotify")  # files of libraries: caches, devices, terminals
+_kept_by_ray: set[str] = set()
 
 
 def mark_this_process(folder: str) -> None:
@@ -56,7 +59,18 @@ def descriptors() -> set[str]:
             continue  # whoever captures output replaces them as he likes
         if not target.startswith(_FREE_TO_STAY) or "/rllib-" in target or "memfd:" in target:
             found.add(f"descriptor {entry.name}: {target}")
-    return found
+    return found - _kept_by_ray
+
+
+@contextmanager
+def ray_at_work() -> Iterator[None]:
+    """Around the use of Ray: its library keeps pollers open that it has made in this process, and
+    now and then a socket. Its processes, and all else, must go as ours do."""
+    before = descriptors()
+    yield
+    kept = descriptors() - before
+    assert len(kept) <= MOST_KEPT_BY_RAY, f"Ray has left more than pollers: {sorted(kept)}"
+    _kept_by_ray.update(kept)
 
 
 def mappings() -> set[str]:

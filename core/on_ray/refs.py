@@ -58,9 +58,7 @@ class RayRef(ObjectRef[Any]):
         return RayRef, (self.wrapped,)
 
 
-def _pass_on(
-    done: concurrent.futures.Future[Any], result: concurrent.futures.Future[Any]
-) -> None:
+def _pass_on(done: concurrent.futures.Future[Any], result: concurrent.futures.Future[Any]) -> None:
     if not result.set_running_or_notify_cancel():
         return
     error = done.exception()
@@ -91,7 +89,7 @@ class RayStream(ResultStream):
             raise GetTimeoutError(f"the generator yielded nothing within {timeout} s")
         return RayRef(ref)
 
-    def when_ready(self, callback: Callable[[], None]) -> None:
+    def when_ready(self, callback: Callable[[], object]) -> None:
         """Run ``callback`` when the next result, or the end, is there."""
         (following,) = self.wrapped._get_next_ref_n(1)
         following.future().add_done_callback(lambda _done: callback())
@@ -156,5 +154,3 @@ def wrapped(returned: Any) -> list[ObjectRef[Any]]:
         return []
     refs = returned if isinstance(returned, list) else [returned]
     return [RayRef(ref) for ref in refs]
-
-

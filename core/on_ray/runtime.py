@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import cloudpickle
 import ray
 
+from rllib.core import exceptions
+from rllib.core.measurements import Measurement
 from rllib.core.object_ref import ObjectRef
 from rllib.core.on_ray import options as keywords
 from rllib.core.on_ray.errors import translated
@@ -23,6 +26,7 @@ from rllib.core.on_ray.refs import (
     wrapped,
 )
 from rllib.core.on_ray.shipping import ENTRIES, ship_class, ship_function
+from rllib.core.on_ray.table import Table
 from rllib.core.runtime import (
     ActorLink,
     ActorOptions,
@@ -46,7 +50,10 @@ class RayRuntime(Runtime):
     def __init__(self, connected: bool = False) -> None:
         self._connected = connected
         """Whether `shutdown` is to disconnect, by which a Ray that was started for us ends."""
-        self.namespace = ray.get_runtime_context().namespace
+        exceptions.causes_pickler = ray.cloudpickle
+        context = ray.get_runtime_context()
+        self.namespace = context.namespace
+        self._table = Table(context.get_job_id())
         self._shipped: weakref.WeakKeyDictionary[RemoteCode, dict[Any, Any]] = (
             weakref.WeakKeyDictionary()
         )
@@ -160,7 +167,7 @@ class RayRuntime(Runtime):
         ready, _ = ray.wait(list(ours), num_returns=num_returns, timeout=timeout)
         return [ours[each] for each in ready]
 
-    def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
+    def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:
         """By a future of Ray's."""
         unwrapped(ref).future().add_done_callback(lambda _done: callback())
 
@@ -174,11 +181,21 @@ class RayRuntime(Runtime):
         """As Ray counts them, with entries of its own."""
         return ray.cluster_resources(), ray.available_resources()
 
+    def report(self, measurements: list[Measurement]) -> None:
+        """Add them to the job's table."""
+        self._table.add(measurements)
+
+    def measurements(self) -> list[Measurement]:
+        """The job's table."""
+        return self._table.read()
+
     def shutdown(self) -> None:
         """Disconnect, where `init` has connected; a Ray that it has started ends."""
         if self._connected:
             self._connected = False
+            self._table.close()
             Session.number += 1
+            exceptions.causes_pickler = cloudpickle
             ray.shutdown()
 
     def after_fork(self) -> Runtime | None:
@@ -192,6 +209,7 @@ def connect(
     amounts: Mapping[str, float],
     *,
     object_store_memory: int | None,
+    object_spilling_directory: str | None,
     log_to_driver: bool,
     preload: Sequence[str],
 ) -> RayRuntime:
@@ -207,6 +225,7 @@ def connect(
     ray.init(
         address if remote else address.removeprefix("ray").removeprefix(":") or None,
         namespace=namespace or None,
+        object_spilling_directory=object_spilling_directory,
         log_to_driver=log_to_driver,
         runtime_env={"worker_process_setup_hook": _importing(preload)} if preload else None,
         **keywords.of_machine(amounts, object_store_memory),
@@ -230,9 +249,7 @@ def _remote(target: Any, **options: Any) -> Any:
     return ray.remote(**given)(target) if given else ray.remote(target)
 
 
-def _call(
-    actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions
-) -> Any:
+def _call(actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions) -> Any:
     bound = getattr(live_actor(actor), ENTRIES.get(method, method))
     return _start(bound.options(**keywords.of_call(options)), args, kwargs)
 

@@ -29,7 +29,7 @@ _OF_RAY = frozenset(BUILTINS) - frozenset(ENTRIES)
 
 def ship_function(code: RemoteCode) -> Callable[..., Any]:
     """The function that Ray's workers are to run for a task of ``code``."""
-    return told(code.target, code.name, like=code.target)
+    return told(code.target, name=code.name, like=code.target)
 
 
 def ship_class(code: RemoteCode, methods: Mapping[str, CallOptions]) -> type[Host]:
@@ -42,7 +42,7 @@ def ship_class(code: RemoteCode, methods: Mapping[str, CallOptions]) -> type[Hos
 
 def _entry(code: RemoteCode, name: str) -> Callable[..., Any]:
     call = functools.partial(_call_instance, name)
-    entry = told(call, f"{code.name}.{name}", like=getattr(code.target, name, None))
+    entry = told(call, name=name, like=getattr(code.target, name, None))
     entry.__signature__ = _ANY_METHOD  # type: ignore[attr-defined]
     return entry
 
@@ -65,35 +65,51 @@ def _call_instance(name: str, host: Host, *args: Any, **kwargs: Any) -> Any:
     return bound_method(host.instance, name)(*args, **kwargs)
 
 
-def told(target: Callable[..., Any], name: str, *, like: Any) -> Callable[..., Any]:
+def told(target: Callable[..., Any], *, name: str, like: Any) -> Callable[..., Any]:
     """A function of the same kind as ``like`` (plain, coroutine, generator) that calls ``target``
-    and raises `TaskError` for its exceptions."""
+    and raises `TaskError` for its exceptions. Ray knows the task by its ``name``."""
     if inspect.iscoroutinefunction(like):
-
-        async def entry(*args: Any, **kwargs: Any) -> Any:
-            with _Telling(name, on_loop=True):
-                return await target(*args, **kwargs)
-
+        entry = _coroutine(target)
     elif inspect.isasyncgenfunction(like):
-
-        async def entry(*args: Any, **kwargs: Any) -> Any:
-            with _Telling(name, on_loop=True):
-                async for item in target(*args, **kwargs):
-                    yield item
-
+        entry = _async_generator(target)
     elif inspect.isgeneratorfunction(like):
-
-        def entry(*args: Any, **kwargs: Any) -> Any:
-            with _Telling(name):
-                yield from target(*args, **kwargs)
-
+        entry = _generator(target)
     else:
+        entry = _plain(target)
+    entry.__name__ = entry.__qualname__ = name
+    return entry
 
-        def entry(*args: Any, **kwargs: Any) -> Any:
-            with _Telling(name):
-                return target(*args, **kwargs)
 
-    entry.__name__ = entry.__qualname__ = name.rpartition(".")[2]
+def _plain(target: Callable[..., Any]) -> Callable[..., Any]:
+    def entry(*args: Any, **kwargs: Any) -> Any:
+        with _Telling():
+            return target(*args, **kwargs)
+
+    return entry
+
+
+def _generator(target: Callable[..., Any]) -> Callable[..., Any]:
+    def entry(*args: Any, **kwargs: Any) -> Any:
+        with _Telling():
+            yield from target(*args, **kwargs)
+
+    return entry
+
+
+def _coroutine(target: Callable[..., Any]) -> Callable[..., Any]:
+    async def entry(*args: Any, **kwargs: Any) -> Any:
+        with _Telling(on_loop=True):
+            return await target(*args, **kwargs)
+
+    return entry
+
+
+def _async_generator(target: Callable[..., Any]) -> Callable[..., Any]:
+    async def entry(*args: Any, **kwargs: Any) -> Any:
+        with _Telling(on_loop=True):
+            async for item in target(*args, **kwargs):
+                yield item
+
     return entry
 
 
@@ -103,8 +119,7 @@ class _Telling:
     What Ray uses to stop a call (interrupts, cancellation) and to end a process passes.
     """
 
-    def __init__(self, name: str, on_loop: bool = False) -> None:
-        self._name = name
+    def __init__(self, on_loop: bool = False) -> None:
         self._on_loop = on_loop
 
     def __enter__(self) -> None:
@@ -116,17 +131,24 @@ class _Telling:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if isinstance(error, Exception):
+            raise _story(error).as_user_error() from None  # retry_exceptions look at the class
         if isinstance(error, SystemExit) and self._on_loop:
             _leave(error)
-        if isinstance(error, Exception):
-            story = TaskError.from_exception(self._name, error, os.getpid())
-            raise story.as_user_error() from None  # retry_exceptions look at the class
-        if isinstance(error, asyncio.CancelledError) and not self._is_cancelled():
-            raise TaskError.from_exception(self._name, error, os.getpid()) from None
+        stops = isinstance(error, (KeyboardInterrupt, asyncio.CancelledError))
+        if error is not None and stops and not self._is_cancelled():
+            raise _story(error) from None
 
     def _is_cancelled(self) -> bool:
-        task = asyncio.current_task() if self._on_loop else None
+        if not self._on_loop:
+            return bool(ray.get_runtime_context().is_canceled())
+        task = asyncio.current_task()
         return task is not None and task.cancelling() > 0
+
+
+def _story(error: BaseException) -> TaskError:
+    name = ray.get_runtime_context().get_task_name()
+    return TaskError.from_exception(name, error, os.getpid())
 
 
 def _leave(error: SystemExit) -> None:

@@ -1,0 +1,14 @@
+"""The engines under test."""
+
+from typing import Any
+
+from rllib import core
+
+ENGINES = {"inline": "inline", "native": "local", "ray": "ray"}
+"""Their names, and the addresses by which `core.init` knows them."""
+
+
+def start(name: str, **given: Any) -> core.api.Context:
+    """Start an engine with two CPUs. Ray prints what it thinks of a dying worker; it may not."""
+    options = {"num_cpus": 2, "log_to_driver": name != "ray", **given}
+    return core.init(address=ENGINES[name], **options)

@@ -91,7 +91,8 @@ def _plain(target: Callable[..., Any]) -> Callable[..., Any]:
 def _generator(target: Callable[..., Any]) -> Callable[..., Any]:
     def entry(*args: Any, **kwargs: Any) -> Any:
         with _Telling():
-            yield from target(*args, **kwargs)
+            for item in target(*args, **kwargs):  # noqa: UP028 - Ray sends into what it runs
+                yield item
 
     return entry
 

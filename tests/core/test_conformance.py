@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engines import ENGINES, start
+from engines import ENGINES, on, start
 from patience import wait_until
 
 from rllib import core
@@ -61,11 +61,6 @@ def remote_identity() -> Any:
         return value
 
     return identity
-
-
-def on(engine: str, ours: str, *, ray: str) -> str:
-    """What the text of an error matches: Ray says the same in other words."""
-    return ray if engine == "ray" else ours
 
 
 # -- tasks -----------------------------------------------------------------------------------------

@@ -30,6 +30,11 @@ class Signature:
         self._least = _MANY if needs_names else sum(e.default is e.empty for e in positional)
         self._most = _MANY if open_ended else len(positional)
 
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """In order; for a method without the instance."""
+        return tuple(self._signature.parameters.values())
+
     def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Raise `TypeError` when the arguments do not fit."""
         if not kwargs and self._least <= len(args) <= self._most:
@@ -40,8 +45,7 @@ class Signature:
             raise TypeError(f"{self._name}{self._signature}: {error}") from None
 
     def __reduce__(self) -> Any:
-        parameters = self._signature.parameters.values()
-        return _rebuild, (self._name, tuple(map(_facts, parameters)))
+        return _rebuild, (self._name, tuple(map(_facts, self.parameters)))
 
 
 _Facts = tuple[str, int, bool]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 MARK = f"RLLIB_TEST_RUN={secrets.token_hex(8)}"
 PATIENCE_S = 5.0
-MOST_KEPT_BY_RAY = 16
+MOST_KEPT_BY_RAY = 40
 _FREE_TO_STAY = ("/", "anon_inode:inotify")  # files of libraries: caches, devices, terminals
 _kept_by_ray: set[str] = set()
 
@@ -65,11 +65,11 @@ def descriptors() -> set[str]:
 @contextmanager
 def ray_at_work() -> Iterator[None]:
     """Around the use of Ray: its library keeps pollers open that it has made in this process, and
-    now and then a socket. Its processes, and all else, must go as ours do."""
+    two or three sockets of every session. Its processes, and all else, must go as ours do."""
     before = descriptors()
     yield
     kept = descriptors() - before
-    assert len(kept) <= MOST_KEPT_BY_RAY, f"Ray has left more than pollers: {sorted(kept)}"
+    assert len(kept) <= MOST_KEPT_BY_RAY, f"Ray has left too much open: {sorted(kept)}"
     _kept_by_ray.update(kept)
 
 

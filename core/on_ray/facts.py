@@ -6,9 +6,10 @@ from typing import Any
 
 import ray
 
-from rllib.core.actor import BUILTIN_METHODS
+from rllib.core.actor import BUILTIN_METHODS, BUILTIN_SIGNATURES
 from rllib.core.on_ray.refs import RayActor
 from rllib.core.runtime import STREAMING, ActorShape, CallOptions, Where
+from rllib.core.signature import Signature
 
 
 def where_on_ray() -> Where:
@@ -51,9 +52,16 @@ def _add_actor(where: Where, context: Any) -> None:
 
 def shape_of(handle: Any) -> ActorShape:
     """The shape of an actor as its handle has it, also of one that Ray's own API made."""
-    methods = {name: _call_options(handle, name) for name in _method_names(handle)}
+    names = _method_names(handle)
     class_name = handle._ray_actor_creation_function_descriptor.class_name
-    return ActorShape(class_name, {**BUILTIN_METHODS, **methods})
+    methods = {name: _call_options(handle, name) for name in names}
+    signatures = {
+        name: Signature(f"{class_name}.{name}", handle._ray_method_signatures[name])
+        for name in names
+    }
+    return ActorShape(
+        class_name, {**BUILTIN_METHODS, **methods}, {**BUILTIN_SIGNATURES, **signatures}
+    )
 
 
 def _method_names(handle: Any) -> list[str]:

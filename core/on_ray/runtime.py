@@ -90,9 +90,7 @@ class RayRuntime(Runtime):
         """Start an actor of Ray's that holds an instance of the class."""
         host = self._shipped_once(
             (code, tuple(options.concurrency_groups.items())),
-            lambda: _remote(
-                ship_class(code, shape.methods), concurrency_groups=options.concurrency_groups
-            ),
+            lambda: _remote(ship_class(code, shape), concurrency_groups=options.concurrency_groups),
         )
         return RayActor(_start(host.options(**keywords.of_actor(options, shape)), args, kwargs))
 

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -18,7 +18,8 @@ import ray
 
 from rllib.core.actor import BUILTINS, bound_method
 from rllib.core.exceptions import TaskError
-from rllib.core.runtime import CallOptions, RemoteCode
+from rllib.core.runtime import ActorShape, RemoteCode
+from rllib.core.signature import Signature
 
 ENTRIES = {"__ray_call__": "call_with_instance"}
 """Methods of a host that have another name than their users know them by: Ray's own of the same
@@ -32,18 +33,21 @@ def ship_function(code: RemoteCode) -> Callable[..., Any]:
     return told(code.target, name=code.name, like=code.target)
 
 
-def ship_class(code: RemoteCode, methods: Mapping[str, CallOptions]) -> type[Host]:
+def ship_class(code: RemoteCode, shape: ActorShape) -> type[Host]:
     """The class of which Ray is to make actors for ``code``."""
     entries = {
-        ENTRIES.get(name, name): _entry(code, name) for name in methods if name not in _OF_RAY
+        ENTRIES.get(name, name): _entry(code, name, signature)
+        for name, signature in shape.signatures.items()
+        if name not in _OF_RAY
     }
     return type(code.name, (Host,), {**entries, "target": code.target})
 
 
-def _entry(code: RemoteCode, name: str) -> Callable[..., Any]:
+def _entry(code: RemoteCode, name: str, signature: Signature) -> Callable[..., Any]:
     call = functools.partial(_call_instance, name)
     entry = told(call, name=name, like=getattr(code.target, name, None))
-    entry.__signature__ = _ANY_METHOD  # type: ignore[attr-defined]
+    # Handles that Ray gives out know the methods by it.
+    entry.__signature__ = inspect.Signature([_SELF, *signature.parameters])  # type: ignore[attr-defined]
     return entry
 
 
@@ -57,8 +61,7 @@ class Host:
         self.instance = self.target(*args, **kwargs)
 
 
-_ANY_METHOD = inspect.signature(lambda self, *args, **kwargs: None)
-"""For Ray, which checks arguments in the caller; with us it is the callee who refuses them."""
+_SELF = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
 
 
 def _call_instance(name: str, host: Host, *args: Any, **kwargs: Any) -> Any:

@@ -217,7 +217,7 @@ def test_arrays_round_trip_exactly(array: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 500])
-def test_small_arrays_are_read_only(size: int) -> None:
+def test_small_arrays_are_read_only(engine: str, size: int) -> None:
     large, mine = np.ones(100_000), np.arange(size)
     value = {"array": mine, "large": large, "list": [mine[:1], np.zeros(())], "bytes": bytearray(3)}
     echo = core.remote(lambda value: (value, not value["array"].flags.writeable))
@@ -227,7 +227,10 @@ def test_small_arrays_are_read_only(size: int) -> None:
         assert not array.flags.writeable
     np.testing.assert_array_equal(back["array"], mine)
     assert back["large"].sum() == 100_000
-    back["bytes"].append(1)  # what is no array stays as it was
+    if engine == "ray":  # it makes bytes of every bytearray
+        assert back["bytes"] == bytes(3)
+    else:
+        back["bytes"].append(1)  # what is no array stays as it was
 
 
 @pytest.mark.parametrize("size", [5_000, 100_000, 2_000_000])

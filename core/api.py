@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import socket
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -112,7 +111,7 @@ def _start_engine(address: str, *, namespace: str, amounts: dict[str, float], **
 
         return start_driver(namespace, amounts, **kw)
     if address == "ray" or address.startswith("ray:"):
-        from rllib.core.on_ray.runtime import connect
+        from rllib.core.on_ray.connect import connect
 
         return connect(address, namespace, amounts, **kw)
     raise ValueError(
@@ -308,20 +307,8 @@ def get_gpu_ids() -> list[int | str]:
 
 
 def nodes() -> list[dict[str, Any]]:
-    """The machines of the runtime, under Ray's keys: a single one."""
-    host = socket.gethostname()
-    return [
-        {
-            "NodeID": runtime().where().node_id,
-            "Alive": True,
-            "alive": True,
-            "NodeName": host,
-            "NodeManagerAddress": "127.0.0.1",
-            "NodeManagerHostname": host,
-            "Resources": cluster_resources(),
-            "Labels": {},
-        }
-    ]
+    """The machines of the runtime, under Ray's keys."""
+    return runtime().nodes()
 
 
 def cluster_resources() -> dict[str, float]:

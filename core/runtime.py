@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import platform
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence, Sized
@@ -333,6 +334,22 @@ class Runtime(ABC):
         except CoreError as error:
             return error
         return None
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """The machines, under Ray's keys: a single one."""
+        host = platform.node()
+        return [
+            {
+                "NodeID": self.where().node_id,
+                "Alive": True,
+                "alive": True,
+                "NodeName": host,
+                "NodeManagerAddress": "127.0.0.1",
+                "NodeManagerHostname": host,
+                "Resources": self.resources()[0],
+                "Labels": {},
+            }
+        ]
 
     @abstractmethod
     def resources(self) -> tuple[dict[str, float], dict[str, float]]:

@@ -2,8 +2,12 @@
 
 ::
 
+    connect   from `init` to a Ray, running or new
     runtime   the verbs, each one call of Ray's API
     options   option records as Ray's keywords
+    groups    placement groups and scheduling strategies
+    facts     what Ray knows of the calling code and of its actors
+    table     measurements, in an actor
     refs      references, streams and actors: ours around Ray's
     shipping  what Ray's workers run: user code that finds this engine there and tells its errors
     errors    Ray's exceptions as ours

@@ -23,9 +23,10 @@ def where_on_ray() -> Where:
         runtime_env=context.runtime_env,
         session=f"{context.get_temp_dir()}/{context.get_session_name()}",
     )
-    if context.get_task_id() is not None:
+    known = context.get()  # of what does not exist, only this says nothing without a warning
+    if "task_id" in known:
         _add_task(where, context)
-    if context.get_actor_id() is not None:
+    if "actor_id" in known:
         _add_actor(where, context)
     return where
 
@@ -73,5 +74,6 @@ def _call_options(handle: Any, name: str) -> CallOptions:
     streaming = handle._ray_method_is_generator.get(name)
     return CallOptions(
         num_returns=STREAMING if streaming else handle._ray_method_num_returns.get(name) or 1,
+        is_generator=bool(streaming),
         max_task_retries=handle._ray_method_max_task_retries.get(name) or 0,
     )

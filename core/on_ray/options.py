@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rllib.core.on_ray.groups import place
 from rllib.core.runtime import (
     STREAMING,
     ActorOptions,
@@ -96,7 +97,7 @@ def _of_resources(amounts: Mapping[str, float]) -> Keywords:
 def _of_place(options: TaskOptions | ActorOptions) -> Keywords:
     keywords: Keywords = {}
     if options.strategy is not None:
-        keywords["scheduling_strategy"] = options.strategy
+        keywords["scheduling_strategy"] = place(options.strategy)
     if options.runtime_env:
         keywords["runtime_env"] = dict(options.runtime_env)
     return keywords

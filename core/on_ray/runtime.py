@@ -1,9 +1,9 @@
-"""`RayRuntime`: the verbs of the runtime, each one call of Ray's API; and how it is connected."""
+"""`RayRuntime`: the verbs of the runtime, each one call of Ray's API."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import ray
 from rllib.core import exceptions
 from rllib.core.measurements import Measurement
 from rllib.core.object_ref import ObjectRef
+from rllib.core.on_ray import groups
 from rllib.core.on_ray import options as keywords
 from rllib.core.on_ray.errors import translated
 from rllib.core.on_ray.facts import shape_of, where_on_ray
@@ -26,13 +27,14 @@ from rllib.core.on_ray.refs import (
     wrapped,
 )
 from rllib.core.on_ray.shipping import ENTRIES, ship_class, ship_function
-from rllib.core.on_ray.table import Table
+from rllib.core.on_ray.table import TABLES, Table
 from rllib.core.runtime import (
     ActorLink,
     ActorOptions,
     ActorShape,
     Args,
     CallOptions,
+    GroupFacts,
     Kwargs,
     RemoteCode,
     ResultStream,
@@ -131,6 +133,12 @@ class RayRuntime(Runtime):
             raise ValueError(f"there is no living actor named {name!r}") from error
         return RayActor(handle), shape_of(handle)
 
+    def actor_names(self) -> list[tuple[str, str]]:
+        """Of all of Ray's actors, but for our own."""
+        rows = ray.util.list_named_actors(all_namespaces=True)
+        names = [(row["namespace"], row["name"]) for row in rows]
+        return [(namespace, name) for namespace, name in names if namespace != TABLES]
+
     def kill(self, actor: ActorLink, no_restart: bool) -> None:
         """Ray's ``kill``."""
         ray.kill(live_actor(actor), no_restart=no_restart)
@@ -169,11 +177,35 @@ class RayRuntime(Runtime):
         """By a future of Ray's."""
         unwrapped(ref).future().add_done_callback(lambda _done: callback())
 
+    # -- placement groups ----------------------------------------------------------------------
+
+    def create_group(self, bundles: list[dict[str, float]], strategy: str, name: str) -> bytes:
+        """Ray's ``placement_group``."""
+        with translated():
+            return groups.create(bundles, strategy, name)
+
+    def group_ready(self, group: bytes, value: Any) -> ObjectRef[Any]:
+        """By Ray's own sign."""
+        return groups.ready(group, value)
+
+    def remove_group(self, group: bytes) -> None:
+        """Ray's ``remove_placement_group``."""
+        groups.remove(group)
+
+    def groups(self) -> list[GroupFacts]:
+        """Ray's ``placement_group_table``."""
+        return groups.facts()
+
     # -- the rest ------------------------------------------------------------------------------
 
     def where(self) -> Where:
         """See `where_on_ray`."""
         return where_on_ray()
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """As Ray lists them."""
+        listed: list[dict[str, Any]] = ray.nodes()
+        return listed
 
     def resources(self) -> tuple[dict[str, float], dict[str, float]]:
         """As Ray counts them, with entries of its own."""
@@ -199,46 +231,6 @@ class RayRuntime(Runtime):
     def after_fork(self) -> Runtime | None:
         """A connection to Ray does not outlive a fork; the child has none."""
         return None
-
-
-def connect(
-    address: str,
-    namespace: str,
-    amounts: Mapping[str, float],
-    *,
-    object_store_memory: int | None,
-    object_spilling_directory: str | None,
-    log_to_driver: bool,
-    preload: Sequence[str],
-) -> RayRuntime:
-    """The engine on the Ray that ``address`` names.
-
-    ``"ray"`` means to Ray what no address does: the cluster of ``RAY_ADDRESS``, the one that runs
-    on this machine, else a new one; ``"ray:X"`` is Ray's address ``X``, and ``"ray://host:port"``
-    a cluster behind Ray Client. One that this process is connected to already is used as it is.
-    """
-    if ray.is_initialized():
-        return RayRuntime()
-    remote = address.startswith("ray://")
-    ray.init(
-        address if remote else address.removeprefix("ray").removeprefix(":") or None,
-        namespace=namespace or None,
-        object_spilling_directory=object_spilling_directory,
-        log_to_driver=log_to_driver,
-        runtime_env={"worker_process_setup_hook": _importing(preload)} if preload else None,
-        **keywords.of_machine(amounts, object_store_memory),
-    )
-    return RayRuntime(connected=True)
-
-
-def _importing(modules: Sequence[str]) -> Callable[[], None]:
-    def setup() -> None:
-        import importlib
-
-        for module in modules:
-            importlib.import_module(module)
-
-    return setup
 
 
 def _remote(target: Any, **options: Any) -> Any:

@@ -9,7 +9,8 @@ import ray
 
 from rllib.core.measurements import Measurement, Measurements
 
-_NAMESPACE = "rllib.core"
+TABLES = "rllib.core"
+"""The namespace of tables."""
 
 
 class Table:
@@ -32,12 +33,12 @@ class Table:
     def close(self) -> None:
         """End the actor, if anybody has started it."""
         with contextlib.suppress(ValueError):
-            ray.kill(ray.get_actor(self._name, _NAMESPACE))
+            ray.kill(ray.get_actor(self._name, TABLES))
 
     def _actor(self) -> Any:
         if self._handle is None:
             maker = ray.remote(num_cpus=0)(Measurements)
             self._handle = maker.options(
-                name=self._name, namespace=_NAMESPACE, lifetime="detached", get_if_exists=True
+                name=self._name, namespace=TABLES, lifetime="detached", get_if_exists=True
             ).remote()
         return self._handle

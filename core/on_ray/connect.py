@@ -1,0 +1,56 @@
+"""How a driver is connected to Ray."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ray
+
+from rllib.core.on_ray import options as keywords
+from rllib.core.on_ray.runtime import RayRuntime
+
+
+def connect(
+    address: str,
+    namespace: str,
+    amounts: Mapping[str, float],
+    *,
+    object_store_memory: int | None,
+    object_spilling_directory: str | None,
+    log_to_driver: bool,
+    preload: Sequence[str],
+    runtime_env: Mapping[str, Any],
+) -> RayRuntime:
+    """The engine on the Ray that ``address`` names.
+
+    ``"ray"`` means to Ray what no address does: the cluster of ``RAY_ADDRESS``, the one that runs
+    on this machine, else a new one; ``"ray:X"`` is Ray's address ``X``, and ``"ray://host:port"``
+    a cluster behind Ray Client. One that this process is connected to already is used as it is.
+    """
+    if ray.is_initialized():
+        return RayRuntime()
+    remote = address.startswith("ray://")
+    ray.init(
+        address if remote else address.removeprefix("ray").removeprefix(":") or None,
+        namespace=namespace or None,
+        object_spilling_directory=object_spilling_directory,
+        log_to_driver=log_to_driver,
+        runtime_env=_environment(runtime_env, preload) or None,
+        **keywords.of_machine(amounts, object_store_memory),
+    )
+    return RayRuntime(connected=True)
+
+
+def _environment(given: Mapping[str, Any], preload: Sequence[str]) -> dict[str, Any]:
+    hook = {"worker_process_setup_hook": _importing(preload)} if preload else {}
+    return {**given, **hook}
+
+
+def _importing(modules: Sequence[str]) -> Callable[[], None]:
+    def setup() -> None:
+        for module in modules:
+            importlib.import_module(module)
+
+    return setup

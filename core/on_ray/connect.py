@@ -27,20 +27,33 @@ def connect(
 
     ``"ray"`` means to Ray what no address does: the cluster of ``RAY_ADDRESS``, the one that runs
     on this machine, else a new one; ``"ray:X"`` is Ray's address ``X``, and ``"ray://host:port"``
-    a cluster behind Ray Client. One that this process is connected to already is used as it is.
+    a cluster behind Ray Client. One that this process is connected to already is used as it is;
+    raises `ValueError` for options that come too late for it.
     """
-    if ray.is_initialized():
-        return RayRuntime()
-    remote = address.startswith("ray://")
-    ray.init(
-        address if remote else address.removeprefix("ray").removeprefix(":") or None,
-        namespace=namespace or None,
-        object_spilling_directory=object_spilling_directory,
-        log_to_driver=log_to_driver,
-        runtime_env=_environment(runtime_env, preload) or None,
+    asked = {
         **keywords.of_machine(amounts, object_store_memory),
-    )
+        "object_spilling_directory": object_spilling_directory,
+        "runtime_env": _environment(runtime_env, preload),
+        "namespace": namespace,
+    }
+    given = {name: value for name, value in asked.items() if value or value == 0}
+    if ray.is_initialized():
+        _refuse_late(given)
+        return RayRuntime()
+    ray.init(_address(address), log_to_driver=log_to_driver, **given)
     return RayRuntime(connected=True)
+
+
+def _address(ours: str) -> str | None:
+    return ours if ours.startswith("ray://") else ours.removeprefix("ray").removeprefix(":") or None
+
+
+def _refuse_late(given: Mapping[str, Any]) -> None:
+    if given:
+        raise ValueError(
+            f"this process is connected to a Ray already, too late for {', '.join(given)}: "
+            "give them to ray.init(), or call core.init() in its place"
+        )
 
 
 def _environment(given: Mapping[str, Any], preload: Sequence[str]) -> dict[str, Any]:

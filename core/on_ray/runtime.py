@@ -221,11 +221,11 @@ class RayRuntime(Runtime):
 
     def shutdown(self) -> None:
         """Disconnect, where `init` has connected; a Ray that it has started ends."""
+        exceptions.causes_pickler = cloudpickle
         if self._connected:
             self._connected = False
             self._table.close()
             Session.number += 1
-            exceptions.causes_pickler = cloudpickle
             ray.shutdown()
 
     def after_fork(self) -> Runtime | None:

@@ -78,8 +78,31 @@ __all__ = [
 ]
 
 
+_LAZY = {
+    "util": "rllib.core.util",
+    "cloudpickle": "cloudpickle",
+    **dict.fromkeys(
+        (
+            "ActorID",
+            "JobID",
+            "NodeID",
+            "PlacementGroupID",
+            "TaskID",
+            "UniqueID",
+            "WorkerID",
+        ),
+        "rllib.core.ids",
+    ),
+}
+
+
 def __getattr__(name: str) -> Any:
-    """``core.util`` is there without an import of its own, and costs nothing before its use."""
-    if name == "util":
-        return importlib.import_module("rllib.core.util")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """``core.util`` and whatever else is rarely used is there without an import of its own, and
+    costs nothing before its use. Of what Ray has in this place and we have not, the error says so.
+    """
+    if name not in _LAZY:
+        from rllib.core.absent import missing
+
+        raise missing(__name__, name)
+    module = importlib.import_module(_LAZY[name])
+    return getattr(module, name, module)

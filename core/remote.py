@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from rllib.core import api
 from rllib.core.actor import BUILTIN_METHODS, BUILTIN_SIGNATURES
@@ -28,6 +28,9 @@ from rllib.core.runtime import (
 )
 from rllib.core.serialization import dump_code
 from rllib.core.signature import method_signature, signature_of
+
+if TYPE_CHECKING:
+    from rllib.core.ids import ActorID
 
 
 def _returned(refs: list[Any]) -> Any:
@@ -248,6 +251,12 @@ class ActorHandle:
         assert shape is not None
         method = self.__dict__[name] = ActorMethod(self._link, shape, name, options)
         return method  # from now on it is found without coming here
+
+    @property
+    def _actor_id(self) -> ActorID:
+        from rllib.core.ids import ActorID
+
+        return ActorID(self._link.actor_id)
 
     def __repr__(self) -> str:
         return _actor_text(self._link, self._shape)

@@ -4,7 +4,7 @@ A value becomes one pickle-5 stream plus the large buffers it refers to (array d
 objects that support it), kept out of band so that they can be copied once, straight into shared
 memory. Plain ``pickle`` comes first because it is written in C; ``cloudpickle`` takes over where
 pickle fails (closures, lambdas, local classes) or where its stream would name ``__main__``, which
-is a different module in every process.
+is a different module in every process. Both know the serialisers that users register (`reducers`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import pickle
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from types import CellType, FunctionType
 from typing import Any
 
-import cloudpickle
+from rllib.core.reducers import code_dumps, plain_dumps, reducers
 
 OUT_OF_BAND_BYTES = 4096
 """Buffers below this size stay inside the stream: a copy is cheaper than its bookkeeping."""
@@ -94,7 +95,10 @@ _CALL = b"ltR."
 
 def _dumps(value: Any, callback: Callable[[pickle.PickleBuffer], bool], packed: Packed) -> bytes:
     try:
-        body = pickle.dumps(value, 5, buffer_callback=callback)
+        if reducers:
+            body = plain_dumps(value, callback)
+        else:
+            body = pickle.dumps(value, 5, buffer_callback=callback)
         if b"__main__" not in body:
             return body
     except (pickle.PicklingError, AttributeError, TypeError):
@@ -110,10 +114,9 @@ def dump_code(value: Any, callback: Callable[[pickle.PickleBuffer], bool] | None
     Raises `TypeError` naming the part of the value that cannot be pickled.
     """
     try:
-        body: bytes = cloudpickle.dumps(value, 5, buffer_callback=callback)
+        return code_dumps(value, callback)
     except Exception as error:
         raise TypeError(f"cannot pickle {_culprit(value)}: {error}") from error
-    return body
 
 
 def unpack(body: bytes | memoryview, buffers: Iterable[Any] = (), refs: Sequence[Any] = ()) -> Any:
@@ -161,24 +164,32 @@ def detached(packed: Packed) -> Packed:
 
 def _culprit(value: Any, path: str = "", depth: int = 6) -> str:
     """Name the smallest part of ``value`` that cannot be pickled, for the error message."""
-    for name, part in _parts(value) if depth else ():
+    for name, part in parts(value) if depth else ():
         try:
-            cloudpickle.dumps(part, 5)
+            code_dumps(part)
         except Exception:
             return _culprit(part, f"{path}{name}", depth - 1)
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     return f"{path.lstrip('.')} (a {kind})" if path else f"a {kind}"
 
 
-def _parts(value: Any) -> Iterable[tuple[str, Any]]:
+def parts(value: Any) -> Iterable[tuple[str, Any]]:
+    """What a value consists of, with how to get there: elements, attributes, captured variables."""
     if isinstance(value, dict):
         return [(f"[{key!r}]", part) for key, part in value.items()]
     if isinstance(value, (list, tuple, set, frozenset)):
         return [(f"[{index}]", part) for index, part in enumerate(value)]
-    if callable(value) and getattr(value, "__closure__", None):
-        names = value.__code__.co_freevars
-        return [
-            (f".closure.{name}", cell.cell_contents)
-            for name, cell in zip(names, value.__closure__, strict=True)
-        ]
+    if isinstance(value, FunctionType):
+        return _captured(value)
     return [(f".{name}", part) for name, part in getattr(value, "__dict__", {}).items()]
+
+
+def _captured(function: FunctionType) -> Iterable[tuple[str, Any]]:
+    """Variables of enclosing functions and of its module that a function uses."""
+    code = function.__code__
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        if cell != CellType():  # else it was not set yet
+            yield f".closure.{name}", cell.cell_contents
+    for name in code.co_names:
+        if name in function.__globals__:
+            yield f".globals.{name}", function.__globals__[name]

@@ -11,16 +11,24 @@ from rllib.core.util.placement_group import (
     placement_group_table,
     remove_placement_group,
 )
+from rllib.core.util.serialization import (
+    deregister_serializer,
+    inspect_serializability,
+    register_serializer,
+)
 
 __all__ = [
     "ActorPool",
     "PlacementGroup",
     "as_completed",
+    "deregister_serializer",
     "get_current_placement_group",
     "get_placement_group",
+    "inspect_serializability",
     "list_named_actors",
     "map_unordered",
     "placement_group",
     "placement_group_table",
+    "register_serializer",
     "remove_placement_group",
 ]

@@ -81,12 +81,12 @@ __all__ = [
 _LAZY = {
     "util": "rllib.core.util",
     "cloudpickle": "cloudpickle",
+    "PlacementGroupID": "rllib.core.util.placement_group",
     **dict.fromkeys(
         (
             "ActorID",
             "JobID",
             "NodeID",
-            "PlacementGroupID",
             "TaskID",
             "UniqueID",
             "WorkerID",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar, Self
 
-__all__ = ["ActorID", "JobID", "NodeID", "PlacementGroupID", "TaskID", "UniqueID", "WorkerID"]
+__all__ = ["ActorID", "JobID", "NodeID", "TaskID", "UniqueID", "WorkerID"]
 
 
 class UniqueID:
@@ -101,10 +101,4 @@ class NodeID(UniqueID):
     """A machine."""
 
     SIZE = 28
-    __slots__ = ()
-
-
-class PlacementGroupID(UniqueID):
-    """A placement group."""
-
     __slots__ = ()

@@ -18,12 +18,8 @@ import cloudpickle
 
 Callback = Callable[[pickle.PickleBuffer], bool]
 
-reducers: dict[type, Callable[[Any], Any]] = {}
+reducers: dict[Any, Any] = {}
 """What is registered; as long as there is nothing, pickling takes the faster way without."""
-
-
-class _PlainPickler(pickle.Pickler):
-    dispatch_table: ClassVar[Any] = ChainMap[Any, Any](reducers, copyreg.dispatch_table)  # type: ignore[arg-type]
 
 
 class _CodePickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -40,7 +36,9 @@ def register(
 def plain_dumps(value: Any, callback: Callback) -> bytes:
     """As ``pickle.dumps``, with the registered serialisers."""
     stream = io.BytesIO()
-    _PlainPickler(stream, 5, buffer_callback=callback).dump(value)
+    pickler = pickle.Pickler(stream, 5, buffer_callback=callback)
+    pickler.dispatch_table = ChainMap(reducers, copyreg.dispatch_table)
+    pickler.dump(value)
     return stream.getvalue()
 
 

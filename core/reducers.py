@@ -37,7 +37,7 @@ def plain_dumps(value: Any, callback: Callback) -> bytes:
     """As ``pickle.dumps``, with the registered serialisers."""
     stream = io.BytesIO()
     pickler = pickle.Pickler(stream, 5, buffer_callback=callback)
-    pickler.dispatch_table = ChainMap[Any, Any](reducers, copyreg.dispatch_table)  # type: ignore[arg-type]
+    pickler.dispatch_table = ChainMap[Any, Any](reducers, copyreg.dispatch_table)
     pickler.dump(value)
     return stream.getvalue()
 

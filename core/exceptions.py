@@ -108,7 +108,11 @@ def _task_error(function: str, remote_traceback: str, pid: int, blob: bytes | No
 def to_raise(error: Exception) -> Exception:
     """A new instance of a stored error: one that is raised twice collects tracebacks, and keeps
     alive what their frames hold."""
-    return error.as_user_error() if isinstance(error, TaskError) else copy.copy(error)
+    if isinstance(error, TaskError):
+        return error.as_user_error()
+    fresh = copy.copy(error)
+    fresh.__cause__ = error.__cause__
+    return fresh
 
 
 def _dual_class(user_class: type[BaseException]) -> Any:
@@ -187,7 +191,7 @@ class ActorError(CoreError):
 
 
 class ActorDiedError(ActorError):
-    """The actor is dead: killed, crashed, or its constructor raised."""
+    """The actor is dead: killed, crashed, or its constructor raised, which then is the cause."""
 
 
 class ActorUnavailableError(ActorError):

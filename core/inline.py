@@ -393,7 +393,7 @@ class InlineRuntime(Runtime):
             self._bury(actor, f"its constructor exited with code {exit_code(error)}")
         except Exception as error:
             story = TaskError.from_exception(name, error, os.getpid())
-            self._bury(actor, f"its constructor raised:\n{story}")
+            self._bury(actor, f"its constructor raised:\n{story}", to_raise(story))
 
     def find_actor(self, name: str, namespace: str) -> tuple[ActorLink, ActorShape]:
         """Look ``name`` up among the living."""
@@ -613,8 +613,10 @@ class InlineRuntime(Runtime):
             actor.restarts += 1
             self._construct(actor)
 
-    def _bury(self, actor: InlineActor, reason: str) -> Exception:
-        actor.death = actor.death or ActorDiedError(f"actor {actor.code.name} is dead: {reason}")
+    def _bury(self, actor: InlineActor, reason: str, cause: Exception | None = None) -> Exception:
+        if actor.death is None:
+            actor.death = ActorDiedError(f"actor {actor.code.name} is dead: {reason}")
+            actor.death.__cause__ = cause
         actor.instance = None
         self._detached.discard(actor)
         if self._names.get(actor.key) is actor:

@@ -162,8 +162,10 @@ def entered(fields: Mapping[str, Any]) -> Iterator[None]:
 
 def enter(fields: Mapping[str, Any]) -> None:
     """Set variables, working directory and module path. Raises `RuntimeEnvSetupError`."""
-    for name, value in fields.get("env_vars", {}).items():
-        os.environ[name] = _VARIABLE.sub(lambda match: os.environ.get(match[1], ""), value)
+    variables = fields.get("env_vars", {})
+    for name in sorted(variables, key=lambda name: "${" in variables[name]):
+        value = _VARIABLE.sub(lambda match: os.environ.get(match[1], ""), variables[name])
+        os.environ[name] = value
     paths = [str(Path(path).parent) for path in fields.get("py_modules", [])]
     if "working_dir" in fields:
         paths.insert(0, fields["working_dir"])

@@ -14,13 +14,13 @@ _OURS = (_HERE, *(_HERE.parent / part for part in ("core", "envs", "algorithms")
 # Frames that every environment's making and every step of it goes through.
 _AROUND_ENVS = re.compile(r"/gymnasium/(wrappers|vector)/|/gymnasium/(core|envs/registration)\.py$")
 _INSTALLED = (Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve())
-# An error of ours within the text of another: it says all that there is to say.
-_OWN_WORDS = re.compile(r".*^rllib\.(?:errors|envs\.faults)\.\w+: ", re.DOTALL | re.MULTILINE)
 _FRAME = re.compile(r'^ *File "(?P<file>[^"]+)", line \d+, in .*$')
 
 
 def describe(error: BaseException) -> str:
     """The message of an error and, where user code raised it, that code's traceback."""
+    if isinstance(error.__cause__, core.exceptions.TaskError):  # in the constructor of an actor
+        return describe(error.__cause__)
     if isinstance(error, core.exceptions.TaskError):
         message, trace = _headline(error.cause or error), error.remote_traceback
     elif isinstance(error, RLlibError | core.exceptions.CoreError):
@@ -32,7 +32,7 @@ def describe(error: BaseException) -> str:
     else:
         return f"{_headline(error)}\n\n{_text_of(error)}".rstrip()  # a defect: show all of it
     if "Traceback (most recent call last)" in message:  # it has crossed processes as text
-        return fold(_OWN_WORDS.sub("", message, count=1)).rstrip()
+        return fold(message).rstrip()
     return f"{message}\n\n{fold(trace)}".rstrip()
 
 

@@ -105,9 +105,10 @@ class Actors:
 
     def lose_process(self, actor: Actor, reason: str) -> None:
         """Its process is gone, and it waits for another one."""
-        actor.worker, actor.placed, actor.built = b"", None, False
         story = f"actor {actor.order.class_name} is being restarted: {reason}"
-        self._announce(actor, wire.ActorRestarting(actor.order.actor, story))
+        news = wire.ActorRestarting(actor.order.actor, story, not actor.built)
+        actor.worker, actor.placed, actor.built = b"", None, False
+        self._announce(actor, news)
 
     def end(self, actor: Actor, reason: str, fate: wire.Fate = "", cause: bytes = b"") -> None:
         """It is dead for good; of one that is dead already nothing new is said."""

@@ -20,6 +20,7 @@ from rllib.core.exceptions import (
     OwnerDiedError,
     TaskCancelledError,
     TaskError,
+    to_raise,
 )
 from rllib.core.native import wire
 from rllib.core.native.connection import Frame
@@ -342,8 +343,10 @@ class Calls:
 
     def host(self, actor_id: bytes, build: Build) -> None:
         """Own a detached actor, which lives without handles."""
-        actor = self._detached[actor_id] = self.link(actor_id, None)
-        actor.build = build
+        actor = self._actors.get(actor_id) or NativeActor(actor_id, None)
+        self._detached[actor_id] = actor
+        self.create(actor, build)
+        self._tell_node(wire.WatchActor(actor_id))  # it was ordered before this process knew of it
 
     def call_actor(self, actor: NativeActor, call: Call) -> None:
         """Send a call, or keep it until the actor has a process."""
@@ -379,29 +382,31 @@ class Calls:
         call.parent = None  # it is the node who wants it now
         self.send(peer, call)
 
-    def on_restarting(self, actor_id: bytes, story: str) -> None:
+    def on_restarting(self, news: wire.ActorRestarting) -> None:
         """An actor's process is gone. Calls that it had are made again where they may be, before
         those that wait."""
-        actor = self._actors.get(actor_id)
+        actor = self._actors.get(news.actor)
         if actor is None or actor.death is not None or actor.peer is None:
             return
         self._peers.drain(actor.peer)
         lost = self._take_calls(actor.peer)
         actor.peer = None
-        again = [call for call in lost if call.use_retry()]
+        again: deque[Call] = deque()
         for call in lost:
-            if call not in again:
-                call.resolve_all(_unavailable(call, story))
+            if (news.unbegun and not call.cancelled) or call.use_retry():
+                again.append(call)
+            else:
+                call.resolve_all(_unavailable(call, news.story))
         actor.queue.extendleft(reversed(again))
         if actor.queue:
-            self._awaited[actor_id] = actor
+            self._awaited[news.actor] = actor
 
     def on_died(self, news: wire.ActorDied) -> None:
         """The node knows that an actor is dead: everything that waits for it hears why."""
         actor = self._actors.get(news.actor)
         if actor is None or actor.death is not None:
             return
-        actor.death = _FATES[news.fate](news.story)
+        actor.death = _death(news)
         actor.build = None
         if actor.peer is not None:
             self._peers.drain(actor.peer)
@@ -453,6 +458,13 @@ class Calls:
             if call.target is FETCH:
                 del peer.inflight[seq]
                 call.resolve_all(_owner_died(call.refs[0]))
+
+
+def _death(news: wire.ActorDied) -> CoreError:
+    death = _FATES[news.fate](news.story)
+    if news.cause:
+        death.__cause__ = to_raise(_exception(news.cause))
+    return death
 
 
 def _unavailable(call: Call, story: str) -> CoreError:

@@ -587,8 +587,8 @@ class NativeRuntime(NodeQuestions):
                 self.tasks.on_lost(lease, reason, fate)
             case wire.ActorPlaced():
                 self.calls.on_placed(record)
-            case wire.ActorRestarting(actor, story):
-                self.calls.on_restarting(actor, story)
+            case wire.ActorRestarting():
+                self.calls.on_restarting(record)
             case wire.ActorDied():
                 self.calls.on_died(record)
             case wire.LeasesWanted():

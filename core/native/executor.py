@@ -332,7 +332,8 @@ class Executor:
             raise
         except BaseException as error:
             name = f"{job.intern.name}.__init__"
-            self._tell_built(str(TaskError.from_exception(name, error, os.getpid())))
+            failure = TaskError.from_exception(name, error, os.getpid())
+            self._tell_built(str(failure), dump_error(failure))
             return
         self._open_lanes(instance, job.intern)
         with self._runtime.lock:
@@ -356,9 +357,9 @@ class Executor:
             self._lane = lane(intern.concurrency)
         self._groups = {name: lane(size) for name, size in intern.groups.items()}
 
-    def _tell_built(self, error: str) -> None:
+    def _tell_built(self, error: str, cause: bytes = b"") -> None:
         with self._runtime.lock:
-            self._runtime.node.tell(wire.ActorBuilt(error))
+            self._runtime.node.tell(wire.ActorBuilt(error, cause))
 
     # -- replies -------------------------------------------------------------------------------
 

@@ -466,6 +466,8 @@ class ActorRestarting(Message, tag="actor_restarting"):
 
     actor: bytes
     story: str
+    unbegun: bool = False
+    """Its constructor had not returned, so no call had begun."""
 
 
 class ActorDied(Message, tag="actor_died"):

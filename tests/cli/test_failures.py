@@ -75,9 +75,10 @@ def test_an_error_in_an_actor_shows_the_remote_traceback() -> None:
 
 
 def test_our_error_in_a_constructor_of_an_actor_is_told_in_its_own_words() -> None:
-    inner = HEAD + OURS + "rllib.errors.EnvError: env 3 raised in reset\n" + HEAD + THEIRS + TAIL
-    chain = f"{HEAD}{THEIRS}{TAIL}\n\nThe above exception was the direct cause\n\n{inner}"
-    error = core.exceptions.ActorDiedError(f"actor 1 is dead: its constructor raised:\n{chain}")
+    own = EnvError(f"env 3 raised in reset\n{HEAD}{THEIRS}{TAIL}")
+    cause = core.exceptions.TaskError("EnvRunner.__init__", "a longer story", 7, own)
+    death = core.exceptions.ActorDiedError("actor 1 is dead: its constructor raised:\nall of it")
+    error = raised(death, cause)
     assert describe(error) == f"env 3 raised in reset\n{HEAD}{THEIRS}{TAIL}"
 
 

@@ -180,6 +180,8 @@ def test_a_killed_janitor_is_no_loss_while_others_live(driver: Any) -> None:
         """
     )
     bereft.line()
+    itself = psutil.Process(bereft.process.pid)
+    wait_until(lambda: itself.status() == psutil.STATUS_STOPPED)
     helper(bereft, "janitor").kill()
     bereft.process.send_signal(signal.SIGCONT)
     assert bereft.line() == "working"

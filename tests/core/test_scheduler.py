@@ -202,8 +202,8 @@ def test_workers_that_have_nothing_to_do_are_few() -> None:
 # -- restarts --------------------------------------------------------------------------------------
 
 
-def restarting(actor: bytes, reason: str) -> Any:
-    return wire.ActorRestarting(actor, f"actor Cls is being restarted: {reason}")
+def restarting(actor: bytes, reason: str, *, unbegun: bool = False) -> Any:
+    return wire.ActorRestarting(actor, f"actor Cls is being restarted: {reason}", unbegun)
 
 
 def test_an_actor_is_placed_again_as_often_as_it_may() -> None:
@@ -229,7 +229,9 @@ def test_a_kill_that_allows_a_restart_ends_the_process_only() -> None:
     assert node.handle(DRIVER, wire.KillActor(b"a", "enough", True)) == []  # nothing to end yet
     node.handle(b"w1", ready("w1"))
     assert node.handle(DRIVER, wire.KillActor(b"a", "enough", True)) == [Stop(b"w1")]
-    assert node.worker_down(b"w1", "gone")[0] == Tell(DRIVER, restarting(b"a", "gone"))
+    assert node.worker_down(b"w1", "gone")[0] == Tell(
+        DRIVER, restarting(b"a", "gone", unbegun=True)
+    )
     assert Tell(DRIVER, wire.ActorDied(b"a", "actor Cls is dead: enough")) in node.handle(
         DRIVER, wire.KillActor(b"a", "enough")
     )

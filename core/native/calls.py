@@ -82,7 +82,6 @@ class Call:
         refs: Sequence[NativeRef],
         args: Stored,
         target: Target,
-        *,
         actor: NativeActor | None = None,
         retries: int = 0,
         retry_on: RetryOn = False,

@@ -23,7 +23,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rllib.core.exceptions import (
     ActorAlreadyExistsError,
@@ -47,7 +47,7 @@ from rllib.core.native.questions import NodeQuestions
 from rllib.core.native.reactor import Reactor
 from rllib.core.native.spillfiles import SPILL, FileLostError, SpillFiles
 from rllib.core.native.streams import UNLIMITED, NativeStream
-from rllib.core.native.tasks import Task, Tasks
+from rllib.core.native.tasks import Kind, Task, Tasks
 from rllib.core.native.values import EMPTY, Values
 from rllib.core.object_ref import ObjectRef
 from rllib.core.runtime import (
@@ -89,6 +89,19 @@ class NodeLink(ABC):
         """In a forked child: close what was inherited; the parent goes on with its own."""
 
 
+class Plan(NamedTuple):
+    """What calls of a function with the same options have in common."""
+
+    options: TaskOptions
+    code: RemoteCode
+    inherited: Place
+    target: Target
+    kind: Kind
+
+
+_MAX_PLANS = 1024
+
+
 class NativeRuntime(NodeQuestions):
     """See the module's text. ``node`` is set by whoever makes the runtime."""
 
@@ -114,6 +127,7 @@ class NativeRuntime(NodeQuestions):
         self.tasks = Tasks(self.peers, self.calls, self._tell_node)
         self.lineage = Lineage(me, lambda: self._new_refs(1)[0], self.tasks.submit)
         self.cancelling = Cancelling(self.peers, self.calls, self.tasks)
+        self._plans: dict[int, Plan] = {}
         self._targets: weakref.WeakKeyDictionary[RemoteCode, dict[tuple[int, int], Target]] = (
             weakref.WeakKeyDictionary()
         )
@@ -151,21 +165,35 @@ class NativeRuntime(NodeQuestions):
         options: TaskOptions,
     ) -> Task:
         stored = self.values.store_args(args, kwargs)
+        plan = self._plans.get(id(options))
+        if plan is None or plan.code is not code or plan.inherited is not self.placing.inherited:
+            plan = self._new_plan(code, options)
         return Task(
             refs,
             stored,
-            self._function_target(code, options),
-            (tuple(sorted(options.resources.items())), self._place(options)),
-            retries=options.max_retries,
-            retry_on=options.retry_exceptions,
-            label=options.name,
+            plan.target,
+            plan.kind,
+            options.max_retries,
+            options.retry_exceptions,
+            options.name,
         )
+
+    def _new_plan(self, code: RemoteCode, options: TaskOptions) -> Plan:
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()  # they are cheap to make again, and most have been forgotten
+        kind = tuple(sorted(options.resources.items())), self._place(options)
+        target = self._function_target(code, options)
+        plan = Plan(options, code, self.placing.inherited, target, kind)
+        self._plans[id(options)] = plan  # which keeps the options, so that no others get their id
+        return plan
 
     def _place(self, options: TaskOptions | ActorOptions) -> Place:
         return self.placing.find(options.strategy, options.runtime_env)
 
     def _submit(self, task: Task, args: Args, kwargs: Kwargs) -> None:
-        needs = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, NativeRef)]
+        needs: Sequence[NativeRef] = ()
+        if args or kwargs:
+            needs = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, NativeRef)]
         with self.lock:
             self._check_open()
             self.tasks.submit(task, needs)

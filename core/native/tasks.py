@@ -29,6 +29,7 @@ from rllib.core.native.calls import Call, Calls, Target
 from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.peers import Peer, PeerGoneError, Peers
 from rllib.core.native.placing import Place
+from rllib.core.runtime import RetryOn
 
 Kind = tuple[tuple[tuple[str, float], ...], Place]
 """A set of resources and a place, as a key. Tasks of one kind can use each other's leases."""
@@ -52,9 +53,16 @@ class Task(Call):
     __slots__ = ("expected_s", "kind", "lease")
 
     def __init__(
-        self, refs: Sequence[NativeRef], args: Stored, target: Target, kind: Kind, **rest: Any
+        self,
+        refs: Sequence[NativeRef],
+        args: Stored,
+        target: Target,
+        kind: Kind,
+        retries: int,
+        retry_on: RetryOn,
+        label: str,
     ) -> None:
-        super().__init__(refs, args, target, **rest)
+        super().__init__(refs, args, target, None, retries, retry_on, label)
         self.kind = kind
         self.lease: Lease | None = None
         self.expected_s = 0.0
@@ -178,7 +186,9 @@ class Tasks:
             ref.when_ready(one_ready)
 
     def _enqueue(self, task: Task) -> None:
-        line = self._lines.setdefault(task.kind, _Line())
+        line = self._lines.get(task.kind)
+        if line is None:
+            line = self._lines[task.kind] = _Line()
         line.waiting.append(task)
         self._pump(task.kind, line)
 

@@ -58,9 +58,9 @@ class Task(Call):
         args: Stored,
         target: Target,
         kind: Kind,
-        retries: int,
-        retry_on: RetryOn,
-        label: str,
+        retries: int = 0,
+        retry_on: RetryOn = False,
+        label: str = "",
     ) -> None:
         super().__init__(refs, args, target, None, retries, retry_on, label)
         self.kind = kind

@@ -122,7 +122,14 @@ def _window(function: Callable[[], Any], secs: float, step: int) -> float:
 
 def rows(api: Any) -> list[Row]:
     """All rows; their actors and objects exist from here on."""
-    return [*_object_rows(api), *_task_rows(api), *_actor_rows(api), *_fan_rows(api)]
+    return [
+        *_object_rows(api),
+        *_task_rows(api),
+        *_actor_rows(api),
+        *_async_rows(api),
+        *_fan_rows(api),
+        *_group_rows(api),
+    ]
 
 
 def _object_rows(api: Any) -> list[Row]:
@@ -143,6 +150,21 @@ def _task_rows(api: Any) -> list[Row]:
     def small() -> bytes:
         return b"ok"
 
+    @api.remote
+    def many_refs() -> list[Any]:
+        return [api.put(index) for index in range(10_000)]
+
+    @api.remote
+    def count(n: int) -> Any:
+        yield from range(n)
+
+    @api.remote
+    def puts() -> None:
+        for _ in range(100):
+            api.put(0)
+
+    refs = many_refs.remote()
+
     def wait_1k() -> None:
         waiting = [small.remote() for _ in range(1000)]
         while waiting:
@@ -152,6 +174,9 @@ def _task_rows(api: Any) -> list[Row]:
         ("tasks sync", lambda: api.get(small.remote()), 1),
         ("tasks async", lambda: api.get([small.remote() for _ in range(1000)]), 1000),
         ("wait 1k refs", wait_1k, 1),
+        ("get object containing 10k refs", lambda: api.get(refs), 1),
+        ("multi client put calls", lambda: api.get([puts.remote() for _ in range(4)]), 400),
+        ("generator of 100 results", lambda: api.get(list(count.remote(100))), 100),
     ]
 
 
@@ -164,12 +189,7 @@ def _actor_rows(api: Any) -> list[Row]:
         def first(self, array: Any) -> float:
             return float(array[0])
 
-    @api.remote(num_cpus=0)
-    class AsyncActor:
-        async def small(self) -> bytes:
-            return b"ok"
-
-    actor, loop = Actor.remote(), AsyncActor.remote()
+    actor = Actor.remote()
     crowd = Actor.options(max_concurrency=16).remote()
     medium, large = np.zeros(MIB // 8), api.put(np.zeros(100 * MIB // 8))
 
@@ -178,18 +198,31 @@ def _actor_rows(api: Any) -> list[Row]:
         api.get(newborn.small.remote())
         api.kill(newborn)
 
-    def thousand(callee: Any) -> Callable[[], Any]:
-        return lambda: api.get([callee.small.remote() for _ in range(1000)])
-
     return [
         ("1:1 actor calls sync", lambda: api.get(actor.small.remote()), 1),
-        ("1:1 actor calls async", thousand(actor), 1000),
+        ("1:1 actor calls async", _thousand(api, actor.small), 1000),
         ("1:1 actor calls, 1 MiB array argument", lambda: api.get(actor.first.remote(medium)), 1),
         ("1:1 actor calls, 100 MiB by reference", lambda: api.get(actor.first.remote(large)), 1),
-        ("1:1 actor calls concurrent", thousand(crowd), 1000),
-        ("1:1 async-actor calls sync", lambda: api.get(loop.small.remote()), 1),
-        ("1:1 async-actor calls async", thousand(loop), 1000),
+        ("1:1 actor calls concurrent", _thousand(api, crowd.small), 1000),
         ("actor create + call + kill", cycle, 1),
+    ]
+
+
+def _thousand(api: Any, method: Any, *args: Any) -> Callable[[], Any]:
+    return lambda: api.get([method.remote(*args) for _ in range(1000)])
+
+
+def _async_rows(api: Any) -> list[Row]:
+    @api.remote(num_cpus=0)
+    class AsyncActor:
+        async def small(self, x: Any = None) -> bytes:
+            return b"ok"
+
+    actor = AsyncActor.remote()
+    return [
+        ("1:1 async-actor calls sync", lambda: api.get(actor.small.remote()), 1),
+        ("1:1 async-actor calls async", _thousand(api, actor.small), 1000),
+        ("1:1 async-actor calls with argument async", _thousand(api, actor.small, 1), 1000),
     ]
 
 
@@ -224,6 +257,17 @@ def _fan_rows(api: Any) -> list[Row]:
         ),
         ("n:n actor calls with argument async", with_argument, 1000),
     ]
+
+
+def _group_rows(api: Any) -> list[Row]:
+    util = importlib.import_module(f"{api.__name__}.util")
+
+    def group() -> None:
+        one = util.placement_group([{"CPU": 0.001}])
+        one.wait(30)
+        util.remove_placement_group(one)
+
+    return [("placement group create + remove", group, 1)]
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ from rllib.core.api import (
     nodes,
     put,
     shutdown,
+    timeline,
     wait,
 )
 from rllib.core.generator import ObjectRefGenerator
@@ -74,6 +75,7 @@ __all__ = [
     "put",
     "remote",
     "shutdown",
+    "timeline",
     "wait",
 ]
 

@@ -311,6 +311,24 @@ def nodes() -> list[dict[str, Any]]:
     return runtime().nodes()
 
 
+def timeline(filename: str | os.PathLike[str] | None = None) -> list[dict[str, Any]] | None:
+    """What ran when: tasks, calls and constructors of actors, and waiting, of all processes, also
+    of those that have ended, as events of Chrome's trace format (times in microseconds).
+
+    Returns them, or writes them as JSON to ``filename``, for ``chrome://tracing`` or
+    https://ui.perfetto.dev. They are recorded if ``RLLIB_PROFILING=1`` was in the environment when
+    `init` was called, which costs some microseconds a call; raises `RuntimeError` if it was not.
+    """
+    events = runtime().timeline()
+    if filename is None:
+        return events
+    import json
+    from pathlib import Path
+
+    Path(filename).write_text(json.dumps(events), encoding="utf-8")
+    return None
+
+
 def cluster_resources() -> dict[str, float]:
     """Logical amounts of everything that tasks and actors can ask for."""
     return runtime().resources()[0]

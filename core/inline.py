@@ -14,6 +14,9 @@ import contextlib
 import inspect
 import itertools
 import os
+import sys
+import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import (
@@ -28,6 +31,7 @@ from collections.abc import (
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rllib.core import trace
 from rllib.core.actor import ActorExit, bound_method
 from rllib.core.exceptions import (
     ActorAlreadyExistsError,
@@ -63,6 +67,9 @@ from rllib.core.serialization import Packed, detached, pack, unpack
 
 if TYPE_CHECKING:
     from rllib.core.inline_groups import InlineGroups
+
+
+MAX_SPANS = 100_000
 
 
 class InlineRef(ObjectRef[Any]):
@@ -258,6 +265,15 @@ class _Job:
         self._actor = actor
         self._id = os.urandom(24).hex()
 
+    def span(self, began: int) -> trace.Span:
+        """For the timeline, now that it has ended."""
+        kind = "task" if self._actor is None else "actor_task"
+        if self.name == self._function and self._actor is not None:
+            kind = "actor_creation"
+        failed = sys.exc_info()[0] is not None
+        thread = threading.get_native_id()
+        return trace.Span(self.name, kind, began, time.time_ns(), thread, self._id, failed)
+
     def describe(self, where: Where) -> None:
         """Fill in what is known."""
         where.task_id = self._id
@@ -299,6 +315,9 @@ class InlineRuntime(Runtime):
         self._detached: set[InlineActor] = set()
         self._measurements = Measurements()
         self._job: _Job | None = None
+        self._spans: deque[trace.Span] | None = (
+            deque(maxlen=MAX_SPANS) if trace.is_wanted() else None
+        )
         self._groups: InlineGroups | None = None
         self._closed = False
 
@@ -523,6 +542,7 @@ class InlineRuntime(Runtime):
     def _running(self, job: _Job) -> Iterator[None]:
         """The job is the one that runs, for `where`, and runs in its environment."""
         before, self._job = self._job, job
+        began = time.time_ns()
         try:
             with contextlib.ExitStack() as stack:
                 if job.setting.runtime_env:
@@ -532,6 +552,14 @@ class InlineRuntime(Runtime):
                 yield
         finally:
             self._job = before
+            if self._spans is not None:
+                self._spans.append(job.span(began))
+
+    def timeline(self) -> list[dict[str, Any]]:
+        """What ran in this process, the last of it."""
+        if self._spans is None:
+            raise RuntimeError(trace.not_recorded())
+        return trace.chrome_events([trace.Process("driver", os.getpid(), list(self._spans))])
 
     def where(self) -> Where:
         """The driver, or the job that runs in it."""

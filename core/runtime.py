@@ -327,6 +327,13 @@ class Runtime(ABC):
     def where(self) -> Where:
         """Who and where the calling code is."""
 
+    def timeline(self) -> list[dict[str, Any]]:
+        """Events of Chrome's trace format: what ran when.
+
+        Raises `RuntimeError` where nothing is recorded.
+        """
+        raise RuntimeError("this engine records no timeline")
+
     def error_of(self, ref: ObjectRef[Any]) -> Exception | None:
         """What ``get`` of a ready reference raises; ``None`` for a value."""
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 
+from rllib.core import trace
 from rllib.core.native import platform, wire
 from rllib.core.native.calls import Build, Target
 from rllib.core.native.engine import NativeRuntime, node_id
@@ -48,6 +49,8 @@ def start_driver(
         **amounts,
     }
     session = Session(object_spilling_directory)
+    if trace.is_wanted():
+        (session.directory / trace.FOLDER).mkdir()
     me = os.urandom(16)
     namespace = namespace or secrets.token_hex(8)  # anonymous: names are the driver's own
     cells = Cells.create(session.directory / LEDGER)
@@ -79,6 +82,7 @@ class DriverRuntime(NativeRuntime):
     def __init__(self, me: bytes, session: Session, namespace: str, ledger: Ledger) -> None:
         super().__init__(me, session.directory, namespace, ledger)
         self.driver = me
+        self.recorder = trace.recorder(session.directory, "driver")
         self.interrupts = InterruptGuard(self.lock, self.reactor)
         self._session = session
 

@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rllib.core import trace
 from rllib.core.exceptions import (
     ActorAlreadyExistsError,
     GetTimeoutError,
@@ -106,6 +107,8 @@ class NativeRuntime(NodeQuestions):
     """See the module's text. ``node`` is set by whoever makes the runtime."""
 
     node: NodeLink
+    recorder: trace.Recorder | None = None
+    """Of a session that is being recorded."""
     driver: bytes
     """The process that owns detached actors."""
 
@@ -459,7 +462,17 @@ class NativeRuntime(NodeQuestions):
         with self.lock:
             self._check_open()
             self.flush()
-        return self.reactor.run_until(done, deadline)
+        if self.recorder is None:
+            return self.reactor.run_until(done, deadline)
+        with self.recorder.span("wait", "wait"):
+            return self.reactor.run_until(done, deadline)
+
+    def timeline(self) -> list[dict[str, Any]]:
+        """Read what all processes have written."""
+        self._check_open()
+        if self.recorder is not None:
+            self.recorder.flush()
+        return trace.chrome_events(trace.read(self._directory))
 
     def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:
         """Have ``callback`` run by whoever reads the value's message."""

@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import itertools
 import os
+import time
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -34,6 +35,9 @@ from rllib.core.native.streams import Outflow
 from rllib.core.native.values import EMPTY
 from rllib.core.runtime import Where, exit_code, split_result
 from rllib.core.serialization import unpack
+
+_CATEGORIES = {"function": "task", "method": "actor_task", "actor": "actor_creation"}
+"""Of `trace.Span`, by what is called."""
 
 _PASSED_ON = (TaskError, ActorError, GetTimeoutError)
 """What befell others, and user code let pass: an error of the call, not of its process."""
@@ -215,11 +219,23 @@ class Executor:
         if job.cancelled:
             self._fail(job, _cancelled(self._name(job)))
         elif job.outflow is not None:
+            self._note(job)
             self._reply(job, wire.stream_end_frame(job.seq, job.outflow.yielded))
         else:
             self._succeed(job, values)
 
+    def _note(self, job: Job, *, failed: bool = False) -> None:
+        """It has ended; that is recorded before its caller hears of it."""
+        recorder = self._runtime.recorder
+        if recorder is not None and job.began_ns:
+            constructor = ".__init__" if job.intern.kind == "actor" else ""
+            name = self._name(job) + constructor
+            category = _CATEGORIES[job.intern.kind]
+            recorder.note(name, category, job.began_ns, _task_id(job), failed)
+
     def _invoke(self, job: Job) -> Any:
+        if self._runtime.recorder is not None:
+            job.began_ns = time.time_ns()
         if self.refusal is not None:
             raise self.refusal
         function = self._function(job.intern)
@@ -266,7 +282,7 @@ class Executor:
 
     def describe(self, job: Job, where: Where) -> None:
         """Fill in what `RuntimeContext` tells of a job."""
-        where.task_id = f"{job.peer.process.hex()}{job.seq:016x}"
+        where.task_id = _task_id(job)
         where.task_name = self._name(job)
         where.function_name = job.intern.name
         where.canceled = job.cancelled
@@ -331,6 +347,7 @@ class Executor:
         except SystemExit:
             raise
         except BaseException as error:
+            self._note(job, failed=True)
             name = f"{job.intern.name}.__init__"
             failure = TaskError.from_exception(name, error, os.getpid())
             self._tell_built(str(failure), dump_error(failure))
@@ -364,6 +381,7 @@ class Executor:
     # -- replies -------------------------------------------------------------------------------
 
     def _succeed(self, job: Job, values: list[Stored]) -> None:
+        self._note(job)
         with self._runtime.lock:
             if job.peer.gone:
                 return
@@ -377,6 +395,7 @@ class Executor:
             self._send(job.peer, frame)
 
     def _fail(self, job: Job, error: BaseException) -> None:
+        self._note(job, failed=True)
         if job.cancelled and not isinstance(error, TaskCancelledError):
             error = _cancelled(self._name(job))
         if not isinstance(error, CoreError) or isinstance(error, _PASSED_ON):
@@ -408,6 +427,11 @@ class Executor:
 
 
 _END = object()
+
+
+def _task_id(job: Job) -> str:
+    """As the caller knows it."""
+    return f"{job.peer.process.hex()}{job.seq:016x}"
 
 
 def _is_of(job: Job, peer: Peer, calls: Collection[int]) -> bool:

@@ -26,7 +26,17 @@ from rllib.core.native.streams import Outflow
 class Job:
     """A call that has arrived."""
 
-    __slots__ = ("args", "cancelled", "intern", "label", "outflow", "peer", "returns", "seq")
+    __slots__ = (
+        "args",
+        "began_ns",
+        "cancelled",
+        "intern",
+        "label",
+        "outflow",
+        "peer",
+        "returns",
+        "seq",
+    )
 
     def __init__(
         self, peer: Peer, seq: int, intern: wire.Intern, args: Stored, returns: int
@@ -41,6 +51,8 @@ class Job:
         self.outflow: Outflow | None = None
         """For a call whose results are sent one by one."""
         self.cancelled = False
+        self.began_ns = 0
+        """When it began to run, in a session that is being recorded."""
 
 
 class Lane(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rllib.core import api
+from rllib.core import api, trace
 from rllib.core.exceptions import RuntimeEnvSetupError
 from rllib.core.native import wire
 from rllib.core.native.calls import Build, current_job
@@ -49,6 +49,7 @@ class WorkerRuntime(NativeRuntime):
         ledger = Ledger(Cells.open(directory / LEDGER), order.cell, order.store_bytes)
         super().__init__(order.worker, directory, order.namespace, ledger)
         self.driver = order.driver
+        self.recorder = trace.recorder(directory, "worker")
         self.assignment = wire.Assignment({})
         self._environment = Environment()
         self.interrupts = InterruptGuard(self.lock, self.reactor, self.executor.take_interrupt)
@@ -62,6 +63,8 @@ class WorkerRuntime(NativeRuntime):
 
     def flush(self) -> None:
         """Write what waits; and go, if this worker is to go and nobody needs it any more."""
+        if self.recorder is not None:
+            self.recorder.flush()
         super().flush()
         if self._retiring and not self._is_needed():
             exit_process(0)

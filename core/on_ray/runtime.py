@@ -211,6 +211,11 @@ class RayRuntime(Runtime):
         """As Ray counts them, with entries of its own."""
         return ray.cluster_resources(), ray.available_resources()
 
+    def timeline(self) -> list[dict[str, Any]]:
+        """Ray's own."""
+        events: list[dict[str, Any]] = ray.timeline()
+        return events
+
     def report(self, measurements: list[Measurement]) -> None:
         """Add them to the job's table."""
         self._table.add(measurements)

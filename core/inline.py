@@ -46,6 +46,7 @@ from rllib.core.exceptions import (
 from rllib.core.measurements import Measurement, Measurements
 from rllib.core.object_ref import ObjectRef
 from rllib.core.runtime import (
+    ActorFacts,
     ActorLink,
     ActorOptions,
     ActorShape,
@@ -60,6 +61,7 @@ from rllib.core.runtime import (
     TaskOptions,
     Waitable,
     Where,
+    WorkerFacts,
     exit_code,
     split_result,
 )
@@ -555,6 +557,14 @@ class InlineRuntime(Runtime):
             if self._spans is not None:
                 self._spans.append(job.span(began))
 
+    def actors(self) -> list[ActorFacts]:
+        """Those that somebody still holds."""
+        return [_facts(actor) for actor in self._actors]
+
+    def workers(self) -> list[WorkerFacts]:
+        """This process."""
+        return [WorkerFacts(self._owner, os.getpid(), is_driver=True)]
+
     def timeline(self) -> list[dict[str, Any]]:
         """What ran in this process, the last of it."""
         if self._spans is None:
@@ -717,6 +727,26 @@ class InlineRuntime(Runtime):
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeClosedError("the runtime was shut down; call init() again")
+
+
+def _facts(actor: InlineActor) -> ActorFacts:
+    """What is known of it."""
+    alive = actor.death is None
+    where = Where()
+    actor.setting.describe(where)
+    return ActorFacts(
+        id=actor.actor_id,
+        class_name=actor.code.name,
+        state="ALIVE" if alive else "DEAD",
+        name=actor.options.name,
+        namespace=actor.key[0],
+        pid=os.getpid() if alive else 0,
+        restarts=actor.restarts,
+        detached=actor.options.detached,
+        group=bytes.fromhex(where.placement_group_id or ""),
+        resources=actor.options.resources,
+        death="" if alive else str(actor.death),
+    )
 
 
 def _own(actor: ActorLink) -> InlineActor:

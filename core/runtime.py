@@ -234,6 +234,36 @@ class GroupFacts:
     """Where its bundles are."""
 
 
+@dataclass(frozen=True, slots=True)
+class ActorFacts:
+    """An actor as `Runtime.actors` tells of it."""
+
+    id: bytes
+    class_name: str
+    state: str
+    """``PENDING_CREATION``, ``ALIVE``, ``RESTARTING`` or ``DEAD``."""
+    name: str
+    namespace: str
+    pid: int
+    """Of its process; 0 where it has none."""
+    restarts: int
+    detached: bool
+    group: bytes
+    """Its placement group; empty for none."""
+    resources: Mapping[str, float]
+    death: str
+    """How it died."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """A process as `Runtime.workers` tells of it."""
+
+    id: bytes
+    pid: int
+    is_driver: bool = False
+
+
 class Runtime(ABC):
     """A process's way into the runtime: some twenty verbs, the same for every engine.
 
@@ -326,6 +356,14 @@ class Runtime(ABC):
     @abstractmethod
     def where(self) -> Where:
         """Who and where the calling code is."""
+
+    def actors(self) -> list[ActorFacts]:
+        """Actors that live, and the last that died."""
+        raise RuntimeError("this engine keeps no list of actors")
+
+    def workers(self) -> list[WorkerFacts]:
+        """The processes there are."""
+        raise RuntimeError("this engine keeps no list of processes")
 
     def timeline(self) -> list[dict[str, Any]]:
         """Events of Chrome's trace format: what ran when.

@@ -10,6 +10,7 @@ Life of an actor::
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from rllib.core.native import wire
 from rllib.core.native.instructions import Instruction, Tell
 
 MAX_TOMBSTONES = 10_000
+MAX_ROWS = 1_000
+"""Dead actors that are still listed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +38,29 @@ class Actor:
     """What watchers were told, as long as it holds."""
 
     @property
+    def state(self) -> str:
+        """In Ray's words, as long as it is not dead."""
+        if self.built:
+            return "ALIVE"
+        return "RESTARTING" if self.restarts else "PENDING_CREATION"
+
+    def row(self) -> wire.ActorRow:
+        """What is known of it."""
+        order = self.order
+        return wire.ActorRow(
+            order.actor,
+            order.class_name,
+            self.state,
+            order.name,
+            order.namespace,
+            self.worker,
+            self.restarts,
+            bool(order.owner),
+            order.needs.group,
+            order.resources,
+        )
+
+    @property
     def may_restart(self) -> bool:
         """Whether it is started again should its process die."""
         most = self.order.max_restarts
@@ -49,6 +75,7 @@ class Actors:
         self._actors: dict[bytes, Actor] = {}
         self._names: dict[tuple[str, str], Actor] = {}
         self._tombstones: dict[bytes, wire.ActorDied] = {}
+        self._dead: deque[wire.ActorRow] = deque(maxlen=MAX_ROWS)
 
     def __iter__(self) -> Iterator[Actor]:
         return iter(list(self._actors.values()))
@@ -86,6 +113,11 @@ class Actors:
         """Namespace and name of every living actor that has one."""
         return list(self._names)
 
+    def table(self, seq: int) -> wire.ActorTable:
+        """All that live, and the last that died."""
+        living = [actor.row() for actor in self._actors.values()]
+        return wire.ActorTable(seq, living + list(self._dead))
+
     def watch(self, client: bytes, actor_id: bytes) -> None:
         """The client wants to hear where the actor is, and of its end."""
         actor = self._actors.get(actor_id)
@@ -120,6 +152,9 @@ class Actors:
             del self._names[key]
         story = f"actor {order.class_name} is dead: {reason}"
         died = wire.ActorDied(order.actor, story, fate, cause)
+        row = actor.row()
+        row.state, row.worker, row.death = "DEAD", b"", reason
+        self._dead.append(row)
         self._tombstones[order.actor] = died
         if len(self._tombstones) > MAX_TOMBSTONES:
             del self._tombstones[next(iter(self._tombstones))]

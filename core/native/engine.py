@@ -638,6 +638,8 @@ class NativeRuntime(NodeQuestions):
                 self.on_group_settled(record)
             case wire.ActorFound() | wire.Resources() | wire.Names():
                 self.on_answer(record)
+            case wire.ActorTable() | wire.WorkerTable():
+                self.on_answer(record)
             case wire.GroupCreated() | wire.GroupTable() | wire.MeasurementsFound():
                 self.on_answer(record)
             case wire.RoomMade():

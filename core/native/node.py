@@ -112,10 +112,16 @@ class Node(NodeLink):
     def _decide(self, client: bytes, record: Any) -> None:
         if isinstance(record, (wire.NeedRoom, wire.RoomMade)):
             self._perform(self._keeper.handle(client, record))
+        elif isinstance(record, wire.AskWorkers):
+            self._perform([Tell(client, self._table(record.seq))])
         elif isinstance(record, wire.Accuse):
             self._condemn(record.process, record.offence)
         else:
             self._perform(self._scheduler.handle(client, record))
+
+    def _table(self, seq: int) -> wire.WorkerTable:
+        workers = [wire.WorkerRow(each.worker, each.pid) for each in self._workers.values()]
+        return wire.WorkerTable(seq, [wire.WorkerRow(self._runtime.me, os.getpid()), *workers])
 
     def _perform(self, instructions: Sequence[Instruction]) -> None:
         """Do them in order, also those that come up while doing them."""

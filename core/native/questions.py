@@ -15,7 +15,7 @@ from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.reactor import Reactor
 from rllib.core.native.values import Values
 from rllib.core.object_ref import ObjectRef
-from rllib.core.runtime import GroupFacts, Runtime
+from rllib.core.runtime import ActorFacts, GroupFacts, Runtime, WorkerFacts
 
 
 class NodeQuestions(Runtime):
@@ -69,6 +69,39 @@ class NodeQuestions(Runtime):
         """Ask the node."""
         names: list[tuple[str, str]] = self._ask(wire.AskNames(next(self._numbers))).names
         return names
+
+    def actors(self) -> list[ActorFacts]:
+        """Ask the node for actors and for processes."""
+        pids = {row.worker: row.pid for row in self._worker_rows()}
+        table: wire.ActorTable = self._ask(wire.AskActors(next(self._numbers)))
+        return [
+            ActorFacts(
+                row.actor,
+                row.class_name,
+                row.state,
+                row.name,
+                row.namespace,
+                pids.get(row.worker, 0),
+                row.restarts,
+                row.detached,
+                row.group,
+                row.resources,
+                row.death,
+            )
+            for row in table.actors
+        ]
+
+    def workers(self) -> list[WorkerFacts]:
+        """Ask the node."""
+        driver, *others = self._worker_rows()
+        return [
+            WorkerFacts(driver.worker, driver.pid, is_driver=True),
+            *(WorkerFacts(row.worker, row.pid) for row in others),
+        ]
+
+    def _worker_rows(self) -> list[wire.WorkerRow]:
+        rows: list[wire.WorkerRow] = self._ask(wire.AskWorkers(next(self._numbers))).workers
+        return rows
 
     def report(self, measurements: list[Measurement]) -> None:
         """Tell the node."""

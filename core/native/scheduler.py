@@ -105,6 +105,8 @@ class Scheduler:
             case wire.AskMeasurements(seq):
                 found = wire.MeasurementsFound(seq, self._measurements.all())
                 self._out.append(Tell(client, found))
+            case wire.AskActors(seq):
+                self._out.append(Tell(client, self._actors.table(seq)))
             case wire.AskNames(seq):
                 self._out.append(Tell(client, wire.Names(seq, self._actors.names())))
             case wire.AskResources(seq):

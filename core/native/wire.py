@@ -379,6 +379,18 @@ class Accuse(Message, tag="accuse"):
     offence: str
 
 
+class AskActors(Message, tag="ask_actors"):
+    """Answer with `ActorTable`."""
+
+    seq: int
+
+
+class AskWorkers(Message, tag="ask_workers"):
+    """Answer with `WorkerTable`."""
+
+    seq: int
+
+
 class AskResources(Message, tag="ask_resources"):
     """Answer with `Resources`."""
 
@@ -510,6 +522,45 @@ class Names(Message, tag="names"):
     names: list[tuple[str, str]]
 
 
+class ActorRow(Message):
+    """One row of `ActorTable`."""
+
+    actor: bytes
+    class_name: str
+    state: str
+    """As in `rllib.core.runtime.ActorFacts`."""
+    name: str
+    namespace: str
+    worker: bytes
+    restarts: int
+    detached: bool
+    group: bytes
+    resources: dict[str, float]
+    death: str = ""
+    """How it died."""
+
+
+class ActorTable(Message, tag="actor_table"):
+    """Answer to `AskActors`: those that live, and the last that died."""
+
+    seq: int
+    actors: list[ActorRow]
+
+
+class WorkerRow(Message):
+    """One row of `WorkerTable`."""
+
+    worker: bytes
+    pid: int
+
+
+class WorkerTable(Message, tag="worker_table"):
+    """Answer to `AskWorkers`: the processes there are, first the driver."""
+
+    seq: int
+    workers: list[WorkerRow]
+
+
 class GroupCreated(Message, tag="group_created"):
     """Answer to `CreateGroup`."""
 
@@ -615,6 +666,8 @@ Record = (
     | Measured
     | AskMeasurements
     | AskNames
+    | AskActors
+    | AskWorkers
     | CreateGroup
     | RemoveGroup
     | WatchGroup
@@ -634,6 +687,8 @@ Record = (
     | MeasurementsFound
     | Resources
     | Names
+    | ActorTable
+    | WorkerTable
     | GroupCreated
     | GroupSettled
     | GroupTable

@@ -1,5 +1,6 @@
 """Conveniences on top of the public API, under Ray's names."""
 
+from rllib.core.util import state
 from rllib.core.util.actor_pool import ActorPool
 from rllib.core.util.helpers import as_completed, map_unordered
 from rllib.core.util.named_actors import list_named_actors
@@ -31,4 +32,5 @@ __all__ = [
     "placement_group_table",
     "register_serializer",
     "remove_placement_group",
+    "state",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import platform
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,22 @@ _starting = threading.RLock()
 class Context:
     """What `init` returns; leaving its ``with`` block shuts the runtime down."""
 
-    def __init__(self, address: str, namespace: str) -> None:
-        self.address_info = {"address": address, "namespace": namespace}
+    dashboard_url = ""
+    """There is no dashboard."""
+    python_version = platform.python_version()
+
+    def __init__(self, address: str, engine: Runtime) -> None:
+        here = engine.where()
+        self.address_info = {
+            "address": address,
+            "namespace": engine.namespace,
+            "node_id": here.node_id,
+            "node_ip_address": "127.0.0.1",
+            "session_dir": here.session,
+        }
+
+    def __getitem__(self, key: str) -> str:
+        return self.address_info[key]
 
     def disconnect(self) -> None:
         """The same as `shutdown`."""
@@ -52,22 +67,31 @@ def init(
     log_to_driver: bool = True,
     preload: Iterable[str] = (),
     runtime_env: Mapping[str, Any] | None = None,
+    **others: Any,
 ) -> Context:
     """Start the runtime of this process.
 
-    ``address`` chooses the engine: ``"inline"`` runs everything in this process, serially;
-    ``None``, ``"local"`` and ``"auto"`` start the native engine on this machine. ``num_cpus``
-    (default: the cores this process may use), ``num_gpus`` and ``resources`` are logical amounts
+    ``address``, or else the environment variable ``RLLIB_ADDRESS``, chooses the engine:
+    ``"inline"`` runs everything in this process, serially; ``None``, ``"local"`` and ``"auto"``
+    start the native engine on this machine. ``num_cpus`` (default: the cores this process may
+    use), ``num_gpus`` and ``resources`` are logical amounts
     that tasks and actors ask for; ``object_store_memory`` limits the shared memory of all
     processes together, in bytes; what does not fit goes to disk, into the session's directory or
     ``object_spilling_directory``; ``preload`` names modules that workers find already imported;
     ``runtime_env`` is what all tasks and actors start with: ``env_vars``, ``working_dir``,
     ``py_modules``, ``excludes``.
 
+    ``others`` are options of Ray's that ask for nothing here: ``None`` or ``False``. Raises
+    `ValueError` for one that asks for something, and `TypeError` for an unknown name.
     Raises `RuntimeError` when a runtime is running already, unless ``ignore_reinit_error``, and on
     Windows, which has the inline engine alone.
     """
     global _runtime
+    if others:
+        from rllib.core.absent import check_init_options
+
+        check_init_options(others)
+    address = address or os.environ.get("RLLIB_ADDRESS") or "local"
     with _starting:
         if _runtime is not None:
             if not ignore_reinit_error:
@@ -78,7 +102,7 @@ def init(
         else:
             amounts = {"CPU": num_cpus, "GPU": num_gpus, **(resources or {})}
             _runtime = _start_engine(
-                address or "local",
+                address,
                 amounts={name: float(v) for name, v in amounts.items() if v is not None},
                 object_store_memory=object_store_memory,
                 object_spilling_directory=object_spilling_directory,
@@ -87,7 +111,7 @@ def init(
                 preload=tuple(preload),
                 runtime_env=_checked_env(runtime_env),
             )
-        return Context(address or "local", _runtime.namespace)
+        return Context(address, _runtime)
 
 
 def _checked_env(given: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -1,0 +1,52 @@
+"""What `init` takes, refuses by name, and tells of itself."""
+
+import platform
+
+import pytest
+
+from rllib import core
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("include_dashboard", True, "no dashboard"),
+        ("_temp_dir", "/tmp/x", "TMPDIR"),
+        ("_system_config", {"a": 1}, "nothing to configure"),
+        ("labels", {"zone": "a"}, "one machine"),
+        ("local_mode", True, "inline"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused_by_name(
+    option: str, value: object, reason: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"init\({option}=.*not supported: .*{reason}"):
+        core.init(address="inline", **{option: value})
+    assert not core.is_initialized()
+
+
+def test_options_that_ask_for_nothing_are_taken() -> None:
+    with core.init(address="inline", include_dashboard=False, labels=None):
+        assert core.is_initialized()
+
+
+def test_an_unknown_option_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'num_cpu'"):
+        core.init(address="inline", num_cpu=2)
+
+
+def test_the_environment_names_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLLIB_ADDRESS", "inline")
+    with core.init() as context:
+        assert context["address"] == "inline"
+    with core.init(address="local", num_cpus=1) as context:
+        assert context.address_info["address"] == "local"
+
+
+def test_the_context_tells_where_it_is() -> None:
+    with core.init(num_cpus=1, namespace="here") as context:
+        assert context["namespace"] == "here"
+        assert context["node_id"] == core.get_runtime_context().get_node_id()
+        assert context["session_dir"].endswith(core.get_runtime_context().get_session_name())
+        assert context.python_version == platform.python_version()
+        assert context.dashboard_url == ""

@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-TEST_READY := $(VENV)/.test-ready
+# EXTRAS=test,ray also installs Ray, and the tests then run on it, too.
+EXTRAS ?= test
+TEST_READY := $(VENV)/.ready-$(EXTRAS)
 
 .PHONY: train test test-portable soak lint types check bench clean
 
@@ -36,7 +38,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 $(TEST_READY): $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
 clean:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 from collections.abc import Callable
 from typing import Any
 
 from rllib.core.exceptions import ActorDiedError, GetTimeoutError, ObjectLostError
 from rllib.core.object_ref import ObjectRef
-from rllib.core.on_ray.errors import translate
 from rllib.core.runtime import ActorLink, ResultStream
 
 
@@ -38,15 +36,9 @@ class RayRef(ObjectRef[Any]):
         """Ray's id."""
         return bytes(self.wrapped.binary())
 
-    def future(self) -> concurrent.futures.Future[Any]:
-        """A future of the value; Ray completes it."""
-        result: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        self.live().future().add_done_callback(lambda done: _pass_on(done, result))
-        return result
-
     def as_future(self) -> asyncio.Future[Any]:
         """An asyncio future of the value, of the event loop that runs."""
-        return asyncio.wrap_future(self.future())
+        return asyncio.wrap_future(self.future())  # whose `get` does not block the loop
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RayRef) and bool(self.wrapped == other.wrapped)
@@ -56,16 +48,6 @@ class RayRef(ObjectRef[Any]):
 
     def __reduce__(self) -> Any:
         return RayRef, (self.wrapped,)
-
-
-def _pass_on(done: concurrent.futures.Future[Any], result: concurrent.futures.Future[Any]) -> None:
-    if not result.set_running_or_notify_cancel():
-        return
-    error = done.exception()
-    if error is None:
-        result.set_result(done.result())
-    else:
-        result.set_exception(translate(error))
 
 
 class RayStream(ResultStream):

@@ -28,6 +28,7 @@ from rllib.core.on_ray.refs import (
 )
 from rllib.core.on_ray.shipping import ENTRIES, ship_class, ship_function
 from rllib.core.on_ray.table import TABLES, Table
+from rllib.core.reducers import reducers
 from rllib.core.runtime import (
     ActorLink,
     ActorOptions,
@@ -53,6 +54,7 @@ class RayRuntime(Runtime):
         self._connected = connected
         """Whether `shutdown` is to disconnect, by which a Ray that was started for us ends."""
         exceptions.causes_pickler = ray.cloudpickle
+        _share_reducers()
         context = ray.get_runtime_context()
         self.namespace = context.namespace
         self._table = Table(context.get_job_id())
@@ -236,6 +238,13 @@ class RayRuntime(Runtime):
     def after_fork(self) -> Runtime | None:
         """A connection to Ray does not outlive a fork; the child has none."""
         return None
+
+
+def _share_reducers() -> None:
+    """Have Ray's pickler know the serialisers that users register with us, now and later."""
+    tables = ray.cloudpickle.CloudPickler.dispatch_table.maps
+    if not any(table is reducers for table in tables):
+        tables.append(reducers)
 
 
 def _remote(target: Any, **options: Any) -> Any:

@@ -277,6 +277,22 @@ def test_put_of_a_value_with_references() -> None:
     assert core.get(core.get(outer)["inner"]) == [1, 2]
 
 
+def test_serialisers_that_users_register_are_used() -> None:
+    class Guard:
+        def __init__(self, number: int) -> None:
+            self.number = number
+            self.lock = threading.Lock()
+
+    core.util.register_serializer(
+        Guard, serializer=lambda guard: guard.number, deserializer=lambda number: -number
+    )
+    try:
+        assert core.get(core.put([Guard(3)])) == [-3]
+        assert core.get(remote_identity().remote(Guard(4))) == -4
+    finally:
+        core.util.deregister_serializer(Guard)
+
+
 # -- wait ------------------------------------------------------------------------------------------
 
 

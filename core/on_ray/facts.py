@@ -12,8 +12,8 @@ from rllib.core.runtime import STREAMING, ActorShape, CallOptions, Where
 from rllib.core.signature import Signature
 
 
-def where_on_ray() -> Where:
-    """Who and where the calling code is."""
+def where_on_ray(in_worker: bool) -> Where:
+    """Who and where the calling code is: of a task there is something to know in workers alone."""
     context = ray.get_runtime_context()
     where = Where(
         job_id=context.get_job_id(),
@@ -23,11 +23,10 @@ def where_on_ray() -> Where:
         runtime_env=context.runtime_env,
         session=f"{context.get_temp_dir()}/{context.get_session_name()}",
     )
-    known = context.get()  # of what does not exist, only this says nothing without a warning
-    if "task_id" in known:
+    if in_worker:
         _add_task(where, context)
-    if "actor_id" in known:
-        _add_actor(where, context)
+        if context.get_actor_id() is not None:
+            _add_actor(where, context)
     return where
 
 

@@ -50,9 +50,10 @@ from rllib.core.serialization import dump_code
 class RayRuntime(Runtime):
     """In a driver that has connected to Ray, and in Ray's workers."""
 
-    def __init__(self, connected: bool = False) -> None:
+    def __init__(self, *, connected: bool = False, in_worker: bool = False) -> None:
         self._connected = connected
         """Whether `shutdown` is to disconnect, by which a Ray that was started for us ends."""
+        self._in_worker = in_worker
         exceptions.causes_pickler = ray.cloudpickle
         _share_reducers()
         context = ray.get_runtime_context()
@@ -202,7 +203,7 @@ class RayRuntime(Runtime):
 
     def where(self) -> Where:
         """See `where_on_ray`."""
-        return where_on_ray()
+        return where_on_ray(self._in_worker)
 
     def nodes(self) -> list[dict[str, Any]]:
         """As Ray lists them."""

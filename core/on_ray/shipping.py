@@ -168,4 +168,4 @@ def adopt() -> None:
     from rllib.core.on_ray.runtime import RayRuntime
 
     if not isinstance(api._runtime, RayRuntime):
-        api.adopt(RayRuntime())
+        api.adopt(RayRuntime(in_worker=True))

@@ -27,15 +27,18 @@ class Context:
     """There is no dashboard."""
     python_version = platform.python_version()
 
-    def __init__(self, address: str, engine: Runtime) -> None:
+    def __init__(self, address: str, namespace: str) -> None:
+        self._given = {"address": address, "namespace": namespace}
+
+    @property
+    def address_info(self) -> dict[str, str]:
+        """Address and namespace; as long as the runtime lives also its machine and directory."""
+        engine = current()
+        if engine is None:
+            return dict(self._given)
         here = engine.where()
-        self.address_info = {
-            "address": address,
-            "namespace": engine.namespace,
-            "node_id": here.node_id,
-            "node_ip_address": "127.0.0.1",
-            "session_dir": here.session,
-        }
+        place = {"node_id": here.node_id, "session_dir": here.session}
+        return {**self._given, **place, "node_ip_address": engine.nodes()[0]["NodeManagerAddress"]}
 
     def __getitem__(self, key: str) -> str:
         return self.address_info[key]
@@ -51,7 +54,7 @@ class Context:
         shutdown()
 
     def __repr__(self) -> str:
-        return f"Context({self.address_info})"
+        return f"Context({self._given})"
 
 
 def init(
@@ -111,7 +114,7 @@ def init(
                 preload=tuple(preload),
                 runtime_env=_checked_env(runtime_env),
             )
-        return Context(address, _runtime)
+        return Context(address, _runtime.namespace)
 
 
 def _checked_env(given: Mapping[str, Any] | None) -> dict[str, Any]:

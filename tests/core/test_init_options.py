@@ -49,4 +49,6 @@ def test_the_context_tells_where_it_is() -> None:
         assert context["node_id"] == core.get_runtime_context().get_node_id()
         assert context["session_dir"].endswith(core.get_runtime_context().get_session_name())
         assert context.python_version == platform.python_version()
+        assert context["node_ip_address"] == "127.0.0.1"
         assert context.dashboard_url == ""
+    assert set(context.address_info) == {"address", "namespace"}

@@ -298,6 +298,7 @@ class Node(NodeLink):
     def _worker_down(self, process: WorkerProcess, reason: str, *, unbegun: bool = False) -> None:
         del self._workers[process.worker]
         self._release(process)
+        self._runtime.peers.bury(process.worker)
         self._perform(self._scheduler.worker_down(process.worker, reason, unbegun=unbegun))
         self._perform(self._keeper.gone(process.worker))
 

@@ -181,11 +181,11 @@ class Peers:
             self._read(peer, conn)
 
     def _read(self, peer: Peer, conn: Connection) -> None:
-        """One read; at the end of the stream the peer is dropped."""
+        """One read; at the end of its last stream the peer is dropped."""
         try:
             self._deliver(peer, conn.receive())
         except EOFError:
-            self.drop(peer)
+            self._end(peer, conn)
         except wire.WireError as error:
             self._condemn(peer, error)
 
@@ -201,6 +201,16 @@ class Peers:
         if not peer.gone:
             self.drop(peer)
             self._on_offence(peer, error)
+
+    def _end(self, peer: Peer, conn: Connection) -> None:
+        """The process has ended. What it wrote to another socket is read first."""
+        conn.drained = True
+        if peer.links == [conn]:
+            self.drop(peer)
+            return
+        peer.links.remove(conn)
+        peer.conn = peer.links[0]
+        self._close(conn)
 
     def drain(self, peer: Peer) -> None:
         """Read what a dying peer has still written, then let go of it."""
@@ -218,9 +228,12 @@ class Peers:
         self._peers.pop(peer.process, None)
         for conn in peer.links:
             self._close(conn)
-        # Nobody else is to reach it in its last moments; and a killed process cannot clean up.
-        Path(self._path(peer.process)).unlink(missing_ok=True)
         self._on_gone(peer)
+
+    def bury(self, process: bytes) -> None:
+        """Remove the socket of a dead process. For the node alone: a process that is being ended
+        may be dropped by others, takes that for their end, and is wrong."""
+        Path(self._path(process)).unlink(missing_ok=True)
 
     def _close(self, conn: Connection) -> None:
         self._held.pop(conn, None)

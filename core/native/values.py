@@ -19,7 +19,7 @@ from rllib.core.native.objects import (
     Reports,
     Stored,
 )
-from rllib.core.native.peers import Peer, Peers
+from rllib.core.native.peers import Peer, PeerGoneError, Peers
 from rllib.core.native.places import Places
 from rllib.core.serialization import Packed, pack, unpack
 
@@ -111,6 +111,8 @@ class Values:
         if stored.region is not None:
             block = self.places.outgoing(stored.region, peer, None if handed else number)
         refs = [self._outgoing_ref(ref, peer) for ref in stored.refs]
+        if refs:
+            self._send_news_ahead({at.owner for at in refs} - {self.me, peer.process})
         return wire.Payload(stored.body, stored.buffers, block, refs)
 
     def _outgoing_ref(self, ref: NativeRef, peer: Peer) -> wire.RefAt:
@@ -122,6 +124,14 @@ class Values:
         if isinstance(ref.outcome, Stored) and self._goes_along(ref, ref.outcome):
             value = self.outgoing(ref.outcome, peer, handed=False, number=ref._number)
         return wire.RefAt(ref._owner, ref._number, value)
+
+    def _send_news_ahead(self, owners: set[bytes]) -> None:
+        """Owners must hear of a new borrower even if this process dies as soon as the reference
+        has left."""
+        for owner in owners:
+            known = self._peers.known(owner)
+            if known is not None:
+                self._peers.flush(known.conn)
 
     def _goes_along(self, ref: NativeRef, stored: Stored) -> bool:
         """Whether a value travels with its reference: small ones do; large ones of others, whose
@@ -158,6 +168,15 @@ class Values:
         ref = NativeRef(self.me, number)
         ref.resolve(ObjectLostError(f"{ref!r} was freed before it came back to its owner"))
         return ref
+
+    def passed_on(self, number: int, to: bytes) -> None:
+        """A borrower has sent my object ``number`` to ``to``. There must be a connection to it,
+        whose end is the end of what it borrows; if it is dead already, it borrows nothing."""
+        try:
+            self._peers.get(to)
+        except PeerGoneError:
+            return
+        self.lendings.passed_on(number, to)
 
     def follow(self, record: wire.Moved, owner: bytes) -> None:
         """A borrowed object was moved to disk by its owner."""

@@ -563,7 +563,7 @@ class NativeRuntime(NodeQuestions):
                 for number, count in items:
                     self.values.lendings.returned(number, count, peer.process)
             case wire.Lent(number, to):
-                self.values.lendings.passed_on(number, to)
+                self.values.passed_on(number, to)
             case wire.Fetch(seq, number, lost):
                 self._serve(peer, seq, number, lost)
             case wire.SegmentAt():
@@ -632,8 +632,8 @@ class NativeRuntime(NodeQuestions):
                 self.calls.on_restarting(record)
             case wire.ActorDied():
                 self.calls.on_died(record)
-            case wire.LeasesWanted():
-                self.tasks.on_wanted()
+            case wire.LeasesWanted(leases):
+                self.tasks.on_wanted(leases)
             case wire.GroupSettled():
                 self.on_group_settled(record)
             case wire.ActorFound() | wire.Resources() | wire.Names():

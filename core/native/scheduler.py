@@ -215,10 +215,13 @@ class Scheduler:
         """Ask clients whose leases serve others than those who starve: a client that has more
         tasks of one kind than leases needs no reminder of itself."""
         kinds = {(demand.client, demand.kind) for demand in starved}
-        for client in sorted({client for client, _ in self._leases}):
-            held = {w.user.kind for (holder, _), w in self._leases.items() if holder == client}
-            if groups_starve or any(kinds - {(client, kind)} for kind in held):
-                self._out.append(Tell(client, wire.LeasesWanted()))
+        asked: dict[bytes, list[int]] = {}
+        for (client, lease), worker in self._leases.items():
+            others_starve = groups_starve or kinds - {(client, worker.user.kind)}
+            if others_starve and not worker.waiting:
+                asked.setdefault(client, []).append(lease)
+        for client in sorted(asked):
+            self._out.append(Tell(client, wire.LeasesWanted(asked[client])))
 
     def _assign(self, demand: Demand, worker: Worker, share: Share) -> None:
         worker.user, worker.share = demand, share
@@ -236,7 +239,7 @@ class Scheduler:
         """What a worker that is gone was in use for."""
         demand: Demand | None = worker.user
         if not worker.ready:
-            if self._workforce.start_failed():
+            if self._workforce.start_failed(worker):
                 self._give_up(f"worker processes cannot start: {reason}")
         elif demand is None:
             return

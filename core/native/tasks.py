@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from rllib.core.exceptions import (
@@ -302,10 +302,9 @@ class Tasks:
             line.requested -= 1
             self._fail(line.take_waiting(), reason, fate)
             return
-        if lease.peer is None:
-            return  # it was lost before it could be used
-        self._peers.drain(lease.peer)  # its last replies may be on the way
-        lease.peer.inflight.clear()
+        if lease.peer is not None:  # else it was lost before it could be used
+            self._peers.drain(lease.peer)  # its last replies may be on the way
+            lease.peer.inflight.clear()
         if lease in line.leases:
             line.leases.remove(lease)
         tasks = list(lease.tasks)
@@ -352,17 +351,19 @@ class Tasks:
         for line in self._lines.values():
             yield from line.waiting
 
-    def on_wanted(self) -> None:
-        """Others wait for resources: give back what is not in use, or else what is next free.
+    def on_wanted(self, numbers: Collection[int]) -> None:
+        """Others wait for resources, which these leases have: give back those that are not in
+        use, or else the one that is next free.
 
         The node asks again if that does not suffice; so a rush of tasks takes turns with others.
         """
         for line in self._lines.values():
-            idle = [lease for lease in line.leases if not lease.tasks]
+            wanted = [lease for lease in line.leases if lease.number in numbers]
+            idle = [lease for lease in wanted if not lease.tasks]
             for lease in idle:
                 self._give_back(lease)
-            if not idle and not any(lease.leaves for lease in line.leases):
-                self._begin_leaving(min(line.leases, key=_load, default=None))
+            if not idle and not any(lease.leaves for lease in wanted):
+                self._begin_leaving(min(wanted, key=_load, default=None))
 
     def _begin_leaving(self, lease: Lease | None) -> None:
         """Send nothing more to a lease; it is given back when it has done what it has begun."""

@@ -442,7 +442,10 @@ class LeaseLost(Message, tag="lease_lost"):
 
 
 class LeasesWanted(Message, tag="leases_wanted"):
-    """Others wait for resources: return leases that have nothing to do."""
+    """Others wait for resources: return those of these ``leases`` that have nothing to do, or else
+    one that is next done. Returning others would free nothing: they have lent their CPUs."""
+
+    leases: list[int]
 
 
 class Retire(Message, tag="retire"):

@@ -21,7 +21,8 @@ from rllib.core.native import wire
 from rllib.core.native.amounts import Share
 from rllib.core.native.instructions import Instruction, Start, Tell
 
-MAX_START_FAILURES = 3
+MAX_START_FAILURES = 8
+"""In a row, after which nobody waits for a process any longer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +31,8 @@ class Worker:
 
     worker: bytes
     ready: bool = False
+    started_after: int = 0
+    """How many starts in a row had failed when it was started."""
     environment: str | None = None
     """In which it has run; ``None`` for a fresh one."""
     user: Any = None
@@ -67,7 +70,7 @@ class Workforce:
 
     def start(self) -> None:
         """Have one more process forked."""
-        worker = Worker(self._new_id())
+        worker = Worker(self._new_id(), started_after=self._start_failures)
         self._workers[worker.worker] = worker
         self.starting += 1
         self._out.append(Start(worker.worker))
@@ -115,10 +118,11 @@ class Workforce:
                 self._idle.remove(worker)
         return worker
 
-    def start_failed(self) -> bool:
-        """One died before it was ready; whether that happened too often in a row."""
+    def start_failed(self, worker: Worker) -> bool:
+        """It died before it was ready; whether that happened too often in a row. Several that
+        are started at once may die of one cause, and count once."""
         self.starting -= 1
-        self._start_failures += 1
+        self._start_failures += worker.started_after == self._start_failures
         if self._start_failures < MAX_START_FAILURES:
             return False
         self._start_failures = 0

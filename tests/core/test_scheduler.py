@@ -14,6 +14,7 @@ from rllib.core.native.amounts import UNIT, Pool, Share, units
 from rllib.core.native.groups import Bundle
 from rllib.core.native.instructions import Start, Stop, Tell, Warn
 from rllib.core.native.scheduler import Scheduler
+from rllib.core.native.workforce import MAX_START_FAILURES
 
 DRIVER = b"driver"
 
@@ -76,7 +77,7 @@ def test_what_does_not_fit_waits_and_leases_are_asked_back() -> None:
     node.handle(b"w1", ready("w1"))
     assert node.handle(DRIVER, lease(3, {"CPU": 2.0})) == []  # no news to itself
     node.handle(DRIVER, wire.ReturnLease(3))
-    assert node.handle(DRIVER, lease(2, {"CPU": 1.0})) == [Tell(DRIVER, wire.LeasesWanted())]
+    assert node.handle(DRIVER, lease(2, {"CPU": 1.0})) == [Tell(DRIVER, wire.LeasesWanted([1]))]
     assert node.handle(DRIVER, wire.ReturnLease(1)) == [Tell(DRIVER, granted(2, b"w1"))]
 
 
@@ -94,13 +95,25 @@ def test_a_waiting_task_lends_its_cpu() -> None:
     node = scheduler(CPU=1.0)
     node.handle(DRIVER, lease(1, {"CPU": 1.0}))
     node.handle(b"w1", ready("w1"))
-    assert node.handle(b"w1", lease(1, {"CPU": 1.0})) == [Tell(DRIVER, wire.LeasesWanted())]
+    assert node.handle(b"w1", lease(1, {"CPU": 1.0})) == [Tell(DRIVER, wire.LeasesWanted([1]))]
     assert node.handle(b"w1", wire.Blocked(True)) == [Start(b"w2")]
     assert node.handle(b"w2", ready("w2")) == [Tell(b"w1", granted(1, b"w2"))]
     node.handle(b"w1", wire.Blocked(False))
     assert node.pool.free == units({"CPU": -1.0})
     node.handle(b"w1", wire.ReturnLease(1))
     assert node.pool.free == units({"CPU": 0.0})
+
+
+def test_leases_that_wait_are_not_asked_back() -> None:
+    """They have lent what they have; a client that is asked for one looks no further."""
+    node = scheduler(CPU=1.0)
+    node.handle(DRIVER, lease(1, {"CPU": 1.0}))
+    node.handle(b"w1", ready("w1"))
+    node.handle(b"w1", wire.Blocked(True))
+    node.handle(DRIVER, lease(2, {"CPU": 1.0}))
+    node.handle(b"w2", ready("w2"))
+    assert node.handle(b"w1", lease(1, {"CPU": 1.0})) == [Tell(DRIVER, wire.LeasesWanted([2]))]
+    assert node.handle(DRIVER, wire.ReturnLease(2)) == [Tell(b"w1", granted(1, b"w2"))]
 
 
 def test_an_actor_holds_its_placement_until_it_is_built() -> None:
@@ -176,12 +189,23 @@ def test_what_a_dead_client_had_ends_with_it() -> None:
 def test_workers_that_cannot_start_end_the_wait() -> None:
     node = scheduler()
     instructions = node.handle(DRIVER, lease(1, {"CPU": 1.0}))
-    for attempt in (1, 2, 3):
+    for attempt in range(1, MAX_START_FAILURES + 1):
         assert instructions == [Start(f"w{attempt}".encode())]
         instructions = node.worker_down(f"w{attempt}".encode(), "no memory")
     text = "worker processes cannot start: no memory"
     assert instructions == [Tell(DRIVER, wire.LeaseLost(1, text))]
-    assert node.handle(DRIVER, lease(2, {"CPU": 1.0})) == [Start(b"w4")]
+    again = f"w{MAX_START_FAILURES + 1}".encode()
+    assert node.handle(DRIVER, lease(2, {"CPU": 1.0})) == [Start(again)]
+
+
+def test_starts_that_fail_together_count_once() -> None:
+    count = MAX_START_FAILURES
+    node = scheduler(CPU=float(count))
+    for number in range(count):
+        node.handle(DRIVER, lease(number, {"CPU": 1.0}))
+    for number in range(count):  # one cause: their template was killed
+        told = node.worker_down(f"w{number + 1}".encode(), "gone")
+        assert not [each for each in told if isinstance(each, Tell)]
 
 
 def test_workers_that_have_nothing_to_do_are_few() -> None:
@@ -392,7 +416,7 @@ def test_names_of_groups_are_taken_found_and_freed() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [wire.Hello(b"x"), wire.LeasesWanted(), wire.WorkerReady(b"nobody"), wire.ActorBuilt()],
+    [wire.Hello(b"x"), wire.LeasesWanted([]), wire.WorkerReady(b"nobody"), wire.ActorBuilt()],
     ids=lambda message: type(message).__name__,
 )
 def test_messages_out_of_place_are_refused(message: Any) -> None:

@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 EXTRAS ?= test
 TEST_READY := $(VENV)/.ready-$(EXTRAS)
 
-.PHONY: train test test-portable soak lint types check bench clean
+.PHONY: train test test-portable test-slow lint types check bench clean
 
 train: $(READY)  ## train PPO on CartPole; the same command continues an interrupted run
 	@$(BIN)/rllib train --config ppo_cartpole $(ARGS)
@@ -18,8 +18,9 @@ test: $(TEST_READY) lint types  ## lint, types and tests
 test-portable: $(TEST_READY)  ## the runtime's tests without epoll, memfd and fork
 	@RLLIB_PORTABLE=1 $(BIN)/python -m pytest tests/core $(ARGS)
 
-soak: $(TEST_READY)  ## memory, descriptors and segments over a million calls; takes minutes
-	@RLLIB_SOAK=1 $(BIN)/python -m pytest tests/core/test_flatness.py $(ARGS)
+test-slow: $(TEST_READY)  ## 200 random kills, and flat memory over a million calls; takes minutes
+	@RLLIB_SLOW=1 $(BIN)/python -m pytest tests/core/test_random_kills.py \
+		tests/core/test_flatness.py $(ARGS)
 
 lint: $(TEST_READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

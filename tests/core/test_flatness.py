@@ -1,6 +1,6 @@
 """Long use costs no more than short use: memory, descriptors and segments stay where they were.
 
-The suite runs a short form; ``make soak`` runs it at full length, which takes minutes.
+The suite runs a short form; ``make test-slow`` runs it at full length, which takes minutes.
 """
 
 import os
@@ -16,12 +16,12 @@ from rllib.core import api
 from rllib.core.native.engine import NativeRuntime
 
 MIB = 2**20
-SOAK = bool(os.environ.get("RLLIB_SOAK"))
-PUTS = 100_000 if SOAK else 2_000
-CALLS = 1_000_000 if SOAK else 20_000
+SLOW = bool(os.environ.get("RLLIB_SLOW"))
+PUTS = 100_000 if SLOW else 2_000
+CALLS = 1_000_000 if SLOW else 20_000
 GROWTH_BYTES = 8 * MIB
 
-pytestmark = pytest.mark.timeout(1800 if SOAK else 120)
+pytestmark = pytest.mark.timeout(1800 if SLOW else 120)
 
 
 @pytest.fixture(scope="module", autouse=True)

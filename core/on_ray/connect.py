@@ -26,9 +26,9 @@ def connect(
     """The engine on the Ray that ``address`` names.
 
     ``"ray"`` means to Ray what no address does: the cluster of ``RAY_ADDRESS``, the one that runs
-    on this machine, else a new one; ``"ray:X"`` is Ray's address ``X``, and ``"ray://host:port"``
-    a cluster behind Ray Client. One that this process is connected to already is used as it is;
-    raises `ValueError` for options that come too late for it.
+    on this machine, else a new one; ``"ray:X"`` is Ray's address ``X``. One that this process is
+    connected to already is used as it is. Raises `ValueError` for options that come too late for
+    it, and for the address of a Ray Client server.
     """
     asked = {
         **keywords.of_machine(amounts, object_store_memory),
@@ -40,12 +40,17 @@ def connect(
     if ray.is_initialized():
         _refuse_late(given)
         return RayRuntime()
-    ray.init(_address(address), log_to_driver=log_to_driver, **given)
+    ray.init(_rays_address(address), log_to_driver=log_to_driver, **given)
     return RayRuntime(connected=True)
 
 
-def _address(ours: str) -> str | None:
-    return ours if ours.startswith("ray://") else ours.removeprefix("ray").removeprefix(":") or None
+def _rays_address(ours: str) -> str | None:
+    if ours.startswith("ray://"):
+        raise ValueError(
+            f"{ours!r} is the address of a Ray Client server, through which this engine does not "
+            "work; run the driver on a node of the cluster, with 'ray:auto' or 'ray:host:port'"
+        )
+    return ours.removeprefix("ray").removeprefix(":") or None
 
 
 def _refuse_late(given: Mapping[str, Any]) -> None:

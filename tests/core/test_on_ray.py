@@ -1,0 +1,77 @@
+"""The engine on Ray, where it meets plain Ray code."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import leaks
+import pytest
+
+from rllib import core
+
+ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "rllib-scale[ray]"')
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_ray() -> Iterator[None]:
+    """A Ray that the program has started itself."""
+    with leaks.ray_at_work():
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="plain")
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def on_ray(plain_ray: None) -> Iterator[None]:
+    core.init(address="ray")
+    yield
+    core.shutdown()
+
+
+def test_a_ray_that_was_there_before_stays() -> None:
+    assert core.get(core.put(1)) == 1
+    core.shutdown()
+    assert ray.is_initialized()
+    core.init(address="ray")
+
+
+def test_options_that_come_too_late_are_refused() -> None:
+    core.shutdown()
+    with pytest.raises(ValueError, match=r"too late for num_cpus"):
+        core.init(address="ray", num_cpus=1)
+    assert not core.is_initialized()
+
+
+def test_actors_of_plain_ray_are_found_and_called() -> None:
+    @ray.remote
+    class Plain:
+        def add(self, a: int, b: int = 1) -> int:
+            return a + b
+
+        def count(self, n: int) -> Iterator[int]:
+            yield from range(n)
+
+        def fail(self) -> None:
+            raise KeyError("plain")
+
+    keep = Plain.options(name="theirs").remote()
+    theirs = core.get_actor("theirs")
+    assert core.get(theirs.add.remote(1)) == 2
+    assert [core.get(ref) for ref in theirs.count.remote(3)] == [0, 1, 2]
+    with pytest.raises(KeyError, match="plain") as caught:
+        core.get(theirs.fail.remote())
+    assert isinstance(caught.value, core.exceptions.TaskError)
+    assert caught.value.function == "Plain.fail"
+    with pytest.raises(TypeError, match=r"Plain\.add"):
+        theirs.add.remote(1, 2, 3)
+    ray.kill(keep)
+
+
+def test_plain_ray_calls_our_actors() -> None:
+    @core.remote
+    class Ours:
+        def add(self, a: int, b: int = 1) -> int:
+            return a + b
+
+    keep: Any = Ours.options(name="ours").remote()
+    assert ray.get(ray.get_actor("ours").add.remote(2, b=3)) == 5
+    assert core.get(keep.add.remote(1)) == 2

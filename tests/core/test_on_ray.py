@@ -13,32 +13,22 @@ ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "rlli
 
 @pytest.fixture(scope="module", autouse=True)
 def plain_ray() -> Iterator[None]:
-    """A Ray that the program has started itself."""
+    """A Ray that the program has started itself, and our engine on it."""
     with leaks.ray_at_work():
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="plain")
-        yield
+        with core.init(address="ray"):
+            yield
         ray.shutdown()
 
 
-@pytest.fixture(autouse=True)
-def on_ray(plain_ray: None) -> Iterator[None]:
-    core.init(address="ray")
-    yield
-    core.shutdown()
-
-
-def test_a_ray_that_was_there_before_stays() -> None:
-    assert core.get(core.put(1)) == 1
+def test_a_ray_that_was_there_before_stays_and_takes_no_options() -> None:
     core.shutdown()
     assert ray.is_initialized()
-    core.init(address="ray")
-
-
-def test_options_that_come_too_late_are_refused() -> None:
-    core.shutdown()
-    with pytest.raises(ValueError, match=r"too late for num_cpus"):
+    with pytest.raises(ValueError, match="too late for num_cpus"):
         core.init(address="ray", num_cpus=1)
     assert not core.is_initialized()
+    core.init(address="ray")
+    assert core.get(core.put(1)) == 1
 
 
 def test_actors_of_plain_ray_are_found_and_called() -> None:
@@ -48,7 +38,8 @@ def test_actors_of_plain_ray_are_found_and_called() -> None:
             return a + b
 
         def count(self, n: int) -> Iterator[int]:
-            yield from range(n)
+            for item in range(n):  # noqa: UP028 - Ray sends into generators
+                yield item
 
         def fail(self) -> None:
             raise KeyError("plain")

@@ -156,7 +156,8 @@ def _task_rows(api: Any) -> list[Row]:
 
     @api.remote
     def count(n: int) -> Any:
-        yield from range(n)
+        for number in range(n):  # Ray sends into what it iterates, which a range does not take
+            yield number
 
     @api.remote
     def puts() -> None:

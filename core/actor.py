@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from rllib.core.runtime import CallOptions
+from rllib.core.records import CallOptions
 from rllib.core.signature import Signature, signature_of
 
 

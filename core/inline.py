@@ -43,28 +43,21 @@ from rllib.core.exceptions import (
     WorkerCrashedError,
     to_raise,
 )
+from rllib.core.facts import ActorFacts, GroupFacts, Where, WorkerFacts
 from rllib.core.measurements import Measurement, Measurements
 from rllib.core.object_ref import ObjectRef
-from rllib.core.runtime import (
-    ActorFacts,
-    ActorLink,
+from rllib.core.records import (
     ActorOptions,
     ActorShape,
     Args,
     CallOptions,
-    GroupFacts,
     Kwargs,
     RemoteCode,
-    ResultStream,
     RetryOn,
-    Runtime,
     TaskOptions,
-    Waitable,
-    Where,
-    WorkerFacts,
-    exit_code,
-    split_result,
 )
+from rllib.core.results import exit_code, split_result
+from rllib.core.runtime import ActorLink, ResultStream, Runtime, Waitable
 from rllib.core.serialization import Packed, detached, pack, unpack
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from rllib.core.exceptions import (
     TaskPlacementGroupRemoved,
     TaskUnschedulableError,
 )
+from rllib.core.facts import GroupFacts
 from rllib.core.native import wire
 from rllib.core.native.amounts import Pool, devices, floats, units
 from rllib.core.native.groups import Groups, facts
 from rllib.core.native.instructions import Instruction, Tell, Warn
 from rllib.core.native.placing import by_strategy
-from rllib.core.runtime import GroupFacts
 
 
 class InlineGroups:

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from rllib.core.runtime import STREAMING, ActorOptions, CallOptions, RetryOn, TaskOptions
+from rllib.core.records import STREAMING, ActorOptions, CallOptions, RetryOn, TaskOptions
 
 _RESOURCE_KEYS = ("num_cpus", "num_gpus", "memory", "resources")
 _CALL_KEYS = ("num_returns", "name", "retry_exceptions", "_generator_backpressure_num_objects")

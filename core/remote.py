@@ -17,15 +17,15 @@ from rllib.core.options import (
     max_task_retries,
     task_options,
 )
-from rllib.core.runtime import (
+from rllib.core.records import (
     STREAMING,
-    ActorLink,
     ActorOptions,
     ActorShape,
     CallOptions,
     RemoteCode,
     TaskOptions,
 )
+from rllib.core.runtime import ActorLink
 from rllib.core.serialization import dump_code
 from rllib.core.signature import method_signature, signature_of
 

@@ -28,7 +28,8 @@ from rllib.core.native.objects import BorrowedRef, NativeRef, Outcome, Stored
 from rllib.core.native.peers import Peer, PeerGoneError, Peers
 from rllib.core.native.streams import UNLIMITED, NativeStream
 from rllib.core.native.values import EMPTY, Values
-from rllib.core.runtime import ActorLink, RetryOn
+from rllib.core.records import RetryOn
+from rllib.core.runtime import ActorLink
 from rllib.core.serialization import pack, unpack
 
 

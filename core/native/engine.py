@@ -33,6 +33,7 @@ from rllib.core.exceptions import (
     RuntimeClosedError,
     to_raise,
 )
+from rllib.core.facts import Where
 from rllib.core.native import wire
 from rllib.core.native.arena import Block
 from rllib.core.native.calls import Build, Call, Calls, NativeActor, Target, dump_error
@@ -51,19 +52,16 @@ from rllib.core.native.streams import UNLIMITED, NativeStream
 from rllib.core.native.tasks import Kind, Task, Tasks
 from rllib.core.native.values import EMPTY, Values
 from rllib.core.object_ref import ObjectRef
-from rllib.core.runtime import (
-    ActorLink,
+from rllib.core.records import (
     ActorOptions,
     ActorShape,
     Args,
     CallOptions,
     Kwargs,
     RemoteCode,
-    ResultStream,
     TaskOptions,
-    Waitable,
-    Where,
 )
+from rllib.core.runtime import ActorLink, ResultStream, Waitable
 
 ASYNC_CONCURRENCY = 1000
 

@@ -23,6 +23,7 @@ from rllib.core.exceptions import (
     TaskCancelledError,
     TaskError,
 )
+from rllib.core.facts import Where
 from rllib.core.native import wire
 from rllib.core.native.calls import current_job, dump_error
 from rllib.core.native.connection import Frame
@@ -33,7 +34,7 @@ from rllib.core.native.peers import Peer
 from rllib.core.native.process import exit_process
 from rllib.core.native.streams import Outflow
 from rllib.core.native.values import EMPTY
-from rllib.core.runtime import Where, exit_code, split_result
+from rllib.core.results import exit_code, split_result
 from rllib.core.serialization import unpack
 
 _CATEGORIES = {"function": "task", "method": "actor_task", "actor": "actor_creation"}

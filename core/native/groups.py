@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from rllib.core.facts import GroupFacts
 from rllib.core.native import wire
 from rllib.core.native.amounts import Pool, Share, floats, units
 from rllib.core.native.instructions import Instruction, Tell, Warn
-from rllib.core.runtime import GroupFacts
 
 MAX_TOMBSTONES = 1_000
 

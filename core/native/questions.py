@@ -8,6 +8,7 @@ from abc import abstractmethod
 from typing import Any
 
 from rllib.core.exceptions import CoreSystemError, TaskPlacementGroupRemoved
+from rllib.core.facts import ActorFacts, GroupFacts, WorkerFacts
 from rllib.core.measurements import Measurement
 from rllib.core.native import wire
 from rllib.core.native.groups import facts
@@ -15,7 +16,7 @@ from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.reactor import Reactor
 from rllib.core.native.values import Values
 from rllib.core.object_ref import ObjectRef
-from rllib.core.runtime import ActorFacts, GroupFacts, Runtime, WorkerFacts
+from rllib.core.runtime import Runtime
 
 
 class NodeQuestions(Runtime):

@@ -29,7 +29,7 @@ from rllib.core.native.calls import Call, Calls, Target
 from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.peers import Peer, PeerGoneError, Peers
 from rllib.core.native.placing import Place
-from rllib.core.runtime import RetryOn
+from rllib.core.records import RetryOn
 
 Kind = tuple[tuple[tuple[str, float], ...], Place]
 """A set of resources and a place, as a key. Tasks of one kind can use each other's leases."""

@@ -531,7 +531,7 @@ class ActorRow(Message):
     actor: bytes
     class_name: str
     state: str
-    """As in `rllib.core.runtime.ActorFacts`."""
+    """As in `rllib.core.facts.ActorFacts`."""
     name: str
     namespace: str
     worker: bytes

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from rllib.core import api, trace
 from rllib.core.exceptions import RuntimeEnvSetupError
+from rllib.core.facts import Where
 from rllib.core.native import wire
 from rllib.core.native.calls import Build, current_job
 from rllib.core.native.connection import Connection, Frame
@@ -22,7 +23,7 @@ from rllib.core.native.ledger import LEDGER, Cells, Ledger
 from rllib.core.native.peers import Peer
 from rllib.core.native.process import exit_process
 from rllib.core.native.reactor import READ, WRITE
-from rllib.core.runtime import ActorShape, Where
+from rllib.core.records import ActorShape
 
 
 def main(order: wire.Make, directory: str, control: int) -> NoReturn:

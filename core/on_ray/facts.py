@@ -7,8 +7,9 @@ from typing import Any
 import ray
 
 from rllib.core.actor import BUILTIN_METHODS, BUILTIN_SIGNATURES
+from rllib.core.facts import Where
 from rllib.core.on_ray.refs import RayActor
-from rllib.core.runtime import STREAMING, ActorShape, CallOptions, Where
+from rllib.core.records import STREAMING, ActorShape, CallOptions
 from rllib.core.signature import Signature
 
 

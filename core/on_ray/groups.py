@@ -8,8 +8,8 @@ import ray
 from ray.util import scheduling_strategies as rays
 from ray.util.placement_group import PlacementGroup
 
+from rllib.core.facts import GroupFacts
 from rllib.core.on_ray.refs import RayRef
-from rllib.core.runtime import GroupFacts
 from rllib.core.util import scheduling_strategies as ours
 
 

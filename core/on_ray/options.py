@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rllib.core.on_ray.groups import place
-from rllib.core.runtime import (
+from rllib.core.records import (
     STREAMING,
     ActorOptions,
     ActorShape,

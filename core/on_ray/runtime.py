@@ -11,6 +11,7 @@ import cloudpickle
 import ray
 
 from rllib.core import exceptions
+from rllib.core.facts import GroupFacts, Where
 from rllib.core.measurements import Measurement
 from rllib.core.object_ref import ObjectRef
 from rllib.core.on_ray import groups
@@ -28,22 +29,17 @@ from rllib.core.on_ray.refs import (
 )
 from rllib.core.on_ray.shipping import ENTRIES, ship_class, ship_function
 from rllib.core.on_ray.table import TABLES, Table
-from rllib.core.reducers import reducers
-from rllib.core.runtime import (
-    ActorLink,
+from rllib.core.records import (
     ActorOptions,
     ActorShape,
     Args,
     CallOptions,
-    GroupFacts,
     Kwargs,
     RemoteCode,
-    ResultStream,
-    Runtime,
     TaskOptions,
-    Waitable,
-    Where,
 )
+from rllib.core.reducers import reducers
+from rllib.core.runtime import ActorLink, ResultStream, Runtime, Waitable
 from rllib.core.serialization import dump_code
 
 

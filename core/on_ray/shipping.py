@@ -18,7 +18,7 @@ import ray
 
 from rllib.core.actor import BUILTINS, bound_method
 from rllib.core.exceptions import TaskError
-from rllib.core.runtime import ActorShape, RemoteCode
+from rllib.core.records import ActorShape, RemoteCode
 from rllib.core.signature import Signature
 
 ENTRIES = {"__ray_call__": "call_with_instance"}

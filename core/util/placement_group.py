@@ -16,9 +16,9 @@ from typing import Any
 
 from rllib.core import api
 from rllib.core.exceptions import GetTimeoutError
+from rllib.core.facts import GroupFacts
 from rllib.core.object_ref import ObjectRef
 from rllib.core.options import amount
-from rllib.core.runtime import GroupFacts
 
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 

@@ -1,0 +1,81 @@
+"""What an engine tells: of the calling code, of actors, processes and placement groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rllib.core.records import ActorShape
+    from rllib.core.runtime import ActorLink
+
+
+@dataclass(slots=True, kw_only=True)
+class Where:
+    """Who and where the calling code is; the facts behind `RuntimeContext`. Ids are hex text."""
+
+    job_id: str = ""
+    node_id: str = ""
+    worker_id: str = ""
+    namespace: str = ""
+    task_id: str | None = None
+    task_name: str | None = None
+    function_name: str | None = None
+    actor_id: str | None = None
+    actor_name: str | None = None
+    placement_group_id: str | None = None
+    captures_children: bool = False
+    resources: Mapping[str, float] = field(default_factory=dict)
+    gpus: Sequence[str] = ()
+    runtime_env: Mapping[str, Any] = field(default_factory=dict)
+    session: str = ""
+    restarts: int = 0
+    """How often the actor was started again."""
+    canceled: bool = False
+    actor: ActorLink | None = None
+    shape: ActorShape | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFacts:
+    """A placement group as `Runtime.groups` tells of it."""
+
+    id: bytes
+    name: str
+    bundles: list[dict[str, float]]
+    strategy: str
+    state: str
+    """``PENDING``, ``CREATED`` or ``REMOVED``."""
+    node: str
+    """Where its bundles are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActorFacts:
+    """An actor as `Runtime.actors` tells of it."""
+
+    id: bytes
+    class_name: str
+    state: str
+    """``PENDING_CREATION``, ``ALIVE``, ``RESTARTING`` or ``DEAD``."""
+    name: str
+    namespace: str
+    pid: int
+    """Of its process; 0 where it has none."""
+    restarts: int
+    detached: bool
+    group: bytes
+    """Its placement group; empty for none."""
+    resources: Mapping[str, float]
+    death: str
+    """How it died."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """A process as `Runtime.workers` tells of it."""
+
+    id: bytes
+    pid: int
+    is_driver: bool = False

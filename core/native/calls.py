@@ -279,11 +279,11 @@ class Calls:
             stream = call.live_stream()
             call.resolve_all((stream and stream.check_length(target)) or NOTHING)
         else:
-            payloads = wire.read_payloads(payload)
+            payloads = wire.read_payloads(payload, len(call.refs))
             if call.target is FETCH:
                 self._on_fetched(call.refs[0], payloads[0], peer)
                 return True
-            for ref, each in zip(call.refs, payloads, strict=False):
+            for ref, each in zip(call.refs, payloads, strict=True):
                 ref.resolve(self._values.result(each, peer))
             if call.target.kind == "actor":
                 self._on_built(call.actor)
@@ -301,7 +301,7 @@ class Calls:
         if flags & wire.PLAIN:
             outcome = Stored(payload, [], [])
         else:
-            (each,) = wire.read_payloads(payload)
+            (each,) = wire.read_payloads(payload, 1)
             outcome = self._values.result(each, peer)
         stream = None if call is None else call.live_stream()
         if stream is not None:

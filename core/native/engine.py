@@ -523,7 +523,11 @@ class NativeRuntime(NodeQuestions):
             if isinstance(call, Task):
                 self.tasks.on_returned(call, flags)
             return
-        answered = self.calls.answer(peer, call, frame)
+        try:
+            answered = self.calls.answer(peer, call, frame)
+        except wire.WireError:
+            peer.inflight[frame[4]] = call  # it ends as all calls to that peer are about to
+            raise
         if isinstance(call, Task):
             if not flags & wire.PLAIN:
                 self.lineage.keep(call)

@@ -150,8 +150,6 @@ class Places:
         self, at: wire.BlockAt | wire.FileAt, peer: Peer, handed: bool
     ) -> Region | FileRegion:
         """What a message spoke of. Raises `wire.WireError` for a segment that never came."""
-        if min(at.sizes, default=0) < 0:
-            raise wire.WireError("a value has parts of negative size")
         if isinstance(at, wire.FileAt):
             hold = self._handed(peer.process, FILES, at.number, 0) if handed else None
             return self._files.find(at.maker, at.number, at.sizes, hold)
@@ -161,7 +159,7 @@ class Places:
         if segment is None:
             raise wire.WireError("a value lies in a segment that is not known")
         size = stored_size(at.sizes)
-        if at.offset < 0 or at.offset + size > segment.size:
+        if at.offset + size > segment.size:
             raise wire.WireError("a value lies beyond the end of its segment")
         block = None
         if handed:

@@ -172,6 +172,8 @@ class Values:
     def passed_on(self, number: int, to: bytes) -> None:
         """A borrower has sent my object ``number`` to ``to``. There must be a connection to it,
         whose end is the end of what it borrows; if it is dead already, it borrows nothing."""
+        if to == self.me:
+            raise wire.WireError("an object was lent to its owner")
         try:
             self._peers.get(to)
         except PeerGoneError:

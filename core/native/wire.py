@@ -10,7 +10,7 @@ frame raises `WireError`.
 from __future__ import annotations
 
 import struct
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -48,6 +48,10 @@ class WireError(CoreError):
     """A peer sent what no honest peer sends."""
 
 
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""Of an object, a call, a file: what fits into a header and into a reference."""
+
+
 class Message(msgspec.Struct, array_like=True):
     """Base of everything that travels as msgpack."""
 
@@ -59,24 +63,24 @@ class BlockAt(Message, tag="block"):
     """Where the large buffers of a value lie: one block, the buffers aligned one after another."""
 
     arena: bytes
-    segment: int
-    offset: int
-    sizes: list[int]
+    segment: Number
+    offset: Number
+    sizes: list[Number]
 
 
 class FileAt(Message, tag="file"):
     """The same in a file, which is named after the process that made it and a number."""
 
     maker: bytes
-    number: int
-    sizes: list[int]
+    number: Number
+    sizes: list[Number]
 
 
 class RefAt(Message):
     """A reference inside a value; with its value, if that is at hand, to save a round trip."""
 
     owner: bytes
-    number: int
+    number: Number
     value: Payload | None = None
 
 
@@ -148,7 +152,7 @@ class Intern(Message, tag="intern"):
     two bring their code.
     """
 
-    target: int
+    target: Number
     kind: str
     name: str
     blob: bytes = b""
@@ -167,15 +171,15 @@ class SegmentAt(Message, tag="segment"):
     """A segment that later payloads refer to; its file descriptor comes along."""
 
     arena: bytes
-    number: int
+    number: Number
     size: int
 
 
 class Fetch(Message, tag="fetch"):
     """Borrower to owner: REPLY with the value of your object, as soon as it is there."""
 
-    seq: int
-    number: int
+    seq: Number
+    number: Number
     lost: bool = False
     """I had it, in a file that is not there any more."""
 
@@ -183,7 +187,7 @@ class Fetch(Message, tag="fetch"):
 class Lent(Message, tag="lent"):
     """Borrower to owner: I passed your object on to process ``to``; count it as a borrower."""
 
-    number: int
+    number: Number
     to: bytes
 
 
@@ -206,21 +210,21 @@ class Moved(Message, tag="moved"):
     """Owner to borrower: the value of my object lies in a file now. Answer with `Freed`, under the
     number of the ``move``, once you do not read its old place any more."""
 
-    move: int
-    number: int
+    move: Number
+    number: Number
     file: FileAt
 
 
 class Recall(Message, tag="recall"):
     """Caller to callee: hand back those calls of mine that you have not begun."""
 
-    calls: list[int]
+    calls: list[Number]
 
 
 class Cancel(Message, tag="cancel"):
     """Caller to callee: do not begin that call of mine, or stop it."""
 
-    seq: int
+    seq: Number
     force: bool
     recursive: bool
 
@@ -228,7 +232,7 @@ class Cancel(Message, tag="cancel"):
 class CancelRef(Message, tag="cancel_ref"):
     """Borrower to owner: cancel the call that makes your object."""
 
-    number: int
+    number: Number
     force: bool
     recursive: bool
 
@@ -236,8 +240,8 @@ class CancelRef(Message, tag="cancel_ref"):
 class Taken(Message, tag="taken"):
     """Caller to callee: so many results of that streaming call were taken."""
 
-    seq: int
-    total: int
+    seq: Number
+    total: Number
 
 
 class Assigned(Message, tag="assigned"):
@@ -784,9 +788,11 @@ def read_payload(data: bytes) -> Payload:
     return payload
 
 
-def read_payloads(data: bytes) -> list[Payload]:
-    """The results of a REPLY frame. Raises `WireError`."""
+def read_payloads(data: bytes, count: int) -> list[Payload]:
+    """The ``count`` results of a REPLY or ITEM frame. Raises `WireError`."""
     payloads: list[Payload] = _read(_decode_payloads, data)
+    if len(payloads) != count:
+        raise WireError(f"{len(payloads)} results came where {count} were to come")
     return payloads
 
 

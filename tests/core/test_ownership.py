@@ -2,6 +2,8 @@
 
 import gc
 from collections import defaultdict, deque
+from itertools import chain
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -19,8 +21,11 @@ class Process:
         self.reports = Reports(lambda: None)
         self.borrowings = Borrowings(self.reports.ref_dropped)
         self.held: list[object] = []
-        self.to_owner: deque[tuple[str, int, object]] = deque()
-        self.inbox: deque[int] = deque()
+        self.to_owner: deque[tuple[str, int, Any]] = deque()
+        self.inboxes: dict[bytes, deque[int]] = defaultdict(deque)
+        self.alive = True
+        self.buried = False
+        """The owner has read the end of it."""
 
     def report(self) -> None:
         while self.reports.dropped:
@@ -30,7 +35,11 @@ class Process:
 
 
 class Ownership(RuleBasedStateMachine):
-    """An owner and three borrowers; messages arrive in order per pair, else in any order."""
+    """An owner and three borrowers; messages arrive in order per pair, else in any order.
+
+    A process that dies takes along what it has not said. What it has said still arrives, and its
+    end comes after that. The news that a reference was passed on is said before the reference is.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,29 +57,42 @@ class Ownership(RuleBasedStateMachine):
     @rule(to=st.sampled_from(PEERS), data=st.data())
     def lend(self, to: bytes, data: st.DataObject) -> None:
         number = data.draw(st.sampled_from(sorted(self.own)))
+        if self.processes[to].buried:
+            return
         self.lendings.lend(self.own[number], to)
-        self.processes[to].inbox.append(number)
+        if self.processes[to].alive:  # else its end is on the way
+            self.processes[to].inboxes[OWNER].append(number)
 
     @precondition(lambda self: self.own)
     @rule(data=st.data())
     def owner_lets_go(self, data: st.DataObject) -> None:
         del self.own[data.draw(st.sampled_from(sorted(self.own)))]
 
-    @rule(who=st.sampled_from(PEERS))
-    def arrive(self, who: bytes) -> None:
+    @rule(who=st.sampled_from(PEERS), sender=st.sampled_from([OWNER, *PEERS]))
+    def arrive(self, who: bytes, sender: bytes) -> None:
         process = self.processes[who]
-        if process.inbox:
-            process.held.append(process.borrowings.receive(OWNER, process.inbox.popleft()))
+        if process.alive and process.inboxes[sender]:
+            number = process.inboxes[sender].popleft()
+            process.held.append(process.borrowings.receive(OWNER, number))
+
+    @rule(who=st.sampled_from(PEERS))
+    def die(self, who: bytes) -> None:
+        process = self.processes[who]
+        if process.alive:
+            process.alive = False
+            process.to_owner.append(("end", 0, None))
+            process.held.clear()
+            process.inboxes.clear()
 
     @rule(giver=st.sampled_from(PEERS), to=st.sampled_from(PEERS), data=st.data())
     def pass_on(self, giver: bytes, to: bytes, data: st.DataObject) -> None:
         process = self.processes[giver]
-        if giver == to or not process.held:
+        if giver == to or not process.held or not self.processes[to].alive:
             return
         ref = data.draw(st.sampled_from(process.held))
         process.report()
         process.to_owner.append(("lent", ref._number, to))
-        self.processes[to].inbox.append(ref._number)
+        self.processes[to].inboxes[giver].append(ref._number)
 
     @rule(who=st.sampled_from(PEERS), data=st.data())
     def let_go(self, who: bytes, data: st.DataObject) -> None:
@@ -80,7 +102,8 @@ class Ownership(RuleBasedStateMachine):
 
     @rule(who=st.sampled_from(PEERS))
     def report(self, who: bytes) -> None:
-        self.processes[who].report()
+        if self.processes[who].alive:
+            self.processes[who].report()
 
     @rule(who=st.sampled_from(PEERS))
     def owner_reads(self, who: bytes) -> None:
@@ -89,27 +112,34 @@ class Ownership(RuleBasedStateMachine):
             kind, number, detail = process.to_owner.popleft()
             if kind == "released":
                 self.lendings.returned(number, detail, who)
-            else:
+            elif kind == "end":
+                process.buried = True
+                self.lendings.drop_process(who)
+            elif not self.processes[detail].buried:  # else there is no connection to it any more
                 self.lendings.passed_on(number, detail)
 
     @invariant()
     def what_somebody_holds_the_owner_keeps(self) -> None:
         for process in self.processes.values():
-            for number in (*process.inbox, *(ref._number for ref in process.held)):
+            on_their_way = chain.from_iterable(process.inboxes.values())
+            for number in (*on_their_way, *(ref._number for ref in process.held)):
                 assert self.lendings.find(number) is not None
 
     def teardown(self) -> None:
-        """When all have let go and all is said, nothing is kept."""
+        """When all have let go or died and all is said, nothing is kept: also if the end of one
+        is heard of before what others have said of it."""
+        self.die(PEERS[-1])
         for who, process in self.processes.items():
-            while process.inbox:
-                self.arrive(who)
+            for sender, inbox in list(process.inboxes.items()):
+                while inbox:
+                    self.arrive(who, sender)
             process.held.clear()
         gc.collect()
-        for who, process in self.processes.items():
-            process.report()
+        for who, process in reversed(self.processes.items()):
+            self.report(who)
             while process.to_owner:
                 self.owner_reads(who)
-            assert not process.borrowings._refs
+            assert not (process.alive and process.borrowings._refs)
         assert len(self.lendings) == 0
 
 

@@ -127,7 +127,7 @@ def _checked_env(given: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _start_engine(address: str, *, namespace: str, amounts: dict[str, float], **kw: Any) -> Runtime:
     if address == "inline":
-        from rllib.core.inline import InlineRuntime
+        from rllib.core.inline.runtime import InlineRuntime
 
         return InlineRuntime(namespace, amounts, kw["runtime_env"])
     if address in ("local", "auto"):

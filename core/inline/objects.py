@@ -1,0 +1,70 @@
+"""Objects of the inline engine: a reference holds its value, or the error instead of it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import Any, TypeVar
+
+from rllib.core.exceptions import ObjectLostError, to_raise
+from rllib.core.object_ref import ObjectRef
+from rllib.core.records import Args, Kwargs
+from rllib.core.serialization import Packed, detached, pack, unpack
+
+
+class InlineRef(ObjectRef[Any]):
+    """A reference that holds its value, or the error instead of it."""
+
+    __slots__ = ("outcome",)
+
+    outcome: Packed | Exception
+
+
+Ref = TypeVar("Ref", bound=InlineRef)
+
+
+class Objects:
+    """Makes the references of one runtime, and looks behind them."""
+
+    def __init__(self) -> None:
+        self.owner = os.urandom(16)
+        self._numbers = itertools.count(1)
+
+    def new(self, kind: type[Ref]) -> Ref:
+        """A reference of its own number, still without an outcome."""
+        return kind(self.owner, next(self._numbers))
+
+    def ready(self, outcome: Packed | Exception) -> InlineRef:
+        """A reference with its outcome."""
+        ref = self.new(InlineRef)
+        ref.outcome = outcome
+        return ref
+
+    def store(self, value: Any) -> InlineRef:
+        """A reference of a copy of ``value``. Raises `TypeError` for what cannot be pickled."""
+        return self.ready(stored(value))
+
+    def value(self, ref: ObjectRef[Any]) -> Any:
+        """A copy of the value. Raises the error that is there instead, and `ObjectLostError`."""
+        if not isinstance(ref, InlineRef) or ref._owner != self.owner:
+            raise ObjectLostError(f"{ref!r} belongs to a runtime that was shut down")
+        if isinstance(ref.outcome, Exception):
+            raise to_raise(ref.outcome)
+        packed = ref.outcome
+        return unpack(packed.body, packed.buffers, packed.refs)
+
+    def arguments(self, packed: Packed) -> tuple[Args, Kwargs]:
+        """Arguments as the other side would see them; references at the top level resolved."""
+        args, kwargs = unpack(packed.body, packed.buffers, packed.refs)
+        return (
+            tuple(self._resolved(arg) for arg in args),
+            {key: self._resolved(arg) for key, arg in kwargs.items()},
+        )
+
+    def _resolved(self, arg: Any) -> Any:
+        return self.value(arg) if isinstance(arg, ObjectRef) else arg
+
+
+def stored(value: Any) -> Packed:
+    """A copy of ``value`` that shares no memory with it."""
+    return detached(pack(value))

@@ -73,6 +73,17 @@ def test_failures_are_marked() -> None:
 
 
 @pytest.mark.usefixtures("recorded")
+def test_what_is_called_while_an_error_is_handled_has_not_failed() -> None:
+    actor = remote_actor().remote()
+    try:
+        raise ValueError("no")
+    except ValueError:
+        core.get(actor.work.remote(0))
+    (work,) = spans(name="Actor.work")
+    assert not work["args"]["failed"]
+
+
+@pytest.mark.usefixtures("recorded")
 def test_tasks_are_recorded_under_their_name_and_as_a_file(tmp_path: Path) -> None:
     @core.remote
     def square(x: int) -> int:

@@ -723,6 +723,7 @@ class NativeRuntime(NodeQuestions):
             for call in unfinished:
                 call.resolve_all(RuntimeClosedError("the runtime was shut down amid the call"))
         self.reactor.stop()
+        self.reports.close()
 
     def after_fork(self) -> None:
         """The child has no runtime. Its copies of the sockets are closed, without a word in them.

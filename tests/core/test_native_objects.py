@@ -5,6 +5,7 @@ import itertools
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -308,6 +309,19 @@ def test_a_rush_of_tasks_does_not_starve_an_actor() -> None:
     _, unfinished = core.wait(rush, num_returns=len(rush), timeout=0)
     assert unfinished
     core.get(rush)
+
+
+def test_what_outlives_a_runtime_does_not_keep_it_in_memory() -> None:
+    core.shutdown()
+    with core.init(num_cpus=1):
+        engine = weakref.ref(api.runtime())
+        actor, value = make_holder().remote(), core.put(1)
+        result = core.get(actor.__ray_ready__.remote())
+        (borrowed,) = core.get(core.remote(lambda: [core.put(2)]).remote())
+    gc.collect()
+    assert engine() is None
+    assert all((actor, value, result, borrowed))
+    core.init(num_cpus=2, object_store_memory=STORE_BYTES)
 
 
 def test_descriptors_and_memory_stay_flat() -> None:

@@ -1,6 +1,5 @@
 """Who holds what, under every order of events: no object that is held is freed, none is kept."""
 
-import gc
 from collections import defaultdict, deque
 from itertools import chain
 from typing import Any
@@ -134,7 +133,6 @@ class Ownership(RuleBasedStateMachine):
                 while inbox:
                     self.arrive(who, sender)
             process.held.clear()
-        gc.collect()
         for who, process in reversed(self.processes.items()):
             self.report(who)
             while process.to_owner:

@@ -31,6 +31,17 @@ def pytest_unconfigure() -> None:
             empty.rmdir()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs on Ray comes last, on one Ray: to start and to end one takes seconds."""
+    items.sort(key=_is_on_ray)
+
+
+def _is_on_ray(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and (
+        hasattr(item, "callspec") and item.callspec.params.get("engine") == "ray"
+    )
+
+
 @pytest.fixture(scope="module", autouse=True)
 def nothing_stays_of_a_module() -> Iterator[None]:
     """Covers runtimes that all tests of a module share."""
@@ -64,5 +75,17 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
         pytest.skip("what is portable is our own engine; Ray was tried without it")
     if name == "ray":
         pytest.importorskip("ray", reason='Ray is not installed: pip install "rllib-scale[ray]"')
-    with leaks.ray_at_work() if name == "ray" else nullcontext(), engines.start(name):
-        yield name
+    with leaks.ray_at_work() if name == "ray" else nullcontext():
+        if name == "ray":
+            request.getfixturevalue("shared_ray")
+        with engines.start(name):
+            yield name
+
+
+@pytest.fixture(scope="session")
+def shared_ray() -> Iterator[None]:
+    """The Ray on which all tests run that ask for no other."""
+    with leaks.ray_shared():
+        engines.start_ray()
+        yield
+        engines.end_ray()

@@ -1,5 +1,6 @@
 """The engines under test."""
 
+import importlib
 import os
 from typing import Any
 
@@ -13,9 +14,26 @@ if os.environ.get("RLLIB_PORTABLE"):  # Ray has but one way to work, which is tr
 
 
 def start(name: str, **given: Any) -> core.api.Context:
-    """Start an engine with two CPUs. Ray prints what it thinks of a dying worker; it may not."""
+    """Start an engine with two CPUs, or on the Ray that is shared, which has as many."""
+    if name == "ray" and _ray().is_initialized():
+        return core.init(address="ray", **given)
+    # Ray prints what it thinks of a dying worker; it may not.
     options = {"num_cpus": 2, "log_to_driver": name != "ray", **given}
     return core.init(address=ENGINES[name], **options)
+
+
+def start_ray() -> None:
+    """Connect this process to a new Ray, on which `start` then starts the engine."""
+    _ray().init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+
+
+def end_ray() -> None:
+    """End it."""
+    _ray().shutdown()
+
+
+def _ray() -> Any:
+    return importlib.import_module("ray")
 
 
 def on(engine: str, ours: str, *, ray: str) -> str:

@@ -10,7 +10,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ PATIENCE_S = 5.0
 MOST_KEPT_BY_RAY = 40
 _FREE_TO_STAY = ("/", "anon_inode:inotify")  # files of libraries: caches, devices, terminals
 _kept_by_ray: set[str] = set()
+_ray_is_shared = False
 
 
 def mark_this_process(folder: str) -> None:
@@ -40,11 +41,15 @@ def _marked(path: Path) -> Iterator[str]:
         if MARK.encode() not in (path / "environ").read_bytes():
             return
         state = (path / "stat").read_text().rpartition(")")[2].split()[0]
-        command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:100]
+        command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return  # it ended, or is another user's
-    if state != "Z":
-        yield f"process {path.name}: {command}"
+    if state != "Z" and not (_ray_is_shared and _is_rays(command)):
+        yield f"process {path.name}: {command[:100]}"
+
+
+def _is_rays(command: str) -> bool:
+    return command.startswith("ray::") or "/ray/" in command
 
 
 def descriptors() -> set[str]:
@@ -71,6 +76,17 @@ def ray_at_work() -> Iterator[None]:
     kept = descriptors() - before
     assert len(kept) <= MOST_KEPT_BY_RAY, f"Ray has left too much open: {sorted(kept)}"
     _kept_by_ray.update(kept)
+
+
+@contextmanager
+def ray_shared() -> Iterator[None]:
+    """Around a Ray for many modules: its processes are the leak of none of them, but all end."""
+    global _ray_is_shared
+    before, _ray_is_shared = processes(), True
+    yield
+    _ray_is_shared = False
+    left = _left(processes, before, PATIENCE_S)
+    assert not left, f"Ray has left behind: {sorted(left)}"
 
 
 def mappings() -> set[str]:
@@ -103,8 +119,12 @@ def snapshot() -> set[str]:
 
 def left_behind(before: set[str], patience_s: float = PATIENCE_S) -> set[str]:
     """What has come since ``before`` and does not go away by itself in time."""
+    return _left(snapshot, before, patience_s)
+
+
+def _left(look: Callable[[], set[str]], before: set[str], patience_s: float) -> set[str]:
     deadline = time.monotonic() + patience_s
-    while leaks := snapshot() - before:
+    while leaks := look() - before:
         gc.collect()  # what is only waiting for the collector is no leak
         if time.monotonic() > deadline:
             break

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engines import ENGINES, on, start
+from engines import ENGINES, end_ray, on, start, start_ray
 from patience import wait_until
 
 from rllib import core
@@ -825,8 +825,12 @@ def test_resources_are_told() -> None:
 def no_runtime(engine: str) -> Iterator[str]:
     """The engine's name, with no runtime; puts the module's one back afterwards."""
     core.shutdown()
+    if engine == "ray":
+        end_ray()
     yield engine
     core.shutdown()
+    if engine == "ray":
+        start_ray()
     start(engine)
 
 

@@ -12,7 +12,9 @@ import pytest
 from patience import SOON_S, wait_until
 
 from rllib.core.native import platform
-from rllib.core.native.poller import WRITE, EpollPoller, Poller, PollPoller, new_poller
+from rllib.core.native.epoll_poller import EpollPoller
+from rllib.core.native.poll_poller import PollPoller
+from rllib.core.native.poller import WRITE, Poller, new_poller
 from rllib.core.native.reactor import Reactor
 
 

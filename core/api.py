@@ -76,13 +76,13 @@ def init(
 
     ``address``, or else the environment variable ``RLLIB_ADDRESS``, chooses the engine:
     ``"inline"`` runs everything in this process, serially; ``None``, ``"local"`` and ``"auto"``
-    start the native engine on this machine. ``num_cpus`` (default: the cores this process may
-    use), ``num_gpus`` and ``resources`` are logical amounts
-    that tasks and actors ask for; ``object_store_memory`` limits the shared memory of all
-    processes together, in bytes; what does not fit goes to disk, into the session's directory or
-    ``object_spilling_directory``; ``preload`` names modules that workers find already imported;
-    ``runtime_env`` is what all tasks and actors start with: ``env_vars``, ``working_dir``,
-    ``py_modules``, ``excludes``.
+    start the native engine on this machine; ``"ray"`` and ``"ray:..."``, with an address of Ray's,
+    hand everything to an installed Ray. ``num_cpus`` (default: the cores this process may use),
+    ``num_gpus`` and ``resources`` are logical amounts that tasks and actors ask for;
+    ``object_store_memory`` limits the shared memory of all processes together, in bytes; what does
+    not fit goes to disk, into the session's directory or ``object_spilling_directory``;
+    ``preload`` names modules that workers find already imported; ``runtime_env`` is what all tasks
+    and actors start with: ``env_vars``, ``working_dir``, ``py_modules``, ``excludes``.
 
     ``others`` are options of Ray's that ask for nothing here: ``None`` or ``False``. Raises
     `ValueError` for one that asks for something, and `TypeError` for an unknown name.
@@ -142,7 +142,8 @@ def _start_engine(address: str, *, namespace: str, amounts: dict[str, float], **
 
         return connect(address, namespace, amounts, **kw)
     raise ValueError(
-        f"address {address!r} is not supported: use 'inline', 'local', or none for this machine"
+        f"address {address!r} is not supported: use 'inline' for this process, 'local' or none for "
+        "this machine, 'ray' or 'ray:host:port' for an installed Ray"
     )
 
 

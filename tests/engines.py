@@ -5,6 +5,8 @@ import os
 from typing import Any
 
 from rllib import core
+from rllib.core import api
+from rllib.core.native.driver import DriverRuntime
 
 ENGINES = {"inline": "inline", "native": "local", "ray": "ray"}
 """Their names, and the addresses by which `core.init` knows them."""
@@ -39,3 +41,10 @@ def _ray() -> Any:
 def on(engine: str, ours: str, *, ray: str) -> str:
     """What the text of an error matches: Ray says the same in other words."""
     return ray if engine == "ray" else ours
+
+
+def native_engine() -> DriverRuntime:
+    """The native engine that runs in this process, to look inside."""
+    found = api.runtime()
+    assert isinstance(found, DriverRuntime)
+    return found

@@ -14,6 +14,10 @@ Every operation has to be called by all members, in the same order. It ends with
 timeout: with a `CollectiveError` that names the dead as soon as a member dies, with a
 `CollectiveTimeoutError` when somebody does not come. Either breaks the group; form it anew after
 `destroy_collective_group`.
+
+Tensors are torch tensors or numpy arrays, of any shape; in one operation they have the same shape
+and dtype at all members. What is written must be writable, as arrays that come from ``get`` are not
+(`ValueError`). Anything else raises `TypeError`; where this process is no member, `RuntimeError`.
 """
 
 from __future__ import annotations
@@ -166,26 +170,35 @@ def get_collective_group_size(group_name: str = "default") -> int:
 
 
 def allreduce(tensor: Any, group_name: str = "default", op: ReduceOp = ReduceOp.SUM) -> None:
-    """Combine the members' tensors; each one's own is replaced by the result."""
+    """Combine the members' tensors element by element; each one's own is replaced by the result."""
     _group(group_name).allreduce(tensor, op.name)
 
 
 def reduce(
     tensor: Any, dst_rank: int = 0, group_name: str = "default", op: ReduceOp = ReduceOp.SUM
 ) -> None:
-    """Combine the members' tensors; that of ``dst_rank`` is replaced by the result."""
+    """Combine the members' tensors; that of ``dst_rank`` is replaced by the result.
+
+    Raises `ValueError` for a rank that the group does not have.
+    """
     group = _group(group_name)
     group.reduce(tensor, _checked_rank(group, dst_rank), op.name)
 
 
 def broadcast(tensor: Any, src_rank: int = 0, group_name: str = "default") -> None:
-    """Copy the tensor of ``src_rank`` into those of the others."""
+    """Copy the tensor of ``src_rank`` into those of the others.
+
+    Raises `ValueError` for a rank that the group does not have.
+    """
     group = _group(group_name)
     group.broadcast(tensor, _checked_rank(group, src_rank))
 
 
 def allgather(tensor_list: list[Any], tensor: Any, group_name: str = "default") -> None:
-    """Copy the members' tensors into ``tensor_list``, one for each rank."""
+    """Copy the members' tensors into ``tensor_list``: as many tensors, of their shape, by rank.
+
+    Raises `RuntimeError` for a list of another length.
+    """
     group = _group(group_name)
     _check_list(group, tensor_list)
     group.allgather(tensor_list, tensor)
@@ -197,20 +210,26 @@ def reducescatter(
     group_name: str = "default",
     op: ReduceOp = ReduceOp.SUM,
 ) -> None:
-    """Combine the members' lists, element by element; ``tensor`` gets the element of this rank."""
+    """Combine the members' lists, which have a tensor for each rank; ``tensor`` gets this rank's.
+
+    All are of one shape. Raises `RuntimeError` for a list of another length.
+    """
     group = _group(group_name)
     _check_list(group, tensor_list)
     group.reducescatter(tensor, tensor_list, op.name)
 
 
 def send(tensor: Any, dst_rank: int, group_name: str = "default") -> None:
-    """Send a tensor to a member, which has to `recv` it."""
+    """Send a tensor to a member, which has to `recv` it.
+
+    Raises `ValueError` for a rank that the group does not have, `RuntimeError` for the own one.
+    """
     group = _group(group_name)
     group.send(tensor, _checked_other(group, dst_rank))
 
 
 def recv(tensor: Any, src_rank: int, group_name: str = "default") -> None:
-    """Receive what a member sends, into ``tensor``."""
+    """Receive what a member sends, into ``tensor``, which has its shape; raises as `send` does."""
     group = _group(group_name)
     group.recv(tensor, _checked_other(group, src_rank))
 

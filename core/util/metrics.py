@@ -24,12 +24,13 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate, groupby, pairwise
+from itertools import pairwise
 from typing import Any, Self
 
 from rllib.core import api
 from rllib.core.exceptions import RuntimeClosedError
 from rllib.core.measurements import Measurement, Measurements, Series
+from rllib.core.util.prometheus import exposition
 
 __all__ = [
     "Counter",
@@ -256,47 +257,4 @@ def collect() -> list[Measurement]:
 
 def prometheus_text(measurements: Iterable[Measurement] | None = None) -> str:
     """The text format that Prometheus scrapes: of ``measurements``, or of what `collect` finds."""
-    given = collect() if measurements is None else measurements
-    found = sorted(given, key=_name_and_kind)
-    lines: list[str] = []
-    for (name, kind), group in groupby(found, _name_and_kind):
-        members = list(group)
-        lines.append(f"# HELP {name} {_escaped(members[0].series.description)}")
-        lines.append(f"# TYPE {name} {kind}")
-        for measurement in members:
-            lines += _samples(measurement)
-    return "\n".join(lines) + "\n" if lines else ""
-
-
-def _name_and_kind(measurement: Measurement) -> tuple[str, str]:
-    return measurement.series.name, measurement.series.kind
-
-
-def _samples(measurement: Measurement) -> list[str]:
-    series, value, counts = measurement
-    if series.kind != "histogram":
-        return [f"{series.name}{_labels(series.tags)} {_number(value)}"]
-    ends = (*map(_number, series.boundaries), "+Inf")
-    below = list(accumulate(counts))
-    return [
-        *(
-            f"{series.name}_bucket{_labels((*series.tags, ('le', end)))} {count}"
-            for end, count in zip(ends, below, strict=True)
-        ),
-        f"{series.name}_sum{_labels(series.tags)} {_number(value)}",
-        f"{series.name}_count{_labels(series.tags)} {below[-1]}",
-    ]
-
-
-def _labels(tags: Iterable[tuple[str, str]]) -> str:
-    pairs = [f'{key}="{_escaped(value, quoted=True)}"' for key, value in tags]
-    return "{" + ",".join(pairs) + "}" if pairs else ""
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value.is_integer() else repr(value)
-
-
-def _escaped(text: str, quoted: bool = False) -> str:
-    text = text.replace("\\", "\\\\").replace("\n", "\\n")
-    return text.replace('"', '\\"') if quoted else text
+    return exposition(collect() if measurements is None else measurements)

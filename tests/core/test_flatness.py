@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from engines import native_engine
 
 from rllib import core
-from rllib.core import api
-from rllib.core.native.engine import NativeRuntime
 
 MIB = 2**20
 SLOW = bool(os.environ.get("RLLIB_SLOW"))
@@ -29,12 +28,6 @@ def runtime() -> Iterator[None]:
     with core.init(num_cpus=1, object_store_memory=128 * MIB):
         core.get(core.remote(lambda: 1).remote())  # all processes are there
         yield
-
-
-def engine() -> NativeRuntime:
-    found = api.runtime()
-    assert isinstance(found, NativeRuntime)
-    return found
 
 
 class Footprint:
@@ -67,7 +60,7 @@ def test_puts() -> None:
             core.get(core.put(block))
 
     stays_flat(work, PUTS)
-    places = engine().places
+    places = native_engine().places
     assert places.arena.statistics().segments == 1
     assert len(places.spiller.shelf) == 0
 
@@ -100,7 +93,7 @@ def test_large_results_and_arguments() -> None:
             assert core.get(double.remote(ref))[-1] == 4
 
     stays_flat(work, PUTS // 4)
-    assert len(engine().lineage.recipes) == 0
+    assert len(native_engine().lineage.recipes) == 0
 
 
 def test_spilling() -> None:

@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engines import native_engine
 from hypothesis import given
 from hypothesis import strategies as st
 from patience import SOON_S, wait_until
 
 from rllib import core
-from rllib.core import api
 from rllib.core.exceptions import (
     GetTimeoutError,
     ObjectLostError,
     ObjectReconstructionFailedError,
 )
-from rllib.core.native.driver import DriverRuntime
 from rllib.core.native.lineage import Recipe, Recipes
 from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.tasks import Task
@@ -37,14 +36,8 @@ def runtime() -> Iterator[None]:
 def nothing_is_remembered(runtime: None) -> Iterator[None]:
     """When all references are gone, so are all recipes."""
     yield
-    wait_until(lambda: gc.collect() >= 0 and len(engine().lineage.recipes) == 0)
-    assert engine().lineage.recipes.bytes == 0
-
-
-def engine() -> DriverRuntime:
-    found = api.runtime()
-    assert isinstance(found, DriverRuntime)
-    return found
+    wait_until(lambda: gc.collect() >= 0 and len(native_engine().lineage.recipes) == 0)
+    assert native_engine().lineage.recipes.bytes == 0
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engines import native_engine
 from patience import SOON_S, wait_until
 
 from rllib import core
 from rllib.core import api, exceptions
-from rllib.core.native.engine import NativeRuntime
 
 MIB = 2**20
 STORE_BYTES = 128 * MIB
@@ -31,23 +31,17 @@ def runtime() -> Iterator[None]:
 def all_memory_returns(runtime: None) -> Iterator[None]:
     """Whatever a test does, in the end nothing is in use and nothing is lent."""
     yield
-    wait_until(lambda: gc.collect() >= 0 and used() == 0 and not engine().values.lendings)
-
-
-def engine() -> NativeRuntime:
-    found = api.runtime()
-    assert isinstance(found, NativeRuntime)
-    return found
+    wait_until(lambda: gc.collect() >= 0 and used() == 0 and not native_engine().values.lendings)
 
 
 def used() -> int:
-    with engine().lock:
-        return engine().places.arena.statistics().used
+    with native_engine().lock:
+        return native_engine().places.arena.statistics().used
 
 
 def lent() -> int:
-    with engine().lock:
-        return len(engine().values.lendings)
+    with native_engine().lock:
+        return len(native_engine().values.lendings)
 
 
 def make_holder() -> Any:
@@ -72,7 +66,6 @@ def make_holder() -> Any:
             return np.ones(size)
 
         def used(self) -> int:
-            from rllib.core import api
 
             return api.runtime().places.arena.statistics().used
 
@@ -95,7 +88,7 @@ def test_memory_is_used_again() -> None:
     block = np.ones(MIB, np.uint8)
     for _ in range(2_000):
         core.put(block)
-    assert engine().places.arena.statistics().segments <= 4
+    assert native_engine().places.arena.statistics().segments <= 4
 
 
 def test_results_of_a_worker_return_to_it() -> None:
@@ -314,12 +307,12 @@ def test_a_rush_of_tasks_does_not_starve_an_actor() -> None:
 def test_what_outlives_a_runtime_does_not_keep_it_in_memory() -> None:
     core.shutdown()
     with core.init(num_cpus=1):
-        engine = weakref.ref(api.runtime())
+        runtime = weakref.ref(native_engine())
         actor, value = make_holder().remote(), core.put(1)
         result = core.get(actor.__ray_ready__.remote())
         (borrowed,) = core.get(core.remote(lambda: [core.put(2)]).remote())
     gc.collect()
-    assert engine() is None
+    assert runtime() is None
     assert all((actor, value, result, borrowed))
     core.init(num_cpus=2, object_store_memory=STORE_BYTES)
 
@@ -338,4 +331,4 @@ def test_descriptors_and_memory_stay_flat() -> None:
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     work(500)
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
-    assert engine().places.arena.statistics().segments <= 4
+    assert native_engine().places.arena.statistics().segments <= 4

@@ -16,12 +16,11 @@ from typing import Any
 import mixed_load
 import psutil
 import pytest
+from engines import native_engine
 from mixed_load import Counter, Piece, Stream, square
 from patience import wait_until
 
 from rllib import core
-from rllib.core import api
-from rllib.core.native.engine import NativeRuntime
 from rllib.core.native.node import Node
 
 SLOW = bool(os.environ.get("RLLIB_SLOW"))
@@ -42,15 +41,9 @@ def runtime() -> Iterator[None]:
         yield
 
 
-def engine() -> NativeRuntime:
-    found = api.runtime()
-    assert isinstance(found, NativeRuntime)
-    return found
-
-
 def template() -> psutil.Process:
     """The one that is there at this moment."""
-    node = engine().node
+    node = native_engine().node
     assert isinstance(node, Node)
     while (found := node._template) is None:
         threading.Event().wait(0.001)
@@ -98,7 +91,7 @@ def expect_service() -> None:
 
 def what_is_held() -> dict[str, int]:
     """What the driver has lent, borrowed and handed out, and its shared memory in use."""
-    runtime = engine()
+    runtime = native_engine()
     gc.collect()
     with runtime.lock:
         runtime.flush()

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engines import native_engine
 from patience import SOON_S, alive, wait_until
 
 from rllib import core
-from rllib.core import api
-from rllib.core.native.driver import DriverRuntime
 
 MIB = 2**20
 STORE_BYTES = 64 * MIB
@@ -43,28 +42,22 @@ def nothing_is_left() -> bool:
 
 def forget_the_dead() -> None:
     """Have the node remove the files of dead processes at once."""
-    with engine().lock:
-        engine().node._keeper.remove_files(0.0)
-
-
-def engine() -> DriverRuntime:
-    found = api.runtime()
-    assert isinstance(found, DriverRuntime)
-    return found
+    with native_engine().lock:
+        native_engine().node._keeper.remove_files(0.0)
 
 
 def files() -> list[Path]:
-    return list((engine()._directory / "spill").iterdir())
+    return list((native_engine()._directory / "spill").iterdir())
 
 
 def used() -> int:
-    with engine().lock:
-        return engine().places.arena.statistics().used
+    with native_engine().lock:
+        return native_engine().places.arena.statistics().used
 
 
 def total() -> int:
     """Shared memory of all processes together, by the ledger."""
-    return engine().places.arena._ledger.total
+    return native_engine().places.arena._ledger.total
 
 
 def piece(k: float) -> np.ndarray:
@@ -284,7 +277,7 @@ def test_a_worker_is_killed_while_it_spills(pause: float) -> None:
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(core.exceptions.ActorDiedError):
         core.get(forever, timeout=SOON_S)
-    wait_until(lambda: engine().node._keeper._dead)
+    wait_until(lambda: native_engine().node._keeper._dead)
     forget_the_dead()
     assert not files()
     assert total() <= STORE_BYTES

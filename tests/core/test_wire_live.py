@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from engines import native_engine
 from patience import wait_until
 
 from rllib import core
 from rllib.core import api
 from rllib.core.native import wire
-from rllib.core.native.engine import NativeRuntime
 
 FRAMES = 10_000
 FRAMES_PER_STRANGER = 4
@@ -25,12 +25,6 @@ SOON_S = 10.0
 def runtime() -> Iterator[None]:
     with core.init(num_cpus=1):
         yield
-
-
-def engine() -> NativeRuntime:
-    found = api.runtime()
-    assert isinstance(found, NativeRuntime)
-    return found
 
 
 @core.remote(num_cpus=0)
@@ -103,7 +97,7 @@ def mutated(draw: random.Random, frame: bytes) -> bytes:
 def speak(address: bytes, words: bytes) -> None:
     """Connect as a process that nobody knows, say it, and leave."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger:
-        stranger.connect(str(engine()._directory / f"{address.hex()}.sock"))
+        stranger.connect(str(native_engine()._directory / f"{address.hex()}.sock"))
         hello = wire.record_frame(wire.Hello(os.urandom(16)))
         stranger.sendall(hello + words)
 
@@ -113,7 +107,7 @@ def test_nonsense_harms_nobody(
     target: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     witness, canary = Witness.remote(), tmp_path / "canary"
-    address = engine().me if target == "driver" else core.get(witness.address.remote())
+    address = native_engine().me if target == "driver" else core.get(witness.address.remote())
     draw, good = random.Random(3), frames(canary)
     for number in range(FRAMES // FRAMES_PER_STRANGER // 2):
         said = [mutated(draw, draw.choice(good)) for _ in range(FRAMES_PER_STRANGER)]
@@ -121,13 +115,13 @@ def test_nonsense_harms_nobody(
         if number % 100 == 0:
             assert core.get(witness.count.remote(), timeout=SOON_S) == number // 100 + 1
     wait_until(lambda: core.get(witness.strangers.remote()) == 1)
-    wait_until(lambda: set(engine().peers._peers) <= known_workers())
+    wait_until(lambda: set(native_engine().peers._peers) <= known_workers())
     assert not canary.exists()
     assert capfd.readouterr().err == ""  # where errors of the background thread go
 
 
 def known_workers() -> set[bytes]:
-    node: Any = engine().node
+    node: Any = native_engine().node
     return set(node._workers)
 
 

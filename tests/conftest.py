@@ -17,6 +17,7 @@ sys.path.append(str(Path(__file__).parent))
 
 import engines
 import leaks
+from patience import wait_until
 
 
 def pytest_configure() -> None:
@@ -79,6 +80,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
         if name == "ray":
             request.getfixturevalue("shared_ray")
         with engines.start(name):
+            wait_until(engines.is_idle)  # a shared Ray may still end what came before
             yield name
 
 

@@ -4,6 +4,8 @@ import importlib
 import os
 from typing import Any
 
+import psutil
+
 from rllib import core
 from rllib.core import api
 from rllib.core.native.driver import DriverRuntime
@@ -22,6 +24,11 @@ def start(name: str, **given: Any) -> core.api.Context:
     # Ray prints what it thinks of a dying worker; it may not.
     options = {"num_cpus": 2, "log_to_driver": name != "ray", **given}
     return core.init(address=ENGINES[name], **options)
+
+
+def is_idle() -> bool:
+    """Whether nobody holds a CPU."""
+    return core.available_resources().get("CPU") == core.cluster_resources()["CPU"]
 
 
 def start_ray() -> None:
@@ -47,4 +54,11 @@ def native_engine() -> DriverRuntime:
     """The native engine that runs in this process, to look inside."""
     found = api.runtime()
     assert isinstance(found, DriverRuntime)
+    return found
+
+
+def template() -> psutil.Process:
+    """The one child of this process that workers are forked from."""
+    children = psutil.Process().children()
+    (found,) = [child for child in children if "template" in " ".join(child.cmdline())]
     return found

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from engines import template
 from patience import SOON_S, alive, wait_until
 
 from rllib import core
@@ -377,24 +378,16 @@ def test_a_worker_that_closes_its_output_costs_nothing() -> None:
     assert core.get(quiet.f.remote()) == 1
 
 
-def template_pid() -> int:
-    """The one child of this process that workers are forked from."""
-    (template,) = [
-        child for child in psutil.Process().children() if "template" in " ".join(child.cmdline())
-    ]
-    return template.pid
-
-
 def test_a_killed_template_takes_its_workers_and_is_replaced() -> None:
     actor = make_actor().remote()
     pid = core.get(actor.pid.remote())
-    old = template_pid()
+    old = template().pid
     os.kill(old, signal.SIGKILL)
     wait_until(lambda: not alive(pid))
     with pytest.raises(exceptions.ActorDiedError, match="template was killed"):
         core.get(actor.pid.remote(), timeout=SOON_S)
     assert core.get(core.remote(lambda: 2).remote(), timeout=20) == 2
-    assert template_pid() != old
+    assert template().pid != old
 
 
 def test_output_reaches_the_driver_with_its_origin() -> None:
@@ -424,8 +417,8 @@ def test_random_kills_under_load() -> None:
         actors = [Mortal.remote() for _ in range(2)]
         refs = [square.remote(x) for x in range(20)]
         calls = [actor.pid.remote() for actor in actors for _ in range(20)]
-        wait_until(psutil.Process(template_pid()).children)
-        workers = psutil.Process(template_pid()).children()
+        wait_until(template().children)
+        workers = template().children()
         with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself
             draw.choice(workers).kill()
         core.wait(calls, num_returns=len(calls), timeout=20)

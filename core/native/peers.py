@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rllib.core.native.calls import Call
 
 _COALESCE_BYTES = 1 << 16
+_ENDED = 256
+"""So many of those that are ending are remembered; they are gone within milliseconds."""
 
 
 class PeerGoneError(Exception):
@@ -92,6 +94,7 @@ class Peers:
         self._peers: dict[bytes, Peer] = {}
         self._held: dict[Connection, None] = {}  # queued frames that wait for company
         self._strangers: set[Connection] = set()  # connected, no Hello yet
+        self._ended: deque[bytes] = deque(maxlen=_ENDED)
         self._listener = self._listen()
 
     def _path(self, process: bytes) -> str:
@@ -160,12 +163,15 @@ class Peers:
         return any(peer.inflight for peer in self._peers.values())
 
     def _connect(self, process: bytes) -> Peer:
+        gone = PeerGoneError(f"process {process.hex()[:12]} is gone")
+        if process in self._ended:
+            raise gone
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.connect(self._path(process))
         except OSError as error:
             sock.close()
-            raise PeerGoneError(f"process {process.hex()[:12]} is gone") from error
+            raise gone from error
         peer = self._adopt(process, Connection(sock))
         peer.conn.send(wire.record_frame(wire.Hello(self._me)))
         return peer
@@ -213,7 +219,9 @@ class Peers:
         self._close(conn)
 
     def drain(self, peer: Peer) -> None:
-        """Read what a dying peer has still written, then let go of it."""
+        """Read what a dying peer has still written, then let go of it, for good: it takes that for
+        the end of this process, so what it would say from now on is not to be trusted."""
+        self._ended.append(peer.process)
         for conn in list(peer.links):
             conn.drained = False
             while not (peer.gone or conn.drained):

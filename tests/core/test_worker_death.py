@@ -329,7 +329,7 @@ def test_an_object_is_lost_with_its_owner() -> None:
     core.kill(owner)
     with pytest.raises(exceptions.ActorDiedError):
         core.get(owner.make.remote(), timeout=SOON_S)
-    with pytest.raises(exceptions.OwnerDiedError, match="died"):
+    with pytest.raises(exceptions.OwnerDiedError, match="died"):  # also while it is being ended
         core.get(ref, timeout=SOON_S)
 
 

@@ -88,7 +88,8 @@ class Ownership(RuleBasedStateMachine):
         process = self.processes[giver]
         if giver == to or not process.held or not self.processes[to].alive:
             return
-        ref = data.draw(st.sampled_from(process.held))
+        # By index: hypothesis keeps what it samples from until the collector comes.
+        ref = process.held[data.draw(st.integers(0, len(process.held) - 1))]
         process.report()
         process.to_owner.append(("lent", ref._number, to))
         self.processes[to].inboxes[giver].append(ref._number)

@@ -28,7 +28,8 @@ from rllib.core.native import wire
 from rllib.core.native.calls import current_job, dump_error
 from rllib.core.native.connection import Frame
 from rllib.core.native.engine import NativeRuntime
-from rllib.core.native.lanes import AsyncLane, EventLoop, Job, Lane, MainLane, ThreadLane
+from rllib.core.native.eventloop import EventLoop
+from rllib.core.native.lanes import AsyncLane, Job, Lane, MainLane, ThreadLane
 from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.peers import Peer
 from rllib.core.native.process import exit_process
@@ -52,6 +53,7 @@ class Executor:
         self._main = MainLane(lambda: runtime.reactor.announce())
         self._lane: Lane = self._main
         self._groups: Mapping[str, Lane] = {}
+        self._events: EventLoop | None = None
         self._functions: dict[bytes, Any] = {}
         self._runs_of: dict[bytes, int] = {}
         self._instance: Any = None
@@ -158,10 +160,11 @@ class Executor:
         """The worker's main loop; ends with the process."""
         jobs = self._main.waiting
         runtime = self._runtime
-        while True:
+        while self._events is None:
             runtime.reactor.run_until(lambda: bool(jobs), None)
             while (job := self._main.take()) is not None:
                 self._run_in_main(job)
+        self._events.run()
 
     def _run_in_main(self, job: Job) -> None:
         kind = job.intern.kind
@@ -363,8 +366,9 @@ class Executor:
         self._succeed(job, [])
 
     def _open_lanes(self, instance: Any, intern: wire.Intern) -> None:
-        is_async = inspect.getmembers(type(instance), _is_async)
-        events = EventLoop() if is_async else None
+        if inspect.getmembers(type(instance), _is_async):
+            self._events = EventLoop(self._runtime.reactor, self._runtime.lock)
+        events = self._events
 
         def lane(size: int) -> Lane:
             if events is not None:

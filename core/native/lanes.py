@@ -2,8 +2,8 @@
 
 Jobs of a task worker and of an ordinary actor run one after the other in the main thread, in the
 order in which they came. An actor with ``max_concurrency`` runs them in a pool of threads, an
-actor with ``async`` methods on an event loop of its own, and every concurrency group is one more
-such pool or share of the loop.
+actor with ``async`` methods on an event loop in the main thread, and every concurrency group is
+one more such pool or share of the loop.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, Protocol
 
 from rllib.core.native import wire
+from rllib.core.native.eventloop import EventLoop
 from rllib.core.native.objects import Stored
 from rllib.core.native.peers import Peer
 from rllib.core.native.process import interrupt_main
@@ -162,28 +163,6 @@ class ThreadLane:
 
     def interrupt(self, job: Job) -> None:
         """A thread cannot be interrupted; the job can only look for itself."""
-
-
-class EventLoop:
-    """The event loop of an actor, in a thread of its own; what comes is started in batches."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._new: deque[Callable[[], None]] = deque()
-        self._awake = False
-        threading.Thread(target=self.loop.run_forever, name="rllib-async", daemon=True).start()
-
-    def soon(self, start: Callable[[], None]) -> None:
-        """Call ``start`` on the loop, which is woken unless it is awake already."""
-        self._new.append(start)
-        if not self._awake:
-            self._awake = True
-            self.loop.call_soon_threadsafe(self._start_all)
-
-    def _start_all(self) -> None:
-        self._awake = False
-        while self._new:
-            self._new.popleft()()
 
 
 class AsyncLane:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections.abc import Generator
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rllib.core.serialization import reduce_ref
+
+if TYPE_CHECKING:
+    from rllib.core.ids import JobID, TaskID
 
 T = TypeVar("T")
 
@@ -33,6 +36,28 @@ class ObjectRef(Generic[T]):
     def hex(self) -> str:
         """The id as text."""
         return self.binary().hex()
+
+    def task_id(self) -> TaskID:
+        """The call whose result it is; for what was `put`, an id that no call has."""
+        from rllib.core.ids import TaskID
+
+        return TaskID(self._owner + self._call_number().to_bytes(8, "big"))
+
+    def _call_number(self) -> int:
+        """The number of the first reference that its call has returned."""
+        return self._number
+
+    def job_id(self) -> JobID:
+        """The runtime that it belongs to; nil when that was shut down."""
+        from rllib.core import api
+        from rllib.core.ids import JobID
+
+        engine = api.current()
+        return JobID.nil() if engine is None else JobID.from_hex(engine.where().job_id)
+
+    def is_nil(self) -> bool:
+        """Whether it refers to nothing: never."""
+        return False
 
     def future(self) -> concurrent.futures.Future[T]:
         """A future of the value. Its callbacks run in a thread of the runtime."""

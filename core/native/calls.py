@@ -98,7 +98,7 @@ class Call:
         self.label = label
         """What to name it in errors, where that is not the target's name."""
         self.seq = 0
-        """Its number at the peer that has it now."""
+        """Its number, once it was sent: that of its first reference, if it has one."""
         self.stream: weakref.ref[NativeStream] | None = None
         """Where results go that come one by one; then ``refs`` is the reference of its end."""
         self.parent = current_job.get()
@@ -180,10 +180,17 @@ _FATES: dict[wire.Fate, type[CoreError]] = {
 class Calls:
     """Sends calls, matches replies, tells callers of deaths. Runs under the runtime's lock."""
 
-    def __init__(self, peers: Peers, values: Values, tell_node: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        peers: Peers,
+        values: Values,
+        tell_node: Callable[[Any], None],
+        numbers: Iterator[int],
+    ) -> None:
         self._peers = peers
         self._values = values
         self._tell_node = tell_node
+        self._numbers = numbers
         self._actors: weakref.WeakValueDictionary[bytes, NativeActor] = (
             weakref.WeakValueDictionary()
         )
@@ -196,22 +203,22 @@ class Calls:
 
     def send(self, peer: Peer, call: Call) -> int:
         """Send a call; its number. Alone it leaves at once; behind others it waits for company."""
+        refs = call.refs
+        call.seq = seq = refs[0]._number if refs else next(self._numbers)
         if peer.gone:  # the node is about to tell how it died, which resolves the call
-            peer.seq += 1
-            peer.inflight[peer.seq] = call
-            return peer.seq
+            peer.inflight[seq] = call
+            return seq
         target = peer.targets.get(call.target)
         if target is None:
             target = self._introduce(peer, call.target)
-        peer.seq = call.seq = seq = peer.seq + 1
         args = call.args
         flags = 0 if call.stream is None else wire.STREAM
         if args.is_plain and not call.label:
-            frame = wire.plain_call_frame(target, seq, len(call.refs), args.body, flags)
+            frame = wire.plain_call_frame(target, seq, len(refs), args.body, flags)
         else:
             payload = self._values.outgoing(args, peer, handed=True)
             payload.label = call.label
-            frame = wire.call_frame(target, seq, len(call.refs), payload, flags)
+            frame = wire.call_frame(target, seq, len(refs), payload, flags)
         peer.conn.send(frame)
         peer.inflight[seq] = call
         if flags:
@@ -255,7 +262,7 @@ class Calls:
         except PeerGoneError:
             ref.resolve(_owner_died(ref))
             return
-        peer.seq = seq = peer.seq + 1
+        seq = next(self._numbers)
         peer.inflight[seq] = Call([ref], EMPTY, FETCH)
         peer.conn.send(wire.record_frame(wire.Fetch(seq, ref._number, lost)))
         self._peers.hold(peer.conn)

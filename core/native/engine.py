@@ -41,7 +41,7 @@ from rllib.core.native.cancelling import Cancelling
 from rllib.core.native.connection import Frame
 from rllib.core.native.ledger import Ledger
 from rllib.core.native.lineage import Lineage, is_lost
-from rllib.core.native.objects import BorrowedRef, NativeRef, Reports, Stored
+from rllib.core.native.objects import BorrowedRef, NativeRef, Reports, SiblingRef, Stored
 from rllib.core.native.peers import Peer, Peers
 from rllib.core.native.places import Places
 from rllib.core.native.placing import Place, Placing
@@ -124,7 +124,7 @@ class NativeRuntime(NodeQuestions):
             me, self.lock, self.peers, self.reports, ledger, files, self._find_room
         )
         self.values = Values(me, self.peers, self.places, self.reports)
-        self.calls = Calls(self.peers, self.values, self._tell_node)
+        self.calls = Calls(self.peers, self.values, self._tell_node, self._numbers)
         self.tasks = Tasks(self.peers, self.calls, self._tell_node)
         self.lineage = Lineage(me, lambda: self._new_refs(1)[0], self.tasks.submit)
         self.cancelling = Cancelling(self.peers, self.calls, self.tasks)
@@ -374,7 +374,14 @@ class NativeRuntime(NodeQuestions):
         return NativeRef(self.me, next(self._numbers))
 
     def _new_refs(self, count: int) -> list[NativeRef]:
-        return [NativeRef(self.me, next(self._numbers)) for _ in range(count)]
+        if count == 1:
+            return [NativeRef(self.me, next(self._numbers))]
+        numbers = [next(self._numbers) for _ in range(count)]
+        return [SiblingRef(self.me, number, numbers[0]) for number in numbers]
+
+    def new_item(self, completed: NativeRef) -> NativeRef:
+        """The reference of a further result of the stream that ends with ``completed``."""
+        return SiblingRef(self.me, next(self._numbers), completed._number)
 
     # -- objects -------------------------------------------------------------------------------
 

@@ -157,6 +157,19 @@ class NativeRef(ObjectRef[Any]):
             self.on_ready.append(callback)
 
 
+class SiblingRef(NativeRef):
+    """One of several results of a call. ``first`` is the number of the first of them."""
+
+    __slots__ = ("_first",)
+
+    def __init__(self, owner: bytes, number: int, first: int) -> None:
+        super().__init__(owner, number)
+        self._first = first
+
+    def _call_number(self) -> int:
+        return self._first
+
+
 class LifeRef(NativeRef):
     """The reference that every handle of an actor carries; its end is the end of the actor."""
 
@@ -176,13 +189,18 @@ class LifeRef(NativeRef):
 class BorrowedRef(NativeRef):
     """A reference of another process's object."""
 
-    __slots__ = ("_dropped", "fetching", "received")
+    __slots__ = ("_dropped", "fetching", "first", "received")
 
     def __init__(self, owner: bytes, number: int, dropped: Callable[[Drop], None]) -> None:
         super().__init__(owner, number)
         self.received = 0
         self.fetching = False
+        self.first = number
+        """The number of the first of the results of its call."""
         self._dropped = dropped
+
+    def _call_number(self) -> int:
+        return self.first
 
     def __del__(self) -> None:
         self._dropped((self._owner, self._number, self.received))

@@ -45,7 +45,6 @@ class Peer:
         "mapped",
         "process",
         "segments",
-        "seq",
         "targets",
     )
 
@@ -54,7 +53,6 @@ class Peer:
         self.conn = conn
         self.links = [conn]
         self.gone = False
-        self.seq = 0
         self.inflight: dict[int, Call] = {}
         """Calls of mine that it has not answered."""
         self.targets: dict[Any, int] = {}

@@ -52,7 +52,7 @@ class NativeStream(ResultStream):
         self._wake()
 
     def _append(self, outcome: Outcome) -> None:
-        ref = self._runtime.new_ref()
+        ref = self._runtime.new_item(self._completed)
         ref.resolve(outcome)
         self._items.append(ref)
 

@@ -123,7 +123,7 @@ class Values:
         value = None
         if isinstance(ref.outcome, Stored) and self._goes_along(ref, ref.outcome):
             value = self.outgoing(ref.outcome, peer, handed=False, number=ref._number)
-        return wire.RefAt(ref._owner, ref._number, value)
+        return wire.RefAt(ref._owner, ref._number, value, ref._call_number())
 
     def _send_news_ahead(self, owners: set[bytes]) -> None:
         """Owners must hear of a new borrower even if this process dies as soon as the reference
@@ -160,6 +160,7 @@ class Values:
         if at.owner == self.me:
             return self.lendings.find(at.number) or self._lost(at.number)
         ref = self.borrowings.receive(at.owner, at.number)
+        ref.first = at.first
         if at.value is not None and ref.outcome is None:
             ref.resolve(self.incoming(at.value, peer, handed=False))
         return ref

@@ -18,7 +18,8 @@ from rllib.core.exceptions import CoreError
 from rllib.core.measurements import Measurement
 
 HEADER: Final = struct.Struct("<IBBHIQ")
-"""Payload length, kind, flags, number of returns, target (interned number), sequence number."""
+"""Payload length, kind, flags, number of returns, target (interned number), number of the call:
+that of its first reference, or another one of the caller's that no reference has."""
 _FLAGS_AT: Final = 5
 
 CALL: Final = 1
@@ -82,6 +83,8 @@ class RefAt(Message):
     owner: bytes
     number: Number
     value: Payload | None = None
+    first: int = 0
+    """The number of the first of the results of its call."""
 
 
 class Payload(Message):

@@ -53,15 +53,17 @@ class Executor:
                 with self.running(job):
                     result = self._result(function, packed)
                     values = split_result(job.name, result, policy.num_returns)
-                return [self._objects.store(value) for value in values]
+                return [self._objects.store(value, job.id) for value in values]
             except (Exception, asyncio.CancelledError) as error:
                 failure = job.failure(error)
                 if not policy.retries_after(failure):
-                    return self.failed(failure, policy.num_returns)
+                    return self.failed(failure, policy.num_returns, job.id)
 
-    def failed(self, error: Exception, num_returns: int) -> list[ObjectRef[Any]]:
+    def failed(
+        self, error: Exception, num_returns: int, task: str = ""
+    ) -> list[ObjectRef[Any]]:
         """What a call comes to that could not run, or failed."""
-        return [self._objects.ready(error) for _ in range(num_returns)]
+        return [self._objects.ready(error, task) for _ in range(num_returns)]
 
     def _result(self, function: Callable[..., Any], packed: Packed) -> Any:
         args, kwargs = self._objects.arguments(packed)
@@ -76,7 +78,9 @@ class Executor:
         """Begin it; each of its results is made when it is taken."""
         results = self._retried(job, function, stored((args, kwargs)), policy)
         return self._new_stream(
-            self._advanced(job, results), lambda error: self._objects.ready(job.failure(error))
+            self._advanced(job, results),
+            lambda error: self._objects.ready(job.failure(error), job.id),
+            job.id,
         )
 
     def failed_stream(self, error: Exception) -> InlineStream:
@@ -86,9 +90,12 @@ class Executor:
         return stream
 
     def _new_stream(
-        self, results: Iterator[InlineRef], failure: Callable[[Exception], InlineRef]
+        self,
+        results: Iterator[InlineRef],
+        failure: Callable[[Exception], InlineRef],
+        task: str = "",
     ) -> InlineStream:
-        return InlineStream(results, failure, self._objects.new(LastRef))
+        return InlineStream(results, failure, self._objects.new(LastRef, task))
 
     def _advanced(self, job: Job, results: Iterator[Any]) -> Iterator[InlineRef]:
         """The references of all results; the job runs only while one is being made."""
@@ -97,7 +104,7 @@ class Executor:
                 value = next(results, _END)
             if value is _END:
                 return
-            yield self._objects.store(value)
+            yield self._objects.store(value, job.id)
 
     def _retried(
         self, job: Job, function: Callable[..., Any], packed: Packed, policy: Policy

@@ -86,7 +86,7 @@ class Job:
         self._function = function
         self._resources = resources
         self._actor = actor
-        self._id = os.urandom(24).hex()
+        self.id = os.urandom(24).hex()
 
     def failure(self, error: BaseException) -> TaskError:
         """What callers get to see of an exception of it."""
@@ -95,11 +95,11 @@ class Job:
     def span(self, began_ns: int, failed: bool) -> trace.Span:
         """For the timeline, now that it has ended."""
         thread = threading.get_native_id()
-        return trace.Span(self.name, self._kind, began_ns, time.time_ns(), thread, self._id, failed)
+        return trace.Span(self.name, self._kind, began_ns, time.time_ns(), thread, self.id, failed)
 
     def describe(self, where: Where) -> None:
         """Fill in what is known."""
-        where.task_id = self._id
+        where.task_id = self.id
         where.task_name = self.name
         where.function_name = self._function
         where.resources = self._resources

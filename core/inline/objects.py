@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rllib.core.exceptions import ObjectLostError, to_raise
 from rllib.core.object_ref import ObjectRef
 from rllib.core.records import Args, Kwargs
 from rllib.core.serialization import Packed, detached, pack, unpack
 
+if TYPE_CHECKING:
+    from rllib.core.ids import TaskID
+
 
 class InlineRef(ObjectRef[Any]):
     """A reference that holds its value, or the error instead of it."""
 
-    __slots__ = ("outcome",)
+    __slots__ = ("_task", "outcome")
 
     outcome: Packed | Exception
+
+    def __init__(self, owner: bytes, number: int, task: str = "") -> None:
+        super().__init__(owner, number)
+        self._task = task
+
+    def task_id(self) -> TaskID:
+        """See `ObjectRef`."""
+        from rllib.core.ids import TaskID
+
+        return TaskID.from_hex(self._task) if self._task else super().task_id()
 
 
 Ref = TypeVar("Ref", bound=InlineRef)
@@ -30,19 +43,19 @@ class Objects:
         self.owner = os.urandom(16)
         self._numbers = itertools.count(1)
 
-    def new(self, kind: type[Ref]) -> Ref:
-        """A reference of its own number, still without an outcome."""
-        return kind(self.owner, next(self._numbers))
+    def new(self, kind: type[Ref], task: str = "") -> Ref:
+        """A reference of its own number, still without an outcome; ``task`` is what makes it."""
+        return kind(self.owner, next(self._numbers), task)
 
-    def ready(self, outcome: Packed | Exception) -> InlineRef:
+    def ready(self, outcome: Packed | Exception, task: str = "") -> InlineRef:
         """A reference with its outcome."""
-        ref = self.new(InlineRef)
+        ref = self.new(InlineRef, task)
         ref.outcome = outcome
         return ref
 
-    def store(self, value: Any) -> InlineRef:
+    def store(self, value: Any, task: str = "") -> InlineRef:
         """A reference of a copy of ``value``. Raises `TypeError` for what cannot be pickled."""
-        return self.ready(stored(value))
+        return self.ready(stored(value), task)
 
     def value(self, ref: ObjectRef[Any]) -> Any:
         """A copy of the value. Raises the error that is there instead, and `ObjectLostError`."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rllib.core.exceptions import ActorDiedError, GetTimeoutError, ObjectLostError
+from rllib.core.ids import TaskID
 from rllib.core.object_ref import ObjectRef
 from rllib.core.runtime import ActorLink, ResultStream
 
@@ -35,6 +36,10 @@ class RayRef(ObjectRef[Any]):
     def binary(self) -> bytes:
         """Ray's id."""
         return bytes(self.wrapped.binary())
+
+    def task_id(self) -> TaskID:
+        """Ray's id of the call."""
+        return TaskID(self.wrapped.task_id().binary())
 
     def as_future(self) -> asyncio.Future[Any]:
         """An asyncio future of the value, of the event loop that runs."""

@@ -59,9 +59,7 @@ class Executor:
                 if not policy.retries_after(failure):
                     return self.failed(failure, policy.num_returns, job.id)
 
-    def failed(
-        self, error: Exception, num_returns: int, task: str = ""
-    ) -> list[ObjectRef[Any]]:
+    def failed(self, error: Exception, num_returns: int, task: str = "") -> list[ObjectRef[Any]]:
         """What a call comes to that could not run, or failed."""
         return [self._objects.ready(error, task) for _ in range(num_returns)]
 

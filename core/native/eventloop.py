@@ -52,7 +52,7 @@ class _ReactorSelector(selectors.BaseSelector):
         self._lock = lock
         self._new = new
         self._own_ready = False
-        self._own_fd: int = self._own.fileno()  # type: ignore[attr-defined]
+        self._own_fd: int = self._own.fileno()
         with lock:
             reactor.register(self._own_fd, self._on_own)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from types import GeneratorType
 from typing import Any
 
@@ -17,10 +17,10 @@ def exit_code(error: SystemExit) -> int:
     return 1
 
 
-def split_result(name: str, result: Any, num_returns: int) -> Sequence[Any]:
+def split_result(name: Callable[[], str], result: Any, num_returns: int) -> Sequence[Any]:
     """A task's result as ``num_returns`` values; of a generator, as many as asked for.
 
-    Raises `ValueError` or `TypeError` where the count differs.
+    Where the count differs, it raises `ValueError` or `TypeError` with the task's ``name``.
     """
     if num_returns == 1 and not isinstance(result, GeneratorType):
         return (result,)
@@ -30,9 +30,9 @@ def split_result(name: str, result: Any, num_returns: int) -> Sequence[Any]:
         result = tuple(itertools.islice(result, num_returns))
     if not isinstance(result, Sized):
         kind = type(result).__name__
-        raise TypeError(f"{name} was to return {num_returns} values (num_returns), got a {kind}")
+        raise TypeError(f"{name()} was to return {num_returns} values (num_returns), got a {kind}")
     if len(result) != num_returns:
         raise ValueError(
-            f"{name} was to return {num_returns} values (num_returns), got {len(result)}"
+            f"{name()} was to return {num_returns} values (num_returns), got {len(result)}"
         )
     return tuple(result)  # type: ignore[arg-type]

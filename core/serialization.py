@@ -21,6 +21,9 @@ from rllib.core.reducers import code_dumps, plain_dumps, reducers
 OUT_OF_BAND_BYTES = 4096
 """Buffers below this size stay inside the stream: a copy is cheaper than its bookkeeping."""
 
+_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
+"""What pickle alone can do, and is most often returned and put."""
+
 
 @dataclass(slots=True)
 class Packed:
@@ -43,6 +46,8 @@ def pack(value: Any) -> Packed:
 
     Raises `TypeError` naming the part of the value that cannot be pickled.
     """
+    if type(value) in _ATOMS:
+        return Packed(pickle.dumps(value, 5), [], [])
     packed = Packed(b"", [], [])
     buffers = packed.buffers
     enclosed = False

@@ -52,7 +52,7 @@ class Executor:
             try:
                 with self.running(job):
                     result = self._result(function, packed)
-                    values = split_result(job.name, result, policy.num_returns)
+                    values = split_result(lambda: job.name, result, policy.num_returns)
                 return [self._objects.store(value, job.id) for value in values]
             except (Exception, asyncio.CancelledError) as error:
                 failure = job.failure(error)

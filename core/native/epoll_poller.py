@@ -1,5 +1,5 @@
-"""`EpollPoller`: one epoll set in another, so that leading begins and ends with one system call and
-disturbs nobody::
+"""`EpollPoller`: one epoll set in another, so that getting the background out of it is one system
+call and disturbs no wait under way::
 
     background --waits on--> outer --contains--> inner --contains--> every descriptor
     a leader   --takes inner out of outer, and waits on inner itself--
@@ -19,13 +19,14 @@ class EpollPoller(Poller):
     """One epoll set in another, and eventfds."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._inner = select.epoll()
         self._outer = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poke = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._inner.register(self._poke, READ)
         self._outer.register(self._wake, READ)
-        self._outer.register(self._inner.fileno(), READ)
+        self._outer.register(self._inner.fileno(), 0)
 
     def register(self, fd: int, mask: int) -> None:
         """One system call."""
@@ -39,22 +40,30 @@ class EpollPoller(Poller):
         """One system call."""
         self._inner.unregister(fd)
 
-    def take(self) -> None:
-        """The background hears of descriptors no more."""
-        self._outer.modify(self._inner.fileno(), 0)
-
-    def give(self) -> None:
-        """The background hears of descriptors again."""
-        self._outer.modify(self._inner.fileno(), READ)
-
     def wait(self, timeout_s: float | None) -> Events:
         """One system call."""
         return self._inner.poll(timeout_s)
 
-    def wait_in_background(self) -> bool:
-        """One system call, two after a wake."""
+    def _watch(self) -> bool:
+        if not self._watching:
+            self._watching = True
+            self._outer.modify(self._inner.fileno(), READ)
+            if self._led:
+                self._end_watch()
+        return self._wakes_aside(self._outer.poll())
+
+    def _end_watch(self) -> None:
+        self._outer.modify(self._inner.fileno(), 0)
+        self._watching = False
+        self.wake()
+
+    def _sleep(self, timeout_s: float | None) -> None:
+        self._wakes_aside(self._outer.poll(timeout_s))
+
+    def _wakes_aside(self, events: Events) -> bool:
+        """End the wake, if there was one; whether anything else is ready."""
         ready = False
-        for fd, _mask in self._outer.poll():
+        for fd, _mask in events:
             if fd == self._wake:
                 os.eventfd_read(fd)
             else:

@@ -254,7 +254,8 @@ class Executor:
 
     def _stored(self, job: Job, result: Any) -> list[Stored]:
         store = self._runtime.values.store
-        return [store(value) for value in split_result(self._name(job), result, job.returns)]
+        values = split_result(lambda: self._name(job), result, job.returns)
+        return [store(value) for value in values]
 
     def _arguments(self, job: Job) -> tuple[tuple[Any, ...], dict[str, Any]]:
         stored, job.args = job.args, EMPTY  # so that views alone hold the caller's memory

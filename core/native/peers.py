@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rllib.core.native.arena import Segment
     from rllib.core.native.calls import Call
 
-_COALESCE_BYTES = 1 << 16
+_COALESCE_BYTES = 1 << 12
 _ENDED = 256
 """So many of those that are ending are remembered; they are gone within milliseconds."""
 

@@ -1,11 +1,6 @@
 """`PollPoller`: two plain sets with the same descriptors, on any system.
 
-A leader must get the background out of its set, for both would be told of everything. To do so for
-each of ten thousand short waits a second would cost more than the waits; so the background comes
-back lazily, once nobody has begun to lead for `_LINGER_S`::
-
-    watching --take--> lingering --nobody has led for a while--> watching
-                           |    \\--somebody leads all the time--> resting --give--> lingering
+A leader must get the background out of its set, for both would be told of everything.
 """
 
 from __future__ import annotations
@@ -15,8 +10,6 @@ import os
 import select
 
 from rllib.core.native.poller import READ, Events, Poller
-
-_LINGER_S = 0.002
 
 
 class _Bell:
@@ -44,11 +37,11 @@ class PollPoller(Poller):
     """Two plain sets and two pipes.
 
     A wait under way does not notice that its set has changed, and keeps what was closed meanwhile
-    from ending. So each change rings whoever waits. Every flag is set before what the other side
-    writes is looked at, so that of two threads at least one sees the other.
+    from ending. So each change rings whoever waits.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._wake = _Bell()
         self._poke = _Bell()
         self._front = select.poll()  # of the leader
@@ -58,12 +51,7 @@ class PollPoller(Poller):
         self._back.register(self._wake.fd, READ)
         self._rest.register(self._wake.fd, READ)
         self._masks: dict[int, int] = {}
-        self._led = False
-        self._leads = 0  # how often somebody began to lead
-        self._leads_seen = 0
         self._waiting = False  # the leader, on ``_front``
-        self._watching = False  # the background, on ``_back``
-        self._resting = False  # the background, without limit, until the leader leaves
 
     def register(self, fd: int, mask: int) -> None:
         """Add to both sets."""
@@ -87,24 +75,8 @@ class PollPoller(Poller):
     def _ring_waiters(self) -> None:
         if self._waiting:
             self._poke.ring()
-        self._end_watch()
-
-    def _end_watch(self) -> None:
         if self._watching:
-            self._watching = False  # so that the next one does not ring as well
-            self._wake.ring()
-
-    def take(self) -> None:
-        """Only the first of many leaders in a row has to get the background out of its set."""
-        self._leads += 1
-        self._led = True
-        self._end_watch()
-
-    def give(self) -> None:
-        """The background notices by itself, unless the leader stayed for long."""
-        self._led = False
-        if self._resting:
-            self._wake.ring()
+            self._end_watch()
 
     def wait(self, timeout_s: float | None) -> Events:
         """One system call."""
@@ -113,27 +85,18 @@ class PollPoller(Poller):
         self._waiting = False
         return events
 
-    def wait_in_background(self) -> bool:
-        """Watch, linger or rest, as the module's text draws it."""
-        quiet = self._leads == self._leads_seen
-        self._leads_seen = self._leads
-        if not quiet:
-            self._answer(self._rest.poll(_LINGER_S * 1000))
-            return False
-        return self._rest_while_led() if self._led else self._watch()
-
     def _watch(self) -> bool:
         self._watching = True
         events = [] if self._led else self._back.poll()
         self._watching = False
         return self._answer(events)
 
-    def _rest_while_led(self) -> bool:
-        self._resting = True
-        if self._led:
-            self._answer(self._rest.poll())
-        self._resting = False
-        return False
+    def _end_watch(self) -> None:
+        self._watching = False  # so that the next one does not ring as well
+        self._wake.ring()
+
+    def _sleep(self, timeout_s: float | None) -> None:
+        self._answer(self._rest.poll(None if timeout_s is None else timeout_s * 1000))
 
     def _answer(self, events: Events) -> bool:
         """Silence the bell if it rang; whether anything else is ready."""

@@ -172,7 +172,7 @@ class Reactor:
         """Have ``finish`` run in the background soon; cheap when asked for repeatedly."""
         if not (self._nudged or self._stopping):
             self._nudged = True
-            self._poller.wake()
+            self._poller.wake_soon()
 
     def postpone(self, action: Callable[[], None]) -> bool:
         """Run ``action`` in the background once nobody holds the lock; ``False`` if it is late."""

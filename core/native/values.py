@@ -64,6 +64,8 @@ class Values:
         Raises `TypeError` naming what cannot be pickled, `OutOfDiskError` when there is no room.
         """
         packed = pack(value)
+        if not packed.buffers and len(packed.body) < SHARED_BYTES:
+            return Stored(packed.body, [], packed.refs)
         if len(packed.body) + packed.buffer_bytes < SHARED_BYTES:
             return Stored(packed.body, [bytes(view) for view in packed.buffers], packed.refs)
         return self._store_shared(packed)

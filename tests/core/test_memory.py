@@ -3,6 +3,7 @@
 import gc
 import itertools
 import mmap
+import random
 import threading
 from collections.abc import Iterator
 
@@ -186,8 +187,9 @@ def test_cells_are_used_again() -> None:
 
 
 @pytest.mark.parametrize("source", [bytes, bytearray], ids=["read-only", "writable"])
-def test_large_parts_are_copied_to_their_place(source: type) -> None:
-    part = memoryview(source(bytes(range(256)) * (4 * 2**12)))  # four MiB
+@pytest.mark.parametrize("size", [4 * 2**20, 9 * 2**20 + 13], ids=["one thread", "several"])
+def test_large_parts_are_copied_to_their_place(source: type, size: int) -> None:
+    part = memoryview(source(random.Random(0).randbytes(size)))
     with mmap.mmap(-1, part.nbytes + 2 * PAGE) as target:
         copy_into(target, PAGE, part)
         assert target[PAGE:-PAGE] == bytes(part)

@@ -11,18 +11,22 @@ from typing import Any
 
 from rllib.core.exceptions import TaskCancelledError
 from rllib.core.native import wire
-from rllib.core.native.calls import Call, Calls
+from rllib.core.native.actor_calls import ActorCalls
+from rllib.core.native.call import Call
+from rllib.core.native.calls import Calls
+from rllib.core.native.leases import Task
 from rllib.core.native.objects import BorrowedRef, NativeRef
 from rllib.core.native.peers import Peers
-from rllib.core.native.tasks import Task, Tasks
+from rllib.core.native.tasks import Tasks
 
 
 class Cancelling:
     """Runs under the runtime's lock."""
 
-    def __init__(self, peers: Peers, calls: Calls, tasks: Tasks) -> None:
+    def __init__(self, peers: Peers, calls: Calls, actor_calls: ActorCalls, tasks: Tasks) -> None:
         self._peers = peers
         self._calls = calls
+        self._actor_calls = actor_calls
         self._tasks = tasks
 
     def cancel(self, ref: NativeRef, force: bool, recursive: bool) -> None:
@@ -44,7 +48,8 @@ class Cancelling:
     def unfinished(self) -> Iterator[Call]:
         """All calls of this process that have no answer yet."""
         yield from self._tasks.unsent()
-        yield from self._calls.unfinished()
+        yield from self._calls.unanswered()
+        yield from self._actor_calls.unsent()
 
     def _stop(self, call: Call, force: bool, recursive: bool) -> None:
         if call.actor is not None and force:
@@ -61,4 +66,4 @@ class Cancelling:
     def _drop(self, call: Call) -> bool:
         if isinstance(call, Task):
             return self._tasks.drop(call)
-        return self._calls.drop(call)
+        return self._actor_calls.drop(call)

@@ -11,7 +11,7 @@ import psutil
 
 from rllib.core import trace
 from rllib.core.native import platform, wire
-from rllib.core.native.calls import Build, Target
+from rllib.core.native.call import Build, Target
 from rllib.core.native.engine import NativeRuntime, node_id
 from rllib.core.native.gpus import visible_gpus
 from rllib.core.native.interrupts import InterruptGuard
@@ -88,7 +88,7 @@ class DriverRuntime(NativeRuntime):
 
     def host(self, actor_id: bytes, build: Build) -> None:
         """Be its owner."""
-        self.calls.host(actor_id, build)
+        self.actor_calls.host(actor_id, build)
 
     def on_host(self, peer: Peer, order: wire.Host) -> None:
         """Construct a worker's detached actor."""
@@ -96,7 +96,7 @@ class DriverRuntime(NativeRuntime):
         intern = order.constructor
         details = {"concurrency": intern.concurrency, "groups": intern.groups}
         target = Target(intern.kind, intern.name, intern.blob, **details)
-        self.calls.host(order.actor, Build(target, args))
+        self.actor_calls.host(order.actor, Build(target, args))
 
     def shutdown(self) -> None:
         """End everything."""

@@ -35,10 +35,14 @@ from rllib.core.exceptions import (
 )
 from rllib.core.facts import Where
 from rllib.core.native import wire
+from rllib.core.native.actor_calls import ActorCalls
 from rllib.core.native.arena import Block
-from rllib.core.native.calls import Build, Call, Calls, NativeActor, Target, dump_error
+from rllib.core.native.call import Build, Call, NativeActor, Target
+from rllib.core.native.calls import Calls
 from rllib.core.native.cancelling import Cancelling
 from rllib.core.native.connection import Frame
+from rllib.core.native.failures import dump_error
+from rllib.core.native.leases import Kind, Task
 from rllib.core.native.ledger import Ledger
 from rllib.core.native.lineage import Lineage, is_lost
 from rllib.core.native.objects import BorrowedRef, NativeRef, Reports, SiblingRef, Stored
@@ -49,7 +53,7 @@ from rllib.core.native.questions import NodeQuestions
 from rllib.core.native.reactor import Reactor
 from rllib.core.native.spillfiles import SPILL, FileLostError, SpillFiles
 from rllib.core.native.streams import UNLIMITED, NativeStream
-from rllib.core.native.tasks import Kind, Task, Tasks
+from rllib.core.native.tasks import Tasks
 from rllib.core.native.values import EMPTY, Values
 from rllib.core.object_ref import ObjectRef
 from rllib.core.records import (
@@ -124,10 +128,11 @@ class NativeRuntime(NodeQuestions):
             me, self.lock, self.peers, self.reports, ledger, files, self._find_room
         )
         self.values = Values(me, self.peers, self.places, self.reports)
-        self.calls = Calls(self.peers, self.values, self._tell_node, self._numbers)
+        self.calls = Calls(self.peers, self.values, self._numbers)
+        self.actor_calls = ActorCalls(self.peers, self.calls, self._tell_node)
         self.tasks = Tasks(self.peers, self.calls, self._tell_node)
         self.lineage = Lineage(me, lambda: self._new_refs(1)[0], self.tasks.submit)
-        self.cancelling = Cancelling(self.peers, self.calls, self.tasks)
+        self.cancelling = Cancelling(self.peers, self.calls, self.actor_calls, self.tasks)
         self._plans: dict[int, Plan] = {}
         self._targets: weakref.WeakKeyDictionary[RemoteCode, dict[tuple[int, int], Target]] = (
             weakref.WeakKeyDictionary()
@@ -244,9 +249,9 @@ class NativeRuntime(NodeQuestions):
                 if not options.name:
                     self.node.tell(order)
                 self.host(actor_id, build)
-                return self.calls.link(actor_id, None)
+                return self.actor_calls.link(actor_id, None)
             actor = NativeActor(actor_id, self.values.life_ref(next(self._numbers), actor_id))
-            self.calls.create(actor, build)
+            self.actor_calls.create(actor, build)
             # One with a name was ordered before this process knew of it.
             self.node.tell(wire.WatchActor(actor_id) if options.name else order)
         return actor
@@ -286,7 +291,7 @@ class NativeRuntime(NodeQuestions):
                 f"the actor name {order.name!r} is taken in namespace {order.namespace!r}"
             )
         with self.lock:
-            return self.calls.link(found.actor, None)
+            return self.actor_calls.link(found.actor, None)
 
     def find_actor(self, name: str, namespace: str) -> tuple[ActorLink, ActorShape]:
         """Ask the node for the name."""
@@ -295,7 +300,7 @@ class NativeRuntime(NodeQuestions):
         if not found.actor:
             raise ValueError(f"there is no living actor named {name!r}")
         with self.lock:
-            return self.calls.link(found.actor, None), ActorShape.load(found.shape)
+            return self.actor_calls.link(found.actor, None), ActorShape.load(found.shape)
 
     def call(
         self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions
@@ -347,12 +352,12 @@ class NativeRuntime(NodeQuestions):
         assert call.actor is not None
         with self.lock:
             self._check_open()
-            self.calls.call_actor(call.actor, call)
+            self.actor_calls.submit(call.actor, call)
 
     def pending_calls(self, actor: ActorLink) -> int:
         """Those that wait here, and those at the actor."""
         with self.lock:
-            return self.calls.pending(_own(actor))
+            return self.actor_calls.pending(_own(actor))
 
     def kill(self, actor: ActorLink, no_restart: bool) -> None:
         """Have the node end its process."""
@@ -542,7 +547,7 @@ class NativeRuntime(NodeQuestions):
             if not answered:
                 self.tasks.again(call)
         elif not answered and call.actor is not None:
-            self.calls.call_actor(call.actor, call)
+            self.actor_calls.submit(call.actor, call)
 
     def on_call(self, peer: Peer, frame: Frame) -> None:
         """Somebody calls; a driver runs nothing for others."""
@@ -636,11 +641,11 @@ class NativeRuntime(NodeQuestions):
             case wire.LeaseLost(lease, reason, fate):
                 self.tasks.on_lost(lease, reason, fate)
             case wire.ActorPlaced():
-                self.calls.on_placed(record)
+                self.actor_calls.on_placed(record)
             case wire.ActorRestarting():
-                self.calls.on_restarting(record)
+                self.actor_calls.on_restarting(record)
             case wire.ActorDied():
-                self.calls.on_died(record)
+                self.actor_calls.on_died(record)
             case wire.LeasesWanted(leases):
                 self.tasks.on_wanted(leases)
             case wire.GroupSettled():
@@ -715,7 +720,7 @@ class NativeRuntime(NodeQuestions):
     def actor_restore(self, state: tuple[Any, ...]) -> ActorLink:
         """This process's link to the actor."""
         with self.lock:
-            return self.calls.link(state[0], state[1])
+            return self.actor_calls.link(state[0], state[1])
 
     def shutdown(self) -> None:
         """End the node if it is ours, and everything of this process."""
@@ -726,7 +731,7 @@ class NativeRuntime(NodeQuestions):
             unfinished = list(self.cancelling.unfinished())
             self.node.close()
             self.peers.close()
-            self.calls.close()
+            self.actor_calls.close()
             for call in unfinished:
                 call.resolve_all(RuntimeClosedError("the runtime was shut down amid the call"))
         self.reactor.stop()

@@ -25,10 +25,11 @@ from rllib.core.exceptions import (
 )
 from rllib.core.facts import Where
 from rllib.core.native import wire
-from rllib.core.native.calls import current_job, dump_error
+from rllib.core.native.call import current_job
 from rllib.core.native.connection import Frame
 from rllib.core.native.engine import NativeRuntime
 from rllib.core.native.eventloop import EventLoop
+from rllib.core.native.failures import dump_error
 from rllib.core.native.lanes import AsyncLane, Job, Lane, MainLane, ThreadLane
 from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.peers import Peer

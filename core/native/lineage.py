@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rllib.core.exceptions import ObjectLostError, ObjectReconstructionFailedError
+from rllib.core.native.leases import Task
 from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.spillfiles import FileLostError, FileRegion
-from rllib.core.native.tasks import Task
 
 MAX_LINEAGE_BYTES = 64 * 2**20
 _RECIPE_BYTES = 1000

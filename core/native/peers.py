@@ -21,7 +21,7 @@ from rllib.core.native.reactor import READ, WRITE, Reactor
 
 if TYPE_CHECKING:
     from rllib.core.native.arena import Segment
-    from rllib.core.native.calls import Call
+    from rllib.core.native.call import Call
 
 _COALESCE_BYTES = 1 << 12
 _ENDED = 256

@@ -18,7 +18,7 @@ from rllib.core.native.objects import NativeRef, Outcome
 from rllib.core.runtime import ResultStream
 
 if TYPE_CHECKING:
-    from rllib.core.native.calls import Call
+    from rllib.core.native.call import Call
     from rllib.core.native.engine import NativeRuntime
 
 UNLIMITED = 2**62

@@ -11,9 +11,7 @@ hands back what it has not begun, and a lease that runs dry takes over half of w
 
 from __future__ import annotations
 
-import copy
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
@@ -25,127 +23,16 @@ from rllib.core.exceptions import (
     WorkerCrashedError,
 )
 from rllib.core.native import wire
-from rllib.core.native.calls import Call, Calls, Target
-from rllib.core.native.objects import NativeRef, Stored
-from rllib.core.native.peers import Peer, PeerGoneError, Peers
-from rllib.core.native.placing import Place
-from rllib.core.records import RetryOn
-
-Kind = tuple[tuple[tuple[str, float], ...], Place]
-"""A set of resources and a place, as a key. Tasks of one kind can use each other's leases."""
+from rllib.core.native.calls import Calls
+from rllib.core.native.leases import Kind, Lease, Line, Task, delay_s
+from rllib.core.native.objects import NativeRef
+from rllib.core.native.peers import PeerGoneError, Peers
 
 _FATES: dict[wire.Fate, type[CoreError]] = {
     "": WorkerCrashedError,
     "group removed": TaskPlacementGroupRemoved,
     "unschedulable": TaskUnschedulableError,
 }
-
-MAX_REQUESTS = 16
-"""Leases of one kind asked for at the same time."""
-
-AHEAD_S = 0.002
-"""Expected duration of the tasks that are sent to a worker before it has begun them."""
-
-
-class Task(Call):
-    """A call that any worker may answer."""
-
-    __slots__ = ("expected_s", "kind", "lease")
-
-    def __init__(
-        self,
-        refs: Sequence[NativeRef],
-        args: Stored,
-        target: Target,
-        kind: Kind,
-        retries: int = 0,
-        retry_on: RetryOn = False,
-        label: str = "",
-    ) -> None:
-        super().__init__(refs, args, target, None, retries, retry_on, label)
-        self.kind = kind
-        self.lease: Lease | None = None
-        self.expected_s = 0.0
-
-    @property
-    def peer(self) -> Peer | None:
-        """The worker that has it."""
-        return None if self.lease is None else self.lease.peer
-
-    def again(self, refs: Sequence[NativeRef], args: Stored) -> Task:
-        """The same task, not begun, with other references."""
-        task = copy.copy(self)
-        task.refs, task.args = refs, args
-        task.lease, task.parent, task.seq = None, None, 0
-        return task
-
-
-class Lease:
-    """A lent worker, asked for or granted."""
-
-    __slots__ = (
-        "granted",
-        "kind",
-        "leaves",
-        "load_s",
-        "number",
-        "peer",
-        "since",
-        "spoiled",
-        "tasks",
-        "waits",
-    )
-
-    def __init__(self, number: int, kind: Kind) -> None:
-        self.number = number
-        self.kind = kind
-        self.granted = False
-        self.peer: Peer | None = None
-        self.tasks: dict[Task, None] = {}  # in the order in which they run
-        self.load_s = 0.0  # expected duration of all of them
-        self.since = 0.0  # when the first of them began, as far as one can tell from here
-        self.waits = False  # its task waits for others, so nothing is sent to it
-        self.leaves = False  # it is to be given back, so nothing is sent to it either
-        self.spoiled = False  # ... because its worker takes no more
-
-    def has_room(self, expected_s: float) -> bool:
-        """Whether a task of that duration may be sent."""
-        if self.leaves:
-            return False
-        if not self.tasks:
-            return True
-        return not self.waits and self.load_s + expected_s <= AHEAD_S
-
-
-class _Line:
-    """The tasks of one kind that wait, the leases, and how many more were asked for."""
-
-    __slots__ = ("leases", "requested", "waiting")
-
-    def __init__(self) -> None:
-        self.waiting: deque[Task] = deque()
-        self.leases: list[Lease] = []
-        self.requested = 0
-
-    def roomiest(self) -> Lease | None:
-        """The lease with the least to do."""
-        return min(self.leases, key=_load, default=None)
-
-    def take_waiting(self) -> list[Task]:
-        """All that wait, who will not be served."""
-        tasks = list(self.waiting)
-        self.waiting.clear()
-        return tasks
-
-    @property
-    def wanted(self) -> int:
-        """How many leases more could be used at once."""
-        ahead = any(len(lease.tasks) > 1 for lease in self.leases)
-        return min(len(self.waiting) + ahead, MAX_REQUESTS)
-
-
-def _load(lease: Lease) -> float:
-    return float("inf") if lease.waits or lease.leaves else lease.load_s
 
 
 class Tasks:
@@ -155,7 +42,7 @@ class Tasks:
         self._peers = peers
         self._calls = calls
         self._tell_node = tell_node
-        self._lines: dict[Kind, _Line] = {}
+        self._lines: dict[Kind, Line] = {}
         self._leases: dict[int, Lease] = {}
         self._count = 0
         self._unready: dict[Task, None] = {}  # tasks that wait for what they need
@@ -188,11 +75,11 @@ class Tasks:
     def _enqueue(self, task: Task) -> None:
         line = self._lines.get(task.kind)
         if line is None:
-            line = self._lines[task.kind] = _Line()
+            line = self._lines[task.kind] = Line()
         line.waiting.append(task)
         self._pump(task.kind, line)
 
-    def _pump(self, kind: Kind, line: _Line) -> None:
+    def _pump(self, kind: Kind, line: Line) -> None:
         while line.waiting:
             lease = line.roomiest()
             if lease is None or not lease.has_room(line.waiting[0].target.expected_s):
@@ -201,7 +88,7 @@ class Tasks:
         while line.requested < line.wanted:
             self._request(kind, line)
 
-    def _request(self, kind: Kind, line: _Line) -> None:
+    def _request(self, kind: Kind, line: Line) -> None:
         self._count += 1
         line.requested += 1
         self._leases[self._count] = Lease(self._count, kind)
@@ -267,7 +154,7 @@ class Tasks:
         """Run a task once more whose code has raised."""
         self._enqueue(task)
 
-    def _take_over(self, line: _Line) -> None:
+    def _take_over(self, line: Line) -> None:
         """A lease has run dry: call back half of what the one with the most has not begun."""
         if line.waiting or not line.leases:
             return
@@ -363,7 +250,7 @@ class Tasks:
             for lease in idle:
                 self._give_back(lease)
             if not idle and not any(lease.leaves for lease in wanted):
-                self._begin_leaving(min(wanted, key=_load, default=None))
+                self._begin_leaving(min(wanted, key=delay_s, default=None))
 
     def _begin_leaving(self, lease: Lease | None) -> None:
         """Send nothing more to a lease; it is given back when it has done what it has begun."""

@@ -12,7 +12,7 @@ from rllib.core import api, trace
 from rllib.core.exceptions import RuntimeEnvSetupError
 from rllib.core.facts import Where
 from rllib.core.native import wire
-from rllib.core.native.calls import Build, current_job
+from rllib.core.native.call import Build, current_job
 from rllib.core.native.connection import Connection, Frame
 from rllib.core.native.engine import NativeRuntime, NodeLink
 from rllib.core.native.environment import Environment
@@ -72,7 +72,8 @@ class WorkerRuntime(NativeRuntime):
 
     def _is_needed(self) -> bool:
         """Whether others hold objects or actors of this process, or it still waits for others."""
-        return bool(self.values.lendings) or self.calls.under_way or self.tasks.under_way
+        is_waiting = self.peers.any_inflight() or self.tasks.under_way
+        return is_waiting or bool(self.values.lendings) or self.actor_calls.under_way
 
     def on_call(self, peer: Peer, frame: Frame) -> None:
         """Run it, in the executor's time."""
@@ -129,7 +130,7 @@ class WorkerRuntime(NativeRuntime):
             where.restarts = given.restarts
             where.shape = ActorShape.load(self.executor.shape)
             with self.lock:
-                where.actor = self.calls.link(given.actor, None)
+                where.actor = self.actor_calls.link(given.actor, None)
 
     def wait_for(self, done: Callable[[], bool], timeout: float | None) -> bool:
         """A task that waits for others lends them its CPU, and hands back those sent ahead."""

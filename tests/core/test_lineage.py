@@ -18,9 +18,9 @@ from rllib.core.exceptions import (
     ObjectLostError,
     ObjectReconstructionFailedError,
 )
+from rllib.core.native.leases import Task
 from rllib.core.native.lineage import Recipe, Recipes
 from rllib.core.native.objects import NativeRef, Stored
-from rllib.core.native.tasks import Task
 
 MIB = 2**20
 SIZE = MIB  # of float64: eight MiB

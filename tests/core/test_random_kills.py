@@ -102,7 +102,7 @@ def what_is_held() -> dict[str, int]:
             "handed out": sum(len(peer.held) for peer in peers),
             "bytes": runtime.places.arena.statistics().used,
             "calls": sum(len(peer.inflight) for peer in peers),
-            "actors waited for": len(runtime.calls._awaited),
+            "actors waited for": len(runtime.actor_calls._awaited),
             "tasks": sum(1 for _ in runtime.tasks.unsent()),
             "recipes": len(runtime.lineage.recipes),
         }

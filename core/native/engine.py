@@ -656,12 +656,20 @@ class NativeRuntime(NodeQuestions):
                 self.on_answer(record)
             case wire.GroupCreated() | wire.GroupTable() | wire.MeasurementsFound():
                 self.on_answer(record)
-            case wire.RoomMade():
+            case wire.RoomMade() | wire.Surveyed() | wire.Told():
                 self.on_answer(record)
+            case wire.Survey(number, topic):
+                self.node.tell(wire.Account(number, self.account(topic)))
             case wire.MakeRoom(seq, size):
                 self.places.spiller.request(size, lambda moved: self._room_made(seq, moved))
             case _:
                 raise wire.WireError(f"{type(record).__name__} is no message of a node")
+
+    def account(self, topic: wire.Topic) -> bytes:
+        """What this process has to say of itself."""
+        from rllib.core.native import accounts
+
+        return accounts.account(self, topic)
 
     def _find_room(self, size: int, moved: int) -> Block | None:
         """Have all other processes make room; a block, as soon as there is one.

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rllib.core.native import wire
+from rllib.core.native.census import Census
 from rllib.core.native.connection import Connection
 from rllib.core.native.engine import NativeRuntime, NodeLink
 from rllib.core.native.instructions import Instruction, Start, Stop, Tell, Warn
@@ -95,6 +96,7 @@ class Node(NodeLink):
         self._make_order = make_order
         self._keeper = keeper
         self._log_to_driver = log_to_driver
+        self._census = Census()
         self._workers: dict[bytes, WorkerProcess] = {}
         self._agenda: deque[Instruction] = deque()
         self._performing = False
@@ -114,6 +116,10 @@ class Node(NodeLink):
             self._perform(self._keeper.handle(client, record))
         elif isinstance(record, wire.AskWorkers):
             self._perform([Tell(client, self._table(record.seq))])
+        elif isinstance(record, wire.AskAll):
+            self._perform(self._census.ask(client, record, self._concerned(record.topic)))
+        elif isinstance(record, wire.Account):
+            self._perform(self._census.account(client, record))
         elif isinstance(record, wire.Accuse):
             self._condemn(record.process, record.offence)
         else:
@@ -122,6 +128,12 @@ class Node(NodeLink):
     def _table(self, seq: int) -> wire.WorkerTable:
         workers = [wire.WorkerRow(each.worker, each.pid) for each in self._workers.values()]
         return wire.WorkerTable(seq, [wire.WorkerRow(self._runtime.me, os.getpid()), *workers])
+
+    def _concerned(self, topic: wire.Topic) -> set[bytes]:
+        """Whom to ask about it."""
+        if topic == "idle leases":
+            return self._scheduler.lessees
+        return {self._runtime.me, *self._workers}
 
     def _perform(self, instructions: Sequence[Instruction]) -> None:
         """Do them in order, also those that come up while doing them."""
@@ -301,6 +313,7 @@ class Node(NodeLink):
         self._runtime.peers.bury(process.worker)
         self._perform(self._scheduler.worker_down(process.worker, reason, unbegun=unbegun))
         self._perform(self._keeper.gone(process.worker))
+        self._perform(self._census.gone(process.worker))
 
     def _release(self, process: WorkerProcess) -> None:
         self._reactor.unregister(process.control.fd)

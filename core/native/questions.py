@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from rllib.core.exceptions import CoreSystemError, TaskPlacementGroupRemoved
@@ -17,6 +19,9 @@ from rllib.core.native.reactor import Reactor
 from rllib.core.native.values import Values
 from rllib.core.object_ref import ObjectRef
 from rllib.core.runtime import Runtime
+
+LESSEES_S = 1.0
+"""How long to wait for those who have leases to say which of them are idle."""
 
 
 class NodeQuestions(Runtime):
@@ -46,6 +51,13 @@ class NodeQuestions(Runtime):
 
     def _ask(self, question: Any) -> Any:
         """Send the node a question and wait for the answer with the same number."""
+        return self._answers(question, lambda answers: True, None)[0]
+
+    def _answers(
+        self, question: Any, complete: Callable[[list[Any]], bool], timeout: float | None
+    ) -> list[Any]:
+        """The first answer, and those that follow it within ``timeout`` seconds until they are
+        ``complete``."""
         answers: list[Any] = []
         with self.lock:
             self._check_open()
@@ -53,8 +65,20 @@ class NodeQuestions(Runtime):
             self._tell_node(question)
         self.reactor.run_until(lambda: bool(answers) or self._closed, None)
         self._check_open()
+        if not complete(answers):
+            deadline = None if timeout is None else time.monotonic() + timeout
+            self.reactor.run_until(lambda: complete(answers) or self._closed, deadline)
+            self._check_open()
         del self._questions[question.seq]
-        return answers[0]
+        return answers
+
+    def _ask_all(self, topic: wire.Topic, timeout: float | None) -> dict[bytes, bytes | None]:
+        """What every process that it concerns has said within ``timeout`` seconds; the dead say
+        nothing, and ``None`` stands for the silent."""
+        question = wire.AskAll(next(self._numbers), topic)
+        surveyed, *told = self._answers(question, _all_have_told, timeout)
+        said = {each.process: each.body for each in told}
+        return {process: said.get(process) for process in surveyed.processes}
 
     def on_answer(self, answer: Any) -> None:
         """The node has answered, to somebody who may have given up."""
@@ -62,8 +86,12 @@ class NodeQuestions(Runtime):
             self._questions[answer.seq].append(answer)
 
     def resources(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Ask the node."""
-        answer = self._ask(wire.AskResources(next(self._numbers)))
+        """Ask who has leases on which nothing runs, then the node."""
+        from rllib.core.native import accounts
+
+        said = self._ask_all("idle leases", LESSEES_S).items()
+        idle = [(process, accounts.read_leases(body)) for process, body in said if body]
+        answer = self._ask(wire.AskResources(next(self._numbers), idle))
         return answer.total, answer.free
 
     def actor_names(self) -> list[tuple[str, str]]:
@@ -157,3 +185,8 @@ class NodeQuestions(Runtime):
     def groups(self) -> list[GroupFacts]:
         """Ask the node."""
         return facts(self._ask(wire.AskGroups(next(self._numbers))))
+
+
+def _all_have_told(answers: list[Any]) -> bool:
+    """Whether each of those who were asked, of whom the first answer tells, has said something."""
+    return len(answers) > len(answers[0].processes)

@@ -19,7 +19,7 @@ from typing import Any
 from rllib.core.measurements import Measurements
 from rllib.core.native import wire
 from rllib.core.native.actors import Actor, Actors
-from rllib.core.native.amounts import UNIT, Pool, Share, devices, floats, units
+from rllib.core.native.amounts import UNIT, Amounts, Pool, Share, devices, floats, units
 from rllib.core.native.demands import Demand
 from rllib.core.native.groups import Groups
 from rllib.core.native.instructions import Instruction, Stop, Tell, Warn
@@ -109,11 +109,27 @@ class Scheduler:
                 self._out.append(Tell(client, self._actors.table(seq)))
             case wire.AskNames(seq):
                 self._out.append(Tell(client, wire.Names(seq, self._actors.names())))
-            case wire.AskResources(seq):
-                total, free = floats(self.pool.total), floats(self.pool.free)
+            case wire.AskResources(seq, idle):
+                total, free = floats(self.pool.total), floats(self._free_without(idle))
                 self._out.append(Tell(client, wire.Resources(seq, total, free)))
             case _:
                 raise wire.WireError(f"{type(question).__name__} is no message to a node")
+
+    def _free_without(self, idle: Iterable[tuple[bytes, list[int]]]) -> Amounts:
+        """What would be free if these leases were returned."""
+        free = dict(self.pool.free)
+        for client, leases in idle:
+            for lease in leases:
+                worker = self._leases.get((client, lease))
+                if worker and worker.share and worker.share.pool is self.pool:
+                    for name, amount in worker.share.amounts.items():
+                        free[name] = free.get(name, 0) + amount
+        return free
+
+    @property
+    def lessees(self) -> set[bytes]:
+        """The processes that have leases."""
+        return {client for client, _lease in self._leases}
 
     def worker_down(
         self, worker_id: bytes, reason: str, *, unbegun: bool = False

@@ -219,6 +219,10 @@ class Tasks:
         else:
             task.resolve_all(WorkerCrashedError(f"task {task.name} failed: its {reason}"))
 
+    def idle_leases(self) -> list[int]:
+        """Those on which nothing runs."""
+        return [lease.number for lease in self._leases.values() if lease.peer and not lease.tasks]
+
     # -- cancelling ----------------------------------------------------------------------------
 
     def drop(self, task: Task) -> bool:

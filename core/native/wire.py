@@ -399,9 +399,28 @@ class AskWorkers(Message, tag="ask_workers"):
 
 
 class AskResources(Message, tag="ask_resources"):
-    """Answer with `Resources`."""
+    """Answer with `Resources`; what those leases hold counts as free, as nothing runs on them."""
 
     seq: int
+    idle: list[tuple[bytes, list[int]]] = []
+    """Leases by the process that has them."""
+
+
+Topic = Literal["tasks", "objects", "idle leases"]
+
+
+class AskAll(Message, tag="ask_all"):
+    """Ask all whom it may concern, and pass their answers on; see `census`."""
+
+    seq: int
+    topic: Topic
+
+
+class Account(Message, tag="account"):
+    """Answer to `Survey`; for the node, opaque."""
+
+    survey: int
+    body: bytes
 
 
 class Measured(Message, tag="measured"):
@@ -516,6 +535,28 @@ class Resources(Message, tag="resources"):
     seq: int
     total: dict[str, float]
     free: dict[str, float]
+
+
+class Survey(Message, tag="survey"):
+    """Somebody wants to know: answer with `Account`."""
+
+    survey: int
+    topic: Topic
+
+
+class Surveyed(Message, tag="surveyed"):
+    """Answer to `AskAll`: the processes that are asked, of each of which a `Told` will come."""
+
+    seq: int
+    processes: list[bytes]
+
+
+class Told(Message, tag="told"):
+    """What a process has said to `AskAll`; nothing where it died before."""
+
+    seq: int
+    process: bytes
+    body: bytes
 
 
 class MeasurementsFound(Message, tag="measurements_found"):
@@ -673,6 +714,8 @@ Record = (
     | KillActor
     | Accuse
     | AskResources
+    | AskAll
+    | Account
     | Measured
     | AskMeasurements
     | AskNames
@@ -696,6 +739,9 @@ Record = (
     | ActorFound
     | MeasurementsFound
     | Resources
+    | Survey
+    | Surveyed
+    | Told
     | Names
     | ActorTable
     | WorkerTable

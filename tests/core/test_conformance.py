@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import engines
 import numpy as np
 import pytest
 from engines import ENGINES, end_ray, on, start, start_ray
@@ -816,6 +817,20 @@ def test_get_of_a_list_raises_the_error_in_it() -> None:
 def test_resources_are_told() -> None:
     assert core.cluster_resources()["CPU"] == 2
     assert set(core.available_resources()) >= {"CPU"}
+
+
+def test_what_tasks_used_is_free_when_they_are_done() -> None:
+    @core.remote
+    def square(number: int) -> int:
+        return number**2
+
+    @core.remote
+    def sum_of_squares() -> int:
+        return sum(core.get([square.remote(number) for number in range(4)]))
+
+    assert core.get(sum_of_squares.remote()) == 14  # workers, too, keep what they have borrowed
+    assert core.get(square.remote(3)) == 9
+    wait_until(engines.is_idle)
 
 
 # -- start and end ---------------------------------------------------------------------------------

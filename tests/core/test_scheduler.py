@@ -91,6 +91,23 @@ def test_what_never_fits_is_warned_about_once() -> None:
     ]
 
 
+def test_what_idle_leases_hold_counts_as_free() -> None:
+    node = scheduler(GPU=1.0)
+    node.handle(DRIVER, lease(1, {"CPU": 1.0, "GPU": 1.0}))
+    node.handle(b"w1", ready("w1"))
+    node.handle(DRIVER, wire.CreateGroup(2, b"g", [{"CPU": 1.0}], "PACK"))
+    node.handle(DRIVER, lease(2, {"CPU": 1.0}, group=b"g"))
+    node.handle(b"w2", ready("w2"))
+    assert node.lessees == {DRIVER}
+    total = {"CPU": 2.0, "GPU": 1.0}
+    for idle, free in (
+        ([], {"CPU": 0.0, "GPU": 0.0}),
+        ([(DRIVER, [1, 2, 77]), (b"gone", [1])], {"CPU": 1.0, "GPU": 1.0}),  # the bundle is taken
+    ):
+        answer = wire.Resources(1, total, free)
+        assert node.handle(DRIVER, wire.AskResources(1, idle)) == [Tell(DRIVER, answer)]
+
+
 def test_a_waiting_task_lends_its_cpu() -> None:
     node = scheduler(CPU=1.0)
     node.handle(DRIVER, lease(1, {"CPU": 1.0}))

@@ -134,6 +134,12 @@ RECORDS = [
     wire.PlaceActor(b"a", "C", b"shape", {}, wire.Needs({"CPU": 1.0})),
     wire.ActorFound(3, b"a", b"shape"),
     wire.Resources(1, {"CPU": 2.0}, {}),
+    wire.AskResources(1, [(b"a", [1, 2])]),
+    wire.AskAll(1, "tasks"),
+    wire.Account(1, b"body"),
+    wire.Survey(1, "objects"),
+    wire.Surveyed(1, [b"a"]),
+    wire.Told(1, b"a", b"body"),
     wire.LeaseGranted(1, b"w", wire.Assignment({"CPU": 1.0}, ["0"])),
     wire.ActorDied(b"a", "story", "unschedulable"),
     wire.GroupTable(

@@ -38,10 +38,12 @@ def _terminate(_instance: Any) -> NoReturn:
     raise ActorExit(0)
 
 
+TERMINATE = "__ray_terminate__"
+
 BUILTINS: Mapping[str, Callable[..., Any]] = {
     "__ray_ready__": _ready,
     "__ray_call__": _call,
-    "__ray_terminate__": _terminate,
+    TERMINATE: _terminate,
 }
 """Methods of every actor, called with its instance first: whether it is constructed, a function
 of the caller's to run with the instance, and the end after what came before."""
@@ -50,7 +52,7 @@ BUILTIN_METHODS: Mapping[str, CallOptions] = {name: CallOptions() for name in BU
 BUILTIN_SIGNATURES: Mapping[str, Signature] = {
     "__ray_ready__": signature_of(lambda: None, "__ray_ready__"),
     "__ray_call__": signature_of(lambda function, *args, **kwargs: None, "__ray_call__"),
-    "__ray_terminate__": signature_of(lambda: None, "__ray_terminate__"),
+    TERMINATE: signature_of(lambda: None, TERMINATE),
 }
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rllib.core import trace
+from rllib.core.actor import TERMINATE
 from rllib.core.exceptions import (
     ActorAlreadyExistsError,
     GetTimeoutError,
@@ -335,7 +336,7 @@ class NativeRuntime(NodeQuestions):
             target = actor.methods[key] = Target(
                 "method",
                 method,
-                group=options.concurrency_group,
+                group=method if method == TERMINATE else options.concurrency_group,
                 backpressure=options.backpressure,
             )
         return Call(

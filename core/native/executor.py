@@ -13,9 +13,10 @@ import itertools
 import os
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, NoReturn
 
-from rllib.core.actor import ActorExit, bound_method
+from rllib.core.actor import TERMINATE, ActorExit, bound_method
 from rllib.core.exceptions import (
     ActorError,
     CoreError,
@@ -30,7 +31,7 @@ from rllib.core.native.connection import Frame
 from rllib.core.native.engine import NativeRuntime
 from rllib.core.native.eventloop import EventLoop
 from rllib.core.native.failures import dump_error
-from rllib.core.native.lanes import AsyncLane, Job, Lane, MainLane, ThreadLane
+from rllib.core.native.lanes import AsyncLane, ClosedLane, Job, Lane, LastLane, MainLane, ThreadLane
 from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.peers import Peer
 from rllib.core.native.process import exit_process
@@ -54,6 +55,7 @@ class Executor:
         self._main = MainLane(lambda: runtime.reactor.announce())
         self._lane: Lane = self._main
         self._groups: Mapping[str, Lane] = {}
+        self._lanes: set[Lane] = {self._main}
         self._events: EventLoop | None = None
         self._functions: dict[bytes, Any] = {}
         self._runs_of: dict[bytes, int] = {}
@@ -133,10 +135,9 @@ class Executor:
 
     def _unfinished(self) -> list[tuple[Job, Lane]]:
         """All jobs that have come and have not ended, and where they run, or will run."""
-        lanes = {self._main, self._lane, *self._groups.values()}
         return [
             *((job, self._lane_of(job)) for job in self._early),
-            *((job, lane) for lane in lanes for job in lane.jobs()),
+            *((job, lane) for lane in self._lanes for job in lane.jobs()),
         ]
 
     def _cancel(self, job: Job, lane: Lane, order: wire.Cancel) -> None:
@@ -358,6 +359,7 @@ class Executor:
             failure = TaskError.from_exception(name, error, os.getpid())
             self._tell_built(str(failure), dump_error(failure))
             return
+        self._main.done(job)
         self._open_lanes(instance, job.intern)
         with self._runtime.lock:
             self._instance = instance
@@ -379,7 +381,23 @@ class Executor:
 
         if events is not None or intern.concurrency > 1:
             self._lane = lane(intern.concurrency)
-        self._groups = {name: lane(size) for name, size in intern.groups.items()}
+        groups = {name: lane(size) for name, size in intern.groups.items()}
+        self._lanes = {self._main, self._lane, *groups.values()}
+        if len(self._lanes) > 1:  # else calls run one after the other, and the last one is the last
+            finish = partial(self._terminate, lane=self._lane)
+            groups[TERMINATE] = LastLane(self._lanes, self._close_lanes, finish)
+        self._groups = groups
+
+    def _close_lanes(self) -> None:
+        self._lane, self._groups = ClosedLane(), {}
+
+    def _terminate(self, last: Job, lane: Lane) -> None:
+        """What came before the last call has ended, but for the reply of the main thread's job."""
+        if lane is not self._main:
+            self.leave(ActorExit(0))
+        with self._runtime.lock:
+            lane.add(last)
+        self._runtime.reactor.announce()
 
     def _tell_built(self, error: str, cause: bytes = b"") -> None:
         with self._runtime.lock:

@@ -204,3 +204,64 @@ class AsyncLane:
         task = self._jobs.get(job)
         if task is not None:
             task.cancel()
+
+
+class LastLane:
+    """Where the call lies that ends an actor: it waits for all that came before.
+
+    ``closed`` is told, in the reading thread, that nothing may begin that comes from now on;
+    ``finish`` is given the call, in a thread of its own, when what came before has ended.
+    """
+
+    _AGAIN_S = 0.01
+
+    def __init__(
+        self, lanes: Iterable[Lane], closed: Callable[[], None], finish: Callable[[Job], object]
+    ) -> None:
+        self._lanes = tuple(lanes)
+        self._closed = closed
+        self._finish = finish
+
+    def add(self, job: Job) -> None:
+        """Wait for what is there."""
+        before = {job for lane in self._lanes for job in lane.jobs()}
+        self._closed()
+        threading.Thread(
+            target=self._wait, args=[job, before], name="rllib-end", daemon=True
+        ).start()
+
+    def _wait(self, last: Job, before: set[Job]) -> None:
+        """Look again and again: that the end of every job tells of it would cost every job."""
+        while before:
+            time.sleep(self._AGAIN_S)
+            before.intersection_update(job for lane in self._lanes for job in lane.jobs())
+        self._finish(last)
+
+    def busy(self) -> bool:
+        """It sends no replies."""
+        return False
+
+    def jobs(self) -> Iterable[Job]:
+        """None that could be cancelled."""
+        return ()
+
+    def interrupt(self, job: Job) -> None:
+        """It has no jobs."""
+
+
+class ClosedLane:
+    """Where calls lie that come behind the last one: they never begin, and end with the actor."""
+
+    def add(self, job: Job) -> None:
+        """Its caller hears of the actor's end."""
+
+    def busy(self) -> bool:
+        """Nothing runs here."""
+        return False
+
+    def jobs(self) -> Iterable[Job]:
+        """None that could be cancelled."""
+        return ()
+
+    def interrupt(self, job: Job) -> None:
+        """It has no jobs."""

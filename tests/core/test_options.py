@@ -1,5 +1,7 @@
 """Options of tasks, methods and actors: what is wrong is named, what is right acts."""
 
+import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,6 +171,39 @@ class TestEveryEngine:
         assert core.get(before) == 1
         for ref in (last, after):
             with pytest.raises(ActorDiedError, match="Leaver"):
+                core.get(ref)
+
+    @pytest.mark.parametrize("kind", ["threaded", "async", "grouped"])
+    def test_what_was_called_before_the_end_is_done(self, engine: str, kind: str) -> None:
+        if engine == "inline":
+            pytest.skip("calls run one after the other")
+
+        class Slow:
+            def nap(self, number: int) -> int:
+                time.sleep(0.2)
+                return number
+
+        class AsyncSlow:
+            async def nap(self, number: int) -> int:
+                await asyncio.sleep(0.2)
+                return number
+
+        options: dict[str, Any] = {"max_concurrency": 2}
+        if kind == "grouped":
+            options = {"concurrency_groups": {"other": 1}}
+        actor = core.remote(**options)(AsyncSlow if kind == "async" else Slow).remote()
+        core.get(actor.__ray_ready__.remote())  # Ray forgets calls that wait for the process
+        nap = actor.nap
+        if kind == "grouped":
+            before = [nap.options(concurrency_group="other").remote(9)]
+        else:
+            before = [nap.remote(9)]
+        before += [nap.remote(number) for number in range(4)]
+        last = actor.__ray_terminate__.remote()
+        after = nap.remote(9)
+        assert core.get(before) == [9, 0, 1, 2, 3]
+        for ref in (last, after):
+            with pytest.raises(ActorDiedError):
                 core.get(ref)
 
     def test_only_an_actor_can_exit_as_one(self) -> None:

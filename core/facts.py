@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from rllib.core.records import ActorShape
@@ -79,3 +79,53 @@ class WorkerFacts:
     id: bytes
     pid: int
     is_driver: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFacts:
+    """A call as `Runtime.task_table` tells of it. Ids are hex text."""
+
+    id: str
+    name: str
+    function: str
+    type: str
+    """``NORMAL_TASK``, ``ACTOR_TASK`` or ``ACTOR_CREATION_TASK``."""
+    state: str
+    """In Ray's words."""
+    actor_id: str = ""
+    parent_id: str = ""
+    worker_id: str = ""
+    """Of the process that has it; empty where none has it, or that process is not known."""
+    pid: int = 0
+    resources: Mapping[str, float] = field(default_factory=dict)
+    group_id: str = ""
+    start_ns: int = 0
+    """Since the epoch; 0 where nothing is recorded."""
+    end_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """A reference in a process, as `Runtime.object_table` tells of it."""
+
+    id: str
+    size: int
+    """Of its value in bytes; -1 where that is not in this process."""
+    status: str
+    """Of the call that makes it: ``NIL`` where this process does not know."""
+    held: str
+    """Why it is there: a reference type in Ray's words."""
+    pid: int
+    is_driver: bool
+
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T_co]):
+    """What several processes have told."""
+
+    rows: Sequence[T_co]
+    missing: str = ""
+    """What is not among them, in words."""

@@ -13,7 +13,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from rllib.core.exceptions import CoreError
-from rllib.core.facts import ActorFacts, GroupFacts, Where, WorkerFacts
+from rllib.core.facts import (
+    ActorFacts,
+    Found,
+    GroupFacts,
+    ObjectFacts,
+    TaskFacts,
+    Where,
+    WorkerFacts,
+)
 from rllib.core.measurements import Measurement
 from rllib.core.object_ref import ObjectRef
 from rllib.core.records import (
@@ -169,6 +177,15 @@ class Runtime(ABC):
     def workers(self) -> list[WorkerFacts]:
         """The processes there are."""
         raise RuntimeError("this engine keeps no list of processes")
+
+    def task_table(self, timeout: float) -> Found[TaskFacts]:
+        """Calls that have not ended, and those that were recorded (see `timeline`); of processes
+        that tell of them within ``timeout`` seconds."""
+        raise RuntimeError("this engine keeps no list of tasks")
+
+    def object_table(self, timeout: float) -> Found[ObjectFacts]:
+        """The references that processes have; see `task_table`."""
+        raise RuntimeError("this engine keeps no list of objects")
 
     def timeline(self) -> list[dict[str, Any]]:
         """Events of Chrome's trace format: what ran when.

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from typing import Any
 
 from rllib.core import trace
+from rllib.core.facts import TaskFacts
 from rllib.core.inline.jobs import Job, Policy, Setting
 from rllib.core.inline.objects import InlineRef, Objects, stored
 from rllib.core.inline.streams import InlineStream, LastRef
@@ -133,6 +134,7 @@ class Executor:
     def running(self, job: Job) -> Iterator[None]:
         """The job is the one that runs, in its environment; its span is noted at the end."""
         before, self.job = self.job, job
+        job.parent = before
         began, failed = time.time_ns(), True
         try:
             with _environment(job.setting):
@@ -143,6 +145,19 @@ class Executor:
             if self._spans is not None:
                 self._spans.append(job.span(began, failed))
 
+    def tasks(self) -> list[TaskFacts]:
+        """What runs, and what was recorded."""
+        from rllib.core.history import ended_tasks
+
+        found, job = [], self.job
+        while job is not None:
+            found.append(job.facts())
+            job = job.parent
+        return [*found, *ended_tasks([self._recorded()])]
+
+    def _recorded(self) -> trace.Process:
+        return trace.Process("driver", os.getpid(), list(self._spans or ()))
+
     def timeline(self) -> list[dict[str, Any]]:
         """What ran, the last of it, as events of Chrome's trace format.
 
@@ -150,7 +165,7 @@ class Executor:
         """
         if self._spans is None:
             raise RuntimeError(trace.not_recorded())
-        return trace.chrome_events([trace.Process("driver", os.getpid(), list(self._spans))])
+        return trace.chrome_events([self._recorded()])
 
 
 def _environment(setting: Setting) -> contextlib.AbstractContextManager[None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rllib.core import trace
 from rllib.core.exceptions import TaskError
-from rllib.core.facts import Where
+from rllib.core.facts import TaskFacts, Where
 from rllib.core.records import RetryOn
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ class Setting:
 
 _NOWHERE = Setting()
 
+NOBODY = "ff" * 24
+"""The id of no task."""
+
 
 class Policy:
     """How many results a call has, and how often it is run again after an exception."""
@@ -87,6 +90,8 @@ class Job:
         self._resources = resources
         self._actor = actor
         self.id = os.urandom(24).hex()
+        self.parent: Job | None = None
+        """Within which it runs."""
 
     def failure(self, error: BaseException) -> TaskError:
         """What callers get to see of an exception of it."""
@@ -96,6 +101,23 @@ class Job:
         """For the timeline, now that it has ended."""
         thread = threading.get_native_id()
         return trace.Span(self.name, self._kind, began_ns, time.time_ns(), thread, self.id, failed)
+
+    def facts(self) -> TaskFacts:
+        """It runs."""
+        from rllib.core.history import TYPES
+
+        actor = "" if self._actor is None else self._actor.actor_id.hex()
+        return TaskFacts(
+            self.id,
+            self.name,
+            self._function,
+            TYPES[self._kind],
+            "RUNNING",
+            actor,
+            NOBODY if self.parent is None else self.parent.id,
+            pid=os.getpid(),
+            resources=self._resources,
+        )
 
     def describe(self, where: Where) -> None:
         """Fill in what is known."""

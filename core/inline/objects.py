@@ -12,6 +12,7 @@ from rllib.core.records import Args, Kwargs
 from rllib.core.serialization import Packed, detached, pack, unpack
 
 if TYPE_CHECKING:
+    from rllib.core.facts import ObjectFacts
     from rllib.core.ids import TaskID
 
 
@@ -31,6 +32,16 @@ class InlineRef(ObjectRef[Any]):
         from rllib.core.ids import TaskID
 
         return TaskID.from_hex(self._task) if self._task else super().task_id()
+
+    def facts(self) -> ObjectFacts:
+        """What is known of it."""
+        from rllib.core.facts import ObjectFacts
+
+        size, status = -1, "FAILED"
+        if not isinstance(self.outcome, Exception):
+            status = "FINISHED"
+            size = len(self.outcome.body) + self.outcome.buffer_bytes
+        return ObjectFacts(self.hex(), size, status, "LOCAL_REFERENCE", os.getpid(), True)
 
 
 Ref = TypeVar("Ref", bound=InlineRef)
@@ -56,6 +67,13 @@ class Objects:
     def store(self, value: Any, task: str = "") -> InlineRef:
         """A reference of a copy of ``value``. Raises `TypeError` for what cannot be pickled."""
         return self.ready(stored(value), task)
+
+    def facts(self) -> list[ObjectFacts]:
+        """Those that are referred to."""
+        from rllib.core.instances import instances
+
+        mine = [ref for ref in instances(InlineRef) if ref._owner == self.owner]
+        return [ref.facts() for ref in mine if hasattr(ref, "outcome")]
 
     def value(self, ref: ObjectRef[Any]) -> Any:
         """A copy of the value. Raises the error that is there instead, and `ObjectLostError`."""

@@ -14,7 +14,15 @@ from rllib.core.exceptions import (
     WorkerCrashedError,
     to_raise,
 )
-from rllib.core.facts import ActorFacts, GroupFacts, Where, WorkerFacts
+from rllib.core.facts import (
+    ActorFacts,
+    Found,
+    GroupFacts,
+    ObjectFacts,
+    TaskFacts,
+    Where,
+    WorkerFacts,
+)
 from rllib.core.inline.actors import ActorInValue, Actors, InlineActor, how_it_exited, own
 from rllib.core.inline.executor import Executor
 from rllib.core.inline.jobs import Job, Policy, Setting
@@ -298,6 +306,14 @@ class InlineRuntime(Runtime):
     def workers(self) -> list[WorkerFacts]:
         """This process."""
         return [WorkerFacts(self._objects.owner, os.getpid(), is_driver=True)]
+
+    def task_table(self, timeout: float) -> Found[TaskFacts]:
+        """What runs, one call within another, and what has ended where it is recorded."""
+        return Found(self._executor.tasks())
+
+    def object_table(self, timeout: float) -> Found[ObjectFacts]:
+        """The references in this process."""
+        return Found(self._objects.facts())
 
     def timeline(self) -> list[dict[str, Any]]:
         """What ran in this process, the last of it."""

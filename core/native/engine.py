@@ -485,6 +485,13 @@ class NativeRuntime(NodeQuestions):
             self.recorder.flush()
         return trace.chrome_events(trace.read(self._directory))
 
+    def recorded(self) -> list[trace.Process]:
+        """Read it."""
+        if self.recorder is None:
+            return []
+        self.recorder.flush()
+        return trace.read(self._directory)
+
     def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:
         """Have ``callback`` run by whoever reads the value's message."""
         assert isinstance(ref, NativeRef)

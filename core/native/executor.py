@@ -140,6 +140,11 @@ class Executor:
             *((job, lane) for lane in self._lanes for job in lane.jobs()),
         ]
 
+    def progress(self) -> list[tuple[Job, str, bool]]:
+        """All jobs that have come and have not ended, their names, and whether they have begun."""
+        begun = {job for lane in self._lanes for job in lane.begun()}
+        return [(job, self._name(job), job in begun) for job, _lane in self._unfinished()]
+
     def _cancel(self, job: Job, lane: Lane, order: wire.Cancel) -> None:
         job.cancelled = True
         if order.recursive:

@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NoReturn, Protocol
 
 from rllib.core.native import wire
@@ -68,6 +68,9 @@ class Lane(Protocol):
     def jobs(self) -> Iterable[Job]:
         """Those that have come and have not ended."""
 
+    def begun(self) -> Collection[Job]:
+        """Those of `jobs` that run."""
+
     def interrupt(self, job: Job) -> None:
         """Stop a job of this lane that runs, if that can be done; it is marked as cancelled."""
 
@@ -110,6 +113,11 @@ class MainLane:
         running = self.running
         return [*self.waiting] if running is None else [running, *self.waiting]
 
+    def begun(self) -> Collection[Job]:
+        """See `Lane`."""
+        running = self.running
+        return () if running is None else (running,)
+
     def interrupt(self, job: Job) -> None:
         """A task is interrupted as by Ctrl-C; a method of an actor can only look for itself."""
         if job is self.running and job.intern.kind == "function":
@@ -134,6 +142,7 @@ class ThreadLane:
     ) -> None:
         self._queue: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._jobs: dict[Job, None] = {}
+        self._size = size
         self._run = run
         self._leave = leave
         for index in range(size):
@@ -161,6 +170,10 @@ class ThreadLane:
         """See `Lane`."""
         return list(self._jobs)
 
+    def begun(self) -> Collection[Job]:
+        """The first of them, since they begin in the order in which they came."""
+        return list(self._jobs)[: self._size]
+
     def interrupt(self, job: Job) -> None:
         """A thread cannot be interrupted; the job can only look for itself."""
 
@@ -172,6 +185,7 @@ class AsyncLane:
         self._run = run
         self._events = events
         self._jobs: dict[Job, asyncio.Task[None] | None] = {}
+        self._size = size
         self._room = asyncio.Semaphore(size)
 
     def add(self, job: Job) -> None:
@@ -195,6 +209,10 @@ class AsyncLane:
     def jobs(self) -> Iterable[Job]:
         """See `Lane`."""
         return list(self._jobs)
+
+    def begun(self) -> Collection[Job]:
+        """The first of them, since they begin in the order in which they came."""
+        return list(self._jobs)[: self._size]
 
     def interrupt(self, job: Job) -> None:
         """Cancel its coroutine; one that has not begun sees that it is cancelled."""
@@ -245,6 +263,10 @@ class LastLane:
         """None that could be cancelled."""
         return ()
 
+    def begun(self) -> Collection[Job]:
+        """None."""
+        return ()
+
     def interrupt(self, job: Job) -> None:
         """It has no jobs."""
 
@@ -261,6 +283,10 @@ class ClosedLane:
 
     def jobs(self) -> Iterable[Job]:
         """None that could be cancelled."""
+        return ()
+
+    def begun(self) -> Collection[Job]:
+        """None."""
         return ()
 
     def interrupt(self, job: Job) -> None:

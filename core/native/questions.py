@@ -9,8 +9,9 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+from rllib.core import trace
 from rllib.core.exceptions import CoreSystemError, TaskPlacementGroupRemoved
-from rllib.core.facts import ActorFacts, GroupFacts, WorkerFacts
+from rllib.core.facts import ActorFacts, Found, GroupFacts, ObjectFacts, TaskFacts, WorkerFacts
 from rllib.core.measurements import Measurement
 from rllib.core.native import wire
 from rllib.core.native.groups import facts
@@ -131,6 +132,27 @@ class NodeQuestions(Runtime):
     def _worker_rows(self) -> list[wire.WorkerRow]:
         rows: list[wire.WorkerRow] = self._ask(wire.AskWorkers(next(self._numbers))).workers
         return rows
+
+    def task_table(self, timeout: float) -> Found[TaskFacts]:
+        """Ask all processes, and look at what was recorded."""
+        from rllib.core.history import ended_tasks
+        from rllib.core.native import surveys
+
+        told, missing = surveys.tables(self._ask_all("tasks", timeout), self.workers())
+        names = {actor.id: actor.class_name for actor in self.actors()}
+        under_way = surveys.tasks(told, names)
+        return Found([*under_way, *ended_tasks(self.recorded())], missing)
+
+    def object_table(self, timeout: float) -> Found[ObjectFacts]:
+        """Ask all processes."""
+        from rllib.core.native import surveys
+
+        told, missing = surveys.tables(self._ask_all("objects", timeout), self.workers())
+        return Found(surveys.objects(told), missing)
+
+    @abstractmethod
+    def recorded(self) -> list[trace.Process]:
+        """What all processes have recorded; nothing in a session that is not recorded."""
 
     def report(self, measurements: list[Measurement]) -> None:
         """Tell the node."""

@@ -223,6 +223,10 @@ class Tasks:
         """Those on which nothing runs."""
         return [lease.number for lease in self._leases.values() if lease.peer and not lease.tasks]
 
+    def lacks_arguments(self, task: Task) -> bool:
+        """Whether it waits for what it needs."""
+        return task in self._unready
+
     # -- cancelling ----------------------------------------------------------------------------
 
     def drop(self, task: Task) -> bool:

@@ -29,7 +29,8 @@ from rllib.core.records import ActorShape
 def main(order: wire.Make, directory: str, control: int) -> NoReturn:
     """Serve until the node ends or user code exits."""
     runtime = WorkerRuntime(order, Path(directory))
-    runtime.node = _NodeSocket(runtime, socket.socket(fileno=control))
+    with runtime.lock:  # nothing is dispatched before it is there: a question may have come
+        runtime.node = _NodeSocket(runtime, socket.socket(fileno=control))
     api.adopt(runtime)
     runtime.interrupts.install()
     with runtime.lock:
@@ -78,6 +79,12 @@ class WorkerRuntime(NativeRuntime):
     def on_call(self, peer: Peer, frame: Frame) -> None:
         """Run it, in the executor's time."""
         self.executor.accept(peer, frame)
+
+    def account(self, topic: wire.Topic) -> bytes:
+        """With what runs here."""
+        from rllib.core.native import accounts
+
+        return accounts.account(self, topic, self.executor.progress())
 
     def on_recall(self, peer: Peer, calls: list[int]) -> None:
         """Hand back what was not begun."""

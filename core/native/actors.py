@@ -87,10 +87,10 @@ class Actors:
     def order(self, client: bytes, order: wire.PlaceActor) -> Actor | None:
         """Register a new actor; ``None`` where its name is taken, of which the client hears."""
         key = (order.namespace, order.name)
-        if order.name:
+        if order.name or order.owner:
             self._out.append(Tell(client, self._found(order.seq, key)))
-            if key in self._names:
-                return None
+        if order.name and key in self._names:
+            return None
         owner = order.owner or client
         actor = self._actors[order.actor] = Actor(order, owner, {client, owner})
         if order.name:

@@ -79,6 +79,8 @@ def _positive(amounts: dict[str, float]) -> dict[str, float]:
 class DriverRuntime(NativeRuntime):
     """A `NativeRuntime` that owns the session."""
 
+    node: Node
+
     def __init__(self, me: bytes, session: Session, namespace: str, ledger: Ledger) -> None:
         super().__init__(me, session.directory, namespace, ledger)
         self.driver = me
@@ -86,17 +88,21 @@ class DriverRuntime(NativeRuntime):
         self.interrupts = InterruptGuard(self.lock, self.reactor)
         self._session = session
 
-    def host(self, actor_id: bytes, build: Build) -> None:
+    def host(self, order: wire.PlaceActor, build: Build) -> None:
         """Be its owner."""
-        self.actor_calls.host(actor_id, build)
+        self._host(self.me, order, build)
 
-    def on_host(self, peer: Peer, order: wire.Host) -> None:
-        """Construct a worker's detached actor."""
-        args = self.values.incoming(order.args, peer, handed=True)
-        intern = order.constructor
+    def _host(self, client: bytes, order: wire.PlaceActor, build: Build) -> None:
+        self.node.tell_for(client, order)
+        self.actor_calls.host(order.actor, build)  # at once dead where the name was taken
+
+    def on_host(self, peer: Peer, host: wire.Host) -> None:
+        """Order and construct a worker's detached actor."""
+        args = self.values.incoming(host.args, peer, handed=True)
+        intern = host.constructor
         details = {"concurrency": intern.concurrency, "groups": intern.groups}
         target = Target(intern.kind, intern.name, intern.blob, **details)
-        self.actor_calls.host(order.actor, Build(target, args))
+        self._host(peer.process, host.order, Build(target, args))
 
     def shutdown(self) -> None:
         """End everything."""

@@ -22,6 +22,7 @@ import time
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -240,16 +241,14 @@ class NativeRuntime(NodeQuestions):
         actor_id = os.urandom(16)
         build = Build(self._constructor(code, shape, options), self.values.store_args(args, kwargs))
         order = self._order(actor_id, shape, options)
-        if options.name:
-            existing = self._claim_name(order, options)
+        if options.name or options.detached:
+            send = partial(self.host, build=build) if options.detached else self._tell_node
+            existing = self._claim_name(order, options, send)
             if existing is not None:
                 return existing
         with self.lock:
             self._check_open()
             if options.detached:
-                if not options.name:
-                    self.node.tell(order)
-                self.host(actor_id, build)
                 return self.actor_calls.link(actor_id, None)
             actor = NativeActor(actor_id, self.values.life_ref(next(self._numbers), actor_id))
             self.actor_calls.create(actor, build)
@@ -258,8 +257,9 @@ class NativeRuntime(NodeQuestions):
         return actor
 
     @abstractmethod
-    def host(self, actor_id: bytes, build: Build) -> None:
-        """See that a detached actor, which is ordered, is constructed, by the driver."""
+    def host(self, order: wire.PlaceActor, build: Build) -> None:
+        """Have the driver order a detached actor and construct it: both, or neither should this
+        process die meanwhile. The node answers this process."""
 
     def _constructor(self, code: RemoteCode, shape: ActorShape, options: ActorOptions) -> Target:
         concurrency = options.max_concurrency or (ASYNC_CONCURRENCY if code.is_async else 1)
@@ -282,9 +282,11 @@ class NativeRuntime(NodeQuestions):
             self.driver if options.detached else b"",
         )
 
-    def _claim_name(self, order: wire.PlaceActor, options: ActorOptions) -> NativeActor | None:
+    def _claim_name(
+        self, order: wire.PlaceActor, options: ActorOptions, send: Callable[[Any], None]
+    ) -> NativeActor | None:
         """The living actor of that name, if it may be used; raises if it may not."""
-        found = self._ask(order)
+        found = self._ask(order, send)
         if not found.actor:
             return None
         if not options.get_if_exists:
@@ -564,7 +566,7 @@ class NativeRuntime(NodeQuestions):
     def on_assigned(self, given: wire.Assignment) -> None:
         """The node has given something to the lease or actor here; a driver gets nothing."""
 
-    def on_host(self, peer: Peer, order: wire.Host) -> None:
+    def on_host(self, peer: Peer, host: wire.Host) -> None:
         """A worker has made a detached actor; it asks the driver, not another worker."""
 
     def on_recall(self, peer: Peer, calls: list[int]) -> None:

@@ -108,7 +108,11 @@ class Node(NodeLink):
 
     def tell(self, record: Any) -> None:
         """A message of the driver itself; what comes of it may be what another thread awaits."""
-        self._decide(self._runtime.me, record)
+        self.tell_for(self._runtime.me, record)
+
+    def tell_for(self, client: bytes, record: Any) -> None:
+        """A message of a client that came through the driver's own socket."""
+        self._decide(client, record)
         self._reactor.announce()
 
     def _decide(self, client: bytes, record: Any) -> None:

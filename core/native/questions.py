@@ -50,12 +50,16 @@ class NodeQuestions(Runtime):
     def _check_open(self) -> None:
         """Raise `RuntimeClosedError` after the end."""
 
-    def _ask(self, question: Any) -> Any:
+    def _ask(self, question: Any, send: Callable[[Any], None] | None = None) -> Any:
         """Send the node a question and wait for the answer with the same number."""
-        return self._answers(question, lambda answers: True, None)[0]
+        return self._answers(question, lambda answers: True, None, send)[0]
 
     def _answers(
-        self, question: Any, complete: Callable[[list[Any]], bool], timeout: float | None
+        self,
+        question: Any,
+        complete: Callable[[list[Any]], bool],
+        timeout: float | None,
+        send: Callable[[Any], None] | None = None,
     ) -> list[Any]:
         """The first answer, and those that follow it within ``timeout`` seconds until they are
         ``complete``."""
@@ -63,7 +67,7 @@ class NodeQuestions(Runtime):
         with self.lock:
             self._check_open()
             self._questions[question.seq] = answers
-            self._tell_node(question)
+            (send or self._tell_node)(question)
         self.reactor.run_until(lambda: bool(answers) or self._closed, None)
         self._check_open()
         if not complete(answers):

@@ -254,9 +254,9 @@ class Assigned(Message, tag="assigned"):
 
 
 class Host(Message, tag="host"):
-    """Worker to driver: be the owner of an actor that I have ordered, and construct it."""
+    """Worker to driver: order this detached actor for me, own it, and construct it."""
 
-    actor: bytes
+    order: PlaceActor
     constructor: Intern
     args: Payload
 
@@ -299,7 +299,7 @@ class PlaceActor(Message, tag="place_actor"):
     name: str = ""
     namespace: str = ""
     seq: int = 0
-    """With a name: of the `ActorFound` that says whether the name was taken."""
+    """With a name or an owner: of the `ActorFound` that says whether the name was taken."""
     max_restarts: int = 0
     owner: bytes = b""
     """The process that constructs it, with which it ends; empty for the sender."""

@@ -100,13 +100,13 @@ class WorkerRuntime(NativeRuntime):
         except RuntimeEnvSetupError as error:
             self.executor.refusal = error
 
-    def host(self, actor_id: bytes, build: Build) -> None:
-        """Hand it to the driver, which outlives this process."""
+    def host(self, order: wire.PlaceActor, build: Build) -> None:
+        """Hand it to the driver, which outlives this process, in one message."""
         target = build.constructor
         intern = wire.Intern(0, target.kind, target.name, target.blob, **target.details)
         peer = self.peers.get(self.driver)
         args = self.values.outgoing(self.values.flat(build.args), peer, handed=True)
-        self.peers.tell(self.driver, wire.Host(actor_id, intern, args))
+        self.peers.tell(self.driver, wire.Host(order, intern, args))
         self.peers.flush(peer.conn)
 
     def on_cancel(self, peer: Peer, order: wire.Cancel) -> None:

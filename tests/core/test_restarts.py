@@ -12,7 +12,9 @@ from engines import template
 from patience import SOON_S, alive, wait_until
 
 from rllib import core
-from rllib.core import exceptions, util
+from rllib.core import api, exceptions, util
+from rllib.core.runtime import ActorLink
+from rllib.core.util import state
 from rllib.core.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 
@@ -166,6 +168,41 @@ def test_a_detached_actor_outlives_the_worker_that_made_it() -> None:
         core.get(survivor.die.remote(), timeout=SOON_S)
     assert core.get(survivor.given.remote(), timeout=SOON_S) == [200_000]
     core.kill(survivor)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("name", ["heir", None])
+def test_a_detached_actor_is_made_or_is_not(when: str, name: str | None) -> None:
+    """Its maker dies just before, or just after it has handed the actor over."""
+    Heir = make_actor(name=name, lifetime="detached")
+
+    @core.remote(max_retries=0)
+    def make() -> None:
+        runtime = api.runtime()
+        host = runtime.host
+
+        def host_and_die(*args: Any, **kwargs: Any) -> None:
+            if when == "after":
+                host(*args, **kwargs)
+            os._exit(1)
+
+        runtime.host = host_and_die
+        Heir.remote(b"y" * 200_000)
+
+    def heirs() -> list[state.ActorState]:
+        return state.list_actors(filters=[("is_detached", "=", True), ("state", "!=", "DEAD")])
+
+    with pytest.raises(exceptions.WorkerCrashedError):
+        core.get(make.remote())
+    expected = [name or ""] if when == "after" else []
+    wait_until(lambda: [heir.name for heir in heirs()] == expected)
+    if name:
+        heir = Heir.options(get_if_exists=True).remote(b"y" * 200_000)
+        assert core.get(heir.given.remote(), timeout=SOON_S) == [200_000]
+        core.kill(heir)
+    elif expected:
+        wait_until(lambda: heirs()[0].state == "ALIVE")
+        api.runtime().kill(ActorLink(bytes.fromhex(heirs()[0].actor_id)), no_restart=True)
 
 
 def test_removal_of_a_group_ends_who_is_in_it(tmp_path: Path) -> None:

@@ -11,7 +11,15 @@ import cloudpickle
 import ray
 
 from rllib.core import exceptions
-from rllib.core.facts import GroupFacts, Where
+from rllib.core.facts import (
+    ActorFacts,
+    Found,
+    GroupFacts,
+    ObjectFacts,
+    TaskFacts,
+    Where,
+    WorkerFacts,
+)
 from rllib.core.measurements import Measurement
 from rllib.core.object_ref import ObjectRef
 from rllib.core.on_ray import groups
@@ -209,6 +217,30 @@ class RayRuntime(Runtime):
     def resources(self) -> tuple[dict[str, float], dict[str, float]]:
         """As Ray counts them, with entries of its own."""
         return ray.cluster_resources(), ray.available_resources()
+
+    def actors(self) -> list[ActorFacts]:
+        """From Ray's dashboard."""
+        from rllib.core.on_ray import lists
+
+        return lists.actors()
+
+    def workers(self) -> list[WorkerFacts]:
+        """From Ray's dashboard."""
+        from rllib.core.on_ray import lists
+
+        return lists.workers()
+
+    def task_table(self, timeout: float) -> Found[TaskFacts]:
+        """From Ray's dashboard."""
+        from rllib.core.on_ray import lists
+
+        return lists.tasks(timeout)
+
+    def object_table(self, timeout: float) -> Found[ObjectFacts]:
+        """From Ray's dashboard."""
+        from rllib.core.on_ray import lists
+
+        return lists.objects(timeout)
 
     def timeline(self) -> list[dict[str, Any]]:
         """Ray's own."""

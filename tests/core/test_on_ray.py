@@ -7,6 +7,7 @@ import leaks
 import pytest
 
 from rllib import core
+from rllib.core.util import state
 
 ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "rllib-scale[ray]"')
 
@@ -66,3 +67,11 @@ def test_plain_ray_calls_our_actors() -> None:
     keep: Any = Ours.options(name="ours").remote()
     assert ray.get(ray.get_actor("ours").add.remote(2, b=3)) == 5
     assert core.get(keep.add.remote(1)) == 2
+
+
+@pytest.mark.parametrize(
+    "ask", [state.list_tasks, state.list_objects, state.list_actors, state.list_workers]
+)
+def test_without_a_dashboard_there_are_no_lists(ask: Any) -> None:
+    with pytest.raises(RuntimeError, match="include_dashboard=True"):
+        ask()

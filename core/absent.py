@@ -47,7 +47,6 @@ _INIT_OPTIONS = {
     "_node_ip_address": _CLUSTER,
     "_node_name": _CLUSTER,
     "_redis_password": _CLUSTER,
-    "_system_config": "there is nothing to configure by it",
     "_temp_dir": "set TMPDIR before the program starts",
     "configure_logging": _LOGGING,
     "dashboard_host": _NO_DASHBOARD,

@@ -70,6 +70,7 @@ def init(
     log_to_driver: bool = True,
     preload: Iterable[str] = (),
     runtime_env: Mapping[str, Any] | None = None,
+    _system_config: Mapping[str, Any] | None = None,
     **others: Any,
 ) -> Context:
     """Start the runtime of this process.
@@ -82,7 +83,8 @@ def init(
     ``object_store_memory`` limits the shared memory of all processes together, in bytes; what does
     not fit goes to disk, into the session's directory or ``object_spilling_directory``;
     ``preload`` names modules that workers find already imported; ``runtime_env`` is what all tasks
-    and actors start with: ``env_vars``, ``working_dir``, ``py_modules``, ``excludes``.
+    and actors start with: ``env_vars``, ``working_dir``, ``py_modules``, ``excludes``;
+    ``_system_config`` sets the memory monitor of the native engine, see `system_config`.
 
     ``others`` are options of Ray's that ask for nothing here: ``None`` or ``False``. Raises
     `ValueError` for one that asks for something, and `TypeError` for an unknown name.
@@ -113,6 +115,7 @@ def init(
                 log_to_driver=log_to_driver,
                 preload=tuple(preload),
                 runtime_env=_checked_env(runtime_env),
+                system_config=_system_config,
             )
         return Context(address, _runtime.namespace)
 
@@ -125,7 +128,21 @@ def _checked_env(given: Mapping[str, Any] | None) -> dict[str, Any]:
     return check(given)
 
 
-def _start_engine(address: str, *, namespace: str, amounts: dict[str, float], **kw: Any) -> Runtime:
+def _start_engine(
+    address: str,
+    *,
+    namespace: str,
+    amounts: dict[str, float],
+    system_config: Mapping[str, Any] | None,
+    **kw: Any,
+) -> Runtime:
+    if address == "ray" or address.startswith("ray:"):
+        from rllib.core.on_ray.connect import connect
+
+        return connect(address, namespace, amounts, system_config=system_config, **kw)
+    from rllib.core.system_config import system_config as checked
+
+    config = checked(system_config)
     if address == "inline":
         from rllib.core.inline.runtime import InlineRuntime
 
@@ -136,11 +153,7 @@ def _start_engine(address: str, *, namespace: str, amounts: dict[str, float], **
         check_native()
         from rllib.core.native.driver import start_driver
 
-        return start_driver(namespace, amounts, **kw)
-    if address == "ray" or address.startswith("ray:"):
-        from rllib.core.on_ray.connect import connect
-
-        return connect(address, namespace, amounts, **kw)
+        return start_driver(namespace, amounts, system_config=config, **kw)
     raise ValueError(
         f"address {address!r} is not supported: use 'inline' for this process, 'local' or none for "
         "this machine, 'ray' or 'ray:host:port' for an installed Ray"

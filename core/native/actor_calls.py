@@ -13,6 +13,7 @@ from rllib.core.exceptions import (
     ActorUnavailableError,
     ActorUnschedulableError,
     CoreError,
+    OutOfMemoryError,
     TaskCancelledError,
     to_raise,
 )
@@ -27,6 +28,7 @@ _FATES: dict[wire.Fate, type[CoreError]] = {
     "": ActorDiedError,
     "group removed": ActorPlacementGroupRemoved,
     "unschedulable": ActorUnschedulableError,
+    "out of memory": OutOfMemoryError,
 }
 
 
@@ -120,7 +122,7 @@ class ActorCalls:
             if (news.unbegun and not call.cancelled) or call.use_retry():
                 again.append(call)
             else:
-                call.resolve_all(_unavailable(call, news.story))
+                call.resolve_all(_unavailable(call, news))
         actor.queue.extendleft(reversed(again))
         if actor.queue:
             self._awaited[news.actor] = actor
@@ -182,7 +184,8 @@ def _death(news: wire.ActorDied) -> CoreError:
     return death
 
 
-def _unavailable(call: Call, story: str) -> CoreError:
+def _unavailable(call: Call, news: wire.ActorRestarting) -> CoreError:
     if call.cancelled:
         return TaskCancelledError(f"{call.name} was cancelled")
-    return ActorUnavailableError(f"{call.name} may have run in part or in whole: {story}")
+    error = _FATES[news.fate] if news.fate else ActorUnavailableError
+    return error(f"{call.name} may have run in part or in whole: {news.story}")

@@ -135,10 +135,10 @@ class Actors:
         actor.placed = wire.ActorPlaced(actor.order.actor, worker, assignment, actor.may_restart)
         self._announce(actor, actor.placed)
 
-    def lose_process(self, actor: Actor, reason: str) -> None:
+    def lose_process(self, actor: Actor, reason: str, fate: wire.Fate = "") -> None:
         """Its process is gone, and it waits for another one."""
         story = f"actor {actor.order.class_name} is being restarted: {reason}"
-        news = wire.ActorRestarting(actor.order.actor, story, not actor.built)
+        news = wire.ActorRestarting(actor.order.actor, story, not actor.built, fate)
         actor.worker, actor.placed, actor.built = b"", None, False
         self._announce(actor, news)
 

@@ -100,9 +100,14 @@ class Call:
         """The stream, while somebody takes from it."""
         return None if self.stream is None else self.stream()
 
+    @property
+    def may_retry(self) -> bool:
+        """Whether it may run again should its process end."""
+        return not self.cancelled and self.retries != 0
+
     def use_retry(self) -> bool:
         """Take one of the retries that are left; whether there was one."""
-        if self.cancelled or self.retries == 0:
+        if not self.may_retry:
             return False
         self.retries -= self.retries > 0
         return True

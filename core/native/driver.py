@@ -16,6 +16,7 @@ from rllib.core.native.engine import NativeRuntime, node_id
 from rllib.core.native.gpus import visible_gpus
 from rllib.core.native.interrupts import InterruptGuard
 from rllib.core.native.ledger import LEDGER, Cells, Ledger
+from rllib.core.native.memory_monitor import MemoryMonitor, Usage
 from rllib.core.native.node import Node
 from rllib.core.native.peers import Peer
 from rllib.core.native.scheduler import Scheduler
@@ -23,6 +24,7 @@ from rllib.core.native.session import Session
 from rllib.core.native.spawn import TemplateProcess
 from rllib.core.native.spillfiles import SPILL
 from rllib.core.native.storekeeper import StoreKeeper
+from rllib.core.system_config import SystemConfig
 
 _STORE_SHARE = 0.3
 _MEMORY_SHARE = 0.7
@@ -37,6 +39,7 @@ def start_driver(
     log_to_driver: bool,
     preload: tuple[str, ...],
     runtime_env: Mapping[str, Any],
+    system_config: SystemConfig,
 ) -> NativeRuntime:
     """Start the native engine on this machine."""
     memory = psutil.virtual_memory().total
@@ -67,6 +70,7 @@ def start_driver(
             log_to_driver,
         )
     runtime.placing.enter(runtime_env)
+    runtime.watch_memory(system_config)
     runtime.interrupts.install()
     return runtime
 
@@ -87,6 +91,7 @@ class DriverRuntime(NativeRuntime):
         self.recorder = trace.recorder(session.directory, "driver")
         self.interrupts = InterruptGuard(self.lock, self.reactor)
         self._session = session
+        self._monitor: MemoryMonitor | None = None
 
     def host(self, order: wire.PlaceActor, build: Build) -> None:
         """Be its owner."""
@@ -104,8 +109,19 @@ class DriverRuntime(NativeRuntime):
         target = Target(intern.kind, intern.name, intern.blob, **details)
         self._host(peer.process, host.order, Build(target, args))
 
+    def watch_memory(self, config: SystemConfig) -> None:
+        """End workers before the machine's memory is used up."""
+
+        def relieve(usage: Usage) -> bool:
+            with self.lock:
+                return self.node.relieve(usage, config.memory_usage_threshold)
+
+        self._monitor = MemoryMonitor(config, relieve)
+
     def shutdown(self) -> None:
         """End everything."""
+        if self._monitor is not None:
+            self._monitor.stop()
         super().shutdown()
         self.interrupts.remove()
         self._session.close()

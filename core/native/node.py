@@ -25,13 +25,16 @@ from rllib.core.native.census import Census
 from rllib.core.native.connection import Connection
 from rllib.core.native.engine import NativeRuntime, NodeLink
 from rllib.core.native.instructions import Instruction, Start, Stop, Tell, Warn
+from rllib.core.native.memory_monitor import Usage, explain, size_of
 from rllib.core.native.output import Folder, Line, Printer
 from rllib.core.native.reactor import READ, WRITE
 from rllib.core.native.scheduler import Scheduler
 from rllib.core.native.spawn import TemplateProcess
 from rllib.core.native.storekeeper import StoreKeeper
+from rllib.core.native.victims import Occupant, choose_victim
 
 _LAST_LINES = 20
+_UNREADABLE = "it sent what could not be read"
 
 
 class WorkerProcess:
@@ -44,8 +47,9 @@ class WorkerProcess:
         self.pid = 0
         self.ended = False
         """Its control socket is at its end."""
-        self.offence = ""
-        """What it has sent that made no sense, for which it is ended."""
+        self.why = ""
+        """It is ended on purpose, because of that."""
+        self.fate: wire.Fate = ""
         self.rest = b""
         self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
 
@@ -60,8 +64,8 @@ class WorkerProcess:
             how = f"was killed by {_signal_name(os.WTERMSIG(status))}"
         else:
             how = f"exited with code {os.waitstatus_to_exitcode(status)}"
-        if self.offence:
-            how += f", because it sent what could not be read: {self.offence}"
+        if self.why:
+            how += f", because {self.why}"
         text = f"worker process {self.pid} {how}"
         if self.last_lines:
             text += "; its last output:\n    " + "\n    ".join(self.last_lines)
@@ -257,8 +261,30 @@ class Node(NodeLink):
 
     def _condemn(self, process: bytes, offence: str) -> None:
         if process in self._workers:  # a driver that sends nonsense cannot be called anyway
-            self._workers[process].offence = offence
+            self._workers[process].why = f"{_UNREADABLE}: {offence}"
             self._stop(process)
+
+    def occupants(self) -> list[Occupant]:
+        """The workers that are in use, with what they are to the system."""
+        found = []
+        for occupant in self._scheduler.occupants():
+            process = self._workers.get(occupant.worker)
+            if process is not None and process.pid:
+                size = size_of(process.pid)
+                found.append(occupant._replace(pid=process.pid, size=size))
+        return found
+
+    def relieve(self, usage: Usage, threshold: float) -> bool:
+        """Memory runs out: end a worker. ``False`` where there is none in use."""
+        occupants = self.occupants()
+        victim = choose_victim(occupants)
+        if victim is None:
+            return False
+        process = self._workers[victim.worker]
+        process.why, process.fate = explain(usage, threshold, occupants), "out of memory"
+        self._perform([Warn(f"{victim.name} (pid {victim.pid}) is ended, because {process.why}")])
+        self._stop(victim.worker)
+        return True
 
     def _stop(self, worker: bytes) -> None:
         """End it. The template does so, for only a parent's signals cannot hit another process."""
@@ -274,7 +300,7 @@ class Node(NodeLink):
         except EOFError:
             return False
         except wire.WireError as error:
-            process.offence = str(error)
+            process.why = f"{_UNREADABLE}: {error}"
             return False
         return True
 
@@ -315,7 +341,8 @@ class Node(NodeLink):
         del self._workers[process.worker]
         self._release(process)
         self._runtime.peers.bury(process.worker)
-        self._perform(self._scheduler.worker_down(process.worker, reason, unbegun=unbegun))
+        down = self._scheduler.worker_down(process.worker, reason, process.fate, unbegun=unbegun)
+        self._perform(down)
         self._perform(self._keeper.gone(process.worker))
         self._perform(self._census.gone(process.worker))
 

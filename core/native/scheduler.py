@@ -23,6 +23,7 @@ from rllib.core.native.amounts import UNIT, Amounts, Pool, Share, devices, float
 from rllib.core.native.demands import Demand
 from rllib.core.native.groups import Groups
 from rllib.core.native.instructions import Instruction, Stop, Tell, Warn
+from rllib.core.native.victims import Occupant
 from rllib.core.native.workforce import Worker, Workforce
 
 GROUP_REMOVED = "its placement group was removed"
@@ -43,6 +44,7 @@ class Scheduler:
         self._out: list[Instruction] = []
         self._demands: list[Demand] = []
         self._leases: dict[tuple[bytes, int], Worker] = {}
+        self._turn = 0
         self._measurements = Measurements()
         self._actors = Actors(self._out)
         self._groups = Groups(node, self.pool, self._out)
@@ -132,13 +134,13 @@ class Scheduler:
         return {client for client, _lease in self._leases}
 
     def worker_down(
-        self, worker_id: bytes, reason: str, *, unbegun: bool = False
+        self, worker_id: bytes, reason: str, fate: wire.Fate = "", *, unbegun: bool = False
     ) -> list[Instruction]:
         """A worker is gone; ``reason`` says how. ``unbegun``: an actor whose constructor was under
         way there is constructed elsewhere, and that is not counted as a restart."""
         worker = self._workforce.lost(worker_id)
         if worker is not None:
-            self._end_use(worker, reason, unbegun)
+            self._end_use(worker, reason, fate, unbegun)
             self._drop_client(worker_id)
         return self._instructions()
 
@@ -155,6 +157,10 @@ class Scheduler:
         worker = self._workforce.get(worker_id)
         actor = None if worker is None or worker.user is None else worker.user.actor
         return "task" if actor is None else str(actor.order.class_name)
+
+    def occupants(self) -> list[Occupant]:
+        """The workers that are in use."""
+        return [_occupant(worker) for worker in self._workforce if worker.user is not None]
 
     # -- demands -------------------------------------------------------------------------------
 
@@ -240,7 +246,8 @@ class Scheduler:
             self._out.append(Tell(client, wire.LeasesWanted(asked[client])))
 
     def _assign(self, demand: Demand, worker: Worker, share: Share) -> None:
-        worker.user, worker.share = demand, share
+        self._turn += 1
+        worker.user, worker.share, worker.turn = demand, share, self._turn
         assignment = demand.assignment(share)
         if demand.actor is None:
             self._leases[demand.client, demand.lease] = worker
@@ -251,7 +258,7 @@ class Scheduler:
 
     # -- workers and leases --------------------------------------------------------------------
 
-    def _end_use(self, worker: Worker, reason: str, unbegun: bool) -> None:
+    def _end_use(self, worker: Worker, reason: str, fate: wire.Fate, unbegun: bool) -> None:
         """What a worker that is gone was in use for."""
         demand: Demand | None = worker.user
         if not worker.ready:
@@ -260,9 +267,9 @@ class Scheduler:
         elif demand is None:
             return
         elif demand.actor is not None:
-            self._actor_down(demand.actor, reason, unbegun)
+            self._actor_down(demand.actor, reason, fate, unbegun)
         elif self._leases.pop((demand.client, demand.lease), None) is not None:
-            self._out.append(Tell(demand.client, wire.LeaseLost(demand.lease, reason)))
+            self._out.append(Tell(demand.client, wire.LeaseLost(demand.lease, reason, fate)))
 
     def _give_up(self, reason: str) -> None:
         demands, self._demands = self._demands, []
@@ -316,16 +323,16 @@ class Scheduler:
         worker.user.amounts = {**worker.user.amounts, "CPU": cpus}
         worker.share.hold_cpus(cpus)
 
-    def _actor_down(self, actor: Actor, reason: str, unbegun: bool) -> None:
+    def _actor_down(self, actor: Actor, reason: str, fate: wire.Fate, unbegun: bool) -> None:
         """Its process is gone."""
         if self._actors.get(actor.order.actor) is not actor:
             return  # its end was what ended the process
         again = unbegun and not actor.built
         if not (again or actor.may_restart):
-            self._actors.end(actor, reason)
+            self._actors.end(actor, reason, fate)
             return
         actor.restarts += not again
-        self._actors.lose_process(actor, reason)
+        self._actors.lose_process(actor, reason, fate)
         self._demand(Demand(actor.owner, actor.order.needs, actor=actor))
 
     def _kill_actor(self, actor_id: bytes, reason: str, restart: bool) -> None:
@@ -366,3 +373,10 @@ class Scheduler:
         elif self._leases.pop((demand.client, demand.lease), None) is not None:
             self._refuse(demand, GROUP_REMOVED, "group removed")
             self._out.append(Stop(worker.worker))
+
+
+def _occupant(worker: Worker) -> Occupant:
+    """A lease counts as retriable, for tasks are unless their user wants it otherwise."""
+    demand: Demand = worker.user
+    retriable = demand.actor is None or demand.actor.may_restart
+    return Occupant(worker.worker, demand.client, retriable, worker.turn, demand.name)

@@ -17,6 +17,7 @@ from typing import Any
 
 from rllib.core.exceptions import (
     CoreError,
+    OutOfMemoryError,
     TaskCancelledError,
     TaskPlacementGroupRemoved,
     TaskUnschedulableError,
@@ -32,6 +33,7 @@ _FATES: dict[wire.Fate, type[CoreError]] = {
     "": WorkerCrashedError,
     "group removed": TaskPlacementGroupRemoved,
     "unschedulable": TaskUnschedulableError,
+    "out of memory": OutOfMemoryError,
 }
 
 
@@ -197,12 +199,12 @@ class Tasks:
         tasks = list(lease.tasks)
         for task in tasks:
             self._leave(task, lease)
-        if fate:
+        if fate not in ("", "out of memory"):
             self._fail([*tasks, *line.take_waiting()], reason, fate)
             return
         line.waiting.extendleft(reversed(tasks[1:]))  # sent ahead, so they had not begun
         if tasks:
-            self._retry(tasks[0], reason)
+            self._retry(tasks[0], reason, fate)
         self._pump(lease.kind, line)
 
     @staticmethod
@@ -211,13 +213,14 @@ class Tasks:
         for task in tasks:
             task.resolve_all(error)
 
-    def _retry(self, task: Task, reason: str) -> None:
-        if task.use_retry():
+    def _retry(self, task: Task, reason: str, fate: wire.Fate) -> None:
+        """A task that had begun. That memory ran out is not counted against it."""
+        if task.may_retry if fate else task.use_retry():
             self._enqueue(task)
         elif task.cancelled:
             task.resolve_all(TaskCancelledError(f"task {task.name} was cancelled"))
         else:
-            task.resolve_all(WorkerCrashedError(f"task {task.name} failed: its {reason}"))
+            task.resolve_all(_FATES[fate](f"task {task.name} failed: its {reason}"))
 
     def idle_leases(self) -> list[int]:
         """Those on which nothing runs."""

@@ -135,8 +135,8 @@ class Assignment(Message):
     """Times that the actor was started again because its process had died."""
 
 
-Fate = Literal["", "group removed", "unschedulable"]
-"""Why something will never run; empty where its process died or could not start."""
+Fate = Literal["", "group removed", "unschedulable", "out of memory"]
+"""Why something does not run (any more); empty where its process died or could not start."""
 
 
 # -- between peers (any two processes) ---------------------------------------------------------
@@ -509,6 +509,7 @@ class ActorRestarting(Message, tag="actor_restarting"):
     story: str
     unbegun: bool = False
     """Its constructor had not returned, so no call had begun."""
+    fate: Fate = ""
 
 
 class ActorDied(Message, tag="actor_died"):

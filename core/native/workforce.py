@@ -39,6 +39,8 @@ class Worker:
     """The demand that it serves."""
     share: Share | None = None
     """What it holds as long as it is in use."""
+    turn: int = 0
+    """The later it came into use, the higher."""
     waiting: bool = False
     """Its task waits for another one; its CPUs are lent to others meanwhile."""
 

@@ -22,6 +22,7 @@ def connect(
     log_to_driver: bool,
     preload: Sequence[str],
     runtime_env: Mapping[str, Any],
+    system_config: Mapping[str, Any] | None,
 ) -> RayRuntime:
     """The engine on the Ray that ``address`` names.
 
@@ -35,6 +36,7 @@ def connect(
         "object_spilling_directory": object_spilling_directory,
         "runtime_env": _environment(runtime_env, preload),
         "namespace": namespace,
+        "_system_config": system_config,
     }
     given = {name: value for name, value in asked.items() if value or value == 0}
     if ray.is_initialized():

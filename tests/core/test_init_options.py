@@ -12,7 +12,6 @@ from rllib import core
     [
         ("include_dashboard", True, "no dashboard"),
         ("_temp_dir", "/tmp/x", "TMPDIR"),
-        ("_system_config", {"a": 1}, "nothing to configure"),
         ("labels", {"zone": "a"}, "one machine"),
         ("local_mode", True, "inline"),
     ],
@@ -52,3 +51,18 @@ def test_the_context_tells_where_it_is() -> None:
         assert context["node_ip_address"] == "127.0.0.1"
         assert context.dashboard_url == ""
     assert set(context.address_info) == {"address", "namespace"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"memory_usage_treshold": 0.9}, "did you mean 'memory_usage_threshold'"),
+        ({"memory_usage_threshold": 95}, "a share, from 0 to 1"),
+        ({"memory_usage_threshold": "much"}, "give a number"),
+        ({"memory_monitor_refresh_ms": -1}, "0 to switch the monitor off"),
+    ],
+)
+def test_a_wrong_system_config_says_what_is_right(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        core.init(address="inline", _system_config=given)
+    assert not core.is_initialized()

@@ -1,0 +1,161 @@
+"""Memory that runs out: who is ended, and what those hear who wait for it."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from patience import wait_until
+
+from rllib import core
+from rllib.core.native import memory_monitor
+from rllib.core.native.memory_monitor import Usage, memory_usage
+from rllib.core.native.victims import Occupant, choose_victim
+
+A, B = b"owner a", b"owner b"
+
+
+def _occupant(worker: str, owner: bytes, retriable: bool, turn: int, size: int = 100) -> Occupant:
+    return Occupant(worker.encode(), owner, retriable, turn, size=size)
+
+
+@pytest.mark.parametrize(
+    ("occupants", "chosen"),
+    [
+        ([], None),
+        ([_occupant("old", A, True, 1), _occupant("new", A, True, 2)], b"new"),
+        ([_occupant("kept", A, False, 2), _occupant("again", A, True, 1)], b"again"),
+        ([_occupant("only", A, False, 1)], b"only"),
+        (
+            [_occupant("a1", A, True, 1), _occupant("a2", A, True, 2), _occupant("b", B, True, 3)],
+            b"a2",
+        ),
+        ([_occupant("large", A, True, 1), _occupant("small", A, True, 2, size=9)], b"large"),
+    ],
+)
+def test_the_newest_that_can_run_again_of_the_owner_with_most_is_chosen(
+    occupants: list[Occupant], chosen: bytes | None
+) -> None:
+    victim = choose_victim(occupants)
+    assert (victim and victim.worker) == chosen
+
+
+def _cgroup(folder: Path, prefix: str, names: tuple[str, str], stat: str) -> None:
+    (folder / prefix).mkdir(exist_ok=True)
+    for name, text in zip((*names, "memory.stat"), ("1000", "900", stat), strict=True):
+        (folder / prefix / name).write_text(text)
+
+
+def test_a_control_group_with_less_memory_counts_and_cached_files_do_not(tmp_path: Path) -> None:
+    _cgroup(
+        tmp_path,
+        "",
+        ("memory.max", "memory.current"),
+        "anon 600\ninactive_file 100\nactive_file 50\n",
+    )
+    assert memory_usage(tmp_path) == Usage(750, 1000)
+
+
+def test_a_control_group_of_the_first_version(tmp_path: Path) -> None:
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    _cgroup(tmp_path, "memory", names, "rss 600\ntotal_inactive_file 300\n")
+    assert memory_usage(tmp_path) == Usage(600, 1000)
+
+
+def test_without_a_limit_it_is_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("max\n")
+    usage = memory_usage(tmp_path)
+    assert 0 < usage.share < 1
+    assert usage.total > 1 << 28
+
+
+@pytest.fixture
+def pressure(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Set it, and memory is used up until one worker was ended for it."""
+    high = threading.Event()
+
+    def reading() -> Usage:
+        used = 99 if high.is_set() else 10
+        high.clear()
+        return Usage(used, 100)
+
+    monkeypatch.setattr(memory_monitor, "memory_usage", reading)
+    monkeypatch.setattr(memory_monitor, "PAUSE_S", 0.0)
+    core.init(num_cpus=2, _system_config={"memory_monitor_refresh_ms": 10})
+    yield high
+    core.shutdown()
+
+
+@core.remote
+def block_once(marker: Path, forever: bool = False) -> str:
+    """Block, the first time it runs."""
+    if marker.exists() and not forever:
+        return "ran again"
+    marker.touch()
+    threading.Event().wait()
+    return "unreachable"
+
+
+def test_a_task_without_retries_is_told_why(pressure: threading.Event, tmp_path: Path) -> None:
+    ref = block_once.options(max_retries=0).remote(tmp_path / "began", forever=True)
+    wait_until((tmp_path / "began").exists)
+    pressure.set()
+    with pytest.raises(core.exceptions.OutOfMemoryError, match=r"99% and more than 95%") as caught:
+        core.get(ref, timeout=10)
+    assert "block_once" in str(caught.value)
+    assert "GiB" in str(caught.value)
+
+
+def test_a_task_with_retries_runs_again_and_uses_none_of_them(
+    pressure: threading.Event, tmp_path: Path
+) -> None:
+    @core.remote(max_retries=1)
+    def block_twice(folder: Path) -> int:
+        runs = len(list(folder.iterdir()))
+        (folder / str(runs)).touch()
+        if runs < 2:
+            threading.Event().wait()
+        return runs
+
+    ref = block_twice.remote(tmp_path)
+    for run in range(2):
+        wait_until((tmp_path / str(run)).exists)
+        pressure.set()
+    assert core.get(ref, timeout=10) == 2
+
+
+class Hoarder:
+    """An actor that blocks on demand."""
+
+    def block(self, marker: Path) -> None:
+        """Never returns."""
+        marker.touch()
+        threading.Event().wait()
+
+    def ping(self) -> str:
+        """Returns."""
+        return "pong"
+
+
+@pytest.mark.parametrize("max_restarts", [0, 1])
+def test_calls_of_an_ended_actor_are_told_why(
+    pressure: threading.Event, tmp_path: Path, max_restarts: int
+) -> None:
+    actor: Any = core.remote(Hoarder).options(max_restarts=max_restarts).remote()
+    ref = actor.block.remote(tmp_path / "began")
+    wait_until((tmp_path / "began").exists)
+    pressure.set()
+    with pytest.raises(core.exceptions.OutOfMemoryError, match="Hoarder"):
+        core.get(ref, timeout=10)
+    if max_restarts:
+        assert core.get(actor.ping.remote(), timeout=10) == "pong"
+    else:
+        with pytest.raises(core.exceptions.OutOfMemoryError):
+            core.get(actor.ping.remote(), timeout=10)
+
+
+def test_nobody_is_ended_where_nobody_is_at_work(pressure: threading.Event) -> None:
+    pressure.set()
+    wait_until(lambda: not pressure.is_set())
+    assert core.get(core.remote(lambda: 5).remote(), timeout=10) == 5

@@ -12,7 +12,7 @@ import psutil
 from rllib.core import trace
 from rllib.core.native import platform, wire
 from rllib.core.native.call import Build, Target
-from rllib.core.native.engine import NativeRuntime, node_id
+from rllib.core.native.engine import NativeRuntime
 from rllib.core.native.gpus import visible_gpus
 from rllib.core.native.interrupts import InterruptGuard
 from rllib.core.native.ledger import LEDGER, Cells, Ledger
@@ -20,7 +20,7 @@ from rllib.core.native.memory_monitor import MemoryMonitor, Usage
 from rllib.core.native.node import Node
 from rllib.core.native.peers import Peer
 from rllib.core.native.scheduler import Scheduler
-from rllib.core.native.session import Session
+from rllib.core.native.session import Session, node_id
 from rllib.core.native.spawn import TemplateProcess
 from rllib.core.native.spillfiles import SPILL
 from rllib.core.native.storekeeper import StoreKeeper

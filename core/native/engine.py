@@ -13,21 +13,17 @@ value is pickled, or while somebody waits. One reactor reads all sockets (see `r
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import itertools
 import os
 import threading
 import time
 import weakref
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rllib.core import trace
-from rllib.core.actor import TERMINATE
 from rllib.core.exceptions import (
     ActorAlreadyExistsError,
     GetTimeoutError,
@@ -36,23 +32,26 @@ from rllib.core.exceptions import (
     to_raise,
 )
 from rllib.core.facts import Where
-from rllib.core.native import wire
+from rllib.core.native import waiting, wire
 from rllib.core.native.actor_calls import ActorCalls
-from rllib.core.native.arena import Block
-from rllib.core.native.call import Build, Call, NativeActor, Target
+from rllib.core.native.call import Build, Call, NativeActor
 from rllib.core.native.calls import Calls
 from rllib.core.native.cancelling import Cancelling
 from rllib.core.native.connection import Frame
-from rllib.core.native.failures import dump_error
-from rllib.core.native.leases import Kind, Task
+from rllib.core.native.inbox import Inbox
+from rllib.core.native.leases import Task
 from rllib.core.native.ledger import Ledger
 from rllib.core.native.lineage import Lineage, is_lost
+from rllib.core.native.node_link import NodeLink
 from rllib.core.native.objects import BorrowedRef, NativeRef, Reports, SiblingRef, Stored
 from rllib.core.native.peers import Peer, Peers
 from rllib.core.native.places import Places
-from rllib.core.native.placing import Place, Placing
+from rllib.core.native.placing import Placing
+from rllib.core.native.plans import Plans, constructor_target, method_target
 from rllib.core.native.questions import NodeQuestions
 from rllib.core.native.reactor import Reactor
+from rllib.core.native.room import Room
+from rllib.core.native.session import hex_id, node_id
 from rllib.core.native.spillfiles import SPILL, FileLostError, SpillFiles
 from rllib.core.native.streams import UNLIMITED, NativeStream
 from rllib.core.native.tasks import Tasks
@@ -68,43 +67,6 @@ from rllib.core.records import (
     TaskOptions,
 )
 from rllib.core.runtime import ActorLink, ResultStream, Waitable
-
-ASYNC_CONCURRENCY = 1000
-
-ANSWER_S = 2.0
-"""How long to wait for other processes to move values to disk; then the new one goes there."""
-
-FREED_S = 0.1
-"""How long to wait for the news of what they have freed."""
-
-
-class NodeLink(ABC):
-    """The way to this process's node service."""
-
-    @abstractmethod
-    def tell(self, record: Any) -> None:
-        """Send it a message; answers come through `NativeRuntime.on_node`."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """The runtime ends."""
-
-    @abstractmethod
-    def abandon(self) -> None:
-        """In a forked child: close what was inherited; the parent goes on with its own."""
-
-
-class Plan(NamedTuple):
-    """What calls of a function with the same options have in common."""
-
-    options: TaskOptions
-    code: RemoteCode
-    inherited: Place
-    target: Target
-    kind: Kind
-
-
-_MAX_PLANS = 1024
 
 
 class NativeRuntime(NodeQuestions):
@@ -124,10 +86,12 @@ class NativeRuntime(NodeQuestions):
         self.lock = threading.RLock()
         self.reactor = Reactor(self.lock, self.flush)
         self.reports = Reports(self.reactor.nudge)
-        self.peers = Peers(me, directory, self.reactor, self._on_frame, self._on_gone, self._accuse)
+        inbox = Inbox(self)
+        self.peers = Peers(me, directory, self.reactor, inbox.on_frame, self._on_gone, self._accuse)
+        self._room = Room(self)
         files = SpillFiles(directory / SPILL, me)
         self.places = Places(
-            me, self.lock, self.peers, self.reports, ledger, files, self._find_room
+            me, self.lock, self.peers, self.reports, ledger, files, self._room.find
         )
         self.values = Values(me, self.peers, self.places, self.reports)
         self.calls = Calls(self.peers, self.values, self._numbers)
@@ -135,11 +99,8 @@ class NativeRuntime(NodeQuestions):
         self.tasks = Tasks(self.peers, self.calls, self._tell_node)
         self.lineage = Lineage(me, lambda: self._new_refs(1)[0], self.tasks.submit)
         self.cancelling = Cancelling(self.peers, self.calls, self.actor_calls, self.tasks)
-        self._plans: dict[int, Plan] = {}
-        self._targets: weakref.WeakKeyDictionary[RemoteCode, dict[tuple[int, int], Target]] = (
-            weakref.WeakKeyDictionary()
-        )
         self.placing = Placing(directory)
+        self._plans = Plans(self.placing)
 
     def _tell_node(self, record: Any) -> None:
         self.node.tell(record)
@@ -173,9 +134,7 @@ class NativeRuntime(NodeQuestions):
         options: TaskOptions,
     ) -> Task:
         stored = self.values.store_args(args, kwargs)
-        plan = self._plans.get(id(options))
-        if plan is None or plan.code is not code or plan.inherited is not self.placing.inherited:
-            plan = self._new_plan(code, options)
+        plan = self._plans.find(code, options)
         return Task(
             refs,
             stored,
@@ -185,18 +144,6 @@ class NativeRuntime(NodeQuestions):
             options.retry_exceptions,
             options.name,
         )
-
-    def _new_plan(self, code: RemoteCode, options: TaskOptions) -> Plan:
-        if len(self._plans) >= _MAX_PLANS:
-            self._plans.clear()  # they are cheap to make again, and most have been forgotten
-        kind = tuple(sorted(options.resources.items())), self._place(options)
-        target = self._function_target(code, options)
-        plan = Plan(options, code, self.placing.inherited, target, kind)
-        self._plans[id(options)] = plan  # which keeps the options, so that no others get their id
-        return plan
-
-    def _place(self, options: TaskOptions | ActorOptions) -> Place:
-        return self.placing.find(options.strategy, options.runtime_env)
 
     def _submit(self, task: Task, args: Args, kwargs: Kwargs) -> None:
         needs: Sequence[NativeRef] = ()
@@ -211,22 +158,6 @@ class NativeRuntime(NodeQuestions):
         call.stream = weakref.ref(stream)
         return stream
 
-    def _function_target(self, code: RemoteCode, options: TaskOptions) -> Target:
-        targets = self._targets.get(code)
-        if targets is None:
-            targets = self._targets[code] = {}
-        key = (options.backpressure, options.max_calls)
-        target = targets.get(key)
-        if target is None:
-            target = targets[key] = Target(
-                "function",
-                code.name,
-                code.blob,
-                backpressure=options.backpressure,
-                max_calls=options.max_calls,
-            )
-        return target
-
     # -- actors --------------------------------------------------------------------------------
 
     def create_actor(
@@ -239,7 +170,9 @@ class NativeRuntime(NodeQuestions):
     ) -> ActorLink:
         """Order a process for the actor, and construct it there as soon as it is up."""
         actor_id = os.urandom(16)
-        build = Build(self._constructor(code, shape, options), self.values.store_args(args, kwargs))
+        build = Build(
+            constructor_target(code, shape, options), self.values.store_args(args, kwargs)
+        )
         order = self._order(actor_id, shape, options)
         if options.name or options.detached:
             send = partial(self.host, build=build) if options.detached else self._tell_node
@@ -261,20 +194,16 @@ class NativeRuntime(NodeQuestions):
         """Have the driver order a detached actor and construct it: both, or neither should this
         process die meanwhile. The node answers this process."""
 
-    def _constructor(self, code: RemoteCode, shape: ActorShape, options: ActorOptions) -> Target:
-        concurrency = options.max_concurrency or (ASYNC_CONCURRENCY if code.is_async else 1)
-        details: dict[str, Any] = {"concurrency": concurrency}
-        details["groups"] = dict(options.concurrency_groups)
-        details["shape"] = shape.dump()
-        return Target("actor", code.name, code.blob, **details)
-
     def _order(self, actor_id: bytes, shape: ActorShape, options: ActorOptions) -> wire.PlaceActor:
+        place = self.placing.find(options.strategy, options.runtime_env)
         return wire.PlaceActor(
             actor_id,
             shape.class_name,
             shape.dump() if options.name else b"",
             dict(options.resources),
-            wire.Needs(dict(options.placement), *self._place(options)),
+            wire.Needs(
+                dict(options.placement), *self.placing.find(options.strategy, options.runtime_env)
+            ),
             options.name,
             options.namespace or self.namespace,
             next(self._numbers),
@@ -332,19 +261,10 @@ class NativeRuntime(NodeQuestions):
         options: CallOptions,
     ) -> Call:
         actor = _own(actor)
-        key = (method, options.concurrency_group, options.backpressure)
-        target = actor.methods.get(key)
-        if target is None:
-            target = actor.methods[key] = Target(
-                "method",
-                method,
-                group=method if method == TERMINATE else options.concurrency_group,
-                backpressure=options.backpressure,
-            )
         return Call(
             refs,
             self.values.store_args(args, kwargs) if args or kwargs else EMPTY,
-            target,
+            method_target(actor, method, options),
             actor=actor,
             retries=options.max_task_retries,
             retry_on=options.retry_exceptions,
@@ -416,10 +336,10 @@ class NativeRuntime(NodeQuestions):
         try:
             return [self._value(ref) for ref in refs]
         except FileLostError:
-            self._recover(refs)
-            return self.get(refs, _left(deadline))
+            self.recover(refs)
+            return self.get(refs, waiting.left(deadline))
 
-    def _recover(self, refs: Sequence[Any]) -> None:
+    def recover(self, refs: Sequence[Any]) -> None:
         """Have values that were on disk and are lost made again, here or by their owner."""
         with self.lock:
             for ref in refs:
@@ -444,12 +364,12 @@ class NativeRuntime(NodeQuestions):
         self, refs: Sequence[Waitable], num_returns: int, timeout: float | None
     ) -> list[Waitable]:
         """Wait for some."""
-        ready = _ready(refs, num_returns)
+        ready = waiting.ready(refs, num_returns)
         if len(ready) < num_returns:
             missing = [ref for ref in refs if ref.outcome is None]  # type: ignore[union-attr]
             if not self._await(missing, num_returns - len(ready), timeout):
                 self._check_open()
-            ready = _ready(refs, num_returns)
+            ready = waiting.ready(refs, num_returns)
         return ready
 
     def error_of(self, ref: ObjectRef[Any]) -> Exception | None:
@@ -461,7 +381,7 @@ class NativeRuntime(NodeQuestions):
         self, missing: list[Any], count: int, timeout: float | None, *, or_error: bool = False
     ) -> bool:
         """Wait until ``count`` of the missing references are there; ``False`` when late."""
-        done = _arrival(missing, count, or_error)
+        done = waiting.arrival(missing, count, or_error)
         with self.lock:
             self._check_open()
             for ref in missing:
@@ -514,7 +434,7 @@ class NativeRuntime(NodeQuestions):
         """The driver, or a worker between jobs."""
         name = self._directory.name
         return Where(
-            job_id=_hex_id(name, 4),
+            job_id=hex_id(name, 4),
             node_id=node_id(self._directory),
             worker_id=self.me.hex(),
             namespace=self.namespace,
@@ -522,42 +442,6 @@ class NativeRuntime(NodeQuestions):
         )
 
     # -- what arrives --------------------------------------------------------------------------
-
-    def _on_frame(self, peer: Peer, frame: Frame) -> None:
-        kind = frame[0]
-        if kind == wire.REPLY:
-            self._on_reply(peer, frame)
-        elif kind == wire.CALL:
-            self.on_call(peer, frame)
-        elif kind == wire.ITEM:
-            self.calls.on_item(peer, frame)
-        elif kind == wire.RECORD:
-            self._on_record(peer, wire.read_record(frame[-1]))
-        else:
-            raise wire.WireError(f"unknown frame kind {kind}")
-
-    def _on_reply(self, peer: Peer, frame: Frame) -> None:
-        flags = frame[1]
-        call = peer.inflight.pop(frame[4], None)
-        if call is None:
-            return  # it was given up: its lease is lost
-        if flags & wire.RETURNED:
-            if isinstance(call, Task):
-                self.tasks.on_returned(call, flags)
-            return
-        try:
-            answered = self.calls.answer(peer, call, frame)
-        except wire.WireError:
-            peer.inflight[frame[4]] = call  # it ends as all calls to that peer are about to
-            raise
-        if isinstance(call, Task):
-            if not flags & wire.PLAIN:
-                self.lineage.keep(call)
-            self.tasks.on_finished(call, flags)
-            if not answered:
-                self.tasks.again(call)
-        elif not answered and call.actor is not None:
-            self.actor_calls.submit(call.actor, call)
 
     def on_call(self, peer: Peer, frame: Frame) -> None:
         """Somebody calls; a driver runs nothing for others."""
@@ -577,71 +461,6 @@ class NativeRuntime(NodeQuestions):
 
     def on_taken(self, peer: Peer, seq: int, total: int) -> None:
         """Somebody has taken results of a streaming call; a driver yields none."""
-
-    def _on_record(self, peer: Peer, record: Any) -> None:
-        match record:
-            case wire.Freed(blocks):
-                for segment, offset in blocks:
-                    peer.held.pop((segment, offset), None)
-            case wire.Released(items):
-                for number, count in items:
-                    self.values.lendings.returned(number, count, peer.process)
-            case wire.Lent(number, to):
-                self.values.passed_on(number, to)
-            case wire.Fetch(seq, number, lost):
-                self._serve(peer, seq, number, lost)
-            case wire.SegmentAt():
-                self.places.learn_segment(record, peer)
-            case wire.Moved():
-                self.values.follow(record, peer.process)
-            case wire.Intern(target):
-                peer.interned[target] = record
-            case wire.Recall(calls):
-                self.on_recall(peer, calls)
-            case wire.Cancel():
-                self.on_cancel(peer, record)
-            case wire.CancelRef(number, force, recursive):
-                self._cancel_for_borrower(number, force, recursive)
-            case wire.Taken(seq, total):
-                self.on_taken(peer, seq, total)
-            case wire.Assigned(assignment):
-                self.on_assigned(assignment)
-            case wire.Host():
-                self.on_host(peer, record)
-            case wire.Hello():
-                pass  # both sides connected at once
-            case _:
-                raise wire.WireError(f"{type(record).__name__} is no message to a peer")
-
-    def _cancel_for_borrower(self, number: int, force: bool, recursive: bool) -> None:
-        ref = self.values.lendings.find(number)
-        if ref is None:
-            return  # it was freed meanwhile
-        # A forced cancel of an actor's call, which is the borrower's mistake, is not to end here.
-        with contextlib.suppress(ValueError):
-            self.cancelling.cancel(ref, force, recursive)
-
-    def _serve(self, peer: Peer, seq: int, number: int, lost: bool) -> None:
-        """Send a borrower the value of an own object, as soon as it is there."""
-        ref = self.values.lendings.find(number)
-        if ref is None:
-            ref = NativeRef(self.me, number)
-            ref.resolve(ObjectLostError(f"{ref!r} was freed already"))
-        elif lost:
-            self._recover([ref])
-        ref.when_ready(lambda: self._send_value(peer, seq, ref))
-
-    def _send_value(self, peer: Peer, seq: int, ref: NativeRef) -> None:
-        if peer.gone:
-            return
-        if isinstance(ref.outcome, Stored):
-            value = self.values.outgoing(ref.outcome, peer, handed=False, number=ref._number)
-            frame = wire.reply_frame(seq, [value])
-        else:
-            assert ref.outcome is not None
-            frame = wire.error_frame(seq, dump_error(ref.outcome))
-        peer.conn.send(frame)
-        self.peers.hold(peer.conn)
 
     def on_node(self, record: Any) -> None:
         """A message of the node service."""
@@ -670,8 +489,8 @@ class NativeRuntime(NodeQuestions):
                 self.on_answer(record)
             case wire.Survey(number, topic):
                 self.node.tell(wire.Account(number, self.account(topic)))
-            case wire.MakeRoom(seq, size):
-                self.places.spiller.request(size, lambda moved: self._room_made(seq, moved))
+            case wire.MakeRoom():
+                self._room.make(record)
             case _:
                 raise wire.WireError(f"{type(record).__name__} is no message of a node")
 
@@ -681,31 +500,8 @@ class NativeRuntime(NodeQuestions):
 
         return accounts.account(self, topic)
 
-    def _find_room(self, size: int, moved: int) -> Block | None:
-        """Have all other processes make room; a block, as soon as there is one.
-
-        What was ``moved`` may still be read by others, who are about to let go of it.
-        """
-        seq = next(self._numbers)
-        answers: list[Any] = []
-        block: Block | None = None
-
-        def found() -> bool:
-            nonlocal block
-            with self.lock:
-                block = block or self.places.arena.allocate(size)
-            return block is not None
-
-        with self.lock:
-            self._questions[seq] = answers
-            self.node.tell(wire.NeedRoom(seq, size))
-        self.reactor.run_until(lambda: found() or bool(answers), time.monotonic() + ANSWER_S)
-        if moved or (answers and answers[0].moved):
-            self.reactor.run_until(found, time.monotonic() + FREED_S)
-        del self._questions[seq]
-        return block
-
-    def _room_made(self, seq: int, moved: int) -> None:
+    def tell_made(self, seq: int, moved: int) -> None:
+        """So much was moved to disk for the process that needs room."""
         if not self._closed:
             self.node.tell(wire.RoomMade(seq, moved))
 
@@ -774,46 +570,3 @@ def _own(actor: ActorLink) -> NativeActor:
     if not isinstance(actor, NativeActor):
         raise RuntimeClosedError("the handle belongs to a runtime that was shut down")
     return actor
-
-
-def node_id(directory: Path) -> str:
-    """The id of the node that has its sockets in that directory."""
-    return _hex_id(f"{directory.name}/node", 28)
-
-
-def _hex_id(text: str, size: int) -> str:
-    """An id of ``size`` bytes, the same for the same text."""
-    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
-
-
-def _left(deadline: float | None) -> float | None:
-    """Seconds until then."""
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
-
-
-def _ready(refs: Sequence[Any], count: int) -> list[Any]:
-    """The first ``count`` that have an outcome."""
-    return list(itertools.islice((ref for ref in refs if ref.outcome is not None), count))
-
-
-def _arrival(missing: list[Any], count: int, or_error: bool) -> Callable[[], bool]:
-    """Whether ``count`` of the missing references are there, or one of them has failed."""
-    left = list(missing)
-    failures, has_failed = NativeRef.failures, False
-
-    def failed() -> bool:
-        nonlocal failures, has_failed
-        if failures != NativeRef.failures:
-            failures = NativeRef.failures
-            has_failed = any(isinstance(ref.outcome, Exception) for ref in missing)
-        return has_failed
-
-    def all_there() -> bool:
-        while left and left[-1].outcome is not None:
-            left.pop()
-        return not left or (or_error and failed())
-
-    def enough_there() -> bool:
-        return len(_ready(left, count)) == count
-
-    return all_there if count == len(missing) else enough_there

@@ -7,12 +7,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import itertools
 import os
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, NoReturn
 
@@ -37,6 +35,7 @@ from rllib.core.native.peers import Peer
 from rllib.core.native.process import exit_process
 from rllib.core.native.streams import Outflow
 from rllib.core.native.values import EMPTY
+from rllib.core.native.yielding import Yields
 from rllib.core.results import exit_code, split_result
 from rllib.core.serialization import unpack
 
@@ -52,6 +51,7 @@ class Executor:
 
     def __init__(self, runtime: NativeRuntime) -> None:
         self._runtime = runtime
+        self._yields = Yields(runtime)
         self._main = MainLane(lambda: runtime.reactor.announce())
         self._lane: Lane = self._main
         self._groups: Mapping[str, Lane] = {}
@@ -161,6 +161,12 @@ class Executor:
         self._main.done(job)
         return True
 
+    def taken(self, peer: Peer, seq: int, total: int) -> None:
+        """The caller has taken results of a streaming job."""
+        for job, _lane in self._unfinished():
+            if job.peer is peer and job.seq == seq and job.outflow is not None:
+                job.outflow.took(total)
+
     # -- the main thread -----------------------------------------------------------------------
 
     def run(self) -> NoReturn:
@@ -196,7 +202,7 @@ class Executor:
             if job.outflow is None:
                 values = self._stored(job, result)
             else:
-                self._yield_all(job, job.outflow, _iterator(self._name(job), result))
+                self._yields.send_all(job, job.outflow, result, self._name(job))
             self._main.done(job)
         except SystemExit:
             raise
@@ -218,7 +224,7 @@ class Executor:
             if job.outflow is None:
                 values = self._stored(job, result)
             else:
-                await self._yield_all_async(job, job.outflow, result)
+                await self._yields.send_all_async(job, job.outflow, result, self._name(job))
         except SystemExit as error:  # ends the process, as it does in the main thread
             self.leave(error)
         except BaseException as error:
@@ -304,50 +310,6 @@ class Executor:
         if job.label or job.intern.kind != "method":
             return name
         return f"{type(self._instance).__name__}.{name}"
-
-    # -- results that come one by one ----------------------------------------------------------
-
-    def _yield_all(self, job: Job, outflow: Outflow, results: Iterator[Any]) -> None:
-        for index in itertools.count():
-            if not outflow.has_room():
-                self._runtime.wait_for(lambda: outflow.has_room() or job.cancelled, None)
-            if not self._yield_one(job, outflow, index, next(results, _END)):
-                return
-
-    async def _yield_all_async(self, job: Job, outflow: Outflow, result: Any) -> None:
-        results = _async_iterator(self._name(job), result)
-        for index in itertools.count():
-            if not outflow.has_room():
-                await _room(outflow)
-            if not self._yield_one(job, outflow, index, await anext(results, _END)):
-                return
-
-    def _yield_one(self, job: Job, outflow: Outflow, index: int, value: Any) -> bool:
-        """Send one result; ``False`` when it was the end, or nobody wants more."""
-        if value is _END or job.cancelled:
-            return False
-        stored = self._runtime.values.store(value)
-        outflow.yielded = index + 1
-        with self._runtime.lock:
-            if job.peer.gone:
-                return False
-            if stored.is_plain:
-                frame = wire.plain_item_frame(job.seq, index, stored.body)
-            else:
-                outgoing = self._runtime.values.outgoing(stored, job.peer, handed=True)
-                frame = wire.item_frame(job.seq, index, outgoing)
-            job.peer.conn.send(frame)
-            if outflow.flush_is_due():
-                self._runtime.peers.flush(job.peer.conn)
-            else:
-                self._runtime.peers.hold(job.peer.conn)
-        return True
-
-    def taken(self, peer: Peer, seq: int, total: int) -> None:
-        """The caller has taken results of a streaming job."""
-        for job, _lane in self._unfinished():
-            if job.peer is peer and job.seq == seq and job.outflow is not None:
-                job.outflow.took(total)
 
     # -- actors --------------------------------------------------------------------------------
 
@@ -456,9 +418,6 @@ class Executor:
         exit_process(exit_code(error))
 
 
-_END = object()
-
-
 def _task_id(job: Job) -> str:
     """As the caller knows it."""
     return f"{job.peer.process.hex()}{job.seq:016x}"
@@ -474,28 +433,3 @@ def _is_async(member: Any) -> bool:
 
 def _cancelled(name: str) -> TaskCancelledError:
     return TaskCancelledError(f"{name} was cancelled")
-
-
-def _iterator(name: str, result: Any) -> Iterator[Any]:
-    if not isinstance(result, Iterable):
-        raise TypeError(f"{name} was to yield its results, but returned {type(result).__name__}")
-    return iter(result)
-
-
-async def _async_iterator(name: str, result: Any) -> AsyncIterator[Any]:
-    if isinstance(result, AsyncIterator):
-        async for value in result:
-            yield value
-        return
-    for value in _iterator(name, result):
-        yield value
-
-
-async def _room(outflow: Outflow) -> None:
-    """Wait, on the event loop, until the caller has taken enough."""
-    loop = asyncio.get_running_loop()
-    taken = asyncio.Event()
-    outflow.on_taken = lambda: loop.call_soon_threadsafe(taken.set)
-    while not outflow.has_room():
-        await taken.wait()
-        taken.clear()

@@ -23,9 +23,10 @@ from typing import Any
 from rllib.core.native import wire
 from rllib.core.native.census import Census
 from rllib.core.native.connection import Connection
-from rllib.core.native.engine import NativeRuntime, NodeLink
+from rllib.core.native.engine import NativeRuntime
 from rllib.core.native.instructions import Instruction, Start, Stop, Tell, Warn
 from rllib.core.native.memory_monitor import Usage, explain, size_of
+from rllib.core.native.node_link import NodeLink
 from rllib.core.native.output import Folder, Line, Printer
 from rllib.core.native.reactor import READ, WRITE
 from rllib.core.native.scheduler import Scheduler

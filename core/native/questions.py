@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rllib.core import trace
@@ -63,19 +64,33 @@ class NodeQuestions(Runtime):
     ) -> list[Any]:
         """The first answer, and those that follow it within ``timeout`` seconds until they are
         ``complete``."""
+        with self.asked(question, send) as answers:
+            self.reactor.run_until(lambda: bool(answers) or self._closed, None)
+            self._check_open()
+            if not complete(answers):
+                deadline = None if timeout is None else time.monotonic() + timeout
+                self.reactor.run_until(lambda: complete(answers) or self._closed, deadline)
+                self._check_open()
+        return answers
+
+    @contextlib.contextmanager
+    def asked(
+        self, question: Any, send: Callable[[Any], None] | None = None
+    ) -> Iterator[list[Any]]:
+        """Send the node a question; what it answers comes into the list."""
         answers: list[Any] = []
         with self.lock:
             self._check_open()
             self._questions[question.seq] = answers
             (send or self._tell_node)(question)
-        self.reactor.run_until(lambda: bool(answers) or self._closed, None)
-        self._check_open()
-        if not complete(answers):
-            deadline = None if timeout is None else time.monotonic() + timeout
-            self.reactor.run_until(lambda: complete(answers) or self._closed, deadline)
-            self._check_open()
-        del self._questions[question.seq]
-        return answers
+        try:
+            yield answers
+        finally:
+            del self._questions[question.seq]
+
+    def new_number(self) -> int:
+        """For a question, or an object."""
+        return next(self._numbers)
 
     def _ask_all(self, topic: wire.Topic, timeout: float | None) -> dict[bytes, bytes | None]:
         """What every process that it concerns has said within ``timeout`` seconds; the dead say

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import secrets
 import subprocess
@@ -119,3 +120,13 @@ def _remove_stale(base: Path) -> None:
             continue  # its driver lives
         finally:
             os.close(lock)
+
+
+def node_id(directory: Path) -> str:
+    """The id of the node that has its sockets in that directory."""
+    return hex_id(f"{directory.name}/node", 28)
+
+
+def hex_id(text: str, size: int) -> str:
+    """An id of ``size`` bytes, the same for the same text."""
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()

@@ -14,12 +14,13 @@ from rllib.core.facts import Where
 from rllib.core.native import wire
 from rllib.core.native.call import Build, current_job
 from rllib.core.native.connection import Connection, Frame
-from rllib.core.native.engine import NativeRuntime, NodeLink
+from rllib.core.native.engine import NativeRuntime
 from rllib.core.native.environment import Environment
 from rllib.core.native.executor import Executor
 from rllib.core.native.interrupts import InterruptGuard
 from rllib.core.native.lanes import Job
 from rllib.core.native.ledger import LEDGER, Cells, Ledger
+from rllib.core.native.node_link import NodeLink
 from rllib.core.native.peers import Peer
 from rllib.core.native.process import exit_process
 from rllib.core.native.reactor import READ, WRITE

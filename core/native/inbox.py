@@ -1,0 +1,128 @@
+"""What a process does with each frame that another process sends it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from rllib.core.exceptions import ObjectLostError
+from rllib.core.native import wire
+from rllib.core.native.connection import Frame
+from rllib.core.native.failures import dump_error
+from rllib.core.native.leases import Task
+from rllib.core.native.objects import NativeRef, Stored
+from rllib.core.native.peers import Peer
+
+if TYPE_CHECKING:
+    from rllib.core.native.engine import NativeRuntime
+
+
+class Inbox:
+    """Hands frames of peers to the parts of the runtime that they concern; under its lock."""
+
+    def __init__(self, runtime: NativeRuntime) -> None:
+        self._runtime = runtime
+
+    def on_frame(self, peer: Peer, frame: Frame) -> None:
+        """Take one; raises `wire.WireError` for what no peer may send."""
+        kind = frame[0]
+        if kind == wire.REPLY:
+            self._on_reply(peer, frame)
+        elif kind == wire.CALL:
+            self._runtime.on_call(peer, frame)
+        elif kind == wire.ITEM:
+            self._runtime.calls.on_item(peer, frame)
+        elif kind == wire.RECORD:
+            self._on_record(peer, wire.read_record(frame[-1]))
+        else:
+            raise wire.WireError(f"unknown frame kind {kind}")
+
+    def _on_reply(self, peer: Peer, frame: Frame) -> None:
+        flags = frame[1]
+        call = peer.inflight.pop(frame[4], None)
+        if call is None:
+            return  # it was given up: its lease is lost
+        if flags & wire.RETURNED:
+            if isinstance(call, Task):
+                self._runtime.tasks.on_returned(call, flags)
+            return
+        try:
+            answered = self._runtime.calls.answer(peer, call, frame)
+        except wire.WireError:
+            peer.inflight[frame[4]] = call  # it ends as all calls to that peer are about to
+            raise
+        if isinstance(call, Task):
+            if not flags & wire.PLAIN:
+                self._runtime.lineage.keep(call)
+            self._runtime.tasks.on_finished(call, flags)
+            if not answered:
+                self._runtime.tasks.again(call)
+        elif not answered and call.actor is not None:
+            self._runtime.actor_calls.submit(call.actor, call)
+
+    def _on_record(self, peer: Peer, record: Any) -> None:
+        match record:
+            case wire.Freed(blocks):
+                for segment, offset in blocks:
+                    peer.held.pop((segment, offset), None)
+            case wire.Released(items):
+                for number, count in items:
+                    self._runtime.values.lendings.returned(number, count, peer.process)
+            case wire.Lent(number, to):
+                self._runtime.values.passed_on(number, to)
+            case wire.Fetch(seq, number, lost):
+                self._serve(peer, seq, number, lost)
+            case wire.SegmentAt():
+                self._runtime.places.learn_segment(record, peer)
+            case wire.Moved():
+                self._runtime.values.follow(record, peer.process)
+            case wire.Intern(target):
+                peer.interned[target] = record
+            case wire.Recall(calls):
+                self._runtime.on_recall(peer, calls)
+            case wire.Cancel():
+                self._runtime.on_cancel(peer, record)
+            case wire.CancelRef(number, force, recursive):
+                self._cancel_for_borrower(number, force, recursive)
+            case wire.Taken(seq, total):
+                self._runtime.on_taken(peer, seq, total)
+            case wire.Assigned(assignment):
+                self._runtime.on_assigned(assignment)
+            case wire.Host():
+                self._runtime.on_host(peer, record)
+            case wire.Hello():
+                pass  # both sides connected at once
+            case _:
+                raise wire.WireError(f"{type(record).__name__} is no message to a peer")
+
+    def _cancel_for_borrower(self, number: int, force: bool, recursive: bool) -> None:
+        ref = self._runtime.values.lendings.find(number)
+        if ref is None:
+            return  # it was freed meanwhile
+        # A forced cancel of an actor's call, which is the borrower's mistake, is not to end here.
+        with contextlib.suppress(ValueError):
+            self._runtime.cancelling.cancel(ref, force, recursive)
+
+    def _serve(self, peer: Peer, seq: int, number: int, lost: bool) -> None:
+        """Send a borrower the value of an own object, as soon as it is there."""
+        ref = self._runtime.values.lendings.find(number)
+        if ref is None:
+            ref = NativeRef(self._runtime.me, number)
+            ref.resolve(ObjectLostError(f"{ref!r} was freed already"))
+        elif lost:
+            self._runtime.recover([ref])
+        ref.when_ready(lambda: self._send_value(peer, seq, ref))
+
+    def _send_value(self, peer: Peer, seq: int, ref: NativeRef) -> None:
+        if peer.gone:
+            return
+        if isinstance(ref.outcome, Stored):
+            value = self._runtime.values.outgoing(
+                ref.outcome, peer, handed=False, number=ref._number
+            )
+            frame = wire.reply_frame(seq, [value])
+        else:
+            assert ref.outcome is not None
+            frame = wire.error_frame(seq, dump_error(ref.outcome))
+        peer.conn.send(frame)
+        self._runtime.peers.hold(peer.conn)

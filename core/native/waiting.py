@@ -1,0 +1,43 @@
+"""When a wait is over: conditions on references, and deadlines."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rllib.core.native.objects import NativeRef
+
+
+def left(deadline: float | None) -> float | None:
+    """Seconds until then."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def ready(refs: Sequence[Any], count: int) -> list[Any]:
+    """The first ``count`` that have an outcome."""
+    return list(itertools.islice((ref for ref in refs if ref.outcome is not None), count))
+
+
+def arrival(missing: list[Any], count: int, or_error: bool) -> Callable[[], bool]:
+    """Whether ``count`` of the missing references are there, or one of them has failed."""
+    awaited = list(missing)
+    failures, has_failed = NativeRef.failures, False
+
+    def failed() -> bool:
+        nonlocal failures, has_failed
+        if failures != NativeRef.failures:
+            failures = NativeRef.failures
+            has_failed = any(isinstance(ref.outcome, Exception) for ref in missing)
+        return has_failed
+
+    def all_there() -> bool:
+        while awaited and awaited[-1].outcome is not None:
+            awaited.pop()
+        return not awaited or (or_error and failed())
+
+    def enough_there() -> bool:
+        return len(ready(awaited, count)) == count
+
+    return all_there if count == len(missing) else enough_there

@@ -201,9 +201,7 @@ class NativeRuntime(NodeQuestions):
             shape.class_name,
             shape.dump() if options.name else b"",
             dict(options.resources),
-            wire.Needs(
-                dict(options.placement), *self.placing.find(options.strategy, options.runtime_env)
-            ),
+            wire.Needs(dict(options.placement), *place),
             options.name,
             options.namespace or self.namespace,
             next(self._numbers),

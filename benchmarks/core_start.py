@@ -1,4 +1,5 @@
-"""What the runtime costs before and beside the work: time to the first task, memory, idle CPU.
+"""What the runtime costs before and beside the work: time to the first task, memory, idle CPU, and
+how long a worker waits for an object whose owner computes.
 
 ::
 
@@ -32,6 +33,36 @@ api.get(api.remote(lambda: 1).remote())
 print(imported - started, time.perf_counter() - imported, flush=True)
 sys.stdin.read()
 """
+
+_BUSY_PROGRAM = """
+import importlib, statistics, sys, time
+import numpy as np
+api = importlib.import_module(sys.argv[1])
+api.init(num_cpus=2)
+class Reader:
+    def ready(self):
+        pass
+    def read(self, refs, pause):
+        delays = []
+        for ref in refs:
+            time.sleep(pause)
+            began = time.perf_counter()
+            api.get(ref)
+            delays.append(time.perf_counter() - began)
+        return delays
+reader = api.remote(Reader).remote()
+api.get(reader.ready.remote())
+busy_s, reads = float(sys.argv[2]), 50
+refs = [api.put(np.full(1 << 17, number)) for number in range(reads)]
+delays = reader.read.remote(refs, 0.8 * busy_s / reads)
+until = time.perf_counter() + busy_s
+total = 0
+while time.perf_counter() < until:
+    for number in range(1000):
+        total += number * number
+print(statistics.median(api.get(delays)), flush=True)
+"""
+BUSY_S = 10.0
 
 
 def main() -> None:
@@ -70,10 +101,19 @@ def measure(engine: str) -> dict[str, float]:
     assert driver.stdout is not None
     try:
         import_s, first_task_s = map(float, driver.stdout.readline().split())
-        return {"import, s": import_s, "init to first task, s": first_task_s} | _at_rest(driver.pid)
+        times = {"import, s": import_s, "init to first task, s": first_task_s}
+        times |= _at_rest(driver.pid)
     finally:
         driver.stdin.close()
         driver.wait()
+    return times | {"read of a busy owner, ms": _busy_read_ms(engine)}
+
+
+def _busy_read_ms(engine: str) -> float:
+    """Median time of a worker's first read of 1 MiB that the computing driver owns."""
+    command = [sys.executable, "-W", "ignore", "-c", _BUSY_PROGRAM, engine, str(BUSY_S)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    return 1000 * float(done.stdout.split()[-1])
 
 
 def _at_rest(pid: int) -> dict[str, float]:

@@ -8,6 +8,7 @@ gets `OutOfMemoryError`, or another run. After Ray's memory monitor and its poli
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +33,12 @@ _V1 = (
     "memory/memory.stat",
     ("total_inactive_file", "total_active_file"),
 )
+
+
+_FILL_RATE = 2 * _GIB
+"""Bytes per second that a core can fill: what the kernel clears for it page by page."""
+
+_LONGEST_S = 1.0
 
 
 class Usage(NamedTuple):
@@ -65,6 +72,12 @@ def _of_group(
         return Usage(used - sum(int(rows.get(name, 0)) for name in cached), total)
     except (OSError, ValueError):
         return None
+
+
+def filling_s(usage: Usage, threshold: float) -> float:
+    """How long it takes at least to reach the threshold, in seconds; at most `_LONGEST_S`."""
+    headroom = threshold * usage.total - usage.used
+    return min(_LONGEST_S, headroom / (_FILL_RATE * (os.cpu_count() or 1)))
 
 
 def size_of(pid: int) -> int:
@@ -104,9 +117,10 @@ class MemoryMonitor:
             self._thread.start()
 
     def _watch(self) -> None:
-        quiet_until = 0.0
-        while not self._stopped.wait(self._refresh_s):
+        quiet_until = pause_s = 0.0
+        while not self._stopped.wait(pause_s):
             usage = memory_usage()
+            pause_s = max(self._refresh_s, filling_s(usage, self._threshold))
             if usage.share <= self._threshold or time.monotonic() < quiet_until:
                 continue
             if self._relieve(usage):

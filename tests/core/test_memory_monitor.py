@@ -1,5 +1,6 @@
 """Memory that runs out: who is ended, and what those hear who wait for it."""
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,3 +160,12 @@ def test_nobody_is_ended_where_nobody_is_at_work(pressure: threading.Event) -> N
     pressure.set()
     wait_until(lambda: not pressure.is_set())
     assert core.get(core.remote(lambda: 5).remote(), timeout=10) == 5
+
+
+def test_the_next_look_comes_before_all_cores_could_have_filled_the_memory() -> None:
+    cores = os.cpu_count() or 1
+    gib = 2**30
+    assert memory_monitor.filling_s(Usage(90 * gib, 100 * gib), 0.9) == pytest.approx(0)
+    assert memory_monitor.filling_s(Usage(89 * gib, 100 * gib), 0.9) <= 0.5 / cores + 1e-9
+    assert memory_monitor.filling_s(Usage(0, 2**50), 0.9) == 1
+    assert memory_monitor.filling_s(Usage(99 * gib, 100 * gib), 0.9) < 0

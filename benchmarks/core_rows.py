@@ -164,6 +164,11 @@ def _task_rows(api: Any) -> list[Row]:
         for _ in range(100):
             api.put(0)
 
+    @api.remote
+    def large_puts() -> None:
+        for _ in range(10):
+            api.put(np.zeros(MIB))
+
     refs = many_refs.remote()
 
     def wait_1k() -> None:
@@ -177,6 +182,11 @@ def _task_rows(api: Any) -> list[Row]:
         ("wait 1k refs", wait_1k, 1),
         ("get object containing 10k refs", lambda: api.get(refs), 1),
         ("multi client put calls", lambda: api.get([puts.remote() for _ in range(4)]), 400),
+        (
+            "multi client put gigabytes (8 MiB)",
+            lambda: api.get([large_puts.remote() for _ in range(10)]),
+            10 * 10 * 8 / 1024,
+        ),
         ("generator of 100 results", lambda: api.get(list(count.remote(100))), 100),
     ]
 

@@ -14,8 +14,9 @@ from rllib.core.native import platform
 _LARGE_BYTES = 2 * 2**20
 """From here on (about 0.1 ms) letting go of the lock and taking it again does not count."""
 
-_SHARED_BYTES = 8 * 2**20
-"""From here on (about 1 ms) a thread costs less than it brings."""
+_SHARED_BYTES = 32 * 2**20
+"""From here on (about 3 ms) a thread costs less than it brings, also where all cores are busy with
+workers that copy as well and it waits for its turn."""
 
 _MAX_THREADS = 4
 """So many are enough for the memory of most machines."""

@@ -39,6 +39,8 @@ RENAMED = {
     "fcnet_hiddens": "model_config.fcnet_hiddens",
     "fcnet_activation": "model_config.fcnet_activation",
     "vf_share_layers": "model_config.vf_share_layers",
+    "use_lstm": "model_config.use_lstm",
+    "conv_filters": "model_config.conv_filters",
     "free_log_std": "model_config.free_log_std",
     "env_id": "env",
     "total_timesteps": "stop.num_env_steps_sampled_lifetime",
@@ -124,8 +126,6 @@ UNSUPPORTED = {
     "placement_strategy": "",
     "export_native_model_files": "checkpoint_frequency",
     "checkpoint_trainable_policies_only": "checkpoint_frequency",
-    "use_lstm": "fcnet_hiddens",
-    "conv_filters": "fcnet_hiddens",
 }
 
 # Builder methods of RLlib's config that have no counterpart yet.

@@ -21,6 +21,7 @@ SETTINGS = ConfigDict(
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+ConvFilter = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], Field(strict=False)]
 
 
 class Section(BaseModel):
@@ -39,6 +40,23 @@ class ModelConfig(BaseModel):
     """Widths of the hidden layers, from the observation on."""
     fcnet_activation: Literal["tanh", "relu", "silu", "linear"] = "tanh"
     """Activation after every hidden layer."""
+    encoder: Literal["auto", "mlp", "nature", "impala"] = "auto"
+    """What reads images: the convolutions of DQN's Nature paper or of IMPALA; "auto" takes "nature"
+    for images and "mlp", which flattens everything, for the rest."""
+    conv_filters: Annotated[tuple[ConvFilter, ...], Field(strict=False)] | None = None
+    """Own convolutions instead: (channels, kernel, stride) of each layer."""
+    conv_activation: Literal["tanh", "relu", "silu", "linear"] = "relu"
+    """Activation after every convolution."""
+    head_fcnet_hiddens: Annotated[tuple[PositiveInt, ...], Field(strict=False)] = ()
+    """Widths of further hidden layers of each head, after everything that is shared."""
+    use_lstm: bool = False
+    """Whether an LSTM follows the hidden layers, so that the policy remembers."""
+    use_gru: bool = False
+    """Whether a GRU does."""
+    lstm_cell_size: PositiveInt = 256
+    """Width of the LSTM's or GRU's state."""
+    max_seq_len: PositiveInt = 20
+    """Longest sequence of env steps through which a recurrent policy's gradients go back."""
     vf_share_layers: bool = False
     """Whether policy and value function share their hidden layers."""
     free_log_std: bool = True

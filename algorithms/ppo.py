@@ -8,22 +8,23 @@ Legend: T rows, N environments, B = T x N rows that are env steps, K truncated e
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from rllib.algorithm import Algorithm
 from rllib.batch import SampleBatch
+from rllib.columns import Columns
 from rllib.config import AlgorithmConfig
 from rllib.config_sections import Fraction
 from rllib.distributions import Distribution
 from rllib.envs.make import Spaces
 from rllib.errors import Problem
-from rllib.estimators import explained_variance, gae, next_values, standardize
+from rllib.estimators import explained_variance, gae, mean_and_std
 from rllib.learner import Learner, Loss, Metrics
-from rllib.rl_module import ModuleOutput, RLModule
+from rllib.rl_module import RLModule
+from rllib.sequences import compute_values, inputs_of, train_steps
+from rllib.tensors import Tree, concatenate, live
 
 
 class PPOConfig(AlgorithmConfig):
@@ -64,18 +65,24 @@ class PPOConfig(AlgorithmConfig):
 
 
 class PPOBatch(NamedTuple):
-    """What the loss reads, one row per env step: features [B, D], the others [B] or [B, ...]."""
+    """What the loss reads: B env steps, or [S, L] steps of sequences for a module with memory.
 
-    features: Tensor
+    ``inputs`` are those of the module, ``mask`` tells the steps of sequences from padding; without
+    memory it is ``None``. The other columns are [B] or [B, ...].
+    """
+
+    inputs: Tree
     actions: Tensor
     old_dist_inputs: Tensor
     old_logp: Tensor
     advantages: Tensor
     value_targets: Tensor
+    mask: Tensor | None
 
 
 def ppo_loss(
-    output: ModuleOutput,
+    dist_inputs: Tensor,
+    values: Tensor,
     batch: PPOBatch,
     distribution: Distribution,
     config: PPOConfig,
@@ -84,24 +91,25 @@ def ppo_loss(
     """Clipped surrogate, clipped value error, entropy bonus and KL penalty (eq. 7 to 9).
 
     Args:
-        output: the current network on ``batch.features``.
+        dist_inputs: [B, inputs] of the current policy.
+        values: [B] of the current value function.
         batch: B env steps of the behaviour policy.
         distribution: the policy's.
         config: clipping limits and weights.
         kl_coeff: current weight of the KL penalty; 0 leaves it out.
     """
-    logp = distribution.log_prob(output.action_dist_inputs, batch.actions)
+    logp = distribution.log_prob(dist_inputs, batch.actions)
     ratio = (logp - batch.old_logp).exp()
     clipped = ratio.clamp(1.0 - config.clip_param, 1.0 + config.clip_param)
     policy_loss = -torch.min(ratio * batch.advantages, clipped * batch.advantages).mean()
-    vf_error = (output.values - batch.value_targets).square()
+    vf_error = (values - batch.value_targets).square()
     vf_loss = _clamp_max(vf_error, config.vf_clip_param).mean()
     total = policy_loss + config.vf_loss_coeff * vf_loss
     # Entropy and KL are always reported, but differentiated only where they weigh something.
     with torch.set_grad_enabled(config.entropy_coeff > 0.0):
-        entropy = distribution.entropy(output.action_dist_inputs).mean()
+        entropy = distribution.entropy(dist_inputs).mean()
     with torch.set_grad_enabled(kl_coeff > 0.0):
-        kl = distribution.kl(batch.old_dist_inputs, output.action_dist_inputs).mean()
+        kl = distribution.kl(batch.old_dist_inputs, dist_inputs).mean()
     if config.entropy_coeff > 0.0:
         total = total - config.entropy_coeff * entropy
     if kl_coeff > 0.0:
@@ -124,8 +132,7 @@ def _clamp_max(x: Tensor, limit: float | None) -> Tensor:
 
 def ppo_batch(batch: SampleBatch, module: RLModule, config: PPOConfig) -> PPOBatch:
     """Advantages and value targets of one fragment, and its rows without reset rows."""
-    values, last_values, final_values = _values(batch, module)
-    following = next_values(values, last_values, final_values, batch.final_index, batch.terminateds)
+    values, following = compute_values(batch, module)
     advantages, value_targets = gae(
         batch.rewards,
         values,
@@ -135,29 +142,16 @@ def ppo_batch(batch: SampleBatch, module: RLModule, config: PPOConfig) -> PPOBat
         gamma=config.gamma,
         lambda_=config.lambda_,
     )
-    live = ~batch.reset_rows
-
-    def rows(column: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(column[live])
-
+    steps = train_steps(batch, module.max_seq_len)
     return PPOBatch(
-        module.encode(batch.obs[live]),
-        rows(batch.actions),
-        rows(batch.action_dist_inputs),
-        rows(batch.action_logp),
-        rows(advantages),
-        rows(value_targets),
+        inputs_of(module, steps.of(batch.obs), steps.state_in),
+        torch.from_numpy(steps.of(batch.actions)),
+        torch.from_numpy(steps.of(batch.action_dist_inputs)),
+        torch.from_numpy(steps.of(batch.action_logp)),
+        torch.from_numpy(steps.of(advantages)),
+        torch.from_numpy(steps.of(value_targets)),
+        None if steps.mask is None else torch.from_numpy(steps.mask),
     )
-
-
-@torch.no_grad()
-def _values(batch: SampleBatch, module: RLModule) -> tuple[NDArray[np.float32], ...]:
-    """Values of all rows [T, N], of the observations after the last [N], of final ones [K]."""
-    T, N = batch.rewards.shape
-    obs = batch.obs.reshape(T * N, *batch.obs.shape[2:])
-    everything = module.encode(np.concatenate([obs, batch.last_obs, batch.final_obs]))
-    values = module.compute_values(everything).numpy()
-    return values[: T * N].reshape(T, N), values[T * N : T * N + N], values[T * N + N :]
 
 
 class PPOLearner(Learner[PPOBatch]):
@@ -173,15 +167,28 @@ class PPOLearner(Learner[PPOBatch]):
     def build_train_batch(self, batches: tuple[SampleBatch, ...]) -> PPOBatch:
         """All fragments as one batch, advantages standardised over all of it."""
         parts = [ppo_batch(batch, self.module, self.config) for batch in batches]
-        joined = PPOBatch(*map(torch.cat, zip(*parts, strict=True)))
-        targets, advantages = joined.value_targets.numpy(), joined.advantages.numpy()
+        joined: PPOBatch = concatenate(parts)
+        targets, advantages = (
+            live(column, joined.mask).numpy()
+            for column in (joined.value_targets, joined.advantages)
+        )
         self.vf_explained_var = explained_variance(targets, targets - advantages)
-        return joined._replace(advantages=torch.from_numpy(standardize(advantages)))
+        mean, std = mean_and_std(advantages)
+        return joined._replace(advantages=(joined.advantages - mean) / std)
 
     def compute_loss(self, minibatch: PPOBatch) -> Loss:
         """``ppo_loss`` of the current network."""
-        output = self.module.forward_train(minibatch.features)
-        return ppo_loss(output, minibatch, self.module.distribution, self.config, self.kl_coeff)
+        output = self.module.forward_train(minibatch.inputs)
+        values = self.module.compute_values(minibatch.inputs, output.get(Columns.EMBEDDINGS))
+        dist_inputs = live(output[Columns.ACTION_DIST_INPUTS], minibatch.mask)
+        return ppo_loss(
+            dist_inputs,
+            live(values, minibatch.mask),
+            live(minibatch._replace(inputs=None, mask=None), minibatch.mask),
+            self.module.distribution,
+            self.config,
+            self.kl_coeff,
+        )
 
     def after_update(self, metrics: Metrics) -> None:
         """Move the weight of the KL penalty towards ``kl_target`` (section 4 of the paper)."""

@@ -158,9 +158,7 @@ class Algorithm(ABC):
 
     def get_module(self) -> RLModule:
         """A copy of the module with the current weights, to act with."""
-        module = self.learner_class.module_class(
-            self.spaces.observation, self.spaces.action, self.config.model
-        )
+        module = self.config.get_rl_module_spec(self.spaces).build()
         set_module_state(module, self.learner_group.get_module_state())
         return module
 

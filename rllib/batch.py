@@ -1,6 +1,6 @@
 """What env runners send to learners."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +29,10 @@ class SampleBatch:
         final_obs: [K, ...] true last observations of the K truncated episodes.
         final_index: [K] int64, their rows as ``t * N + n``.
         weights_seq_no: how many weight syncs the behaviour policy had seen.
+        state_in: [C, ...] the policy's memory before each sequence's first row, by name. A sequence
+            begins with the fragment, with an episode, and after ``max_seq_len`` rows. Empty for
+            policies without memory.
+        state_rows: [C] int64, the first rows of the sequences as ``t * N + n``.
     """
 
     obs: NDArray[Any]
@@ -43,6 +47,8 @@ class SampleBatch:
     final_obs: NDArray[Any]
     final_index: NDArray[np.int64]
     weights_seq_no: int
+    state_in: dict[str, NDArray[Any]] = field(default_factory=dict)
+    state_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @cached_property
     def num_env_steps(self) -> int:

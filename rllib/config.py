@@ -31,6 +31,9 @@ from rllib.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from rllib.algorithm import Algorithm
+    from rllib.envs.make import Spaces
+    from rllib.module_spec import FullSpec
+    from rllib.rl_module import RLModule
 
 __all__ = ["AlgorithmConfig", "ModelConfig"]
 
@@ -243,6 +246,19 @@ class AlgorithmConfig(
             raise ConfigError(problems)
 
     # The algorithm.
+
+    def get_default_rl_module_class(self) -> "type[RLModule]":
+        """The module that this algorithm trains unless it is given another one."""
+        from rllib.actor_critic import ActorCriticModule
+
+        return ActorCriticModule
+
+    def get_rl_module_spec(self, spaces: "Spaces") -> "FullSpec":
+        """How the module for these spaces is made."""
+        from rllib.module_spec import RLModuleSpec
+
+        spec = RLModuleSpec()
+        return spec.completed(self.get_default_rl_module_class(), spaces, self.model)
 
     @property
     def algo_name(self) -> str:

@@ -74,7 +74,6 @@ UNSUPPORTED = {
     "episode_lookback_horizon": "",
     "add_default_connectors_to_env_to_module_pipeline": "",
     "add_default_connectors_to_module_to_env_pipeline": "",
-    "explore": "",
     "episodes_to_numpy": "",
     "merge_env_runner_states": "",
     "broadcast_env_runner_states": "",

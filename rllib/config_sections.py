@@ -90,6 +90,8 @@ class EnvRunnersSection(Section):
     """How the vector is made; "auto" takes the environment's own vector form if it has one."""
     rollout_fragment_length: PositiveInt | Literal["auto"] = "auto"
     """Env steps per environment in one sample; "auto" fits the train batch."""
+    explore: bool = True
+    """Whether env runners sample actions; otherwise they take the most likely ones."""
     sample_timeout_s: PositiveFloat = 60.0
     """Seconds that one sample of an env runner actor may take before it is an error."""
 

@@ -5,12 +5,13 @@
 An env runner lives in the main process or in an actor and cannot tell which.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rllib import core
 from rllib.batch import SampleBatch
@@ -20,7 +21,7 @@ from rllib.envs.make import Spaces, make_vector_env
 from rllib.envs.snapshot import get_env_state, set_env_state
 from rllib.episodes import Episode, EpisodeTracker
 from rllib.errors import EnvError
-from rllib.policy import MLPPolicy, Weights
+from rllib.memory import PolicyMemory
 from rllib.rollout import RolloutBuffer
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
 
@@ -50,7 +51,8 @@ class EnvRunner:
     def __init__(self, config: AlgorithmConfig, spaces: Spaces, index: int) -> None:
         self.config = config
         self.index = index
-        self.policy = MLPPolicy(spaces.observation, spaces.action, config.model)
+        spec = config.get_rl_module_spec(spaces)
+        self.policy, self.max_seq_len = spec.make_policy(), spec.max_seq_len
         self.weights_seq_no = 0
         self.buffer = RolloutBuffer(config.get_rollout_fragment_length())
         assert config.env is not None, "a validated config names an environment"
@@ -68,10 +70,11 @@ class EnvRunner:
         root = self.config.seed
         self.rng = derive_rng(root, Role.ENV_RUNNER, self.index, generation)
         self.episodes = EpisodeTracker(self.env.num_envs)
+        self.memory = PolicyMemory(self.policy.initial_state(self.env.num_envs), self.max_seq_len)
         with _env_errors():
             self.obs = self.env.reset(derive_seed(root, Role.ENVIRONMENT, self.index, generation))
 
-    def set_weights(self, weights: Weights, seq_no: int) -> None:
+    def set_weights(self, weights: Mapping[str, NDArray[Any]], seq_no: int) -> None:
         """Act by these weights from now on; ``seq_no`` counts the syncs."""
         self.policy.set_weights(weights)
         self.weights_seq_no = seq_no
@@ -92,20 +95,24 @@ class EnvRunner:
 
     def _roll(self) -> tuple[SampleBatch, float]:
         policy, head, env, buffer = self.policy, self.policy.head, self.env, self.buffer
+        memory, explore = self.memory, self.config.explore
         noise = head.draw_noise(self.rng, (buffer.num_rows, env.num_envs))
         first_step = env.num_steps + 1
         env_step_s = 0.0
         buffer.begin()
+        memory.begin_fragment()
         try:
             # NaN is looked for once per fragment, so until then it must pass through silently.
             with np.errstate(all="ignore"):
                 for t in range(buffer.num_rows):
-                    inputs = policy.dist_inputs(self.obs)
-                    actions = head.sample(inputs, noise[t])
+                    buffer.keep_states(memory.state, memory.begins)
+                    inputs, memory.state = policy.forward(self.obs, memory.state, explore)
+                    actions = head.sample(inputs, noise[t]) if explore else head.mode(inputs)
                     before_step = perf_counter()
                     step = env.step(head.to_env(actions))
                     env_step_s += perf_counter() - before_step
                     buffer.add(self.obs, actions, inputs, step)
+                    memory.after(step)
                     self.obs = step.obs
         finally:
             # Also when the environment raised: a NaN that it returned before may be the reason.
@@ -114,7 +121,11 @@ class EnvRunner:
 
     def get_state(self) -> dict[str, Any]:
         """State tree: random stream, unfinished episodes and, where it can be had, environments."""
-        state: dict[str, Any] = {"rng": rng_state(self.rng), "episodes": self.episodes.get_state()}
+        state: dict[str, Any] = {
+            "rng": rng_state(self.rng),
+            "episodes": self.episodes.get_state(),
+            "memory": self.memory.get_state(),
+        }
         env_state = get_env_state(self.env)
         if env_state is not None:
             state |= {"env": env_state, "obs": self.obs.copy()}
@@ -132,6 +143,7 @@ class EnvRunner:
             return
         set_rng_state(self.rng, state["rng"])
         self.episodes.set_state(state["episodes"])
+        self.memory.set_state(state["memory"])
         set_env_state(self.env, state["env"])
         self.obs = np.array(state["obs"])
 

@@ -79,11 +79,9 @@ def gae(
     return Advantages(advantages, (advantages + values) * live)
 
 
-def standardize(x: Floats) -> Floats:
-    """Shift and scale to mean 0 and standard deviation 1; a constant array becomes 0."""
-    centred = x - x.mean(dtype=np.float64)
-    standardized: Floats = (centred / max(float(centred.std()), 1e-8)).astype(np.float32)
-    return standardized
+def mean_and_std(x: Floats) -> tuple[float, float]:
+    """By which to shift and scale to mean 0 and standard deviation 1, or a constant to 0."""
+    return float(x.mean(dtype=np.float64)), max(float(x.std(dtype=np.float64)), 1e-8)
 
 
 def explained_variance(targets: Floats, predictions: Floats) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from math import isfinite
 from time import perf_counter
-from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ from rllib.config import AlgorithmConfig
 from rllib.envs.make import Spaces
 from rllib.errors import TrainingError
 from rllib.optimizer import Adam
-from rllib.rl_module import MLPModule, RLModule
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
+from rllib.tensors import num_rows, rows
 from rllib.torch_state import get_module_state, set_module_state
 
 Metrics = dict[str, float | int]
@@ -37,8 +37,9 @@ class Loss(NamedTuple):
     metrics: dict[str, Tensor]
 
 
-BatchT = TypeVar("BatchT", bound=tuple[Tensor, ...])
-"""A ``NamedTuple`` of tensors [B, ...] with one row per env step."""
+BatchT = TypeVar("BatchT", bound=tuple[Any, ...])
+"""A ``NamedTuple`` of trees of tensors [B, ...] with one row per env step, or [S, L, ...] with one
+per sequence and a ``mask`` that tells its steps from padding."""
 
 
 class Learner(ABC, Generic[BatchT]):
@@ -52,14 +53,12 @@ class Learner(ABC, Generic[BatchT]):
         spaces: of a single environment.
     """
 
-    module_class: ClassVar[type[RLModule]] = MLPModule
-
     def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
         torch.set_num_threads(config.num_cpus_per_learner)
         self.config = config
         with torch.random.fork_rng():
             torch.manual_seed(derive_seed(config.seed, Role.MODULE_INIT))
-            self.module = self.module_class(spaces.observation, spaces.action, config.model)
+            self.module = config.get_rl_module_spec(spaces).build()
         self.rng = derive_rng(config.seed, Role.LEARNER)
         self.optimizer = Adam(self.module, config.lr)
         self.num_steps_trained_lifetime = 0
@@ -90,7 +89,7 @@ class Learner(ABC, Generic[BatchT]):
         started = perf_counter()
         train_batch = self.build_train_batch(batches)
         history = [self._step(minibatch) for minibatch in self._minibatches(train_batch)]
-        metrics = _mean(history) | self._count(len(train_batch[0]), len(history))
+        metrics = _mean(history) | self._count(count_steps(train_batch), len(history))
         self.after_update(metrics)
         metrics["learner_update_s"] = perf_counter() - started
         return metrics
@@ -109,18 +108,19 @@ class Learner(ABC, Generic[BatchT]):
 
     def _minibatches(self, batch: BatchT) -> Iterator[BatchT]:
         """Equal parts of about ``minibatch_size`` rows, so that no gradient is of a small rest."""
-        num_rows = len(batch[0])
-        num_parts = max(1, round(num_rows / (self.config.minibatch_size or num_rows)))
-        edges = np.linspace(0, num_rows, num_parts + 1).astype(int).tolist()
+        num_steps = count_steps(batch)
+        num_parts = max(1, round(num_steps / (self.config.minibatch_size or num_steps)))
+        edges = np.linspace(0, num_rows(batch), num_parts + 1).astype(int).tolist()
         shuffled = self._shuffled(batch)
         for epoch in range(self.config.num_epochs):
             if epoch and self.config.shuffle_batch_per_epoch:
                 shuffled = self._shuffled(batch)
             for start, stop in pairwise(edges):
-                yield _rows(shuffled, slice(start, stop))
+                yield rows(shuffled, slice(start, stop))
 
     def _shuffled(self, batch: BatchT) -> BatchT:
-        return _rows(batch, torch.from_numpy(self.rng.permutation(len(batch[0]))))
+        order: BatchT = rows(batch, torch.from_numpy(self.rng.permutation(num_rows(batch))))
+        return order
 
     def _step(self, minibatch: BatchT) -> dict[str, Tensor]:
         """One gradient step; returns what is to be reported of it."""
@@ -183,8 +183,10 @@ class Learner(ABC, Generic[BatchT]):
         self.num_updates_lifetime = int(state["num_updates_lifetime"])
 
 
-def _rows(batch: BatchT, index: Tensor | slice) -> BatchT:
-    return type(batch)(*(column[index] for column in batch))
+def count_steps(batch: tuple[Any, ...]) -> int:
+    """Env steps in a batch of rows or sequences."""
+    mask: Tensor | None = getattr(batch, "mask", None)
+    return num_rows(batch) if mask is None else int(mask.sum())
 
 
 def _mean(history: list[dict[str, Tensor]]) -> Metrics:

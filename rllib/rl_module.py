@@ -1,13 +1,16 @@
-"""The networks: a torch module with one forward for each of RLlib's three purposes.
+"""What a policy is made of: a torch module with one forward for each of RLlib's three purposes.
 
-Legend: B rows, D features of an encoded observation (``rllib.observations``).
+    obs --encode--> {"obs": tensors} --forward_*--> {"action_dist_inputs": ..., ...}
+
+A module of one's own overrides ``setup`` and ``_forward`` (and ``compute_values`` where a value
+function is needed); ``rllib.actor_critic`` has the default one.
+
+Legend: B rows, L steps of a sequence, A actions.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from itertools import pairwise
-from math import sqrt
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -15,164 +18,213 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rllib.actions import action_head
+from rllib.actions import ActionHead, action_head
+from rllib.columns import Columns
 from rllib.config_sections import ModelConfig
-from rllib.distributions import distribution_for
-from rllib.observations import observation_encoder
+from rllib.distributions import Distribution, distribution_for
+from rllib.observations import ACTION_MASK, FORBIDDEN, has_action_mask
+from rllib.tensors import Tree, to_tensors
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "silu": nn.functional.silu,
-    "linear": lambda x: x,
-}
+if TYPE_CHECKING:
+    from rllib.policy import Policy
+
+Batch = dict[str, Any]
+State = dict[str, NDArray[Any]]
 
 
-class ModuleOutput(NamedTuple):
-    """What training needs of one forward: distribution inputs [B, inputs] and values [B]."""
-
-    action_dist_inputs: Tensor
-    values: Tensor
+def max_seq_len_of(model_config: "ModelConfig | Mapping[str, Any]") -> int:
+    """Steps of the longest sequence that a module of this shape is trained on."""
+    if isinstance(model_config, ModelConfig):
+        return model_config.max_seq_len
+    return int(model_config.get("max_seq_len", ModelConfig().max_seq_len))
 
 
 class RLModule(nn.Module, ABC):
-    """Policy and value function over encoded observations.
+    """Policy, and value function where the algorithm needs one.
 
     Args:
         observation_space: of a single environment.
         action_space: of a single environment.
-        model: the networks' shape.
+        inference_only: made to act with, so parts that only training needs may be left out.
+        learner_only: made to train with.
+        model_config: the networks' shape: a ``ModelConfig``, or a module's own dict.
     """
 
+    framework = "torch"
+
     def __init__(
-        self, observation_space: gym.Space[Any], action_space: gym.Space[Any], model: ModelConfig
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        *,
+        inference_only: bool = False,
+        learner_only: bool = False,
+        model_config: ModelConfig | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.encoder_fn = observation_encoder(observation_space)
-        self.head = action_head(action_space)
-        self.distribution = distribution_for(action_space)
+        self.observation_space, self.action_space = observation_space, action_space
+        self.inference_only, self.learner_only = inference_only, learner_only
+        self.model_config = ModelConfig() if model_config is None else model_config
+        self.has_mask = has_action_mask(observation_space)
+        self.head = self.make_head()
+        self.distribution = self.make_distribution()
+        self.setup()
+
+    # What a module of one's own overrides.
+
+    def setup(self) -> None:
+        """Make the layers; the spaces and ``model_config`` are attributes already."""
+
+    def make_head(self) -> ActionHead:
+        """How actions are drawn from ``action_dist_inputs`` while acting (numpy)."""
+        return action_head(self.action_space)
+
+    def make_distribution(self) -> Distribution:
+        """The same distribution while training (torch)."""
+        return distribution_for(self.action_space)
 
     @abstractmethod
-    def forward_train(self, features: Tensor) -> ModuleOutput:
-        """Distribution inputs and values for features [B, D], with gradients."""
+    def _forward(self, batch: Batch, **kwargs: Any) -> Batch:
+        """Outputs, ``action_dist_inputs`` [B, inputs] among them, for ``batch["obs"]`` [B, ...]."""
 
-    @abstractmethod
-    def forward_inference(self, features: Tensor) -> Tensor:
-        """Distribution inputs [B, inputs] to act greedily by."""
+    def _forward_inference(self, batch: Batch, **kwargs: Any) -> Batch:
+        return self._forward(batch, **kwargs)
 
-    def forward_exploration(self, features: Tensor) -> Tensor:
-        """Distribution inputs [B, inputs] to sample from; by default those of inference."""
-        return self.forward_inference(features)
+    def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Batch:
+        return self._forward(batch, **kwargs)
 
-    @abstractmethod
-    def compute_values(self, features: Tensor) -> Tensor:
-        """Values [B] alone."""
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Batch:
+        return self._forward(batch, **kwargs)
 
-    @abstractmethod
+    def compute_values(self, batch: Batch, embeddings: Any = None) -> Tensor:
+        """Values [B]; ``embeddings`` is what the train forward of the same batch put there.
+
+        Raises:
+            TypeError: this module has no value function.
+        """
+        raise TypeError(
+            f"{type(self).__name__} has no compute_values(batch, embeddings=None) -> [B], which "
+            "this algorithm needs"
+        )
+
+    def get_initial_state(self) -> dict[str, Any]:
+        """State of one sequence at the beginning of an episode, by name; empty without memory."""
+        return {}
+
+    def encode(self, obs: NDArray[Any]) -> Tree:
+        """What stands under ``"obs"``: by default tensors [..., *shape] of each part as it is."""
+        return to_tensors(obs)
+
     def policy_state(self) -> dict[str, Tensor]:
-        """The part of the state dict that acting needs."""
+        """The part of the state dict that acting needs; by default all of it."""
+        state: dict[str, Tensor] = self.state_dict()
+        return state
 
-    def encode(self, obs: NDArray[Any]) -> Tensor:
-        """Features [B, D] of observations [B, ...] as environments return them."""
-        return torch.from_numpy(np.ascontiguousarray(self.encoder_fn.encode(obs)))
+    @classmethod
+    def make_policy(
+        cls,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        model_config: ModelConfig | Mapping[str, Any],
+    ) -> "Policy":
+        """What env runners act by: by default the module itself, without gradients."""
+        from rllib.policy import TorchPolicy
+
+        module = cls(
+            observation_space, action_space, inference_only=True, model_config=model_config
+        )
+        return TorchPolicy(module)
+
+    # What everybody calls.
+
+    @property
+    def max_seq_len(self) -> int:
+        """L: steps of the longest sequence that is trained on."""
+        return max_seq_len_of(self.model_config)
+
+    def is_stateful(self) -> bool:
+        """Whether the module has a memory."""
+        return bool(self.get_initial_state())
+
+    def forward_inference(self, batch: Batch, **kwargs: Any) -> Batch:
+        """Outputs to act greedily by."""
+        return self._masked(batch, self._forward_inference(batch, **kwargs))
+
+    def forward_exploration(self, batch: Batch, **kwargs: Any) -> Batch:
+        """Outputs to sample actions from."""
+        return self._masked(batch, self._forward_exploration(batch, **kwargs))
+
+    def forward_train(self, batch: Batch, **kwargs: Any) -> Batch:
+        """Outputs with gradients."""
+        return self._masked(batch, self._forward_train(batch, **kwargs))
+
+    def forward(self, batch: Batch, **kwargs: Any) -> Batch:
+        """torch's name for the train forward."""
+        return self.forward_train(batch, **kwargs)
+
+    def _masked(self, batch: Batch, output: Batch) -> Batch:
+        """Forbid what the observation's action mask forbids, whatever the network says."""
+        if self.has_mask and Columns.ACTION_DIST_INPUTS in output:
+            inputs, mask = output[Columns.ACTION_DIST_INPUTS], batch[Columns.OBS][ACTION_MASK]
+            output[Columns.ACTION_DIST_INPUTS] = inputs.masked_fill(mask == 0, float(FORBIDDEN))
+        return output
+
+    def initial_state(self, num: int) -> State:
+        """State [num, ...] of ``num`` episodes that begin."""
+        return {
+            name: np.repeat(np.asarray(part)[None], num, axis=0)
+            for name, part in self.get_initial_state().items()
+        }
 
     @torch.no_grad()
     def act(
-        self, obs: NDArray[Any], rng: np.random.Generator | None = None, *, explore: bool = False
-    ) -> NDArray[Any]:
+        self,
+        obs: NDArray[Any],
+        state: State | None = None,
+        mask: NDArray[Any] | None = None,
+        *,
+        rng: np.random.Generator | None = None,
+        explore: bool = False,
+    ) -> Any:
         """Actions as the environment wants them, for observations [B, ...].
 
         Args:
-            obs: observations as environments return them.
+            obs: observations as environments return them; of Dict and Tuple spaces as one
+                structured array (``rllib.envs.packing``).
+            state: of a module with memory: ``initial_state(B)`` at first, then what this returned.
+            mask: [B, A] 1 for each action that is allowed, where the observation does not hold it.
             rng: where the random numbers come from; needed to explore.
             explore: sample from the policy, instead of taking its most likely action.
 
+        Returns:
+            The actions; with ``state``, a pair of the actions and the next state.
+
         Raises:
-            ValueError: exploring without ``rng``.
+            ValueError: exploring without ``rng``, or a module with memory without ``state``.
         """
-        features = self.encode(obs)
-        if not explore:
-            return self.head.to_env(self.head.mode(self.forward_inference(features).numpy()))
-        if rng is None:
+        if self.is_stateful() and state is None:
+            raise ValueError(
+                "this module has a memory: act(obs, state) with module.initial_state(len(obs)) at "
+                "first, then with the state that act returned"
+            )
+        if explore and rng is None:
             raise ValueError("act(explore=True) draws random numbers; pass rng=Generator")
-        noise = self.head.draw_noise(rng, (len(obs),))
-        inputs = self.forward_exploration(features).numpy()
-        return self.head.to_env(self.head.sample(inputs, noise))
-
-
-class MLPModule(RLModule):
-    """Fully connected layers; ``rllib.policy.MLPPolicy`` is its policy half in numpy.
-
-    Weights are orthogonal with gain sqrt(2), the policy's output 0.01, the value's 1, biases 0, as
-    in "The 37 Implementation Details of PPO" (Huang et al. 2022).
-    """
-
-    def __init__(
-        self, observation_space: gym.Space[Any], action_space: gym.Space[Any], model: ModelConfig
-    ) -> None:
-        super().__init__(observation_space, action_space, model)
-        widths = (self.encoder_fn.size, *model.fcnet_hiddens)
-        self.activation = ACTIVATIONS[model.fcnet_activation]
-        self.log_std_limit = model.log_std_clip_param
-        self.continuous = isinstance(action_space, gym.spaces.Box)
-        free_log_std = self.continuous and model.free_log_std
-        num_outputs = self.head.num_inputs // 2 if free_log_std else self.head.num_inputs
-        self.encoder = _layers(widths)
-        self.critic_encoder = None if model.vf_share_layers else _layers(widths)
-        self.pi = _linear(widths[-1], num_outputs, gain=0.01)
-        self.vf = _linear(widths[-1], 1, gain=1.0)
-        self.log_std = nn.Parameter(torch.zeros(num_outputs)) if free_log_std else None
-
-    def forward_train(self, features: Tensor) -> ModuleOutput:
-        """Distribution inputs and values for features [B, D], with gradients."""
-        hidden = self._encode(self.encoder, features)
-        critic = hidden if self.critic_encoder is None else None
-        return ModuleOutput(self._dist_inputs(hidden), self._values(features, critic))
-
-    def forward_inference(self, features: Tensor) -> Tensor:
-        """Distribution inputs [B, inputs]."""
-        return self._dist_inputs(self._encode(self.encoder, features))
-
-    def compute_values(self, features: Tensor) -> Tensor:
-        """Values [B] alone."""
-        return self._values(features, None)
-
-    def policy_state(self) -> dict[str, Tensor]:
-        """Everything but the value function."""
-        return {
-            name: tensor
-            for name, tensor in self.state_dict().items()
-            if not name.startswith(("vf.", "critic_encoder."))
-        }
-
-    def _encode(self, layers: nn.ModuleList, x: Tensor) -> Tensor:
-        for layer in layers:
-            x = self.activation(layer(x))
-        return x
-
-    def _values(self, features: Tensor, hidden: Tensor | None) -> Tensor:
-        if hidden is None:
-            hidden = self._encode(self.critic_encoder or self.encoder, features)
-        values: Tensor = self.vf(hidden)
-        return values.squeeze(-1)
-
-    def _dist_inputs(self, hidden: Tensor) -> Tensor:
-        out: Tensor = self.pi(hidden)
-        if not self.continuous:
-            return out
-        if self.log_std is not None:
-            log_std = self.log_std.expand_as(out)
+        output = self.act_forward(obs, state or {}, explore)
+        inputs = output[Columns.ACTION_DIST_INPUTS].numpy()
+        if mask is not None:
+            inputs = np.where(np.asarray(mask) == 0, FORBIDDEN, inputs)
+        if explore and rng is not None:
+            actions = self.head.sample(inputs, self.head.draw_noise(rng, (len(inputs),)))
         else:
-            out, log_std = out.chunk(2, -1)
-        return torch.cat([out, log_std.clamp(-self.log_std_limit, self.log_std_limit)], -1)
+            actions = self.head.mode(inputs)
+        in_env = self.head.to_env(actions)
+        if state is None:
+            return in_env
+        return in_env, {k: v.numpy() for k, v in output.get(Columns.STATE_OUT, {}).items()}
 
-
-def _layers(widths: tuple[int, ...]) -> nn.ModuleList:
-    return nn.ModuleList([_linear(a, b, gain=sqrt(2)) for a, b in pairwise(widths)])
-
-
-def _linear(fan_in: int, fan_out: int, gain: float) -> nn.Linear:
-    layer = nn.Linear(fan_in, fan_out)
-    nn.init.orthogonal_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)
-    return layer
+    def act_forward(self, obs: NDArray[Any], state: State, explore: bool) -> Batch:
+        """The forward for acting on observations [B, ...] and state [B, ...] in numpy."""
+        batch: Batch = {Columns.OBS: self.encode(obs)}
+        if state:
+            batch[Columns.STATE_IN] = {k: torch.from_numpy(v) for k, v in state.items()}
+        return (self.forward_exploration if explore else self.forward_inference)(batch)

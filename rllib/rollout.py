@@ -13,6 +13,8 @@ from rllib.batch import SampleBatch
 from rllib.envs.faults import check_finite
 from rllib.envs.vector import EnvStep
 
+State = dict[str, NDArray[Any]]
+
 
 class RolloutBuffer:
     """Collects steps row by row into time-major arrays [T, N, ...], made anew for each fragment.
@@ -34,6 +36,15 @@ class RolloutBuffer:
         self.columns: dict[str, NDArray[Any]] = {}
         self.final_obs: list[NDArray[Any]] = []
         self.final_index: list[NDArray[np.int64]] = []
+        self.states: list[State] = []
+        self.state_rows: list[NDArray[np.int64]] = []
+
+    def keep_states(self, state: State, begins: NDArray[np.bool_]) -> None:
+        """Of the row that is added next: the memory [N, ...] of the sequences that begin there."""
+        (starts,) = np.nonzero(begins)
+        if len(starts):
+            self.states.append({name: part[starts] for name, part in state.items()})
+            self.state_rows.append(self.length * len(begins) + starts)
 
     def add(
         self,
@@ -102,8 +113,9 @@ class RolloutBuffer:
     def finish(self, head: ActionHead, last_obs: NDArray[Any], weights_seq_no: int) -> SampleBatch:
         """The full fragment; log probabilities are worked out here, in one go."""
         no_obs = np.empty((0, *last_obs.shape[1:]), last_obs.dtype)
+        columns: dict[str, Any] = self.columns
         return SampleBatch(
-            **self.columns,
+            **columns,
             action_logp=_log_prob(
                 head, self.columns["action_dist_inputs"], self.columns["actions"]
             ),
@@ -111,7 +123,17 @@ class RolloutBuffer:
             final_obs=np.concatenate([no_obs, *self.final_obs]),
             final_index=np.concatenate([np.empty(0, np.int64), *self.final_index]),
             weights_seq_no=weights_seq_no,
+            **self._sequences(),
         )
+
+    def _sequences(self) -> dict[str, Any]:
+        """The memory's columns; none for a policy without memory."""
+        if not self.states:
+            return {}
+        state = {
+            name: np.concatenate([part[name] for part in self.states]) for name in self.states[0]
+        }
+        return {"state_in": state, "state_rows": np.concatenate(self.state_rows)}
 
 
 def _log_prob(

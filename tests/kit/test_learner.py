@@ -36,7 +36,7 @@ class Recorder(Learner[Rows]):
 
     def compute_loss(self, minibatch):
         self.seen.append(minibatch.index.tolist())
-        values = self.module.compute_values(minibatch.features)
+        values = self.module.compute_values({"obs": minibatch.features})
         loss = (values - 3.0).square().mean() * self.scale
         return Loss(loss, {"vf_loss": loss, "rows": torch.tensor(float(len(minibatch.index)))})
 

@@ -1,35 +1,43 @@
 """PPO's loss against arithmetic by hand, term by term."""
 
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
 
 from rllib.algorithms.ppo import PPOBatch, PPOConfig, ppo_loss
 from rllib.distributions import Categorical
-from rllib.rl_module import ModuleOutput
 
 HALF = math.log(0.5)
+
+
+class Output(NamedTuple):
+    """What the current network says."""
+
+    action_dist_inputs: torch.Tensor
+    values: torch.Tensor
 
 
 def loss_of(ratios, advantages, values=None, targets=None, kl_coeff=0.0, **settings):
     """Two actions; the first has probability r / 2 now and had 1/2, so its ratio is r."""
     count = len(ratios)
     p = torch.tensor(ratios) / 2
-    output = ModuleOutput(
+    output = Output(
         torch.stack([p, 1 - p], -1).log().requires_grad_(),
         torch.tensor(values or [0.0] * count, requires_grad=True),
     )
     batch = PPOBatch(
-        features=torch.zeros(count, 1),
+        inputs=None,
         actions=torch.zeros(count, dtype=torch.int64),
         old_dist_inputs=torch.full((count, 2), HALF),
         old_logp=torch.full((count,), HALF),
         advantages=torch.tensor(advantages),
         value_targets=torch.tensor(targets or [0.0] * count),
+        mask=None,
     )
     config = PPOConfig().training(clip_param=0.2, **settings)
-    return ppo_loss(output, batch, Categorical(), config, kl_coeff), output
+    return ppo_loss(*output, batch, Categorical(), config, kl_coeff), output
 
 
 @pytest.mark.parametrize(

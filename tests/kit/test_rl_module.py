@@ -5,15 +5,25 @@ import numpy as np
 import pytest
 import torch
 
+from rllib.actor_critic import ActorCriticModule
 from rllib.config_sections import ModelConfig
 from rllib.errors import ConfigError
-from rllib.policy import MLPPolicy
-from rllib.rl_module import MLPModule
 
 BOX_OBS = gym.spaces.Box(-1, 1, (2, 3), np.float64)
 ONE_HOT_OBS = gym.spaces.Discrete(4, start=-1)
 DISCRETE = gym.spaces.Discrete(3)
 BOX = gym.spaces.Box(-2, 2, (2,), np.float32)
+
+SMALL = ModelConfig(fcnet_hiddens=(4,))
+
+
+def make_policy(model):
+    return ActorCriticModule.make_policy(BOX_OBS, DISCRETE, model)
+
+
+def dist_inputs(module, obs):
+    output = module.forward_exploration({"obs": module.encode(obs)})
+    return output["action_dist_inputs"].detach().numpy()
 
 
 def spread(module):
@@ -43,52 +53,54 @@ def observations(space, count=9):
 def test_numpy_acts_as_torch_does(obs_space, action_space, settings):
     model = ModelConfig(**settings)
     torch.manual_seed(0)
-    module = spread(MLPModule(obs_space, action_space, model))
-    policy = MLPPolicy(obs_space, action_space, model)
+    module = spread(ActorCriticModule(obs_space, action_space, model_config=model))
+    policy = ActorCriticModule.make_policy(obs_space, action_space, model)
     policy.set_weights({name: w.numpy() for name, w in module.policy_state().items()})
     obs = observations(obs_space)
-    features = module.encode(obs)
-    expected = module.forward_exploration(features).detach().numpy()
-    np.testing.assert_allclose(policy.dist_inputs(obs), expected, atol=1e-5)
-    assert policy.dist_inputs(obs).dtype == np.float32
-    output = module.forward_train(features)
-    torch.testing.assert_close(output.action_dist_inputs.detach(), torch.from_numpy(expected))
-    torch.testing.assert_close(output.values, module.compute_values(features))
+    batch = {"obs": module.encode(obs)}
+    expected = dist_inputs(module, obs)
+    acted, state = policy.forward(obs, {}, explore=True)
+    np.testing.assert_allclose(acted, expected, atol=1e-5)
+    assert acted.dtype == np.float32
+    assert state == {}
+    output = module.forward_train(batch)
+    torch.testing.assert_close(output["action_dist_inputs"].detach(), torch.from_numpy(expected))
+    values = module.compute_values(batch, output["embeddings"])
+    torch.testing.assert_close(values, module.compute_values(batch))
 
 
 def test_weights_are_copied_not_shared():
-    module = MLPModule(BOX_OBS, DISCRETE, ModelConfig(fcnet_hiddens=(4,)))
-    policy = MLPPolicy(BOX_OBS, DISCRETE, ModelConfig(fcnet_hiddens=(4,)))
+    module = ActorCriticModule(BOX_OBS, DISCRETE, model_config=SMALL)
+    policy = make_policy(SMALL)
     policy.set_weights({name: w.numpy() for name, w in module.policy_state().items()})
     obs = observations(BOX_OBS)
-    before = policy.dist_inputs(obs)
+    before, _ = policy.forward(obs, {}, explore=True)
     spread(module)
-    np.testing.assert_array_equal(policy.dist_inputs(obs), before)
+    np.testing.assert_array_equal(policy.forward(obs, {}, explore=True)[0], before)
 
 
 def test_the_value_function_is_no_part_of_what_acting_needs():
-    module = MLPModule(BOX_OBS, DISCRETE, ModelConfig(fcnet_hiddens=(4,)))
+    module = ActorCriticModule(BOX_OBS, DISCRETE, model_config=SMALL)
     assert module.policy_state().keys() == {
-        "encoder.0.weight",
-        "encoder.0.bias",
+        "encoder.mlp.layers.0.weight",
+        "encoder.mlp.layers.0.bias",
         "pi.weight",
         "pi.bias",
     }
 
 
 def test_at_first_the_policy_is_nearly_uniform():
-    module = MLPModule(BOX_OBS, DISCRETE, ModelConfig())
-    inputs = module.forward_inference(module.encode(observations(BOX_OBS)))
-    assert inputs.abs().max() < 0.1
+    module = ActorCriticModule(BOX_OBS, DISCRETE)
+    assert np.abs(dist_inputs(module, observations(BOX_OBS))).max() < 0.1
 
 
 def test_act_greedily_and_exploring():
-    module = spread(MLPModule(BOX_OBS, BOX, ModelConfig(fcnet_hiddens=(4,))))
+    module = spread(ActorCriticModule(BOX_OBS, BOX, model_config=SMALL))
     obs = observations(BOX_OBS)
     greedy = module.act(obs)
     assert all(BOX.contains(action) for action in greedy)
     np.testing.assert_array_equal(greedy, module.act(obs))
-    explored = [module.act(obs, np.random.default_rng(5), explore=True) for _ in range(2)]
+    explored = [module.act(obs, rng=np.random.default_rng(5), explore=True) for _ in range(2)]
     np.testing.assert_array_equal(*explored)
     assert not np.array_equal(explored[0], greedy)
     with pytest.raises(ValueError, match="pass rng"):
@@ -97,17 +109,17 @@ def test_act_greedily_and_exploring():
 
 def test_acting_without_weights_says_what_is_missing():
     with pytest.raises(RuntimeError, match="set_weights"):
-        MLPPolicy(BOX_OBS, DISCRETE, ModelConfig()).dist_inputs(observations(BOX_OBS))
+        make_policy(ModelConfig()).forward(observations(BOX_OBS), {}, explore=True)
 
 
 def test_weights_of_another_network_are_refused():
-    policy = MLPPolicy(BOX_OBS, DISCRETE, ModelConfig(fcnet_hiddens=(4, 4)))
-    module = MLPModule(BOX_OBS, DISCRETE, ModelConfig(fcnet_hiddens=(4,)))
-    with pytest.raises(ValueError, match=r"\['encoder\.1'\] missing"):
+    policy = make_policy(ModelConfig(fcnet_hiddens=(4, 4)))
+    module = ActorCriticModule(BOX_OBS, DISCRETE, model_config=SMALL)
+    with pytest.raises(ValueError, match=r"\['encoder\.mlp\.layers\.1'\] missing"):
         policy.set_weights({name: w.numpy() for name, w in module.policy_state().items()})
 
 
 def test_an_observation_space_without_encoding_is_refused():
-    space = gym.spaces.Dict({"a": BOX_OBS})
-    with pytest.raises(ConfigError, match="not supported"):
-        MLPModule(space, DISCRETE, ModelConfig())
+    space = gym.spaces.Dict({"a": gym.spaces.Text(3)})
+    with pytest.raises(ConfigError, match=r"\(at a\) is not supported"):
+        ActorCriticModule(space, DISCRETE)

@@ -1,0 +1,68 @@
+"""Trees of tensors: what modules read is one tensor, or dicts and named tuples of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Tree = Any
+"""A tensor, ``None``, or a dict or tuple of trees."""
+
+
+def map_tree(change: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
+    """The same tree with every tensor changed."""
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if isinstance(tree, dict):
+        return {key: map_tree(change, part) for key, part in tree.items()}
+    if isinstance(tree, tuple):
+        parts = [map_tree(change, part) for part in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    return tree
+
+
+def rows(tree: Tree, index: Tensor | slice) -> Tree:
+    """The rows ``index`` of every tensor [B, ...]."""
+    return map_tree(lambda tensor: tensor[index], tree)
+
+
+def concatenate(trees: list[Tree]) -> Tree:
+    """Trees of the same shape joined along the first dimension of every tensor."""
+    first = trees[0]
+    if len(trees) == 1 or first is None:
+        return first
+    if isinstance(first, Tensor):
+        return torch.cat(trees)
+    if isinstance(first, dict):
+        return {key: concatenate([tree[key] for tree in trees]) for key in first}
+    parts = [concatenate(list(column)) for column in zip(*trees, strict=True)]
+    return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+
+
+def live(tree: Tree, mask: Tensor | None) -> Tree:
+    """Of sequences [S, L, ...] the steps [B, ...] that are no padding; rows as they are."""
+    return tree if mask is None else rows(tree, mask)
+
+
+def num_rows(tree: Tree) -> int:
+    """B of a tree of tensors [B, ...]."""
+    if isinstance(tree, Tensor):
+        return len(tree)
+    parts = tree.values() if isinstance(tree, dict) else tree
+    return num_rows(next(part for part in parts if part is not None))
+
+
+def to_tensors(array: NDArray[Any]) -> Tree:
+    """A tensor, without a copy where possible; a structured array becomes a dict by field."""
+    if array.dtype.names is None:
+        return torch.from_numpy(_plain(array))
+    return {name: to_tensors(array[name]) for name in array.dtype.names}
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """Contiguous, writable as far as torch can tell, and of a type that torch knows."""
+    array = np.ascontiguousarray(array)
+    return array if array.flags.writeable else array.copy()

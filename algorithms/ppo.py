@@ -16,7 +16,7 @@ from rllib.algorithm import Algorithm
 from rllib.batch import SampleBatch
 from rllib.columns import Columns
 from rllib.config import AlgorithmConfig
-from rllib.config_sections import Fraction
+from rllib.config_types import Fraction, ScheduleOr
 from rllib.distributions import Distribution
 from rllib.envs.make import Spaces
 from rllib.errors import Problem
@@ -30,14 +30,18 @@ from rllib.tensors import Tree, concatenate, live
 class PPOConfig(AlgorithmConfig):
     """Settings of PPO; names and defaults are RLlib's."""
 
-    lr: NonNegativeFloat = 5e-5
+    lr: ScheduleOr[NonNegativeFloat] = 5e-5
     """Learning rate of the optimiser."""
     num_env_runners: NonNegativeInt = 2
     """Env runner actors that sample in parallel; 0 samples in the main process."""
+    train_batch_size_per_learner: PositiveInt = 4000
+    """Env steps that go into one training iteration, per learner."""
     num_epochs: PositiveInt = 30
     """Passes over the train batch in one iteration."""
     minibatch_size: PositiveInt | None = 128
     """Env steps per gradient step; null takes the whole train batch at once."""
+    shuffle_batch_per_epoch: bool = True
+    """Whether every epoch draws its minibatches in a new order."""
     lambda_: Fraction = 1.0
     """GAE: 0 trusts the value function, 1 the sampled returns."""
     clip_param: PositiveFloat = 0.3

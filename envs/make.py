@@ -12,7 +12,7 @@ from rllib.envs.guard import GuardedEnv
 from rllib.envs.lookup import find_spec
 from rllib.envs.vector import VectorEnv, adapt
 
-VectorizeMode = Literal["auto", "sync", "async", "vector_entry_point"]
+VectorizeMode = Literal["auto", "sync", "async", "vector_entry_point", "ale", "envpool"]
 EnvSource = str | Callable[[dict[str, Any]], gym.Env[Any, Any]]
 """A gymnasium id, or whatever makes an environment from ``env_config`` (a class will do)."""
 

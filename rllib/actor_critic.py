@@ -43,8 +43,8 @@ class ActorCriticModule(RLModule):
         shared = model.vf_share_layers or self.memory is not None
         self.critic_encoder = None if shared else Encoder(self.observations, model)
         width = self.encoder.size if self.memory is None else self.memory.size
-        self.pi_layers = MLP(width, model.head_fcnet_hiddens, model.fcnet_activation)
-        self.vf_layers = MLP(width, model.head_fcnet_hiddens, model.fcnet_activation)
+        self.pi_layers = MLP(width, model.head_fcnet_hiddens, model.head_fcnet_activation)
+        self.vf_layers = MLP(width, model.head_fcnet_hiddens, model.head_fcnet_activation)
         self.continuous = isinstance(self.action_space, gym.spaces.Box)
         free_log_std = self.continuous and model.free_log_std
         num_outputs = self.head.num_inputs // 2 if free_log_std else self.head.num_inputs
@@ -71,8 +71,8 @@ class ActorCriticModule(RLModule):
             observations,
             action_head(action_space),
             [
-                *_chain("encoder.mlp", model.fcnet_hiddens, model),
-                *_chain("pi_layers", model.head_fcnet_hiddens, model),
+                *_chain("encoder.mlp", model.fcnet_hiddens, model.fcnet_activation),
+                *_chain("pi_layers", model.head_fcnet_hiddens, model.head_fcnet_activation),
                 Layer("pi", "linear"),
             ],
             log_std="log_std" if continuous and model.free_log_std else None,
@@ -137,9 +137,9 @@ class ActorCriticModule(RLModule):
         return torch.cat([out, log_std.clamp(-limit, limit)], -1)
 
 
-def _chain(name: str, widths: Sequence[int], model: ModelConfig) -> list[Layer]:
+def _chain(name: str, widths: Sequence[int], activation: str) -> list[Layer]:
     """The layers of the ``MLP`` of this name."""
-    return [Layer(f"{name}.layers.{i}", model.fcnet_activation) for i in range(len(widths))]
+    return [Layer(f"{name}.layers.{i}", activation) for i in range(len(widths))]
 
 
 def _memory(fan_in: int, model: ModelConfig) -> Memory | None:

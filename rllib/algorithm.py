@@ -54,7 +54,7 @@ class Algorithm(ABC):
 
     def __init__(self, config: AlgorithmConfig) -> None:
         config.validate()
-        self.config = config.copy().freeze()
+        self.config = config.resolved()
         self.iteration = 0
         self.num_env_steps_sampled_lifetime = 0
         self.time_total_s = 0.0
@@ -268,10 +268,9 @@ class Algorithm(ABC):
         metadata = checkpoint.load_metadata(path)
         algorithm_class = cls if hasattr(cls, "config_class") else _writer_of(path, metadata)
         if config is None:
-            settings = metadata.get("config")
-            if not isinstance(settings, dict):
+            if not isinstance(metadata.get("config"), dict):
                 raise CheckpointError(f"{path} holds no settings; give them as config")
-            config = algorithm_class.config_class(**settings)
+            config = algorithm_class.config_class.from_state(metadata)
         algorithm = cast(Self, algorithm_class(config))
         try:
             algorithm.restore_from_path(path)

@@ -8,25 +8,18 @@ An algorithm subclasses ``AlgorithmConfig`` and adds its own settings as fields;
 section ``training``. The names are those of RLlib's new API stack.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from pydantic import PrivateAttr, ValidationError, model_serializer
-from pydantic_core import ErrorDetails
+from pydantic import PrivateAttr, ValidationError
 
-from rllib.config_names import UNSUPPORTED_METHODS, explain_unknown
-from rllib.config_sections import (
-    CheckpointingSection,
-    DebuggingSection,
-    EnvironmentSection,
-    EnvRunnersSection,
-    LearnersSection,
-    ModelConfig,
-    ReportingSection,
-    RLModuleSection,
-    Section,
-    TrainingSection,
-)
+from rllib import plugins
+from rllib.config_builder import ConfigBuilder
+from rllib.config_model import ModelConfig
+from rllib.config_multi_agent import DEFAULT_POLICY_ID, PolicySpec, SpacePair, complete_policies
+from rllib.config_names import PENDING, explain_unknown
+from rllib.config_plain import code_in
+from rllib.config_sections import SECTIONS
 from rllib.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -38,16 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["AlgorithmConfig", "ModelConfig"]
 
 
-class AlgorithmConfig(
-    EnvironmentSection,
-    EnvRunnersSection,
-    TrainingSection,
-    LearnersSection,
-    RLModuleSection,
-    DebuggingSection,
-    ReportingSection,
-    CheckpointingSection,
-):
+class AlgorithmConfig(ConfigBuilder):
     """Base configuration; every field is documented in ``rllib.config_sections``.
 
     Raises:
@@ -60,157 +44,19 @@ class AlgorithmConfig(
     """Name of the algorithm in the registry; by default the class name without ``Config``."""
 
     _algo_name: str = PrivateAttr("")
-    _is_frozen: bool = PrivateAttr(False)
+    _in_evaluation: bool = PrivateAttr(False)
 
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise ConfigError(self.explain(error)) from None
-
-    # The builder: one method per section.
-
-    def environment(self, env: str | Callable[..., Any] | None = None, **settings: Any) -> Self:
-        """Set what to train in (``EnvironmentSection``)."""
-        return self._set("environment", settings if env is None else settings | {"env": env})
-
-    def env_runners(self, **settings: Any) -> Self:
-        """Set who collects experience (``EnvRunnersSection``)."""
-        return self._set("env_runners", settings)
-
-    def training(self, **settings: Any) -> Self:
-        """Set the optimisation (``TrainingSection`` and the algorithm's own settings)."""
-        return self._set("training", settings)
-
-    def learners(self, **settings: Any) -> Self:
-        """Set who computes the updates (``LearnersSection``)."""
-        return self._set("learners", settings)
-
-    def rl_module(self, **settings: Any) -> Self:
-        """Set the networks (``RLModuleSection``): ``rl_module(model_config={...})``."""
-        return self._set("rl_module", settings)
-
-    def debugging(self, **settings: Any) -> Self:
-        """Set the seed (``DebuggingSection``)."""
-        return self._set("debugging", settings)
-
-    def reporting(self, **settings: Any) -> Self:
-        """Set what is written while training (``ReportingSection``)."""
-        return self._set("reporting", settings)
-
-    def checkpointing(self, **settings: Any) -> Self:
-        """Set when checkpoints are written (``CheckpointingSection``)."""
-        return self._set("checkpointing", settings)
-
-    def _set(self, section: str, settings: dict[str, Any]) -> Self:
-        problems: list[Problem] = []
-        for key, value in settings.items():
-            home = self.section_of(key)
-            if home not in (None, section):
-                text = f"belongs to another section: write .{home}({key}=...)"
-                problems.append(Problem(text, key, f"{section}()"))
-                continue
-            try:
-                setattr(self, key, value)
-            except ConfigError as error:
-                problems += [Problem(p.text, p.key, f"{section}()") for p in error.problems]
-        if problems:
-            raise ConfigError(problems)
-        return self
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("_"):
-            return super().__setattr__(name, value)
-        if self._is_frozen:
-            raise ConfigError(Problem("the config is frozen; change a .copy() of it", name))
-        fields = {public: field for field, public in self._public_names().items()}
-        if name not in fields and name not in type(self).model_fields:
-            raise ConfigError(Problem(explain_unknown(name, fields), name))
-        try:
-            super().__setattr__(fields.get(name, name), value)
-        except ValidationError as error:
-            raise ConfigError(self.explain(error)) from None
-
-    def __getattr__(self, name: str) -> Any:
-        if name in UNSUPPORTED_METHODS:
-            raise AttributeError(f"{type(self).__name__}.{name}() is not supported yet")
-        return super().__getattr__(name)  # type: ignore[misc]  # pydantic hides it from checkers
-
-    # Names and sections.
-
-    @classmethod
-    def _public_names(cls) -> dict[str, str]:
-        """Attribute -> name in builder, YAML and command line; they differ for the model only."""
-        return {name: field.alias or name for name, field in cls.model_fields.items()}
-
-    @classmethod
-    def section_of(cls, key: str) -> str | None:
-        """The section that the setting ``key`` belongs to; None if there is no such setting."""
-        return next((name for name, keys in cls.section_keys().items() if key in keys), None)
-
-    @classmethod
-    def section_keys(cls) -> dict[str, list[str]]:
-        """Every section with its keys, in the order in which they are written out."""
-        sections: dict[str, list[str]] = {}
-        for base in cast(tuple[type[Section], ...], AlgorithmConfig.__bases__):
-            sections[base.section] = []
-        for name, public in cls._public_names().items():
-            owners = [base for base in cls.__mro__ if name in getattr(base, "model_fields", ())]
-            # The last owner is the one that introduced it: a subclass may only change a default.
-            sections.setdefault(cast(type[Section], owners[-1]).section, []).append(public)
-        return sections
-
-    @classmethod
-    def explain(cls, error: ValidationError) -> list[Problem]:
-        """Turn pydantic's findings into ours, with the nearest right name for an unknown key."""
-        found: dict[str, list[ErrorDetails]] = {}
-        for detail in error.errors(include_url=False):
-            found.setdefault(_key_path(cls, detail["loc"]), []).append(detail)
-        return [_problem(cls, key, details) for key, details in found.items()]
-
-    # Copies and plain views.
-
-    def copy(self, copy_frozen: bool = False) -> Self:  # type: ignore[override]  # RLlib's meaning
-        """A deep copy; it can be changed unless ``copy_frozen`` keeps a frozen one frozen."""
-        twin = self.model_copy(deep=True)
-        twin._is_frozen = self._is_frozen and copy_frozen
-        return twin
-
-    def freeze(self) -> Self:
-        """Refuse all further changes to this config."""
-        self._is_frozen = True
-        return self
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether changes are refused."""
-        return self._is_frozen
-
-    @model_serializer(mode="plain")
-    def to_dict(self) -> dict[str, Any]:
-        """Flat plain data: JSON scalars, lists, dicts; a class or function as ``module:name``."""
-        return {key: value for keys in self.to_sections().values() for key, value in keys.items()}
-
-    def to_sections(self) -> dict[str, dict[str, Any]]:
-        """The same as ``to_dict``, sectioned as in a YAML file."""
-        values = {public: getattr(self, name) for name, public in self._public_names().items()}
-        return {
-            section: {key: _plain(values[key]) for key in keys}
-            for section, keys in self.section_keys().items()
-        }
-
-    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
-        """Show the settings that differ from their defaults, and no others."""
-        for name, field in type(self).model_fields.items():
-            if getattr(self, name) != field.get_default(call_default_factory=True):
-                yield name, getattr(self, name)
-
-    # Derived settings and checks.
+    # Derived settings.
 
     @property
     def total_train_batch_size(self) -> int:
         """Env steps per training iteration over all learners."""
         return self.train_batch_size_per_learner * max(1, self.num_learners)
+
+    @property
+    def num_threads_per_learner(self) -> int:
+        """Threads that torch may use in a learner's process."""
+        return 1 if self.num_cpus_per_learner == "auto" else self.num_cpus_per_learner
 
     def get_rollout_fragment_length(self) -> int:
         """Env steps per environment in one sample, with "auto" worked out (rounded up)."""
@@ -219,31 +65,195 @@ class AlgorithmConfig(
         num_envs = max(1, self.num_env_runners) * self.num_envs_per_env_runner
         return -(-self.total_train_batch_size // num_envs)
 
+    @property
+    def in_evaluation(self) -> bool:
+        """Whether these are the settings of evaluation."""
+        return self._in_evaluation
+
+    def get_evaluation_config_object(self) -> Self:
+        """The settings of evaluation: these with ``evaluation_config`` and its own env runners."""
+        twin = self.copy().update_from_dict(self.evaluation_config or {})
+        twin.num_env_runners = self.evaluation_num_env_runners
+        twin.evaluation_config = twin.evaluation_interval = None
+        twin._in_evaluation = True
+        return twin
+
+    # Several policies.
+
+    @property
+    def is_multi_agent(self) -> bool:
+        """Whether there are other policies than the default one."""
+        return self.policies is not None and set(self.policies) != {DEFAULT_POLICY_ID}
+
+    @property
+    def policy_ids(self) -> tuple[str, ...]:
+        """Ids of all policies, which are also those of their modules."""
+        return tuple(self.policies or (DEFAULT_POLICY_ID,))
+
+    def get_module_id(self, agent_id: Any, episode: Any = None) -> str:
+        """Id of the policy that acts for an agent, as ``policy_mapping_fn`` says.
+
+        Raises:
+            ConfigError: it names a policy that there is not.
+        """
+        if self.policy_mapping_fn is None:
+            return self.policy_ids[0]
+        found = self.policy_mapping_fn(agent_id, episode)
+        if found in self.policy_ids:
+            return cast(str, found)
+        text = f"gave {found!r} for agent {agent_id!r}; policies are {', '.join(self.policy_ids)}"
+        raise ConfigError(Problem(text, "policy_mapping_fn"))
+
+    def is_policy_to_train(self, policy_id: str, batch: Any = None) -> bool:
+        """Whether a policy learns, from ``batch`` if ``policies_to_train`` is a function."""
+        if self.policies_to_train is None:
+            return True
+        if callable(self.policies_to_train):
+            return bool(self.policies_to_train(policy_id, batch))
+        return policy_id in self.policies_to_train
+
+    def get_config_for_module(self, module_id: str) -> Self:
+        """These settings with what is particular about one module, as a frozen copy."""
+        spec: PolicySpec = (self.policies or {}).get(module_id) or PolicySpec()
+        settings = dict(spec.config or {})
+        settings |= self.algorithm_config_overrides_per_module.get(module_id, {})
+        return self.copy().update_from_dict(settings).freeze() if settings else self
+
+    def get_multi_agent_setup(
+        self, *, env: Any = None, spaces: Mapping[str, SpacePair] | None = None
+    ) -> tuple[dict[str, PolicySpec], Callable[..., bool]]:
+        """Everything about every policy.
+
+        Args:
+            env: where spaces come from that no spec names: of the agents that a policy acts for.
+            spaces: (observation space, action space) by policy id; goes before ``env``.
+
+        Returns:
+            Complete specs by policy id, and a function (policy id, batch) that says whether a
+            policy learns.
+
+        Raises:
+            ConfigError: a policy's spaces are unknown, or its agents have different ones.
+        """
+        own = (self.observation_space, self.action_space)
+        specs = self.policies or {DEFAULT_POLICY_ID: PolicySpec()}
+        complete = complete_policies(specs, spaces or {}, env, self.get_module_id, own)
+        return {
+            policy: PolicySpec(None, *pair, self.get_config_for_module(policy))
+            for policy, pair in complete.items()
+        }, self.is_policy_to_train
+
+    # Checks.
+
     def problems(self) -> Iterator[Problem]:
         """Impossible combinations; an algorithm extends this with its own."""
         yield from self._beyond_shared_limits()
+        yield from self._waited_for()
+        yield from self._problems_of_overrides()
+        yield from self._problems_of_model()
+        yield from self._problems_of_policies()
         if self.env is None:
             yield Problem('missing: name an environment, for example "CartPole-v1"', "env")
-        if self.num_learners > 1:
-            yield Problem("more than one learner is not supported yet; use 0 or 1", "num_learners")
         if (self.minibatch_size or 0) > self.train_batch_size_per_learner:
             limit = self.train_batch_size_per_learner
             text = f"{self.minibatch_size} is more than train_batch_size_per_learner, {limit}"
             yield Problem(text, "minibatch_size")
+        if self.evaluation_duration == "auto" and not self.evaluation_parallel_to_training:
+            text = '"auto" goes on while training does: set evaluation_parallel_to_training'
+            yield Problem(text, "evaluation_duration")
 
     def _beyond_shared_limits(self) -> Iterator[Problem]:
         """A subclass that gives a shared setting another default may have lost its limits."""
-        for section in cast(tuple[type[Section], ...], AlgorithmConfig.__bases__):
+        for section in SECTIONS:
             try:
                 section(**{name: getattr(self, name) for name in section.model_fields})
             except ValidationError as error:
                 yield from self.explain(error)
+
+    def _waited_for(self) -> Iterator[Problem]:
+        """Settings whose behaviour is still to come."""
+        defaults = type(self)()
+        for key, is_waited_for in PENDING.items():
+            value, default = _setting(self, key), _setting(defaults, key)
+            if value != default and is_waited_for(value):
+                yield Problem(f"{value!r} is not supported yet; leave it at {default!r}", key)
+
+    def _problems_of_overrides(self) -> Iterator[Problem]:
+        """Settings within settings: of evaluation, of single policies and modules."""
+        yield from self._problems_within("evaluation_config", self.evaluation_config or {})
+        for policy, spec in (self.policies or {}).items():
+            yield from self._problems_within(f"policies.{policy}.config", spec.config or {})
+        for module, settings in self.algorithm_config_overrides_per_module.items():
+            key = f"algorithm_config_overrides_per_module.{module}"
+            yield from self._problems_within(key, settings)
+
+    def _problems_within(self, name: str, settings: Mapping[str, Any]) -> Iterator[Problem]:
+        twin = self.copy()
+        for key, value in settings.items():
+            try:
+                twin[key] = value
+            except ConfigError as error:
+                yield from (Problem(p.text, f"{name}.{p.key}") for p in error.problems)
+            else:
+                here = [p for p in twin._waited_for() if p.key.partition(".")[0] == key]
+                yield from (Problem(p.text, f"{name}.{p.key}") for p in here)
+
+    def _problems_of_model(self) -> Iterator[Problem]:
+        for name in self.model.own_settings:
+            yield Problem(explain_unknown(name, ModelConfig.model_fields), f"model_config.{name}")
+        if self.model.use_lstm and self.model.use_gru:
+            yield Problem("use_lstm is set as well; choose one of them", "model_config.use_gru")
+        for name, value in self.model.items():
+            initializer = name.removesuffix("_kwargs")
+            if value and initializer != name and self.model[initializer] is None:
+                text = f"are arguments of {initializer}, which is not set"
+                yield Problem(text, f"model_config.{name}")
+
+    def _problems_of_policies(self) -> Iterator[Problem]:
+        if self.policy_mapping_fn is None and len(self.policy_ids) > 1:
+            text = f"missing: which of {', '.join(self.policy_ids)} acts for an agent"
+            yield Problem(text, "policy_mapping_fn")
+        listed = self.policies_to_train if isinstance(self.policies_to_train, tuple) else ()
+        named = {"policies_to_train": listed}
+        named["algorithm_config_overrides_per_module"] = tuple(
+            self.algorithm_config_overrides_per_module
+        )
+        for key, ids in named.items():
+            for unknown in sorted(set(ids) - set(self.policy_ids)):
+                text = f"there is no policy {unknown!r}; there are {', '.join(self.policy_ids)}"
+                yield Problem(text, key)
 
     def validate(self) -> None:  # type: ignore[override]  # RLlib's name; pydantic's is deprecated
         """Raise ``ConfigError`` with every impossible combination of settings."""
         problems = list(self.problems())
         if problems:
             raise ConfigError(problems)
+
+    # Going on later.
+
+    def get_state(self) -> dict[str, Any]:
+        """Plain data that ``from_state`` makes the same settings of."""
+        return {"algorithm": self.algo_name, "config": self.to_dict()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The settings of ``get_state``, or of the metadata of a checkpoint.
+
+        Nothing that a state names is imported. Called on ``AlgorithmConfig`` itself, it makes the
+        config of the registered algorithm that the state is of.
+
+        Raises:
+            ConfigError: a setting is wrong, or is a class or function, which a state only names.
+        """
+        schema = cls
+        if cls is AlgorithmConfig:
+            from rllib.registry import get_config_class
+
+            schema = cast(type[Self], get_config_class(_plain_name(state)))
+        settings = state["config"]
+        if problems := list(code_in(settings, schema.public_fields())):
+            raise ConfigError(problems)
+        return schema.from_dict(settings)
 
     # The algorithm.
 
@@ -272,33 +282,46 @@ class AlgorithmConfig(
 
         return get_algorithm_class(self.algo_name)
 
-    def build_algo(self) -> "Algorithm":
-        """Check the settings and build the algorithm from a frozen copy of them."""
-        self.validate()
-        return self.algo_class(self.copy().freeze())
+    def resolved(self) -> Self:
+        """A frozen copy in which an environment's registered name has become what makes it.
+
+        It is what actors get: names that a program registers are unknown in other processes.
+        """
+        twin = self.copy()
+        if isinstance(twin.env, str):
+            twin.env = plugins.find_env(twin.env) or twin.env
+        return twin.freeze()
+
+    def build_algo(
+        self, env: str | Callable[..., Any] | None = None, use_copy: bool = True
+    ) -> "Algorithm":
+        """Check the settings and build the algorithm from a frozen copy of them.
+
+        Args:
+            env: instead of the one that is set.
+            use_copy: False freezes these settings themselves as well.
+        """
+        config = self.copy()
+        if env is not None:
+            config.environment(env)
+        config.validate()
+        if not use_copy:
+            self.freeze()
+        return self.algo_class(config.freeze())
+
+    def build(self, *args: Any, **kwargs: Any) -> "Algorithm":
+        """RLlib's older name of ``build_algo``."""
+        return self.build_algo(*args, **kwargs)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, ModelConfig):
-        return value.model_dump(mode="json")
-    if callable(value):
-        return f"{value.__module__}:{value.__qualname__}"
-    return value
+def _setting(config: AlgorithmConfig, key: str) -> Any:
+    """The value at a key of ``PENDING``; one within the model may come without the others."""
+    name, _, inner = key.partition(".")
+    return config[name][inner] if inner else config[name]
 
 
-def _problem(cls: type[AlgorithmConfig], key: str, details: list[ErrorDetails]) -> Problem:
-    """What pydantic found at one key; a union gives one finding per member, joined by "or"."""
-    if details[0]["type"] == "extra_forbidden":
-        known = ModelConfig.model_fields if "." in key else cls._public_names().values()
-        return Problem(explain_unknown(key.rpartition(".")[2], known), key)
-    wants = " or ".join(detail["msg"].removeprefix("Input should be ") for detail in details)
-    return Problem(f"should be {wants}, got {details[0]['input']!r}", key)
-
-
-def _key_path(cls: type[AlgorithmConfig], location: tuple[str | int, ...]) -> str:
-    """``model_config.fcnet_hiddens[1]``: names and indices, without the tags of union members."""
-    head, *rest = location
-    key = cls._public_names().get(str(head), str(head))
-    if key == "model_config" and rest:
-        key, rest = f"{key}.{rest[0]}", rest[1:]
-    return key + "".join(f"[{part}]" for part in rest if isinstance(part, int))
+def _plain_name(state: Mapping[str, Any]) -> str:
+    name = str(state.get("algorithm"))
+    if ":" in name:
+        raise ConfigError(f"the settings are those of {name}; call from_state on its own config")
+    return name

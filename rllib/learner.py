@@ -23,6 +23,7 @@ from rllib.config import AlgorithmConfig
 from rllib.envs.make import Spaces
 from rllib.errors import TrainingError
 from rllib.optimizer import Adam
+from rllib.schedules import value_at
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
 from rllib.tensors import num_rows, rows
 from rllib.torch_state import get_module_state, set_module_state
@@ -54,13 +55,13 @@ class Learner(ABC, Generic[BatchT]):
     """
 
     def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
-        torch.set_num_threads(config.num_cpus_per_learner)
+        torch.set_num_threads(config.num_threads_per_learner)
         self.config = config
         with torch.random.fork_rng():
             torch.manual_seed(derive_seed(config.seed, Role.MODULE_INIT))
             self.module = config.get_rl_module_spec(spaces).build()
         self.rng = derive_rng(config.seed, Role.LEARNER)
-        self.optimizer = Adam(self.module, config.lr)
+        self.optimizer = Adam(self.module, value_at(config.lr, 0))
         self.num_steps_trained_lifetime = 0
         self.num_updates_lifetime = 0
 
@@ -98,7 +99,7 @@ class Learner(ABC, Generic[BatchT]):
         self.num_steps_trained_lifetime += num_steps
         self.num_updates_lifetime += num_updates
         return {
-            "default_optimizer_learning_rate": self.config.lr,
+            "default_optimizer_learning_rate": value_at(self.config.lr, 0),
             "num_trainable_parameters": len(self.optimizer.flat),
             "num_module_steps_trained": num_steps,
             "num_module_steps_trained_lifetime": self.num_steps_trained_lifetime,

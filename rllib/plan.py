@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rllib import yaml_tree
+from rllib import plugins, yaml_tree
 from rllib.config import AlgorithmConfig
 from rllib.config_file import COMMAND_LINE, Assignment
 from rllib.config_names import RENAMED, explain_unknown, nearest
@@ -183,7 +183,7 @@ def _checked(config: AlgorithmConfig, settings: Mapping[str, Any]) -> list[Probl
             problems += error.problems
     if isinstance(config.env, str):
         try:
-            find_spec(config.env)
+            plugins.find_env(config.env) or find_spec(config.env)
         except EnvSetupError as error:
             problems.append(Problem(str(error), "env"))
     broken = {problem.key for problem in problems}

@@ -8,23 +8,19 @@ A package of a third party adds an algorithm with two lines in its ``pyproject.t
 Nothing is imported before it is asked for by name.
 """
 
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, cast
 
+from rllib import plugins
 from rllib.config import AlgorithmConfig
-from rllib.config_names import nearest
 from rllib.errors import ConfigError
 
 if TYPE_CHECKING:
     from rllib.algorithm import Algorithm
 
-GROUP = "rllib.algorithms"
-
 
 def algorithm_names() -> list[str]:
     """Names of all installed algorithms, sorted."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)})
+    return plugins.names(plugins.ALGORITHMS)
 
 
 def get_algorithm_class(name: str) -> "type[Algorithm]":
@@ -36,13 +32,7 @@ def get_algorithm_class(name: str) -> "type[Algorithm]":
     Raises:
         ConfigError: if there is none of that name, or if it cannot be imported.
     """
-    target = name if ":" in name else _registered(name)
-    module, _, attribute = target.partition(":")
-    try:
-        found = getattr(import_module(module), attribute)
-    except (Exception, SystemExit) as error:  # a third party's module may raise anything
-        reason = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"the algorithm {name!r} cannot be loaded: {reason}") from error
+    found = plugins.load(name, plugins.ALGORITHMS)
     config_class = getattr(found, "config_class", None)
     if not (isinstance(config_class, type) and issubclass(config_class, AlgorithmConfig)):
         raise ConfigError(f"{name!r} is no algorithm: it has no config_class of AlgorithmConfig")
@@ -59,12 +49,3 @@ def default_config(name: str) -> AlgorithmConfig:
     config = get_config_class(name)()
     config._algo_name = name
     return config
-
-
-def _registered(name: str) -> str:
-    found: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if name in found:
-        return found[name].value
-    guess = nearest(name, found)
-    hint = f"did you mean {guess!r}?" if guess else f"there are: {', '.join(sorted(found))}"
-    raise ConfigError(f"unknown algorithm {name!r}; {hint}")

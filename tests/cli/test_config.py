@@ -4,14 +4,16 @@ import copy
 import pickle
 
 import pytest
+from pydantic import NonNegativeFloat
 
 from rllib.config import AlgorithmConfig
 from rllib.config_names import RENAMED, UNSUPPORTED
+from rllib.config_types import ScheduleOr
 from rllib.errors import ConfigError
 
 
 class ToyConfig(AlgorithmConfig):
-    lr: float = 0.5
+    lr: ScheduleOr[NonNegativeFloat] = 0.5
     """Another default: still in its own section."""
     num_env_runners: int = 2
     """Another default, in a section that is not the algorithm's."""
@@ -52,8 +54,12 @@ def test_a_subclass_keeps_the_section_of_what_it_only_gives_another_default() ->
         ({"lr": float("nan")}, "training(): lr: should be a finite number"),
         ({"gamma": 1.5}, "training(): gamma: should be less than or equal to 1, got 1.5"),
         ({"num_learners": 1}, "belongs to another section: write .learners(num_learners=...)"),
-        ({"learner_class": 1}, "training(): learner_class: not supported"),
-        ({"min_time_s_per_iteration": 1}, "not supported; the nearest setting is 'train_batch_"),
+        ({"learner_class": 1}, "training(): learner_class: should be callable, got 1"),
+        ({"optimizer": {}}, "not supported; the nearest setting is 'learner_class'"),
+        ({"lr": [[0, 1e-3], [0, 0]]}, "lr: the timesteps of a schedule rise from point to point"),
+        ({"lr": [[5, 1e-3]]}, "lr: a schedule [[timestep, value], ...] begins at timestep 0"),
+        ({"lr": [[0, -1.0]]}, "training(): lr[0][1]: should be greater than or equal to 0, got -1"),
+        ({"min_time_s_per_iteration": 1}, "write .reporting(min_time_s_per_iteration=...)"),
         ({"use_gae": True}, "not supported"),
         ({"vf_share_layers": True}, "it is called 'model_config.vf_share_layers' here"),
         ({"net_arch": [64]}, "it is called 'model_config.fcnet_hiddens' here"),
@@ -87,11 +93,19 @@ def test_the_constructor_and_assignment_check_as_the_builder_does() -> None:
 
 def test_a_mistake_within_the_model_is_located() -> None:
     with pytest.raises(ConfigError) as caught:
-        ToyConfig().rl_module(model_config={"fcnet_hiddens": [64, "x"], "fcnet_hidden": [1]})
+        ToyConfig().rl_module(model_config={"fcnet_hiddens": [64, "x"], "use_lstm": 3})
     assert [problem.key for problem in caught.value.problems] == [
         "model_config.fcnet_hiddens[1]",
-        "model_config.fcnet_hidden",
+        "model_config.use_lstm",
     ]
+
+
+def test_the_default_modules_know_no_settings_of_others() -> None:
+    config = ToyConfig(env="CartPole-v1").rl_module(model_config={"fcnet_hidden": [1]})
+    with pytest.raises(ConfigError) as caught:
+        config.validate()
+    expected = "model_config.fcnet_hidden: unknown key; did you mean 'fcnet_hiddens'?"
+    assert str(caught.value) == expected
 
 
 def test_a_frozen_config_refuses_changes_and_its_copy_allows_them() -> None:
@@ -163,8 +177,10 @@ def test_a_subclass_cannot_lose_the_limits_of_a_shared_setting() -> None:
 
 
 def test_a_section_of_rllib_that_is_missing_here_says_so() -> None:
-    with pytest.raises(AttributeError, match=r"ToyConfig.evaluation\(\) is not supported yet"):
-        ToyConfig().evaluation  # noqa: B018
+    with pytest.raises(AttributeError, match=r"ToyConfig.offline_data\(\) is not supported: "):
+        ToyConfig().offline_data  # noqa: B018
+    with pytest.raises(AttributeError, match=r"it is called env_runners\(\) here"):
+        ToyConfig().rollouts  # noqa: B018
     assert not hasattr(ToyConfig(), "no_such_thing")
 
 

@@ -47,7 +47,7 @@ def recorder(spaces=SPACES, hiddens=(), **training):
 
 
 def test_every_epoch_passes_once_over_all_rows_in_equal_parts():
-    learner = recorder(num_epochs=3, minibatch_size=3)
+    learner = recorder(num_epochs=3, minibatch_size=3, shuffle_batch_per_epoch=True)
     metrics = learner.update()
     assert [len(rows) for rows in learner.seen] == [3, 3, 4] * 3
     epochs = [[*chain(*learner.seen[i : i + 3])] for i in (0, 3, 6)]

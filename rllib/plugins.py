@@ -1,0 +1,113 @@
+"""Code of third parties by name: entry points, ``module:Name``, and environments of this process.
+
+A package adds to a group with two lines in its ``pyproject.toml``::
+
+    [project.entry-points."rllib.envs"]
+    MyEnv = "my_package.envs:MyEnv"
+
+The groups are ``rllib.algorithms``, ``rllib.envs``, ``rllib.modules`` and ``rllib.callbacks``.
+Nothing is imported before it is asked for by name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from rllib.config_names import nearest
+from rllib.errors import ConfigError
+
+ALGORITHMS = "rllib.algorithms"
+ENVS = "rllib.envs"
+MODULES = "rllib.modules"
+CALLBACKS = "rllib.callbacks"
+
+EnvCreator = Callable[[dict[str, Any]], Any]
+_registered: dict[str, EnvCreator] = {}
+
+
+@dataclass(frozen=True)
+class NamedEnv:
+    """An environment that goes by a name of its own; it travels to actors as what makes it."""
+
+    name: str
+    creator: EnvCreator
+
+    def __call__(self, env_config: dict[str, Any]) -> Any:
+        """Make one environment."""
+        return self.creator(env_config)
+
+
+def register_env(name: str, env_creator: Any) -> None:
+    """Let ``environment(name)`` mean what ``env_creator`` makes, in this program.
+
+    Args:
+        name: goes before gymnasium ids and entry points of the same name; a second registration
+            replaces the first.
+        env_creator: function that takes ``env_config`` as a dict and returns an environment; a
+            class will do.
+
+    Raises:
+        ConfigError: ``env_creator`` cannot be called.
+    """
+    if not callable(env_creator):
+        text = f"takes a class or a function that makes the environment, got {env_creator!r}"
+        raise ConfigError(f"register_env({name!r}) {text}")
+    _registered[name] = env_creator
+
+
+def find_env(name: str) -> NamedEnv | None:
+    """The environment of that name from ``register_env`` or an entry point; else None.
+
+    Raises:
+        ConfigError: there is an entry point, but it cannot be loaded.
+    """
+    if name in _registered:
+        return NamedEnv(name, _registered[name])
+    return NamedEnv(name, load(name, ENVS)) if name in names(ENVS) else None
+
+
+def names(group: str) -> list[str]:
+    """Names of everything that is installed in a group, sorted."""
+    return sorted({entry.name for entry in entry_points(group=group)})
+
+
+def load(name: str, group: str = "") -> Any:
+    """Import what a name stands for.
+
+    Args:
+        name: ``module:Name``, or the name of an entry point.
+        group: of the entry point; without one, only ``module:Name`` is a name.
+
+    Raises:
+        ConfigError: there is nothing of that name, or it cannot be imported.
+    """
+    target = name if ":" in name else _entry_point(name, group)
+    module, _, path = target.partition(":")
+    try:
+        found: Any = import_module(module)
+        for attribute in path.split("."):
+            found = getattr(found, attribute)
+    except (Exception, SystemExit) as error:  # a third party's module may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{_kind(group)}{name!r} cannot be loaded: {reason}") from error
+    return found
+
+
+def _entry_point(name: str, group: str) -> str:
+    if not group:
+        raise ConfigError(f"{name!r} should be the name of code, 'module:Name'")
+    found: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=group)}
+    if name in found:
+        return found[name].value
+    guess = nearest(name, found)
+    known = f"there are: {', '.join(sorted(found))}" if found else "write it as 'module:Name'"
+    hint = f"did you mean {guess!r}?" if guess else known
+    raise ConfigError(f"unknown {_kind(group).removeprefix('the ')}{name!r}; {hint}")
+
+
+def _kind(group: str) -> str:
+    """``the algorithm`` for ``rllib.algorithms``, with a space after it."""
+    word = group.removeprefix("rllib.").removesuffix("s")
+    return f"the {word} " if word else ""

@@ -25,7 +25,7 @@ from rllib.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from rllib.algorithm import Algorithm
     from rllib.envs.make import Spaces
-    from rllib.module_spec import FullSpec
+    from rllib.module_spec import FullSpec, RLModuleSpec
     from rllib.rl_module import RLModule
 
 __all__ = ["AlgorithmConfig", "ModelConfig"]
@@ -199,15 +199,26 @@ class AlgorithmConfig(ConfigBuilder):
                 yield from (Problem(p.text, f"{name}.{p.key}") for p in here)
 
     def _problems_of_model(self) -> Iterator[Problem]:
-        for name in self.model.own_settings:
-            yield Problem(explain_unknown(name, ModelConfig.model_fields), f"model_config.{name}")
-        if self.model.use_lstm and self.model.use_gru:
-            yield Problem("use_lstm is set as well; choose one of them", "model_config.use_gru")
-        for name, value in self.model.items():
-            initializer = name.removesuffix("_kwargs")
-            if value and initializer != name and self.model[initializer] is None:
-                text = f"are arguments of {initializer}, which is not set"
-                yield Problem(text, f"model_config.{name}")
+        specs = self._module_specs
+        if not any(spec.module_class for spec in specs):
+            yield from _problems_of_networks(self.model, "model_config")
+        for spec in specs:
+            if spec.module_class is None and spec.model_config is not None:
+                key = "rl_module_spec.model_config"
+                try:
+                    model = self.model.updated(spec.model_config)
+                except ValidationError as error:
+                    yield from (Problem(p.text, f"{key}.{p.key}") for p in self.explain(error))
+                else:
+                    yield from _problems_of_networks(model, key)
+
+    @property
+    def _module_specs(self) -> "list[RLModuleSpec]":
+        """All that was said of single modules."""
+        spec = self.rl_module_spec
+        specs = getattr(spec, "rl_module_specs", spec)
+        found = specs.values() if isinstance(specs, Mapping) else [specs]
+        return [each for each in found if each is not None]
 
     def _problems_of_policies(self) -> Iterator[Problem]:
         if self.policy_mapping_fn is None and len(self.policy_ids) > 1:
@@ -267,7 +278,7 @@ class AlgorithmConfig(ConfigBuilder):
         """How the module for these spaces is made."""
         from rllib.module_spec import RLModuleSpec
 
-        spec = RLModuleSpec()
+        spec: RLModuleSpec = self.rl_module_spec or RLModuleSpec()
         return spec.completed(self.get_default_rl_module_class(), spaces, self.model)
 
     @property
@@ -312,6 +323,18 @@ class AlgorithmConfig(ConfigBuilder):
     def build(self, *args: Any, **kwargs: Any) -> "Algorithm":
         """RLlib's older name of ``build_algo``."""
         return self.build_algo(*args, **kwargs)
+
+
+def _problems_of_networks(model: ModelConfig, key: str) -> Iterator[Problem]:
+    """Of the default modules, which know no settings but their own."""
+    for name in model.own_settings:
+        yield Problem(explain_unknown(name, type(model).model_fields), f"{key}.{name}")
+    if model.use_lstm and model.use_gru:
+        yield Problem("use_lstm is set as well; choose one of them", f"{key}.use_gru")
+    for name, value in model.items():
+        initializer = name.removesuffix("_kwargs")
+        if value and initializer != name and model[initializer] is None:
+            yield Problem(f"are arguments of {initializer}, which is not set", f"{key}.{name}")
 
 
 def _setting(config: AlgorithmConfig, key: str) -> Any:

@@ -1,6 +1,6 @@
 """The shape of the networks: what stands under ``model_config``."""
 
-from collections.abc import Callable, Iterator, KeysView
+from collections.abc import Callable, Iterator, KeysView, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -107,6 +107,13 @@ class ModelConfig(BaseModel):
     """How their biases are drawn; null for zeros."""
     fusionnet_bias_initializer_kwargs: Arguments = None
     """Arguments of that function."""
+
+    def updated(self, settings: "ModelConfig | Mapping[str, Any]") -> "ModelConfig":
+        """The same with ``settings``, of which only those count that were set."""
+        if isinstance(settings, ModelConfig):
+            settings = {name: settings[name] for name in settings.model_fields_set}
+        own = {name: self[name] for name in self.model_fields_set}
+        return type(self)(**own | dict(settings))
 
     @property
     def own_settings(self) -> dict[str, Any]:

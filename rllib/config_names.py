@@ -191,6 +191,10 @@ def _one_of(*values: object) -> Callable[[object], bool]:
     return lambda value: value in values
 
 
+def _is_multi(value: object) -> bool:
+    return hasattr(value, "rl_module_specs")
+
+
 def _more_than(limit: int) -> Callable[[Any], bool]:
     return lambda value: value > limit
 
@@ -227,6 +231,7 @@ PENDING: dict[str, Callable[[Any], bool]] = {
     "max_requests_in_flight_per_learner": _any,
     "learner_class": _any,
     "learner_connector": _any,
+    "rl_module_spec": _is_multi,
     "algorithm_config_overrides_per_module": _any,
     "evaluation_interval": _more_than(0),
     "evaluation_duration": _any,

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, get_args
 
@@ -30,6 +31,8 @@ def plain(value: Any) -> Any:
             return {name: plain(getattr(value, name)) for name in names}
         case PolicySpec():
             return plain(value.to_dict())
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
         case gym.Space():
             return write_space(value)
         case Enum():
@@ -51,21 +54,34 @@ def code_name(code: Callable[..., Any]) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-def code_in(settings: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> Iterator[Problem]:
+def code_in(settings: Mapping[str, Any], schema: Mapping[str, FieldInfo]) -> Iterator[Problem]:
     """Settings of a checkpoint that could only be read by importing what they name.
 
     Args:
         settings: plain data.
-        fields: the schema, by public name.
+        schema: the fields, by public name.
     """
     for key, value in settings.items():
-        field = fields.get(key)
+        field = schema.get(key)
         if field is None or not (_takes_code(field) or key == "env"):
             continue
-        for name in value if isinstance(value, list) else [value]:
-            if isinstance(name, str) and ":" in name and not _is_registered(key, name):
+        for name in _names_in(value):
+            if ":" in name and not _is_registered(key, name):
                 text = f"{name!r} would have to be imported, and a checkpoint imports nothing"
                 yield Problem(f"{text}; pass the config that it was written with", key)
+
+
+def _names_in(value: Any) -> Iterator[str]:
+    """The text itself, those in a list, and those of classes in the spec of a module."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for part in value:
+            yield from _names_in(part)
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            if key.endswith("_class") or isinstance(part, Mapping):
+                yield from _names_in(part)
 
 
 def _takes_code(field: FieldInfo) -> bool:

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from rllib.config_model import ModelConfig as ModelConfig
+from rllib.config_modules import ModuleSpec
 from rllib.config_multi_agent import Ids, Policies
 from rllib.config_types import (
     SETTINGS,
@@ -199,6 +200,9 @@ class RLModuleSection(Section):
 
     model: ModelConfig = Field(default_factory=ModelConfig)
     """The networks (in Python this is the attribute ``config.model``)."""
+    rl_module_spec: ModuleSpec = None
+    """Class, spaces and networks of the module, or of several; what it does not say comes from the
+    algorithm, the environment, and ``model_config``."""
     algorithm_config_overrides_per_module: dict[str, Overrides] = Field(default_factory=dict)
     """Settings of single modules that differ from those above, by the module's id."""
 
@@ -208,9 +212,9 @@ class RLModuleSection(Section):
         """What is not said of the networks is as the algorithm has it by default."""
         default = cls.model_fields["model"].get_default(call_default_factory=True)
         if isinstance(value, ModelConfig):
-            value = {name: getattr(value, name) for name in value.model_fields_set}
+            return default.updated(value)
         if isinstance(value, dict):
-            return {name: getattr(default, name) for name in default.model_fields_set} | value
+            return {name: default[name] for name in default.model_fields_set} | value
         return value
 
 

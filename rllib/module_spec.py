@@ -1,13 +1,14 @@
 """How a module is made: its class, its shape, and where it is to be used."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
 
-from rllib.config_sections import ModelConfig
+from rllib.config_model import ModelConfig
 from rllib.envs.make import Spaces
+from rllib.errors import ConfigError
 from rllib.policy import Policy
 from rllib.rl_module import RLModule, max_seq_len_of
 
@@ -33,13 +34,51 @@ class RLModuleSpec:
     model_config: ModelConfig | Mapping[str, Any] | None = None
 
     def completed(self, default: type[RLModule], spaces: Spaces, model: ModelConfig) -> "FullSpec":
-        """The same with everything that was left open."""
+        """The same with everything that was left open.
+
+        Args:
+            default: the class where none is named; its ``model_config`` is ``model`` with what is
+                said here. That of a class of one's own is what is said here, and nothing else.
+            spaces: where none are named.
+            model: the networks' shape where nothing is said of it.
+        """
+        shape: ModelConfig | Mapping[str, Any] = model
+        if self.model_config is not None:
+            shape = self.model_config if self.module_class else model.updated(self.model_config)
         return FullSpec(
             self.module_class or default,
             self.observation_space or spaces.observation,
             self.action_space or spaces.action,
-            model if self.model_config is None else self.model_config,
+            shape,
         )
+
+
+@dataclass
+class MultiRLModuleSpec:
+    """Modules that are still to be made, by their ids.
+
+    Attributes:
+        rl_module_specs: of the modules; a single one is for all ids.
+        inference_only: made to act with.
+        model_config: the networks' shape where a module's own spec does not say it.
+
+    Raises:
+        ConfigError: there is no module.
+    """
+
+    rl_module_specs: Mapping[str, RLModuleSpec] | RLModuleSpec
+    inference_only: bool = False
+    model_config: ModelConfig | Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.rl_module_specs:
+            raise ConfigError("MultiRLModuleSpec(rl_module_specs=...) names no module")
+
+    def spec_for(self, module_id: str) -> RLModuleSpec:
+        """The spec of one module, or one that leaves everything open."""
+        specs = self.rl_module_specs
+        spec = specs if isinstance(specs, RLModuleSpec) else specs.get(module_id, RLModuleSpec())
+        return spec if spec.model_config else replace(spec, model_config=self.model_config)
 
 
 @dataclass(frozen=True)
@@ -59,8 +98,8 @@ class FullSpec:
     def build(self, *, inference_only: bool = False) -> RLModule:
         """Make the module; its weights are drawn from torch's random numbers."""
         return self.module_class(
-            self.observation_space,
-            self.action_space,
+            observation_space=self.observation_space,
+            action_space=self.action_space,
             inference_only=inference_only,
             model_config=self.model_config,
         )

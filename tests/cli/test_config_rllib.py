@@ -9,13 +9,17 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rllib.actor_critic import ActorCriticModule
 from rllib.config import AlgorithmConfig
 from rllib.config_model import ModelConfig
 from rllib.config_multi_agent import PolicySpec
 from rllib.config_names import FIXED, PENDING, UNSUPPORTED
 from rllib.config_plain import plain
 from rllib.config_spaces import read_space, write_space
+from rllib.envs.make import Spaces
 from rllib.errors import ConfigError
+from rllib.module_spec import MultiRLModuleSpec, RLModuleSpec
+from rllib.rl_module import RLModule
 
 HOOKS = dict.fromkeys(
     [
@@ -98,7 +102,7 @@ RLLIB: dict[str, dict[str, Any]] = {
         "learner_connector": None,
         "learner_config_dict": {},
     },
-    "rl_module": {"algorithm_config_overrides_per_module": {}},
+    "rl_module": {"rl_module_spec": None, "algorithm_config_overrides_per_module": {}},
     "evaluation": {
         "evaluation_interval": None,
         "evaluation_duration": 10,
@@ -169,14 +173,11 @@ OTHER_VALUES: dict[str, Any] = {
     "evaluation_duration_unit": "timesteps",
     "evaluation_error_after_n_consecutive_skips": 1,
     "evaluation_config": {"gamma": 0.5},
+    "rl_module_spec": MultiRLModuleSpec({"p": RLModuleSpec()}),
     "policies": ["one"],
     "policies_to_train": ["default_policy"],
     "count_steps_by": "agent_steps",
     "min_time_s_per_iteration": 1.0,
-    "model_config.encoder": "impala",
-    "model_config.conv_filters": [[16, 8, 4]],
-    "model_config.conv_activation": "tanh",
-    "model_config.head_fcnet_activation": "tanh",
     "model_config.fusionnet_activation": "relu",
 }
 
@@ -354,6 +355,80 @@ def test_networks_read_as_a_mapping_too() -> None:
 def test_networks_that_contradict_themselves(model: dict[str, Any], message: str) -> None:
     config = AlgorithmConfig(env="CartPole-v1", model_config=model)
     assert message in "\n".join(map(str, config.problems()))
+
+
+class OwnModule(RLModule):
+    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return {}
+
+
+SPACES = Spaces(spaces.Box(-1, 1, (3,)), spaces.Discrete(2))
+
+
+def test_a_module_of_ones_own_has_its_own_settings() -> None:
+    config = AlgorithmConfig(env="CartPole-v1").rl_module(
+        model_config={"width": 3},
+        rl_module_spec=RLModuleSpec(module_class=OwnModule, model_config={"depth": 2}),
+    )
+    config.validate()
+    full = config.get_rl_module_spec(SPACES)
+    assert (full.module_class, full.model_config) == (OwnModule, {"depth": 2})
+    assert full.build().observation_space == SPACES.observation
+
+
+def test_a_spec_of_the_default_module_adds_to_the_networks() -> None:
+    config = AlgorithmConfig(model_config={"fcnet_hiddens": [4], "fcnet_activation": "relu"})
+    config.rl_module(rl_module_spec=RLModuleSpec(model_config={"fcnet_hiddens": [8]}))
+    model = config.get_rl_module_spec(SPACES).model_config
+    assert (model["fcnet_hiddens"], model["fcnet_activation"]) == ((8,), "relu")
+
+
+def test_a_spec_reads_from_plain_data_and_back() -> None:
+    data = {
+        "module_class": f"{ActorCriticModule.__module__}:{ActorCriticModule.__qualname__}",
+        "observation_space": {"Discrete": {"n": 2}},
+        "model_config": {"width": 3},
+    }
+    config = AlgorithmConfig(rl_module_spec=data)
+    assert config.rl_module_spec == RLModuleSpec(
+        ActorCriticModule, SMALL, model_config={"width": 3}
+    )
+    again = AlgorithmConfig.from_dict(config.to_dict())
+    assert again.rl_module_spec == config.rl_module_spec
+    several = AlgorithmConfig(rl_module_spec={"rl_module_specs": {"p": data, "q": {}}})
+    assert several.rl_module_spec.spec_for("p") == config.rl_module_spec
+    assert several.rl_module_spec.spec_for("other") == RLModuleSpec()
+    assert AlgorithmConfig.from_dict(several.to_dict()).rl_module_spec == several.rl_module_spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (3, "rl_module_spec: should be a RLModuleSpec or MultiRLModuleSpec, got 3"),
+        ({"module_clas": 1}, "no spec of a module can be made of {'module_clas': 1}: "),
+        ({"module_class": "no_such:M"}, "the module 'no_such:M' cannot be loaded: "),
+        ({"rl_module_specs": {}}, "names no module"),
+        ({"rl_module_specs": {"a/b": {}}}, "'a/b' cannot be the id of a policy"),
+    ],
+)
+def test_what_is_no_spec_of_a_module(spec: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        AlgorithmConfig().rl_module(rl_module_spec=spec)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"fcnet_hidden": [3]}, "model_config.fcnet_hidden: unknown key; did you mean 'fcnet_h"),
+        ({"fcnet_hiddens": ["x"]}, "model_config.fcnet_hiddens[0]: should be a valid integer"),
+    ],
+)
+def test_mistakes_in_the_spec_of_a_default_module_are_located(
+    model: dict[str, Any], message: str
+) -> None:
+    config = AlgorithmConfig(rl_module_spec=RLModuleSpec(model_config=model))
+    assert f"rl_module_spec.{message}" in "\n".join(map(str, config.problems()))
 
 
 # Settings within settings.
@@ -595,6 +670,8 @@ def test_a_state_makes_the_same_settings() -> None:
         {"on_episode_end": "canary:fn"},
         {"policy_mapping_fn": "canary:fn"},
         {"env": "canary:CartPole-v1"},
+        {"rl_module_spec": {"module_class": "canary:Module"}},
+        {"rl_module_spec": {"rl_module_specs": {"p": {"module_class": "canary:Module"}}}},
         {"env": "os:abort"},
     ],
 )

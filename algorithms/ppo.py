@@ -225,6 +225,7 @@ class PPO(Algorithm):
     def training_step(self) -> None:
         """One fragment of every env runner, one update on all of them, new weights for all."""
         samples = self.env_runner_group.sample()
-        update = self.learner_group.update(samples.batches)
+        sampled = self.num_env_steps_sampled_lifetime
+        update = self.learner_group.update(samples.batches, timestep=sampled)
         self.env_runner_group.sync_weights(self.learner_group.get_weights())
         self.report(samples, update)

@@ -25,8 +25,12 @@ class LearnerGroup:
         self.is_remote = config.num_learners > 0
         self.worker: Worker = make_worker(learner_class, config, spaces, remote=self.is_remote)
 
-    def update(self, batches: Sequence[Any]) -> Any:
-        """Start an update on fragments (handles of ``SampleBatch``); a handle of its metrics.
+    def update(self, batches: Sequence[Any], *, timestep: int = 0) -> Any:
+        """Start an update on experience; a handle of its metrics.
+
+        Args:
+            batches: handles of ``SampleBatch``, or of what else the learner takes.
+            timestep: ``num_env_steps_sampled_lifetime``, which schedules go by.
 
         Raises:
             TrainingError: the learner is in this process, so that it is here where a fragment is
@@ -35,7 +39,7 @@ class LearnerGroup:
         if not self.is_remote:
             limit = self.config.sample_timeout_s
             batches = [fetch_sample(batch, limit) for batch in batches]
-        return self.worker.call("update", *batches)
+        return self.worker.call("update", *batches, timestep=timestep)
 
     def get_weights(self) -> Any:
         """A handle of the weights after all updates started so far."""

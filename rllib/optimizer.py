@@ -1,4 +1,4 @@
-"""Adam over all parameters of a module as one vector.
+"""Adam over parameters as one vector.
 
 The parameters, and their gradients, become views of two flat tensors, so that zeroing, norm,
 clipping and the step itself are a handful of operations however many layers there are. Besides,
@@ -7,6 +7,7 @@ clipping and the step itself are a handful of operations however many layers the
 Legend: P parameters in all.
 """
 
+from collections.abc import Iterable
 from math import sqrt
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from rllib.errors import CheckpointError
+from rllib.schedules import Points, value_at
 
 ClipBy = Literal["value", "norm", "global_norm"]
 
@@ -23,23 +25,30 @@ class Adam:
     """Adam (Kingma & Ba 2015, arXiv 1412.6980, algorithm 1).
 
     Args:
-        module: its parameters are trained; from here on they are views of one vector, so they must
-            not be replaced by others (loading a state dict writes into them and is fine).
-        lr: step size.
+        parameters: those that require gradients are trained; from here on they are views of one
+            vector, so they must not be replaced by others (loading a state dict writes into them
+            and is fine).
+        lr: step size, or its schedule: see ``set_timestep``.
         betas: decay of the first and second moment.
         epsilon: added to the root of the second moment. The default is larger than the usual 1e-8,
             as in every PPO baseline: early value gradients are tiny.
+
+    Raises:
+        ValueError: there is nothing to train.
     """
 
     def __init__(
         self,
-        module: nn.Module,
-        lr: float,
+        parameters: Iterable[nn.Parameter],
+        lr: float | Points,
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-5,
     ) -> None:
-        self.lr, self.betas, self.epsilon = lr, betas, epsilon
-        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        self.schedule, self.betas, self.epsilon = lr, betas, epsilon
+        self.lr = value_at(lr, 0)
+        self.parameters = [p for p in parameters if p.requires_grad]
+        if not self.parameters:
+            raise ValueError("an optimiser needs at least one parameter that requires gradients")
         self.flat = torch.cat([p.detach().reshape(-1) for p in self.parameters])
         self.gradient = torch.zeros_like(self.flat)
         self.exp_avg = torch.zeros_like(self.flat)
@@ -50,6 +59,10 @@ class Adam:
         for parameter, (data, gradient) in zip(self.parameters, pieces, strict=True):
             parameter.data = data.view_as(parameter)
             parameter.grad = gradient.view_as(parameter)
+
+    def set_timestep(self, timestep: int) -> None:
+        """Take the step size that the schedule has for ``num_env_steps_sampled_lifetime``."""
+        self.lr = value_at(self.schedule, timestep)
 
     def zero_grad(self) -> None:
         """Forget the gradients; backward passes add to them."""

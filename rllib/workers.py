@@ -27,7 +27,7 @@ class Worker(ABC):
     """An object whose methods are called by name."""
 
     @abstractmethod
-    def call(self, method: str, *args: Any) -> Any:
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call ``method``; returns a handle, or a sequence of them if it returns several."""
 
     @abstractmethod
@@ -45,9 +45,9 @@ class LocalWorker(Worker):
     def __init__(self, cls: type[Any], *args: Any) -> None:
         self.target = cls(*args)
 
-    def call(self, method: str, *args: Any) -> Any:
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call at once; arguments that are references are resolved, as for an actor."""
-        return getattr(self.target, method)(*map(fetch, args))
+        return getattr(self.target, method)(*map(fetch, args), **kwargs)
 
     def begin_stop(self) -> Any:
         """Stop the object at once."""
@@ -65,9 +65,9 @@ class RemoteWorker(Worker):
             core.init(preload=PRELOAD)
         self.actor = core.remote(cls).remote(*args)
 
-    def call(self, method: str, *args: Any) -> Any:
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Send the call; returns references at once."""
-        return getattr(self.actor, method).remote(*args)
+        return getattr(self.actor, method).remote(*args, **kwargs)
 
     def begin_stop(self) -> Any:
         """Ask the actor to stop."""

@@ -15,6 +15,7 @@ from rllib.env_runner import EnvRunner
 from rllib.envs.make import Spaces, probe_spaces
 from rllib.errors import CheckpointError, TrainingError
 from rllib.learner import Learner, Loss
+from rllib.optimizer import Adam
 
 SPACES = Spaces(gym.spaces.Box(-1, 1, (1,), np.float32), gym.spaces.Discrete(2))
 
@@ -71,6 +72,60 @@ def test_without_minibatch_size_the_whole_batch_is_one():
     assert [len(rows) for rows in learner.seen] == [10]
 
 
+def test_settings_follow_their_schedules():
+    learner = recorder(lr=[[0, 1e-2], [100, 1e-3]])
+    assert learner.update(timestep=50)["default_optimizer_learning_rate"] == pytest.approx(0.0055)
+    assert learner.setting("lr") == pytest.approx(0.0055)
+    assert learner.setting("gamma") == 0.99
+
+
+class TwoHeads(Recorder):
+    """Its policy and its value function have optimisers of their own; the policy rests at times."""
+
+    num_calls = 0
+
+    def configure_optimizers(self):
+        pi, vf = self.module.pi, self.module.vf
+        return {"pi": Adam(pi.parameters(), 0.1), "vf": Adam(vf.parameters(), 0.01)}
+
+    def compute_loss(self, minibatch):
+        self.num_calls += 1
+        output = self.module.forward_train({"obs": minibatch.features})
+        values = self.module.compute_values({"obs": minibatch.features})
+        losses = {"vf": values.square().mean()}
+        if self.num_calls % 2:
+            losses["pi"] = output["action_dist_inputs"].square().mean() + values.mean()
+        return Loss(losses, {}, {"index": minibatch.index})
+
+    def after_gradient_based_update(self, timestep):
+        self.told = [*getattr(self, "told", []), timestep]
+
+
+def two_heads(**training):
+    settings = AlgorithmConfig().environment("unused").training(**training)
+    settings.rl_module(model_config={"fcnet_hiddens": (4,)})
+    return TwoHeads(settings, SPACES)
+
+
+def test_several_optimisers_make_steps_of_their_own():
+    learner = two_heads(num_epochs=3)
+    metrics = learner.update(timestep=9)
+    assert learner.told == [9, 9, 9]
+    assert [each.num_steps for each in learner.optimizers.values()] == [2, 3]
+    assert (metrics["pi_learning_rate"], metrics["vf_learning_rate"]) == (0.1, 0.01)
+    assert metrics["num_gradient_updates_lifetime"] == 3
+    assert metrics.keys() >= {"pi_loss", "vf_loss", "total_loss", "gradients_pi_global_norm"}
+    state = learner.get_state()
+    heir = two_heads()
+    heir.set_state(state)
+    assert heir.optimizers["vf"].num_steps == 3
+
+
+def test_what_is_reported_of_rows_keeps_their_order():
+    assert two_heads().update()["index"].tolist() == [*range(10)]
+    assert sorted(two_heads(minibatch_size=3).update()["index"]) == [*range(10)]
+
+
 def test_it_learns():
     learner = recorder(lr=0.05, num_epochs=300)
     learner.update()
@@ -82,7 +137,7 @@ def test_gradients_are_clipped_as_asked(by):
     learner = recorder(grad_clip=0.01, grad_clip_by=by)
     learner.scale = 100.0
     norm = learner.update()["gradients_default_optimizer_global_norm"]
-    gradients = [p.grad for p in learner.optimizer.parameters]
+    gradients = [p.grad for p in learner.optimizers["default_optimizer"].parameters]
     norms = torch.stack([gradient.norm() for gradient in gradients])
     clipped = {
         "value": max(gradient.abs().max() for gradient in gradients),
@@ -128,9 +183,7 @@ def test_a_restored_learner_goes_on_bit_for_bit():
     learner.update(batch)
     _, heir = ppo_learner()
     heir.set_state(learner.get_state())
-    torch_rng = torch.get_rng_state()
     learner.update(batch)
-    torch.set_rng_state(torch_rng)
     heir.update(batch)
     for name, weight in learner.get_module_state().items():
         np.testing.assert_array_equal(heir.get_module_state()[name], weight)
@@ -150,6 +203,6 @@ def test_the_state_of_another_network_is_refused():
     with pytest.raises(CheckpointError, match="another model_config"):
         recorder(hiddens=(4,)).set_state(recorder().get_state())
     state = recorder().get_state()
-    state["optimizer"] = recorder(hiddens=(4,)).get_state()["optimizer"]
+    state["optimizers"] = recorder(hiddens=(4,)).get_state()["optimizers"]
     with pytest.raises(CheckpointError, match=r"exp_avg has shape \[\d+\], but .* 6 parameters"):
         recorder().set_state(state)

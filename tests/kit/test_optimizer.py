@@ -22,7 +22,7 @@ def gradients(*values):
 
 def test_it_makes_the_steps_of_torchs_adam():
     ours, theirs = network(), network()
-    adam = Adam(ours, 0.01)
+    adam = Adam(ours.parameters(), 0.01)
     reference = torch.optim.Adam(theirs.parameters(), 0.01, eps=adam.epsilon)
     for step in range(50):
         x = torch.randn(7, 3, generator=torch.Generator().manual_seed(step))
@@ -36,7 +36,7 @@ def test_it_makes_the_steps_of_torchs_adam():
 
 def test_parameters_stay_views_when_a_state_is_loaded():
     module = network()
-    adam = Adam(module, 0.01)
+    adam = Adam(module.parameters(), 0.01)
     module.load_state_dict({name: torch.ones_like(w) for name, w in module.state_dict().items()})
     assert adam.flat.tolist() == [1.0] * len(adam.flat)
 
@@ -44,7 +44,19 @@ def test_parameters_stay_views_when_a_state_is_loaded():
 def test_a_module_with_shared_and_frozen_weights():
     module = nn.Sequential(shared := nn.Linear(2, 2), shared, nn.Linear(2, 1))
     module[2].bias.requires_grad_(False)
-    assert len(Adam(module, 0.01).flat) == 2 * 2 + 2 + 2
+    assert len(Adam(module.parameters(), 0.01).flat) == 2 * 2 + 2 + 2
+
+
+def test_an_optimiser_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one parameter"):
+        Adam(nn.Linear(2, 2).requires_grad_(False).parameters(), 0.01)
+
+
+def test_the_step_size_follows_its_schedule():
+    adam = Adam(network().parameters(), [(0, 1.0), (100, 0.0)])
+    assert adam.lr == 1.0
+    adam.set_timestep(25)
+    assert adam.lr == 0.75
 
 
 def test_the_norm_is_of_all_gradients_together():

@@ -38,6 +38,8 @@ class EnvStep:
             was reset.
         final_obs: [N, ...] true last observations, valid where an episode ended in this step;
             ``None`` if none did.
+        raw_reward: [N] what the environment gave, where ``reward`` was changed on its way;
+            ``None`` elsewhere.
     """
 
     obs: NDArray[Any]
@@ -46,6 +48,7 @@ class EnvStep:
     truncated: Bools
     is_reset_row: Bools
     final_obs: NDArray[Any] | None
+    raw_reward: Floats | None = None
 
 
 class VectorEnv(ABC):

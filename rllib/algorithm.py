@@ -12,9 +12,10 @@ import os
 import socket
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar, Self, cast
@@ -24,12 +25,14 @@ from numpy.typing import NDArray
 
 from rllib import checkpoint
 from rllib.config import AlgorithmConfig
+from rllib.connectors.build import build_pipeline
 from rllib.env_runner import SampleStats
 from rllib.env_runner_group import EnvRunnerGroup, Samples
 from rllib.envs.faults import EnvSetupError
 from rllib.envs.make import Spaces, probe_spaces
 from rllib.episodes import EpisodeWindow
 from rllib.errors import CheckpointError, ConfigError, Problem
+from rllib.evaluation import Evaluation, Plays
 from rllib.learner import Learner
 from rllib.learner_group import LearnerGroup
 from rllib.registry import get_algorithm_class
@@ -72,12 +75,15 @@ class Algorithm(ABC):
         """The whole wiring; what then flows through it is in ``training_step``."""
         config = self.config
         with _config_errors():
-            self.spaces: Spaces = probe_spaces(config.env or "", config.env_config)
+            self.env_spaces = probe_spaces(config.env or "", config.env_config)
+            self.pipeline = build_pipeline(config)
+            self.spaces: Spaces = self.pipeline.connect(self.env_spaces, num_envs=1)
             self.learner_group = LearnerGroup(self.learner_class, config, self.spaces)
             self._parts.callback(self.learner_group.stop)
-            self.env_runner_group = EnvRunnerGroup(config, self.spaces)
+            self.env_runner_group = EnvRunnerGroup(config, self.env_spaces)
             self._parts.callback(self.env_runner_group.stop)
             self.env_runner_group.sync_weights(self.learner_group.get_weights())
+            self.evaluation = self._make_evaluation() if config.evaluation_interval else None
 
     @abstractmethod
     def training_step(self) -> None:
@@ -97,11 +103,46 @@ class Algorithm(ABC):
         """
         started = perf_counter()
         self._result = {}
+        evaluate = self._begin_evaluation()
         self.training_step()
-        elapsed = perf_counter() - started
         self.iteration += 1
+        if evaluate is not None:
+            self._result["evaluation"] = evaluate()
+        elapsed = perf_counter() - started
         self.time_total_s += elapsed
         return self._times(elapsed) | self._result
+
+    def _make_evaluation(self) -> Evaluation:
+        evaluation = Evaluation(self.config, self.env_spaces)
+        self._parts.callback(evaluation.stop)
+        return evaluation
+
+    def _begin_evaluation(self) -> Callable[[], dict[str, Any]] | None:
+        """What to call after the training step for the evaluation that is due, if one is."""
+        if self.evaluation is None or not self.evaluation.is_due(self.iteration + 1):
+            return None
+        if not self.config.evaluation_parallel_to_training:
+            return self.evaluate
+        return partial(self.evaluation.finish, self._play(self.evaluation))
+
+    def _play(self, evaluation: Evaluation) -> Plays:
+        weights = self.learner_group.get_weights()
+        seq_no = self.env_runner_group.weights_seq_no
+        return evaluation.begin(weights, seq_no, self.pipeline.get_statistics())
+
+    def evaluate(self) -> dict[str, Any]:
+        """Play ``evaluation_duration`` episodes with the current policy.
+
+        Returns:
+            Their metrics under RLlib's names, below ``env_runners``.
+
+        Raises:
+            EnvError: an environment raised.
+            TrainingError: it took longer than ``evaluation_sample_timeout_s``.
+        """
+        if self.evaluation is None:
+            self.evaluation = self._make_evaluation()
+        return self.evaluation.finish(self._play(self.evaluation))
 
     def report(self, samples: Samples, update: Any) -> None:
         """Wait for one fragment of every env runner and one update, and put them into the result.
@@ -111,6 +152,7 @@ class Algorithm(ABC):
             update: what ``LearnerGroup.update`` returned.
         """
         stats = self.env_runner_group.fetch_stats(samples)
+        self._share_statistics(stats)
         metrics = self.learner_group.fetch_metrics(update)
         update_s = metrics.pop("learner_update_s")
         self._result = {
@@ -122,6 +164,14 @@ class Algorithm(ABC):
                 "learner_update_timer": update_s,
             },
         }
+
+    def _share_statistics(self, stats: list[SampleStats]) -> None:
+        """Bring together what the connectors of all env runners saw, in their order."""
+        news = [each.news for each in stats if each.news]
+        for each in news:
+            self.pipeline.merge(each)
+        if news:
+            self.env_runner_group.set_statistics(self.pipeline.get_statistics())
 
     def _count_samples(self, stats: list[SampleStats]) -> dict[str, Any]:
         """Add to counters and episode window; returns what the result says of the env runners."""
@@ -164,7 +214,8 @@ class Algorithm(ABC):
 
     def compute_single_action(self, observation: NDArray[Any]) -> NDArray[Any]:
         """The current policy's most likely action for one observation; for many, ``get_module``."""
-        action: NDArray[Any] = self.get_module().act(np.asarray(observation)[None])[0]
+        obs = self.pipeline.on_reset(np.asarray(observation)[None])
+        action: NDArray[Any] = self.get_module().act(obs)[0]
         return action
 
     def params_hash(self) -> str:
@@ -188,6 +239,8 @@ class Algorithm(ABC):
             "episodes": self.episodes.get_state(),
             "learner": self.learner_group.get_state(),
             "env_runners": self.env_runner_group.get_state(),
+            "connectors": self.pipeline.get_statistics(),
+            "num_evaluations": self.evaluation.num_evaluations if self.evaluation else 0,
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -215,7 +268,11 @@ class Algorithm(ABC):
         self.time_total_s = float(state["time_total_s"])
         self.num_restores = int(state["num_restores"]) + 1
         self.episodes.set_state(state["episodes"])
+        self.pipeline.set_statistics(state["connectors"])
+        if self.evaluation is not None:
+            self.evaluation.num_evaluations = int(state["num_evaluations"])
         self.env_runner_group.set_state(state["env_runners"], generation=self.num_restores)
+        self.env_runner_group.set_statistics(state["connectors"])
         weights = self.learner_group.get_weights()
         self.env_runner_group.send_weights(weights, int(state["weights_seq_no"]))
 

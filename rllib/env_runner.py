@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from rllib import core
 from rllib.batch import SampleBatch
 from rllib.config import AlgorithmConfig
+from rllib.connectors.build import build_pipeline
 from rllib.envs.faults import EnvFault
 from rllib.envs.make import Spaces, make_vector_env
 from rllib.envs.snapshot import get_env_state, set_env_state
-from rllib.episodes import Episode, EpisodeTracker
+from rllib.envs.vector import EnvStep
+from rllib.episodes import Episode, EpisodeTally, EpisodeTracker, StepTally
 from rllib.errors import EnvError
 from rllib.memory import PolicyMemory
 from rllib.rollout import RolloutBuffer
@@ -30,13 +32,14 @@ class SampleStats(NamedTuple):
     """What the algorithm wants to know of a fragment, without touching the fragment.
 
     ``sample_s`` and ``env_step_s`` are wall-clock seconds: the whole, and the part in the
-    environment.
+    environment. ``news`` is what the connectors' shared statistics saw (``Pipeline.take_news``).
     """
 
     num_env_steps: int
     episodes: list[Episode]
     sample_s: float
     env_step_s: float
+    news: dict[str, Any] = {}  # noqa: RUF012 (a NamedTuple's default; nobody writes into it)
 
 
 class EnvRunner:
@@ -46,11 +49,19 @@ class EnvRunner:
         config: the algorithm's configuration.
         spaces: of a single environment.
         index: 0-based; the only thing in which two env runners of an algorithm differ.
+        is_training: otherwise it only plays, and what it sees changes no statistics.
     """
 
-    def __init__(self, config: AlgorithmConfig, spaces: Spaces, index: int) -> None:
+    def __init__(
+        self, config: AlgorithmConfig, spaces: Spaces, index: int, is_training: bool = True
+    ) -> None:
         self.config = config
         self.index = index
+        self.explore = config.explore
+        self.pipeline = build_pipeline(config)
+        if not is_training:
+            self.pipeline.freeze()
+        spaces = self.pipeline.connect(spaces, config.num_envs_per_env_runner)
         spec = config.get_rl_module_spec(spaces)
         self.policy, self.max_seq_len = spec.make_policy(), spec.max_seq_len
         self.weights_seq_no = 0
@@ -72,12 +83,17 @@ class EnvRunner:
         self.episodes = EpisodeTracker(self.env.num_envs)
         self.memory = PolicyMemory(self.policy.initial_state(self.env.num_envs), self.max_seq_len)
         with _env_errors():
-            self.obs = self.env.reset(derive_seed(root, Role.ENVIRONMENT, self.index, generation))
+            obs = self.env.reset(derive_seed(root, Role.ENVIRONMENT, self.index, generation))
+        self.obs = self.pipeline.on_reset(obs)
 
     def set_weights(self, weights: Mapping[str, NDArray[Any]], seq_no: int) -> None:
         """Act by these weights from now on; ``seq_no`` counts the syncs."""
         self.policy.set_weights(weights)
         self.weights_seq_no = seq_no
+
+    def set_statistics(self, statistics: dict[str, Any]) -> None:
+        """Take over what the connectors of all env runners have seen together."""
+        self.pipeline.set_statistics(statistics)
 
     @core.method(num_returns=2)
     def sample(self) -> tuple[SampleBatch, SampleStats]:
@@ -89,16 +105,17 @@ class EnvRunner:
         started = perf_counter()
         with _env_errors():
             batch, env_step_s = self._roll()
-        episodes = self.episodes.track(batch.rewards, batch.dones, batch.reset_rows)
+        rewards = self.buffer.returned_rewards
+        episodes = self.episodes.track(rewards, batch.dones, batch.reset_rows)
         sample_s = perf_counter() - started
-        return batch, SampleStats(batch.num_env_steps, episodes, sample_s, env_step_s)
+        stats = SampleStats(batch.num_env_steps, episodes, sample_s, env_step_s)
+        return batch, stats._replace(news=self.pipeline.take_news())
 
     def _roll(self) -> tuple[SampleBatch, float]:
-        policy, head, env, buffer = self.policy, self.policy.head, self.env, self.buffer
-        memory, explore = self.memory, self.config.explore
+        head, env, buffer, memory = self.policy.head, self.env, self.buffer, self.memory
         noise = head.draw_noise(self.rng, (buffer.num_rows, env.num_envs))
         first_step = env.num_steps + 1
-        env_step_s = 0.0
+        self.env_step_s = 0.0
         buffer.begin()
         memory.begin_fragment()
         try:
@@ -106,18 +123,53 @@ class EnvRunner:
             with np.errstate(all="ignore"):
                 for t in range(buffer.num_rows):
                     buffer.keep_states(memory.state, memory.begins)
-                    inputs, memory.state = policy.forward(self.obs, memory.state, explore)
-                    actions = head.sample(inputs, noise[t]) if explore else head.mode(inputs)
-                    before_step = perf_counter()
-                    step = env.step(head.to_env(actions))
-                    env_step_s += perf_counter() - before_step
-                    buffer.add(self.obs, actions, inputs, step)
-                    memory.after(step)
-                    self.obs = step.obs
+                    obs = self.obs
+                    buffer.add(obs, *self._step(noise[t]))
         finally:
             # Also when the environment raised: a NaN that it returned before may be the reason.
             buffer.check_finite(first_step, self.obs)
-        return buffer.finish(head, self.obs, self.weights_seq_no), env_step_s
+        return buffer.finish(head, self.obs, self.weights_seq_no), self.env_step_s
+
+    def _step(self, noise: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float32], EnvStep]:
+        """Act once everywhere: actions, what they were drawn from, and what came of them."""
+        policy, head, memory, explore = self.policy, self.policy.head, self.memory, self.explore
+        inputs, memory.state = policy.forward(self.obs, memory.state, explore)
+        actions = head.sample(inputs, noise) if explore else head.mode(inputs)
+        for_env = self.pipeline.on_actions(head.to_env(actions))
+        before = perf_counter()
+        step = self.env.step(for_env)
+        self.env_step_s += perf_counter() - before
+        step = self.pipeline.on_step(step, actions)
+        memory.after(step)
+        self.obs = step.obs
+        return actions, inputs, step
+
+    def play(self, duration: int, unit: str, generation: int | None = None) -> SampleStats:
+        """Play for evaluation, without collecting anything.
+
+        Args:
+            duration: how long, at least 1.
+            unit: "episodes" plays exactly so many whole ones, shared out evenly among the
+                environments beforehand, so that short ones are not preferred; "timesteps" plays at
+                least so many env steps, and tells of the episodes that ended.
+            generation: begin them with the random streams of this generation; ``None`` goes on with
+                the present ones, after the episodes under way were given up.
+
+        Raises:
+            EnvError: an environment raised.
+        """
+        started = perf_counter()
+        if generation is not None:
+            self.reset(generation)
+        tally = (EpisodeTally if unit == "episodes" else StepTally)(duration, self.env.num_envs)
+        self.env_step_s = 0.0
+        with _env_errors(), np.errstate(all="ignore"):
+            while not tally.is_full:
+                noise = self.policy.head.draw_noise(self.rng, (1, self.env.num_envs))
+                _, _, step = self._step(noise[0])
+                tally.add(step)
+        sample_s = perf_counter() - started
+        return SampleStats(tally.num_env_steps, tally.episodes, sample_s, self.env_step_s)
 
     def get_state(self) -> dict[str, Any]:
         """State tree: random stream, unfinished episodes and, where it can be had, environments."""
@@ -125,6 +177,7 @@ class EnvRunner:
             "rng": rng_state(self.rng),
             "episodes": self.episodes.get_state(),
             "memory": self.memory.get_state(),
+            "connectors": self.pipeline.get_state(),
         }
         env_state = get_env_state(self.env)
         if env_state is not None:
@@ -141,6 +194,7 @@ class EnvRunner:
         if state is None or "env" not in state or len(state["obs"]) != self.env.num_envs:
             self.reset(generation)
             return
+        self.pipeline.set_state(state["connectors"])
         set_rng_state(self.rng, state["rng"])
         self.episodes.set_state(state["episodes"])
         self.memory.set_state(state["memory"])

@@ -56,6 +56,10 @@ class EnvRunnerGroup:
         self.weights_seq_no = seq_no
         self._syncs = [worker.call("set_weights", weights, seq_no) for worker in self.workers]
 
+    def set_statistics(self, statistics: dict[str, Any]) -> None:
+        """Tell all env runners what the connectors of all have seen together."""
+        self._syncs += [worker.call("set_statistics", statistics) for worker in self.workers]
+
     def fetch_stats(self, samples: Samples) -> list[SampleStats]:
         """Wait until the fragments, and the weight syncs before them, are done.
 

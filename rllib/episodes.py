@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib.envs.vector import EnvStep
+
 
 class Episode(NamedTuple):
     """A finished episode: undiscounted return and length in env steps."""
@@ -42,6 +44,12 @@ class EpisodeTracker:
         self.returns, self.lengths = returns[-1] - past_returns, lengths[-1] - past_lengths
         return episodes
 
+    def track_step(self, step: EnvStep) -> list[Episode]:
+        """Add one vector step; returns the episodes that ended in it, by environment."""
+        rewards = step.reward if step.raw_reward is None else step.raw_reward
+        dones = step.terminated | step.truncated
+        return self.track(rewards[None], dones[None], step.is_reset_row[None])
+
     def get_state(self) -> dict[str, Any]:
         """State tree of the unfinished episodes."""
         return {"returns": self.returns.copy(), "lengths": self.lengths.copy()}
@@ -50,6 +58,64 @@ class EpisodeTracker:
         """Go on with the unfinished episodes of ``get_state``."""
         self.returns = np.array(state["returns"], np.float64)
         self.lengths = np.array(state["lengths"], np.int64)
+
+
+class EpisodeTally:
+    """Counts a fixed number of whole episodes, from the first step of each on.
+
+    Args:
+        num_episodes: shared out evenly among the environments, beforehand.
+        num_envs: N.
+
+    Attributes:
+        episodes: those that have ended, in the order in which they did.
+        num_env_steps: in those episodes.
+    """
+
+    def __init__(self, num_episodes: int, num_envs: int) -> None:
+        share, rest = divmod(num_episodes, num_envs)
+        self.missing = share + (np.arange(num_envs) < rest)
+        self.tracker = EpisodeTracker(num_envs)
+        self.episodes: list[Episode] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all have ended."""
+        return not self.missing.any()
+
+    @property
+    def num_env_steps(self) -> int:
+        """Steps of the counted episodes."""
+        return sum(episode.length for episode in self.episodes)
+
+    def add(self, step: EnvStep) -> None:
+        """Count one vector step."""
+        ended = self.tracker.track_step(step)
+        for index, episode in zip(
+            np.flatnonzero(step.terminated | step.truncated), ended, strict=True
+        ):
+            if self.missing[index]:
+                self.missing[index] -= 1
+                self.episodes.append(episode)
+
+
+class StepTally:
+    """Counts env steps until there are ``num_env_steps``, and the episodes that end meanwhile."""
+
+    def __init__(self, num_env_steps: int, num_envs: int) -> None:
+        self.wanted, self.num_env_steps = num_env_steps, 0
+        self.tracker = EpisodeTracker(num_envs)
+        self.episodes: list[Episode] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are enough steps."""
+        return self.num_env_steps >= self.wanted
+
+    def add(self, step: EnvStep) -> None:
+        """Count one vector step."""
+        self.num_env_steps += int(np.count_nonzero(~step.is_reset_row))
+        self.episodes += self.tracker.track_step(step)
 
 
 class EpisodeWindow:

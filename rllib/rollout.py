@@ -36,6 +36,7 @@ class RolloutBuffer:
         self.columns: dict[str, NDArray[Any]] = {}
         self.final_obs: list[NDArray[Any]] = []
         self.final_index: list[NDArray[np.int64]] = []
+        self.raw_rewards: list[NDArray[np.float32]] = []
         self.states: list[State] = []
         self.state_rows: list[NDArray[np.int64]] = []
 
@@ -70,8 +71,15 @@ class RolloutBuffer:
             }
         for name, value in row.items():
             self.columns[name][self.length] = value
+        if step.raw_reward is not None:
+            self.raw_rewards.append(step.raw_reward)
         self._keep_final_obs(step)
         self.length += 1
+
+    @property
+    def returned_rewards(self) -> NDArray[np.float32]:
+        """[T, N] the environments' own rewards, whatever is trained on."""
+        return np.stack(self.raw_rewards) if self.raw_rewards else self.columns["rewards"]
 
     @property
     def _num_envs(self) -> int:
@@ -116,9 +124,7 @@ class RolloutBuffer:
         columns: dict[str, Any] = self.columns
         return SampleBatch(
             **columns,
-            action_logp=_log_prob(
-                head, self.columns["action_dist_inputs"], self.columns["actions"]
-            ),
+            action_logp=log_prob(head, self.columns["action_dist_inputs"], self.columns["actions"]),
             last_obs=last_obs,
             final_obs=np.concatenate([no_obs, *self.final_obs]),
             final_index=np.concatenate([np.empty(0, np.int64), *self.final_index]),
@@ -136,10 +142,10 @@ class RolloutBuffer:
         return {"state_in": state, "state_rows": np.concatenate(self.state_rows)}
 
 
-def _log_prob(
+def log_prob(
     head: ActionHead, dist_inputs: NDArray[np.float32], actions: NDArray[Any]
 ) -> NDArray[np.float32]:
-    """[T, N] from [T, N, ...]."""
+    """[T, N] log probability of actions [T, N, ...] drawn from inputs [T, N, inputs]."""
     flat = head.log_prob(
         dist_inputs.reshape(-1, dist_inputs.shape[-1]), actions.reshape(-1, *actions.shape[2:])
     )

@@ -18,6 +18,7 @@ class Role(IntEnum):
     LEARNER = 1
     ENV_RUNNER = 2
     ENVIRONMENT = 3
+    EVALUATION = 4
 
 
 def seed_sequence(

@@ -70,6 +70,7 @@ def sequences(batch: SampleBatch, max_seq_len: int) -> Sequences:
     starts = batch.state_rows[order]
     t, n = starts // N, starts % N
     ends = np.where(np.append(n[1:] == n[:-1], False), np.append(t[1:], 0), T)
+    ends = np.minimum(ends, _next_reset(batch.reset_rows)[t, n])
     live = np.flatnonzero(~batch.reset_rows[t, n])
     order, starts, lengths = order[live], starts[live], (ends - t)[live]
     if lengths.max(initial=0) > max_seq_len:
@@ -79,6 +80,14 @@ def sequences(batch: SampleBatch, max_seq_len: int) -> Sequences:
     mask = np.arange(rows.shape[1]) < lengths[:, None]
     state = {name: part[order] for name, part in batch.state_in.items()}
     return Sequences(rows, mask, successors(batch).reshape(-1)[rows[:, -1]], state)
+
+
+def _next_reset(reset_rows: NDArray[np.bool_]) -> Indices:
+    """[T, N] the next row, from this one on, that is no env step; T if there is none."""
+    T = len(reset_rows)
+    index = np.where(reset_rows, np.arange(T)[:, None], T)
+    following: Indices = np.minimum.accumulate(index[::-1], axis=0)[::-1]
+    return following
 
 
 class TrainSteps(NamedTuple):

@@ -116,7 +116,7 @@ def fetch(handle: Any, timeout: float | None = None) -> Any:
         raise
 
 
-def fetch_sample(handle: Any, timeout: float) -> Any:
+def fetch_sample(handle: Any, timeout: float, setting: str = "sample_timeout_s") -> Any:
     """``fetch`` of what an env runner owes for a fragment.
 
     Raises:
@@ -126,6 +126,6 @@ def fetch_sample(handle: Any, timeout: float) -> Any:
         return fetch(handle, timeout)
     except core.exceptions.GetTimeoutError as error:
         raise TrainingError(
-            f"an env runner needed more than sample_timeout_s = {timeout} "
-            "seconds for one fragment; raise it, or lower rollout_fragment_length"
+            f"an env runner needed more than {setting} = {timeout} seconds for what it was asked "
+            "for; raise it, or ask for less (rollout_fragment_length, evaluation_duration)"
         ) from error

@@ -1,0 +1,27 @@
+"""Small steps between environments and module, each usable alone.
+
+    env --obs, rewards--> FrameStacking -> MeanStdFilter -> ... --> module --actions--> env
+
+What a fragment holds is what came out of the last step: the module is trained on what it acted on.
+"""
+
+from rllib.connectors.base import Connector, Pipeline, fresh_rows
+from rllib.connectors.filters import MeanStdFilter, NormalizeRewards
+from rllib.connectors.observations import (
+    FlattenObservations,
+    FrameStacking,
+    ObservationFunction,
+)
+from rllib.connectors.rewards import ClipRewards
+
+__all__ = [
+    "ClipRewards",
+    "Connector",
+    "FlattenObservations",
+    "FrameStacking",
+    "MeanStdFilter",
+    "NormalizeRewards",
+    "ObservationFunction",
+    "Pipeline",
+    "fresh_rows",
+]

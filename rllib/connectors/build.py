@@ -1,0 +1,51 @@
+"""The connectors that a configuration asks for."""
+
+from collections.abc import Callable, Iterable
+from inspect import signature
+from typing import Any
+
+from rllib.config import AlgorithmConfig
+from rllib.connectors.base import Connector, Pipeline
+from rllib.connectors.filters import MeanStdFilter
+from rllib.connectors.rewards import ClipRewards
+from rllib.errors import ConfigError, Problem
+
+
+def build_pipeline(config: AlgorithmConfig) -> Pipeline:
+    """A new pipeline, without any memory of others.
+
+    Raises:
+        ConfigError: a function in the settings did not return connectors.
+    """
+    return Pipeline(
+        [
+            *_of(config.module_to_env_connector, "module_to_env_connector"),
+            *_clip_rewards(config.clip_rewards),
+            *_of(config.env_to_module_connector, "env_to_module_connector"),
+            *([MeanStdFilter()] if config.observation_filter == "MeanStdFilter" else []),
+        ]
+    )
+
+
+def _clip_rewards(limit: bool | float | None) -> Iterable[Connector]:
+    if limit is None or limit is False:
+        return []
+    return [ClipRewards(None if limit is True else limit)]
+
+
+def _of(make: Callable[..., Any] | None, key: str) -> list[Connector]:
+    """What the function makes: RLlib calls it with (env, spaces, device), all of them optional."""
+    if make is None:
+        return []
+    made = make(*[None] * _num_required(make))
+    connectors = list(made) if isinstance(made, list | tuple | Pipeline) else [made]
+    for connector in connectors:
+        if not isinstance(connector, Connector):
+            text = f"should return a Connector or a list of them, returned {connector!r}"
+            raise ConfigError(Problem(text, key))
+    return connectors
+
+
+def _num_required(make: Callable[..., Any]) -> int:
+    required = [each for each in signature(make).parameters.values() if each.default is each.empty]
+    return sum(each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD) for each in required)

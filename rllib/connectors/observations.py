@@ -1,0 +1,137 @@
+"""What is done to observations: flattened, stacked, extended, or changed by a function.
+
+Legend: N environments, C the last dimension of an observation, k stacked frames.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib.connectors.base import Connector, StateTree, fresh_rows, with_observations
+from rllib.envs.make import Spaces
+from rllib.envs.vector import EnvStep
+from rllib.errors import ConfigError
+from rllib.observations import ACTION_MASK, FEATURES, ObservationEncoder
+
+
+class ObservationFunction(Connector):
+    """Observations changed by a pure function.
+
+    Args:
+        change: [N, ...] -> [N, ...].
+        space: what comes out; ``None`` if the space stays as it is.
+    """
+
+    def __init__(
+        self,
+        change: Callable[[NDArray[Any]], NDArray[Any]],
+        space: gym.Space[Any] | None = None,
+    ) -> None:
+        self.change, self.space = change, space
+
+    def connect(self, spaces: Spaces, num_envs: int) -> Spaces:
+        """The spaces with the new observation space."""
+        return spaces if self.space is None else spaces._replace(observation=self.space)
+
+    def on_reset(self, obs: NDArray[Any]) -> NDArray[Any]:
+        """Change first observations."""
+        return self.change(obs)
+
+    def on_step(self, step: EnvStep, actions: NDArray[Any]) -> EnvStep:
+        """Change the observations of one vector step."""
+        final_obs = None if step.final_obs is None else self.change(step.final_obs)
+        return with_observations(step, self.change(step.obs), final_obs)
+
+
+class FlattenObservations(ObservationFunction):
+    """Any observation as one row of float32: numbers flattened, choices one-hot.
+
+    An action mask stays beside it, under its own name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(self._flatten)
+
+    def connect(self, spaces: Spaces, num_envs: int) -> Spaces:
+        """A Box of the features; with an action mask, a Dict of both."""
+        self.encoder = ObservationEncoder(spaces.observation)
+        if self.encoder.images:
+            raise ConfigError(
+                f"FlattenObservations would flatten images ({', '.join(self.encoder.images)}); "
+                "leave it out, or set model_config.encoder to 'mlp'"
+            )
+        box = gym.spaces.Box(-np.inf, np.inf, (self.encoder.size,), np.float32)
+        if not self.encoder.has_mask:
+            return spaces._replace(observation=box)
+        mask = spaces.observation[ACTION_MASK]  # type: ignore[index]
+        self.dtype = np.dtype(
+            [(ACTION_MASK, mask.dtype, mask.shape), (FEATURES, np.float32, box.shape)]
+        )
+        return spaces._replace(
+            observation=gym.spaces.Dict(OrderedDict([(ACTION_MASK, mask), (FEATURES, box)]))
+        )
+
+    def _flatten(self, obs: NDArray[Any]) -> NDArray[Any]:
+        features = self.encoder.features(obs)
+        if not self.encoder.has_mask:
+            return features
+        both = np.empty(len(obs), self.dtype)
+        both[ACTION_MASK], both[FEATURES] = obs[ACTION_MASK], features
+        return both
+
+
+class FrameStacking(Connector):
+    """The last k observations side by side in the last dimension: [..., C] -> [..., k C].
+
+    Before an episode's first observation stand zeros.
+
+    Args:
+        num_frames: k.
+    """
+
+    def __init__(self, num_frames: int = 4) -> None:
+        if num_frames < 1:
+            raise ConfigError(f"FrameStacking(num_frames={num_frames}): at least 1")
+        self.num_frames = num_frames
+
+    def connect(self, spaces: Spaces, num_envs: int) -> Spaces:
+        """A Box with k times the channels."""
+        space = spaces.observation
+        if not isinstance(space, gym.spaces.Box) or not space.shape:
+            raise ConfigError(f"FrameStacking stacks Box observations, not {space}")
+        low, high = np.minimum(space.low, 0), np.maximum(space.high, 0)
+        low, high = (np.concatenate([bound] * self.num_frames, -1) for bound in (low, high))
+        stacked = gym.spaces.Box(low, high, dtype=space.dtype)
+        self.channels = space.shape[-1]
+        self.stack = np.zeros((num_envs, *stacked.shape), stacked.dtype)
+        return spaces._replace(observation=stacked)
+
+    def on_reset(self, obs: NDArray[Any]) -> NDArray[Any]:
+        """Begin every stack anew."""
+        self.stack = self._pushed(np.zeros_like(self.stack), obs)
+        return self.stack
+
+    def on_step(self, step: EnvStep, actions: NDArray[Any]) -> EnvStep:
+        """Push the newest frame; where an episode began, onto an empty stack."""
+        before, fresh = self.stack, fresh_rows(step)
+        final_obs = None if step.final_obs is None else self._pushed(before, step.final_obs)
+        if fresh.any():
+            before = np.where(fresh.reshape(-1, *[1] * (before.ndim - 1)), 0, before)
+        self.stack = self._pushed(before, step.obs)
+        return with_observations(step, self.stack, final_obs)
+
+    def _pushed(self, stack: NDArray[Any], obs: NDArray[Any]) -> NDArray[Any]:
+        pushed: NDArray[Any] = np.concatenate([stack[..., self.channels :], obs], -1)
+        return pushed.astype(stack.dtype, copy=False)
+
+    def get_state(self) -> StateTree:
+        """The stacks."""
+        return {"stack": self.stack.copy()}
+
+    def set_state(self, state: StateTree) -> None:
+        """Go on with the stacks of ``get_state``."""
+        self.stack = np.array(state["stack"])

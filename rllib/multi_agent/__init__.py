@@ -1,0 +1,1 @@
+"""Many agents: which module acts for whom, and fragments of their steps."""

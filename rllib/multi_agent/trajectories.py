@@ -1,0 +1,226 @@
+"""The steps of all agents of one module, as one time-major fragment.
+
+    acted -> rewarded* -> observed | ended        the life of one row of one agent
+
+Agents come, go and skip turns. An agent's row is what it did and what came of it until it was to
+act again, so its rewards in between all belong to that row. A column of the fragment is one agent
+after the other, each with its own steps alone, however many steps of the environment lay between
+them; shorter columns are filled up with reset rows.
+
+Legend: T rows of the longest column, N columns, K truncated agents.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib.actions import ActionHead
+from rllib.batch import SampleBatch
+from rllib.rollout import log_prob
+
+State = dict[str, NDArray[Any]]
+
+
+@dataclass(slots=True)
+class _Acted:
+    """A row whose outcome is not known yet."""
+
+    obs: Any
+    action: Any
+    dist_inputs: NDArray[np.float32]
+    state: State
+    reward: float = 0.0
+
+
+class _Row(NamedTuple):
+    obs: Any
+    action: Any
+    dist_inputs: NDArray[np.float32]
+    reward: float
+    terminated: bool
+    truncated: bool
+
+
+@dataclass(slots=True)
+class _Column:
+    """One agent at a time, and the rows of this fragment."""
+
+    rows: list[_Row] = field(default_factory=list)
+    acted: _Acted | None = None
+    early_reward: float = 0.0
+    newest: Any = None
+    age: int = 0
+    starts: list[int] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+    finals: list[tuple[int, Any]] = field(default_factory=list)
+
+
+class Trajectories:
+    """Collects what the agents of one module do until ``take`` makes a fragment of it.
+
+    Args:
+        max_seq_len: rows of the longest sequence of a module with memory.
+    """
+
+    def __init__(self, max_seq_len: int) -> None:
+        self.max_seq_len = max_seq_len
+        self.columns: dict[Hashable, _Column] = {}
+        self.free: list[_Column] = []
+
+    def act(
+        self,
+        agent: Hashable,
+        obs: Any,
+        action: Any,
+        dist_inputs: NDArray[np.float32],
+        state: State,
+    ) -> None:
+        """An agent acts; what it did before is complete by now.
+
+        Args:
+            agent: who, among all agents of all environments.
+            obs: what it acted on.
+            action: before clipping and stretching to its space.
+            dist_inputs: what the action was drawn from.
+            state: the module's memory before; empty without memory.
+        """
+        column = self._column(agent)
+        assert column.acted is None, f"{agent} acts twice on one observation"
+        column.acted = _Acted(obs, action, dist_inputs, state, column.early_reward)
+        column.early_reward = 0.0
+
+    def reward(self, agent: Hashable, reward: float) -> None:
+        """A reward for what the agent did last; one that comes before that waits for it."""
+        column = self._column(agent)
+        if column.acted is None:
+            column.early_reward += reward
+        else:
+            column.acted.reward += reward
+
+    def observe(self, agent: Hashable, obs: Any) -> None:
+        """The agent is to act next, on ``obs``."""
+        column = self._column(agent)
+        column.newest = obs
+        if column.acted is not None:
+            self._complete(column, terminated=False, truncated=False)
+
+    def end(self, agent: Hashable, terminated: bool, final_obs: Any) -> None:
+        """The agent is gone.
+
+        Args:
+            agent: who.
+            terminated: by the environment's own rules; otherwise it was cut off.
+            final_obs: what it saw last, from which a cut is bootstrapped.
+        """
+        column = self.columns.pop(agent, None)
+        if column is None:
+            return
+        if column.acted is not None:
+            if not terminated:
+                column.finals.append((len(column.rows), final_obs))
+            self._complete(column, terminated, not terminated)
+        column.early_reward, column.age = 0.0, 0
+        column.newest = final_obs
+        self.free.append(column)
+
+    def _column(self, agent: Hashable) -> _Column:
+        column = self.columns.get(agent)
+        if column is None:
+            column = self.free.pop(0) if self.free else _Column()
+            self.columns[agent] = column
+        return column
+
+    def _complete(self, column: _Column, terminated: bool, truncated: bool) -> None:
+        acted = column.acted
+        assert acted is not None, "only what was done can be completed"
+        if column.age == 0 and acted.state:
+            column.starts.append(len(column.rows))
+            column.states.append(acted.state)
+        column.age = (column.age + 1) % self.max_seq_len
+        column.rows.append(
+            _Row(acted.obs, acted.action, acted.dist_inputs, acted.reward, terminated, truncated)
+        )
+        column.acted = None
+
+    @property
+    def num_rows(self) -> int:
+        """Complete rows since the last fragment."""
+        return sum(len(column.rows) for column in self._all())
+
+    def _all(self) -> list[_Column]:
+        return [*self.columns.values(), *self.free]
+
+    def take(self, head: ActionHead, weights_seq_no: int) -> SampleBatch | None:
+        """All complete rows as a fragment; ``None`` if there are none.
+
+        Rows whose outcome is not known yet belong to the next fragment.
+        """
+        full = [column for column in self._all() if column.rows]
+        batch = _fragment(full, head, weights_seq_no) if full else None
+        self.free.clear()
+        for column in self.columns.values():
+            column.rows, column.starts, column.states, column.finals = [], [], [], []
+            column.age = 0
+        return batch
+
+
+def _fragment(columns: list[_Column], head: ActionHead, weights_seq_no: int) -> SampleBatch:
+    T, N = max(len(column.rows) for column in columns), len(columns)
+    obs, rewards = _empty(T, N, columns[0].newest), np.zeros((T, N), np.float32)
+    first = columns[0].rows[0]
+    actions, dist_inputs = _empty(T, N, first.action), _empty(T, N, first.dist_inputs)
+    terminateds, truncateds = np.zeros((2, T, N), np.bool_)
+    reset_rows = np.ones((T, N), np.bool_)
+    for n, column in enumerate(columns):
+        length = len(column.rows)
+        obs[length:, n] = column.newest
+        actions[length:, n], dist_inputs[length:, n] = first.action, first.dist_inputs
+        reset_rows[:length, n] = False
+        for t, row in enumerate(column.rows):
+            obs[t, n], actions[t, n], dist_inputs[t, n] = row.obs, row.action, row.dist_inputs
+            rewards[t, n], terminateds[t, n], truncateds[t, n] = row[3:]
+    last_obs = np.stack([column.newest for column in columns])
+    return SampleBatch(
+        obs=obs,
+        actions=actions,
+        rewards=rewards,
+        terminateds=terminateds,
+        truncateds=truncateds,
+        reset_rows=reset_rows,
+        action_dist_inputs=dist_inputs,
+        action_logp=log_prob(head, dist_inputs, actions),
+        last_obs=last_obs,
+        weights_seq_no=weights_seq_no,
+        **_finals(columns, last_obs),
+        **_sequences(columns),
+    )
+
+
+def _empty(T: int, N: int, example: Any) -> NDArray[Any]:
+    array = np.asarray(example)
+    return np.empty((T, N, *array.shape), array.dtype)
+
+
+def _finals(columns: list[_Column], last_obs: NDArray[Any]) -> dict[str, Any]:
+    found = [
+        (t * len(columns) + n, obs) for n, each in enumerate(columns) for t, obs in each.finals
+    ]
+    final_obs = np.empty((len(found), *last_obs.shape[1:]), last_obs.dtype)
+    for k, (_, obs) in enumerate(found):
+        final_obs[k] = obs
+    return {
+        "final_obs": final_obs,
+        "final_index": np.array([index for index, _ in found], np.int64),
+    }
+
+
+def _sequences(columns: list[_Column]) -> dict[str, Any]:
+    rows = [t * len(columns) + n for n, each in enumerate(columns) for t in each.starts]
+    states = [state for each in columns for state in each.states]
+    if not states:
+        return {}
+    state = {name: np.stack([part[name] for part in states]) for name in states[0]}
+    return {"state_in": state, "state_rows": np.array(rows, np.int64)}

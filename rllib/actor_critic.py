@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rllib.actions import action_head
+from rllib.actions import GaussianHead, action_head
 from rllib.columns import Columns
 from rllib.config_sections import ModelConfig
 from rllib.mlp_policy import Layer, MLPPolicy
@@ -45,7 +45,7 @@ class ActorCriticModule(RLModule):
         width = self.encoder.size if self.memory is None else self.memory.size
         self.pi_layers = MLP(width, model.head_fcnet_hiddens, model.head_fcnet_activation)
         self.vf_layers = MLP(width, model.head_fcnet_hiddens, model.head_fcnet_activation)
-        self.continuous = isinstance(self.action_space, gym.spaces.Box)
+        self.continuous = isinstance(self.head, GaussianHead)
         free_log_std = self.continuous and model.free_log_std
         num_outputs = self.head.num_inputs // 2 if free_log_std else self.head.num_inputs
         self.pi = linear(self.pi_layers.size, num_outputs, gain=0.01)
@@ -66,10 +66,11 @@ class ActorCriticModule(RLModule):
         observations = ObservationEncoder(observation_space, model)
         if observations.images:
             return super().make_policy(observation_space, action_space, model_config)
-        continuous = isinstance(action_space, gym.spaces.Box)
+        head = action_head(action_space)
+        continuous = isinstance(head, GaussianHead)
         return MLPPolicy(
             observations,
-            action_head(action_space),
+            head,
             [
                 *_chain("encoder.mlp", model.fcnet_hiddens, model.fcnet_activation),
                 *_chain("pi_layers", model.head_fcnet_hiddens, model.head_fcnet_activation),

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.actions import ActionHead
-from rllib.observations import ACTION_MASK, FORBIDDEN, ObservationEncoder
+from rllib.actions import ActionHead, mask_inputs
+from rllib.observations import ACTION_MASK, ObservationEncoder
 
 Floats = NDArray[np.float32]
 Weights = Mapping[str, NDArray[Any]]
@@ -111,7 +111,7 @@ class MLPPolicy:
                 x = activation(x)
         x = self._with_log_std(x)
         if self.observations.has_mask:
-            x = np.where(obs[ACTION_MASK] == 0, FORBIDDEN, x)
+            x = mask_inputs(x, obs[ACTION_MASK])
         return x, state
 
     def _with_log_std(self, out: Floats) -> Floats:

@@ -24,9 +24,6 @@ Path = tuple[str, ...]
 FEATURES = "features"
 ACTION_MASK = "action_mask"
 
-FORBIDDEN = np.float32(-1e9)
-"""Logit of an action that the mask forbids: its probability is exactly 0, and nothing is NaN."""
-
 _SMALLEST_IMAGE = 36
 """Pixels per side that DQN's convolutions need at least."""
 

@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rllib.actions import ActionHead, action_head
+from rllib.actions import ActionHead, action_head, check_mask_space
+from rllib.actions import mask_inputs as mask_arrays
 from rllib.columns import Columns
 from rllib.config_sections import ModelConfig
-from rllib.distributions import Distribution, distribution_for
-from rllib.observations import ACTION_MASK, FORBIDDEN, has_action_mask
+from rllib.distributions import Distribution, distribution_for, mask_inputs
+from rllib.observations import ACTION_MASK, has_action_mask
 from rllib.tensors import Tree, to_tensors
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class RLModule(nn.Module, ABC):
         self.inference_only, self.learner_only = inference_only, learner_only
         self.model_config = ModelConfig() if model_config is None else model_config
         self.has_mask = has_action_mask(observation_space)
+        check_mask_space(observation_space, action_space)
         self.head = self.make_head()
         self.distribution = self.make_distribution()
         self.setup()
@@ -166,7 +168,7 @@ class RLModule(nn.Module, ABC):
         """Forbid what the observation's action mask forbids, whatever the network says."""
         if self.has_mask and Columns.ACTION_DIST_INPUTS in output:
             inputs, mask = output[Columns.ACTION_DIST_INPUTS], batch[Columns.OBS][ACTION_MASK]
-            output[Columns.ACTION_DIST_INPUTS] = inputs.masked_fill(mask == 0, float(FORBIDDEN))
+            output[Columns.ACTION_DIST_INPUTS] = mask_inputs(inputs, mask)
         return output
 
     def initial_state(self, num: int) -> State:
@@ -212,7 +214,7 @@ class RLModule(nn.Module, ABC):
         output = self.act_forward(obs, state or {}, explore)
         inputs = output[Columns.ACTION_DIST_INPUTS].numpy()
         if mask is not None:
-            inputs = np.where(np.asarray(mask) == 0, FORBIDDEN, inputs)
+            inputs = mask_arrays(inputs, np.asarray(mask))
         if explore and rng is not None:
             actions = self.head.sample(inputs, self.head.draw_noise(rng, (len(inputs),)))
         else:

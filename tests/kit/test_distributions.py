@@ -103,7 +103,7 @@ def test_actions_have_the_shape_and_start_of_the_space():
 
 
 def test_a_space_without_distribution_is_refused():
-    with pytest.raises(ConfigError, match=r"MultiBinary.*not supported"):
-        action_head(gym.spaces.MultiBinary(3))
+    with pytest.raises(ConfigError, match=r"Text.*not supported"):
+        action_head(gym.spaces.Text(3))
     with pytest.raises(ConfigError, match="not supported"):
-        distribution_for(gym.spaces.MultiBinary(3))
+        distribution_for(gym.spaces.Text(3))

@@ -1,4 +1,4 @@
-"""Advantage estimation as pure functions of time-major arrays.
+"""Advantages over a value function.
 
 Legend: T rows of a fragment, N environments, K truncated episodes in the fragment.
 """
@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from rllib.estimators.recurrence import Floats, accumulate
+
 Bools = NDArray[np.bool_]
 
 
@@ -69,27 +70,6 @@ def gae(
         lambda_: 0 gives the one-step error, 1 the full return minus the value.
     """
     live = ~reset_rows
-    deltas = (rewards + np.float32(gamma) * following - values) * live
-    decay = np.float32(gamma * lambda_) * (live & ~dones)
-    advantages = np.empty_like(deltas)
-    carry = np.zeros_like(deltas[0])
-    for t in reversed(range(len(deltas))):
-        carry = deltas[t] + decay[t] * carry
-        advantages[t] = carry
+    deltas = (rewards + gamma * following - values) * live
+    advantages = accumulate(deltas, np.float32(gamma * lambda_) * (live & ~dones))
     return Advantages(advantages, (advantages + values) * live)
-
-
-def mean_and_std(x: Floats) -> tuple[float, float]:
-    """By which to shift and scale to mean 0 and standard deviation 1, or a constant to 0."""
-    return float(x.mean(dtype=np.float64)), max(float(x.std(dtype=np.float64)), 1e-8)
-
-
-def explained_variance(targets: Floats, predictions: Floats) -> float:
-    """``1 - Var(targets - predictions) / Var(targets)``: 1 is perfect, 0 no better than the mean.
-
-    Constant targets leave nothing to explain and give 0.
-    """
-    variance = float(np.var(targets, dtype=np.float64))
-    if variance == 0.0:
-        return 0.0
-    return 1.0 - float(np.var(targets - predictions, dtype=np.float64)) / variance

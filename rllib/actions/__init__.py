@@ -1,0 +1,34 @@
+"""From a network's outputs to actions, in numpy: what an env runner does in every step.
+
+    action_head(space) -> ActionHead         inputs, noise --sample--> actions --to_env--> env
+
+The twin of ``rllib.distributions``, which trains the same distributions in torch. Random numbers
+come from outside as *noise*, drawn once per fragment, so that acting is a pure function.
+"""
+
+from rllib.actions.base import ActionHead
+from rllib.actions.binary import BernoulliHead
+from rllib.actions.box import DeterministicHead, GaussianHead, SquashedGaussianHead
+from rllib.actions.categorical import CategoricalHead, MultiCategoricalHead
+from rllib.actions.composite import CompositeHead
+from rllib.actions.greedy import EpsilonGreedyHead
+from rllib.actions.masks import FORBIDDEN, check_mask, check_mask_space, mask_inputs
+from rllib.actions.select import Kind, action_head
+
+__all__ = [
+    "FORBIDDEN",
+    "ActionHead",
+    "BernoulliHead",
+    "CategoricalHead",
+    "CompositeHead",
+    "DeterministicHead",
+    "EpsilonGreedyHead",
+    "GaussianHead",
+    "Kind",
+    "MultiCategoricalHead",
+    "SquashedGaussianHead",
+    "action_head",
+    "check_mask",
+    "check_mask_space",
+    "mask_inputs",
+]

@@ -85,3 +85,7 @@ class EnvError(RLlibError):
 
 class TrainingError(RLlibError):
     """Training cannot go on, for example because a loss or a gradient is not finite."""
+
+
+class CallbackError(TrainingError):
+    """A callback raised; the message names the hook and its owner, the cause is what was raised."""

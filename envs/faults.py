@@ -87,6 +87,10 @@ def check_finite(field: str, values: NDArray[Any], first_step: int) -> None:
     Raises:
         EnvFault: naming the environment, the vector step, the field and the value.
     """
+    if values.dtype.names is not None:
+        for name in values.dtype.names:
+            check_finite(f"{field}[{name!r}]", values[name], first_step)
+        return
     where = find_nonfinite(values)
     if where is None:
         return

@@ -1,5 +1,6 @@
 """A wrapper that signs an environment's mistakes with its index and step."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from reprlib import repr as short_repr
 from typing import Any, NoReturn, SupportsFloat
@@ -69,17 +70,29 @@ class GuardedEnv(gym.Wrapper[Any, Any, Any, Any]):
         close_env(self.env)
 
     def _check_obs(self, operation: str, obs: Any) -> None:
+        self._check_part(operation, self._space, obs, "obs")
+
+    def _check_part(self, operation: str, space: gym.Space[Any], obs: Any, field: str) -> None:
         """Shape and kind of an array, membership of a number; bounds are the algorithm's affair."""
-        space = self._space
-        if isinstance(space, gym.spaces.Discrete):
+        if isinstance(space, gym.spaces.Dict):
+            if not isinstance(obs, Mapping) or obs.keys() != space.spaces.keys():
+                self._refuse(operation, field, obs, f"a dict with the keys {sorted(space.spaces)}")
+            for key, part in space.spaces.items():
+                self._check_part(operation, part, obs[key], f"{field}[{key!r}]")
+        elif isinstance(space, gym.spaces.Tuple):
+            if not isinstance(obs, tuple | list) or len(obs) != len(space.spaces):
+                self._refuse(operation, field, obs, f"a tuple of {len(space.spaces)}")
+            for index, (part, value) in enumerate(zip(space.spaces, obs, strict=True)):
+                self._check_part(operation, part, value, f"{field}[{index}]")
+        elif isinstance(space, gym.spaces.Discrete):
             if not space.contains(obs):
-                self._refuse(operation, "obs", obs, f"a member of {space}")
+                self._refuse(operation, field, obs, f"a member of {space}")
         elif space.shape is not None and space.dtype is not None:
             exact = type(obs) is np.ndarray and obs.dtype == space.dtype
             exact = exact and obs.shape == space.shape
             if not exact and not _fits(obs, space.shape, space.dtype):
                 wanted = f"of shape {space.shape} and dtype {space.dtype}, as its space says"
-                self._refuse(operation, "obs", obs, wanted)
+                self._refuse(operation, field, obs, wanted)
 
     def _check_scalars(self, reward: Any, terminated: Any, truncated: Any) -> None:
         if not isinstance(reward, float) and not _fits(reward, (), np.dtype(np.float64)):

@@ -18,6 +18,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from rllib.envs.faults import EnvFault, EnvSetupError, close_env, raise_fault
+from rllib.envs.packing import pack, pack_one, packed_dtype
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -64,7 +65,8 @@ class VectorEnv(ABC):
         self.observation_space = env.single_observation_space
         self.action_space = env.single_action_space
         self.num_steps = 0
-        self._obs_shape = (self.num_envs, *(self.observation_space.shape or ()))
+        self._dtype, shape = packed_dtype(self.observation_space)
+        self._obs_shape = (self.num_envs, *shape)
         self._closed = False
 
     def reset(self, seed: int) -> NDArray[Any]:
@@ -74,13 +76,14 @@ class VectorEnv(ABC):
             EnvFault: an environment raised.
         """
         try:
-            obs, _ = self.env.reset(seed=seed)
+            raw, _ = self.env.reset(seed=seed)
+            obs = self._packed(raw)
         except EnvFault:
             raise
         except Exception as error:
             raise_fault(error, "reset", None, None)
         self._on_reset()
-        return self._of_batch_shape(np.array(obs))
+        return self._of_batch_shape(obs)
 
     def step(self, actions: NDArray[Any]) -> EnvStep:
         """Step every environment once with ``actions`` [N, ...].
@@ -122,6 +125,20 @@ class VectorEnv(ABC):
     def _on_reset(self) -> None:  # noqa: B027 (most modes keep no state)
         """Forget what was remembered of the episodes before a full reset."""
 
+    def _packed(self, obs: Any) -> NDArray[Any]:
+        """[N, ...] one array of our own: backends may reuse theirs for the next step."""
+        return pack(self.observation_space, obs, self.num_envs)
+
+    def _own(self, raw: GymStep) -> tuple[NDArray[Any], Floats, Bools, Bools]:
+        """Copies of the arrays of a raw step."""
+        obs, reward, terminated, truncated, _ = raw
+        return (
+            self._packed(obs),
+            np.array(reward, dtype=np.float32),
+            np.array(terminated, dtype=np.bool_),
+            np.array(truncated, dtype=np.bool_),
+        )
+
     def _no_reset_rows(self) -> Bools:
         return np.zeros(self.num_envs, dtype=np.bool_)
 
@@ -137,7 +154,7 @@ class NextStepEnv(VectorEnv):
         self.resets_next = self._no_reset_rows()
 
     def _translate(self, raw: GymStep) -> EnvStep:
-        obs, reward, terminated, truncated = _own(raw)
+        obs, reward, terminated, truncated = self._own(raw)
         is_reset_row = self.resets_next
         if is_reset_row.any():  # backends differ in what they leave on these rows
             live = ~is_reset_row
@@ -151,24 +168,44 @@ class SameStepEnv(VectorEnv):
     """SAME_STEP: the observation is a new episode's first; the ended one's last is in the info."""
 
     def _translate(self, raw: GymStep) -> EnvStep:
-        obs, reward, terminated, truncated = _own(raw)
+        obs, reward, terminated, truncated = self._own(raw)
         done = terminated | truncated
-        final_obs = _dense_final_obs(raw[4], done, obs) if done.any() else None
+        final_obs = self._dense_final_obs(raw[4], done) if done.any() else None
         return EnvStep(obs, reward, terminated, truncated, self._no_reset_rows(), final_obs)
+
+    def _dense_final_obs(self, info: dict[str, Any], done: Bools) -> NDArray[Any]:
+        """[N, ...] true last observations, from one object per episode that ended."""
+        if "final_obs" not in info:
+            raise EnvSetupError(
+                "the vector environment declares AutoresetMode.SAME_STEP, but its info has no "
+                "'final_obs' for the episodes that ended; a truncated one could not be bootstrapped"
+            )
+        final_obs = np.zeros(self._obs_shape, self._dtype)
+        for index in np.flatnonzero(done).tolist():
+            final_obs[index] = pack_one(self.observation_space, self._final_of(info, index))
+        return final_obs
+
+    @staticmethod
+    def _final_of(info: dict[str, Any], index: int) -> Any:
+        """Gymnasium gives an object array, others dense ones, of a Dict one per key."""
+        final = info["final_obs"]
+        if isinstance(final, dict):
+            return {key: part[index] for key, part in final.items() if not key.startswith("_")}
+        return final[index]
 
 
 class DisabledEnv(VectorEnv):
     """DISABLED: the environment never resets by itself; we reset by mask where an episode ended."""
 
     def _translate(self, raw: GymStep) -> EnvStep:
-        obs, reward, terminated, truncated = _own(raw)
+        obs, reward, terminated, truncated = self._own(raw)
         done = terminated | truncated
         final_obs = None
         if done.any():
             final_obs = obs
             fresh, _ = self.env.reset(options={"reset_mask": done.copy()})
             obs = obs.copy()
-            obs[done] = np.asarray(fresh)[done]
+            obs[done] = self._packed(fresh)[done]
         return EnvStep(obs, reward, terminated, truncated, self._no_reset_rows(), final_obs)
 
 
@@ -193,27 +230,3 @@ _ADAPTERS: dict[AutoresetMode, type[VectorEnv]] = {
     AutoresetMode.SAME_STEP: SameStepEnv,
     AutoresetMode.DISABLED: DisabledEnv,
 }
-
-
-def _own(raw: GymStep) -> tuple[NDArray[Any], Floats, Bools, Bools]:
-    """Copies of the arrays of a raw step: backends may reuse theirs for the next one."""
-    obs, reward, terminated, truncated, _ = raw
-    return (
-        np.array(obs),
-        np.array(reward, dtype=np.float32),
-        np.array(terminated, dtype=np.bool_),
-        np.array(truncated, dtype=np.bool_),
-    )
-
-
-def _dense_final_obs(info: dict[str, Any], done: Bools, obs: NDArray[Any]) -> NDArray[Any]:
-    """[N, ...] true last observations; gymnasium gives an object array, others dense ones."""
-    if "final_obs" not in info:
-        raise EnvSetupError(
-            "the vector environment declares AutoresetMode.SAME_STEP, but its info has no "
-            "'final_obs' for the episodes that ended; a truncated one could not be bootstrapped"
-        )
-    final_obs = np.empty_like(obs)
-    for index in np.flatnonzero(done):
-        final_obs[index] = info["final_obs"][index]
-    return final_obs

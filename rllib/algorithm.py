@@ -30,6 +30,7 @@ from rllib.env_runner import SampleStats
 from rllib.env_runner_group import EnvRunnerGroup, Samples
 from rllib.envs.faults import EnvSetupError
 from rllib.envs.make import Spaces, probe_spaces
+from rllib.envs.packing import pack_one
 from rllib.episodes import EpisodeWindow
 from rllib.errors import CheckpointError, ConfigError, Problem
 from rllib.evaluation import Evaluation, Plays
@@ -212,10 +213,10 @@ class Algorithm(ABC):
         set_module_state(module, self.learner_group.get_module_state())
         return module
 
-    def compute_single_action(self, observation: NDArray[Any]) -> NDArray[Any]:
+    def compute_single_action(self, observation: Any) -> NDArray[Any]:
         """The current policy's most likely action for one observation; for many, ``get_module``."""
-        obs = self.pipeline.on_reset(np.asarray(observation)[None])
-        action: NDArray[Any] = self.get_module().act(obs)[0]
+        packed = pack_one(self.env_spaces.observation, observation)
+        action: NDArray[Any] = self.get_module().act(self.pipeline.on_reset(packed[None]))[0]
         return action
 
     def params_hash(self) -> str:

@@ -23,6 +23,7 @@ from rllib.actions import mask_inputs as mask_arrays
 from rllib.columns import Columns
 from rllib.config_sections import ModelConfig
 from rllib.distributions import Distribution, distribution_for, mask_inputs
+from rllib.envs.packing import num_in, pack
 from rllib.observations import ACTION_MASK, has_action_mask
 from rllib.tensors import Tree, to_tensors
 
@@ -181,7 +182,7 @@ class RLModule(nn.Module, ABC):
     @torch.no_grad()
     def act(
         self,
-        obs: NDArray[Any],
+        obs: Any,
         state: State | None = None,
         mask: NDArray[Any] | None = None,
         *,
@@ -191,8 +192,8 @@ class RLModule(nn.Module, ABC):
         """Actions as the environment wants them, for observations [B, ...].
 
         Args:
-            obs: observations as environments return them; of Dict and Tuple spaces as one
-                structured array (``rllib.envs.packing``).
+            obs: observations as environments return them; of Dict and Tuple spaces batches by
+                part, or one structured array (``rllib.envs.packing``).
             state: of a module with memory: ``initial_state(B)`` at first, then what this returned.
             mask: [B, A] 1 for each action that is allowed, where the observation does not hold it.
             rng: where the random numbers come from; needed to explore.
@@ -211,6 +212,8 @@ class RLModule(nn.Module, ABC):
             )
         if explore and rng is None:
             raise ValueError("act(explore=True) draws random numbers; pass rng=Generator")
+        if isinstance(obs, dict | tuple):
+            obs = pack(self.observation_space, obs, num_in(obs))
         output = self.act_forward(obs, state or {}, explore)
         inputs = output[Columns.ACTION_DIST_INPUTS].numpy()
         if mask is not None:

@@ -11,6 +11,7 @@ from rllib.connectors.observations import (
     FlattenObservations,
     FrameStacking,
     ObservationFunction,
+    PrevActionsPrevRewards,
 )
 from rllib.connectors.rewards import ClipRewards
 
@@ -23,5 +24,6 @@ __all__ = [
     "NormalizeRewards",
     "ObservationFunction",
     "Pipeline",
+    "PrevActionsPrevRewards",
     "fresh_rows",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 from rllib.config import AlgorithmConfig
 from rllib.connectors.base import Connector, Pipeline
 from rllib.connectors.filters import MeanStdFilter
+from rllib.connectors.observations import PrevActionsPrevRewards
 from rllib.connectors.rewards import ClipRewards
 from rllib.errors import ConfigError, Problem
 
@@ -23,6 +24,7 @@ def build_pipeline(config: AlgorithmConfig) -> Pipeline:
             *_clip_rewards(config.clip_rewards),
             *_of(config.env_to_module_connector, "env_to_module_connector"),
             *([MeanStdFilter()] if config.observation_filter == "MeanStdFilter" else []),
+            *_past(config),
         ]
     )
 
@@ -31,6 +33,12 @@ def _clip_rewards(limit: bool | float | None) -> Iterable[Connector]:
     if limit is None or limit is False:
         return []
     return [ClipRewards(None if limit is True else limit)]
+
+
+def _past(config: AlgorithmConfig) -> Iterable[Connector]:
+    actions = int(config.model.lstm_use_prev_action)
+    rewards = int(config.model.lstm_use_prev_reward)
+    return [PrevActionsPrevRewards(actions, rewards)] if actions or rewards else []
 
 
 def _of(make: Callable[..., Any] | None, key: str) -> list[Connector]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rllib.connectors.base import Connector, StateTree, fresh_rows, with_observations
 from rllib.envs.make import Spaces
+from rllib.envs.packing import packed_dtype
 from rllib.envs.vector import EnvStep
 from rllib.errors import ConfigError
 from rllib.observations import ACTION_MASK, FEATURES, ObservationEncoder
@@ -135,3 +136,95 @@ class FrameStacking(Connector):
     def set_state(self, state: StateTree) -> None:
         """Go on with the stacks of ``get_state``."""
         self.stack = np.array(state["stack"])
+
+
+class PrevActionsPrevRewards(Connector):
+    """Observations that also tell the last n actions and rewards of the episode; zeros before.
+
+    They come as fields ``prev_actions`` and ``prev_rewards`` of a Dict; an observation that is
+    none itself becomes its field ``obs``.
+
+    Args:
+        n_prev_actions: 0 leaves actions out.
+        n_prev_rewards: 0 leaves rewards out.
+    """
+
+    def __init__(self, n_prev_actions: int = 1, n_prev_rewards: int = 1) -> None:
+        if n_prev_actions < 0 or n_prev_rewards < 0 or n_prev_actions + n_prev_rewards == 0:
+            raise ConfigError("PrevActionsPrevRewards takes at least one action or reward")
+        self.n_actions, self.n_rewards = n_prev_actions, n_prev_rewards
+
+    def connect(self, spaces: Spaces, num_envs: int) -> Spaces:
+        """A Dict with the fields of the observation and the new ones."""
+        space = spaces.observation
+        fields = dict(space.spaces) if isinstance(space, gym.spaces.Dict) else {"obs": space}
+        fields |= self._new_fields(spaces.action)
+        self.is_dict = isinstance(space, gym.spaces.Dict)
+        whole = gym.spaces.Dict(OrderedDict(fields))
+        self.dtype, _ = packed_dtype(whole)
+        self.past = {
+            name: np.zeros((num_envs, *(whole[name].shape or ())), whole[name].dtype)
+            for name in self._new_fields(spaces.action)
+        }
+        return spaces._replace(observation=whole)
+
+    def _new_fields(self, action: gym.Space[Any]) -> dict[str, gym.Space[Any]]:
+        fields: dict[str, gym.Space[Any]] = {}
+        if self.n_actions:
+            fields["prev_actions"] = _stacked_actions(action, self.n_actions)
+        if self.n_rewards:
+            fields["prev_rewards"] = gym.spaces.Box(-np.inf, np.inf, (self.n_rewards,), np.float32)
+        return fields
+
+    def on_reset(self, obs: NDArray[Any]) -> NDArray[Any]:
+        """Nothing happened yet."""
+        for past in self.past.values():
+            past[:] = 0
+        return self._extended(obs, self.past)
+
+    def on_step(self, step: EnvStep, actions: NDArray[Any]) -> EnvStep:
+        """Remember what was done and what came of it, and forget episodes that ended."""
+        newest = {"prev_actions": actions, "prev_rewards": step.reward}
+        past = {name: _shifted(old, newest[name]) for name, old in self.past.items()}
+        final_obs = None if step.final_obs is None else self._extended(step.final_obs, past)
+        fresh = fresh_rows(step)
+        if fresh.any():
+            past = {name: new.copy() for name, new in past.items()}
+            for new in past.values():
+                new[fresh] = 0
+        self.past = past
+        return with_observations(step, self._extended(step.obs, past), final_obs)
+
+    def _extended(self, obs: NDArray[Any], past: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        whole = np.zeros(len(obs), self.dtype)
+        for name in obs.dtype.names or () if self.is_dict else ():
+            whole[name] = obs[name]
+        if not self.is_dict:
+            whole["obs"] = obs
+        for name, part in past.items():
+            whole[name] = part
+        return whole
+
+    def get_state(self) -> StateTree:
+        """Past actions and rewards."""
+        return {name: past.copy() for name, past in self.past.items()}
+
+    def set_state(self, state: StateTree) -> None:
+        """Go on from ``get_state``."""
+        self.past = {name: np.array(past) for name, past in state.items()}
+
+
+def _stacked_actions(space: gym.Space[Any], count: int) -> gym.Space[Any]:
+    """Choices become one-hot features later, numbers stay numbers."""
+    if isinstance(space, gym.spaces.Discrete):
+        return gym.spaces.MultiDiscrete([int(space.n)] * count)
+    if isinstance(space, gym.spaces.Box):
+        return gym.spaces.Box(-np.inf, np.inf, (count * int(np.prod(space.shape)),), np.float32)
+    raise ConfigError(f"PrevActionsPrevRewards knows Discrete and Box actions, not {space}")
+
+
+def _shifted(past: NDArray[Any], newest: NDArray[Any]) -> NDArray[Any]:
+    """[N, n x width] with the newest in front and the oldest dropped."""
+    newest = newest.reshape(len(past), -1)
+    shifted: NDArray[Any] = np.concatenate([newest, past[:, : -newest.shape[1]]], axis=1)
+    return shifted.astype(past.dtype, copy=False)

@@ -15,6 +15,7 @@ from rllib.connectors import (
     NormalizeRewards,
     ObservationFunction,
     Pipeline,
+    PrevActionsPrevRewards,
 )
 from rllib.connectors.build import build_pipeline
 from rllib.env_runner import EnvRunner
@@ -129,6 +130,27 @@ def test_a_frozen_filter_learns_nothing():
     obs = np.float32([[1, 2], [3, 4]])
     np.testing.assert_array_equal(pipeline.on_reset(obs), obs)
     assert pipeline.get_statistics()["0"]["count"] == 0
+
+
+@pytest.mark.parametrize("autoreset", list(AutoresetMode))
+def test_the_past_of_an_episode_stands_beside_its_observation(autoreset):
+    """The counter pays 100 * episode + t, and acts are numbered here."""
+    env = make_vector_env(CounterEnv, 1, "sync", {"endings": ENDINGS}, autoreset)
+    past = PrevActionsPrevRewards(n_prev_actions=2, n_prev_rewards=2)
+    space = past.connect(SPACES, 1).observation
+    assert space["prev_actions"].nvec.tolist() == [2, 2]
+    seen = [past.on_reset(env.reset(0))[0]]
+    for number in range(12):
+        actions = np.array([number % 2])
+        step = past.on_step(env.step(actions), actions)
+        seen.append(step.obs[0])
+        if step.terminated[0] or step.truncated[0]:
+            seen.append(step.final_obs[0])
+    env.close()
+    for row in seen:
+        episode, t = row["obs"]
+        paid = [100 * episode + t - age if t > age else 0 for age in range(2)]
+        assert row["prev_rewards"].tolist() == paid
 
 
 def a_step(rewards, done=(False, False)):

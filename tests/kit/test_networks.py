@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rllib.actor_critic import ActorCriticModule
+from rllib.algorithms.ppo import PPOConfig
 from rllib.config_sections import ModelConfig
 from rllib.errors import ConfigError
 from rllib.mlp_policy import MLPPolicy
@@ -129,3 +130,59 @@ def test_masks_and_dicts_need_no_torch_to_act():
     expected = module.forward_inference({"obs": module.encode(obs)})["action_dist_inputs"]
     np.testing.assert_allclose(policy.forward(obs, {}, True)[0], expected.detach(), atol=1e-5)
     assert module.act(obs, mask=np.int8([[0, 0, 1], [0, 1, 0]])).tolist() == [2, 1]
+
+
+class Corridor(gym.Env):
+    """Walk to the goal; forbidden moves raise, and what is shown is spread over a nested space."""
+
+    observation_space = gym.spaces.Dict(
+        {
+            "action_mask": gym.spaces.MultiBinary(3),
+            "where": gym.spaces.Tuple([gym.spaces.Discrete(6), gym.spaces.Box(0, 1, (1,))]),
+        }
+    )
+    action_space = gym.spaces.Discrete(3)
+
+    def __init__(self, config=None):
+        self.place = 0
+
+    def _obs(self):
+        mask = np.int8([self.place > 0, True, False])  # back, on, never
+        return {"action_mask": mask, "where": (self.place, np.float32([self.place / 5]))}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = 0
+        return self._obs(), {}
+
+    def step(self, action):
+        if not self._obs()["action_mask"][action]:
+            raise RuntimeError(f"forbidden action {action} at {self.place}")
+        self.place += 1 if action == 1 else -1
+        return self._obs(), -0.1, self.place == 5, False, {}
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize("memory", [{}, {"use_lstm": True}, {"use_gru": True}])
+def test_masks_memory_and_nested_observations_train_together(memory):
+    config = (
+        PPOConfig()
+        .environment(Corridor)
+        .env_runners(num_env_runners=0, num_envs_per_env_runner=4)
+        .training(lr=5e-3, train_batch_size_per_learner=256, minibatch_size=64, num_epochs=4)
+        .rl_module(model_config={"fcnet_hiddens": (16,), "lstm_cell_size": 16} | memory)
+        .evaluation(evaluation_duration=4, evaluation_config={"explore": False})
+    )
+    with config.build_algo() as algo:
+        for _ in range(8):
+            algo.train()
+        assert algo.evaluate()["env_runners"]["episode_len_max"] == 5
+        module = algo.get_module()
+        obs, _ = Corridor().reset()
+        state = module.initial_state(1) if memory else None
+        batch = {
+            "action_mask": obs["action_mask"][None],
+            "where": tuple(np.asarray(part)[None] for part in obs["where"]),
+        }
+        acted = module.act(batch, state)
+        assert (acted[0] if memory else acted).tolist() == [1]

@@ -7,6 +7,8 @@ runtime must not pay for torch.
 from importlib import import_module
 from typing import Any
 
+from rllib import compat
+
 __version__ = "0.1.0"
 
 _HOME = {
@@ -17,6 +19,9 @@ _HOME = {
 }
 
 __all__ = ["PPO", "Algorithm", "AlgorithmConfig", "PPOConfig", "__version__"]
+
+
+compat.install()
 
 
 def __getattr__(name: str) -> Any:

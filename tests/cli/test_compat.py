@@ -1,0 +1,196 @@
+"""RLlib's import paths: each leads to what is meant, or says what to do instead."""
+
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+from rllib import compat
+from rllib.compat_names import METRICS
+from rllib.compat_table import ABSENT, ALIASES
+from rllib.compat_tools import ValueFunctionAPI, check, override
+
+NAMES = [(module, name) for module, names in ALIASES.items() for name in names if name != "*"]
+WAITED = {f"rllib.algorithms.{name}" for name in ("appo", "dqn", "impala", "sac")}
+"""Modules of ours that some names of the table will lead to."""
+
+SCRIPT = """
+from rllib import tune
+from rllib.algorithms.algorithm import Algorithm
+from rllib.algorithms.algorithm_config import AlgorithmConfig
+from rllib.algorithms.ppo import PPO, PPOConfig
+from rllib.algorithms.ppo.ppo import PPOConfig as SameConfig
+from rllib.callbacks.callbacks import RLlibCallback
+from rllib.connectors.env_to_module import FlattenObservations, MeanStdFilter
+from rllib.core import DEFAULT_MODULE_ID, Columns
+from rllib.core.columns import Columns as SameColumns
+from rllib.core.rl_module.apis import ValueFunctionAPI
+from rllib.core.rl_module.default_model_config import DefaultModelConfig
+from rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+from rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
+from rllib.core.rl_module.torch import TorchRLModule
+from rllib.policy.policy import PolicySpec
+from rllib.tune.registry import get_trainable_cls, register_env
+from rllib.utils.annotations import override
+from rllib.utils.framework import try_import_torch
+from rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS, EPISODE_RETURN_MEAN, NUM_ENV_STEPS_SAMPLED_LIFETIME
+)
+from rllib.utils.metrics.metrics_logger import MetricsLogger
+from rllib.utils.typing import EpisodeType, ModuleID, TensorType
+
+assert SameConfig is PPOConfig and SameColumns is Columns and get_trainable_cls("PPO") is PPO
+assert tune.register_env is register_env
+assert (ENV_RUNNER_RESULTS, EPISODE_RETURN_MEAN) == ("env_runners", "episode_return_mean")
+assert issubclass(TorchRLModule, RLModule) and DEFAULT_MODULE_ID == "default_policy"
+torch, nn = try_import_torch()
+assert torch.nn is nn
+"""
+
+
+def is_waited_for(module: str, name: str) -> bool:
+    return ALIASES[module][name].partition(":")[0] in WAITED
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES)
+def test_a_path_of_rllibs_leads_to_ours(module: str, name: str) -> None:
+    target = ALIASES[module][name].partition(":")[0]
+    if is_waited_for(module, name):
+        pytest.skip(f"waits for {target}")
+    namespace: dict[str, object] = {}
+    exec(f"from {module} import {name}", namespace)
+    assert namespace[name] is compat.resolve(module, name)
+
+
+def test_what_is_waited_for_has_not_come() -> None:
+    here = {module for module in WAITED if _exists(module)}
+    assert not here, f"remove {here} from WAITED, and from ABSENT"
+
+
+def _exists(module: str) -> bool:
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("module", ABSENT)
+def test_what_is_absent_says_what_to_do_instead(module: str) -> None:
+    with pytest.raises(ModuleNotFoundError) as caught:
+        importlib.import_module(f"{module}.anything")
+    # Of one below another that is absent, the upper one says it.
+    known = [name for name in ABSENT if module == name or module.startswith(f"{name}.")]
+    assert str(caught.value) == f"no module {known[0]!r}: {ABSENT[known[0]]}"
+
+
+def python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_scripts_imports_work_in_a_fresh_process() -> None:
+    python(SCRIPT)
+
+
+def test_the_runtime_stays_free_of_reinforcement_learning() -> None:
+    code = "import rllib.core, sys, json; print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(python(code))
+    assert not {name for name in loaded if name.partition(".")[0] in ("torch", "numpy")}
+    assert {name for name in loaded if name.startswith("rllib.c")} >= {"rllib.core"}
+    assert "rllib.columns" not in loaded
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import rllib.nonsense", "No module named 'rllib.nonsense'"),
+        ("import rllib.core.nonsense", "No module named 'rllib.core.nonsense'"),
+        ("import rllib.core.Columns", "No module named 'rllib.core.Columns'"),
+        ("from rllib.core import Nonsense", "cannot import name 'Nonsense' from 'rllib.core'"),
+        ("from rllib.core.rl_module import Nonsense", "cannot import name 'Nonsense'"),
+        ("from rllib.utils.metrics import NONSENSE", "cannot import name 'NONSENSE'"),
+        ("from rllib.callbacks.callbacks import Nonsense", "cannot import name 'Nonsense'"),
+    ],
+)
+def test_what_there_is_not_is_no_import(code: str, message: str) -> None:
+    with pytest.raises(ImportError) as caught:
+        exec(code, {})
+    assert message in str(caught.value)
+
+
+def test_a_module_of_aliases_tells_its_names() -> None:
+    module = importlib.import_module("rllib.core.rl_module.rl_module")
+    assert dir(module) == ["DefaultModelConfig", "RLModule", "RLModuleSpec"]
+    with pytest.raises(AttributeError, match=r"rllib.core.rl_module.rl_module' has no attribute"):
+        module.nonsense  # noqa: B018
+
+
+def test_the_hook_is_installed_once() -> None:
+    compat.install()
+    finders = [finder for finder in sys.meta_path if isinstance(finder, compat.AliasFinder)]
+    assert len(finders) == 1
+    assert finders[0].find_spec("numpy") is None
+
+
+def test_keys_of_results_are_named_as_in_rllib() -> None:
+    assert METRICS["NUM_ENV_STEPS_SAMPLED_LIFETIME"] == "num_env_steps_sampled_lifetime"
+    assert METRICS["EVALUATION_RESULTS"] == "evaluation"
+
+
+# Tools.
+
+
+class Base:
+    def method(self) -> int:
+        return 1
+
+
+def test_override_says_whose_method_is_replaced() -> None:
+    class Derived(Base):
+        @override(Base)
+        def method(self) -> int:
+            return 2
+
+    assert Derived().method() == 2
+    with pytest.raises(NameError, match=r"@override\(Base\): Base has no method 'other'"):
+
+        @override(Base)
+        def other() -> None:
+            """Replaces nothing."""
+
+
+def test_a_value_function_has_to_be_there() -> None:
+    with pytest.raises(TypeError, match="compute_values"):
+        ValueFunctionAPI()  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "same"),
+    [
+        ({"a": [1.0, (2,)]}, {"a": (1.000001, [2])}, True),
+        ({"a": 1}, {"a": 1, "b": 2}, False),
+        ([1, 2], [1], False),
+        ([1.0], [1.1], False),
+        (None, None, True),
+        ("a", "b", False),
+        (True, True, True),
+        ([[1.0, float("nan")]], [[1.0, float("nan")]], True),
+        (1.0, [1.0], False),
+    ],
+)
+def test_nested_structures_are_nearly_the_same_or_not(x: object, y: object, same: bool) -> None:
+    check(x, y, false=not same)
+    with pytest.raises(AssertionError):
+        check(x, y, false=same)
+
+
+def test_tolerances_go_before_decimals() -> None:
+    check(1.0, 1.05, atol=0.1)
+    check(100.0, 101.0, rtol=0.1)
+    check(1.0, 1.05, decimals=1)
+    with pytest.raises(AssertionError, match=r"1.0 is not 1.05"):
+        check(1.0, 1.05)

@@ -331,3 +331,27 @@ def test_a_head_of_ones_own_needs_a_twin_of_ones_own():
 
     with pytest.raises(TypeError, match=r"OwnHead has no twin.*make_distribution"):
         distribution_of(OwnHead())
+
+
+# Devices.
+
+
+@pytest.mark.parametrize(
+    ("space", "kind"),
+    [
+        *((space, "stochastic") for space in SPACES.values()),
+        (BOUNDED, "squashed"),
+        (BOUNDED, "deterministic"),
+        (gym.spaces.Discrete(3), "epsilon_greedy"),
+    ],
+)
+def test_everything_stays_on_the_device_of_its_inputs(space, kind):
+    head, ours = action_head(space, kind), distribution_for(space, kind)
+    x = torch.empty(4, head.num_inputs, device="meta")
+    noise = ours.draw_noise(x)
+    actions = ours.sample(x, noise)
+    found = [noise, actions, ours.mode(x), ours.log_prob(x, actions), ours.entropy(x)]
+    if kind != "deterministic":
+        found.append(ours.kl(x, x))
+    assert all(each.is_meta for each in found)
+    assert actions.shape == (4, *head.action_shape)

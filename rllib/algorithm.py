@@ -12,7 +12,8 @@ import os
 import socket
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -34,11 +35,12 @@ from rllib.envs.packing import pack_one
 from rllib.episodes import EpisodeWindow
 from rllib.errors import CheckpointError, ConfigError, Problem
 from rllib.evaluation import Evaluation, Plays
-from rllib.learner import Learner
+from rllib.learner import Learner, Metrics
 from rllib.learner_group import LearnerGroup
 from rllib.registry import get_algorithm_class
 from rllib.rl_module import RLModule
 from rllib.torch_state import set_module_state
+from rllib.update_metrics import reduce_updates
 
 DEFAULT_MODULE_ID = "default_policy"
 
@@ -64,6 +66,10 @@ class Algorithm(ABC):
         self.time_total_s = 0.0
         self.num_restores = 0
         self.episodes = EpisodeWindow(config.metrics_num_episodes_for_smoothing)
+        self._samples: list[SampleStats] = []
+        self._updates: list[Metrics] = []
+        self._in_flight: deque[tuple[Any, Metrics]] = deque()
+        self._calls = 0
         self._result: dict[str, Any] = {}
         self._parts = ExitStack()
         try:
@@ -88,10 +94,10 @@ class Algorithm(ABC):
 
     @abstractmethod
     def training_step(self) -> None:
-        """One iteration: sample, update, sync weights, ``report``."""
+        """Sample, update, sync weights, ``report``: once or several times in an iteration."""
 
     def train(self) -> dict[str, Any]:
-        """Run one training iteration.
+        """Run one training iteration: training steps until it is as long as the settings ask for.
 
         Returns:
             A nested dict under RLlib's names: counters and times at the top, and below them
@@ -103,15 +109,32 @@ class Algorithm(ABC):
             TrainingError: a loss or gradient is not finite, or sampling took too long.
         """
         started = perf_counter()
-        self._result = {}
         evaluate = self._begin_evaluation()
-        self.training_step()
+        self._samples, self._updates, self._calls = [], [], 0
+        while not self._is_iteration_over(perf_counter() - started):
+            self.training_step()
+            self._calls += 1
+        while self._in_flight:
+            self._settle_update()
+        self._result = self._summary()
         self.iteration += 1
         if evaluate is not None:
             self._result["evaluation"] = evaluate()
         elapsed = perf_counter() - started
         self.time_total_s += elapsed
         return self._times(elapsed) | self._result
+
+    def _is_iteration_over(self, elapsed: float) -> bool:
+        """Updates that are still under way count as not trained yet."""
+        config = self.config
+        sampled = sum(each.num_env_steps for each in self._samples)
+        trained = sum(update["num_module_steps_trained"] for update in self._updates)
+        return (
+            self._calls > 0
+            and sampled >= config.min_sample_timesteps_per_iteration
+            and trained >= config.min_train_timesteps_per_iteration
+            and elapsed >= (config.min_time_s_per_iteration or 0.0)
+        )
 
     def _make_evaluation(self) -> Evaluation:
         evaluation = Evaluation(self.config, self.env_spaces)
@@ -146,47 +169,71 @@ class Algorithm(ABC):
         return self.evaluation.finish(self._play(self.evaluation))
 
     def report(self, samples: Samples, update: Any) -> None:
-        """Wait for one fragment of every env runner and one update, and put them into the result.
+        """Wait for one fragment of every env runner, and count them and an update.
 
         Args:
             samples: what ``EnvRunnerGroup.sample`` returned.
             update: what ``LearnerGroup.update`` returned.
         """
-        stats = self.env_runner_group.fetch_stats(samples)
-        self._share_statistics(stats)
-        metrics = self.learner_group.fetch_metrics(update)
-        update_s = metrics.pop("learner_update_s")
-        self._result = {
-            "env_runners": self._count_samples(stats),
+        self.count_samples(self.env_runner_group.fetch_stats(samples))
+        self.count_update(update)
+
+    def count_samples(self, stats: Sequence[SampleStats]) -> None:
+        """Add fragments to the counters, the episodes and the iteration's result."""
+        self._samples += stats
+        self.num_env_steps_sampled_lifetime += sum(each.num_env_steps for each in stats)
+        self.episodes.add(episode for each in stats for episode in each.episodes)
+        news = [each.news for each in stats if each.news]
+        # What the connectors of all env runners saw is brought together in the runners' order.
+        for each in news:
+            self.pipeline.merge(each)
+        if news:
+            self.share_statistics(self.pipeline.get_statistics())
+
+    def share_statistics(self, statistics: dict[str, Any]) -> None:
+        """Let all env runners know what the connectors of all have seen."""
+        self.env_runner_group.set_statistics(statistics)
+
+    def count_update(self, update: Any, **facts: float) -> None:
+        """Add an update to the iteration's result, as soon as it is done.
+
+        Waits for earlier ones if more than ``max_requests_in_flight_per_learner`` are under way.
+
+        Args:
+            update: what ``LearnerGroup.update`` returned.
+            facts: what is known of it besides the learner's own metrics.
+        """
+        self._in_flight.append((update, facts))
+        group = self.learner_group
+        limit = self.config.max_requests_in_flight_per_learner if group.is_remote else 0
+        while len(self._in_flight) > limit:
+            self._settle_update()
+
+    def _settle_update(self) -> None:
+        update, facts = self._in_flight.popleft()
+        self._updates.append(self.learner_group.fetch_metrics(update) | facts)
+
+    def _summary(self) -> dict[str, Any]:
+        """What the iteration's samples and updates come to."""
+        stats, metrics = self._samples, reduce_updates(self._updates)
+        update_s = metrics.pop("learner_update_s", 0.0)
+        return {
+            "env_runners": self.episodes.summary()
+            | {
+                "num_episodes": sum(len(each.episodes) for each in stats),
+                "num_env_steps_sampled": sum(each.num_env_steps for each in stats),
+                "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
+                "weights_seq_no": self.env_runner_group.weights_seq_no,
+                "sample": max(each.sample_s for each in stats),
+                "env_step_timer": max(each.env_step_s for each in stats),
+            },
             "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
+            "num_training_step_calls_per_iteration": self._calls,
             "learners": {DEFAULT_MODULE_ID: metrics},
             "timers": {
                 "env_runner_sampling_timer": max(each.sample_s for each in stats),
                 "learner_update_timer": update_s,
             },
-        }
-
-    def _share_statistics(self, stats: list[SampleStats]) -> None:
-        """Bring together what the connectors of all env runners saw, in their order."""
-        news = [each.news for each in stats if each.news]
-        for each in news:
-            self.pipeline.merge(each)
-        if news:
-            self.env_runner_group.set_statistics(self.pipeline.get_statistics())
-
-    def _count_samples(self, stats: list[SampleStats]) -> dict[str, Any]:
-        """Add to counters and episode window; returns what the result says of the env runners."""
-        episodes = [episode for each in stats for episode in each.episodes]
-        num_env_steps = sum(each.num_env_steps for each in stats)
-        self.episodes.add(episodes)
-        self.num_env_steps_sampled_lifetime += num_env_steps
-        return self.episodes.summary() | {
-            "num_episodes": len(episodes),
-            "num_env_steps_sampled": num_env_steps,
-            "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
-            "weights_seq_no": self.env_runner_group.weights_seq_no,
-            "sample": max(each.sample_s for each in stats),
-            "env_step_timer": max(each.env_step_s for each in stats),
         }
 
     def _times(self, elapsed: float) -> dict[str, Any]:
@@ -263,6 +310,7 @@ class Algorithm(ABC):
             ) from error
 
     def _set_state(self, state: dict[str, Any]) -> None:
+        self._in_flight.clear()
         self.learner_group.set_state(state["learner"])
         self.iteration = int(state["iteration"])
         self.num_env_steps_sampled_lifetime = int(state["num_env_steps_sampled_lifetime"])

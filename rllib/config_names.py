@@ -183,6 +183,10 @@ def _any(value: object) -> bool:
     return True
 
 
+def _a_schedule(value: object) -> bool:
+    return isinstance(value, tuple)
+
+
 def _one_of(*values: object) -> Callable[[object], bool]:
     return lambda value: value in values
 
@@ -210,7 +214,7 @@ PENDING: dict[str, Callable[[Any], bool]] = {
     "num_gpus_per_env_runner": _any,
     "custom_resources_per_env_runner": _any,
     "batch_mode": _any,
-    "max_requests_in_flight_per_env_runner": _any,
+    "lr": _a_schedule,
     "num_learners": _more_than(1),
     "num_gpus_per_learner": _any,
     "custom_resources_per_learner": _any,
@@ -219,7 +223,6 @@ PENDING: dict[str, Callable[[Any], bool]] = {
     "mixed_precision": _any,
     "num_aggregator_actors_per_learner": _any,
     "max_requests_in_flight_per_aggregator_actor": _any,
-    "max_requests_in_flight_per_learner": _any,
     "learner_class": _any,
     "learner_connector": _any,
     "rl_module_spec": _is_multi,
@@ -257,9 +260,6 @@ PENDING: dict[str, Callable[[Any], bool]] = {
     "on_sample_end": _any,
     "extra_python_environs_for_driver": _any,
     "extra_python_environs_for_worker": _any,
-    "min_time_s_per_iteration": _any,
-    "min_train_timesteps_per_iteration": _any,
-    "min_sample_timesteps_per_iteration": _any,
     "log_gradients": _any,
     "model_config.fcnet_kernel_initializer": _any,
     "model_config.fcnet_bias_initializer": _any,

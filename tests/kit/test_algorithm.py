@@ -76,6 +76,28 @@ def test_the_result_has_rllibs_keys():
     json.dumps(results, allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    "setting", ["min_sample_timesteps_per_iteration", "min_train_timesteps_per_iteration"]
+)
+def test_an_iteration_has_as_many_training_steps_as_it_takes(setting):
+    expected, single = train(config(), iterations=4)
+    hashed, (result,) = train(config().reporting(**{setting: 400}), iterations=1)
+    assert hashed == expected
+    assert result["num_training_step_calls_per_iteration"] == 4
+    for name in ("num_episodes", "num_env_steps_sampled"):
+        assert result["env_runners"][name] == sum(each["env_runners"][name] for each in single)
+    losses = [each["learners"]["default_policy"]["vf_loss"] for each in single]
+    learner = result["learners"]["default_policy"]
+    assert learner["vf_loss"] == pytest.approx(sum(losses) / 4)
+    assert learner["num_module_steps_trained"] == result["num_env_steps_sampled_lifetime"]
+
+
+def test_an_iteration_may_be_a_number_of_seconds():
+    _, (result,) = train(config().reporting(min_time_s_per_iteration=0.1), iterations=1)
+    assert result["num_training_step_calls_per_iteration"] > 1
+    assert result["time_this_iter_s"] >= 0.1
+
+
 def test_reset_rows_are_no_env_steps():
     _, results = train(config())
     ended = sum(r["env_runners"]["num_episodes"] for r in results)

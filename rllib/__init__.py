@@ -12,13 +12,27 @@ from rllib import compat
 __version__ = "0.1.0"
 
 _HOME = {
+    "APPO": "rllib.algorithms.appo",
+    "APPOConfig": "rllib.algorithms.appo",
     "Algorithm": "rllib.algorithm",
     "AlgorithmConfig": "rllib.config",
+    "IMPALA": "rllib.algorithms.impala",
+    "IMPALAConfig": "rllib.algorithms.impala",
     "PPO": "rllib.algorithms.ppo",
     "PPOConfig": "rllib.algorithms.ppo",
 }
 
-__all__ = ["PPO", "Algorithm", "AlgorithmConfig", "PPOConfig", "__version__"]
+__all__ = [
+    "APPO",
+    "IMPALA",
+    "PPO",
+    "APPOConfig",
+    "Algorithm",
+    "AlgorithmConfig",
+    "IMPALAConfig",
+    "PPOConfig",
+    "__version__",
+]
 
 
 compat.install()

@@ -19,6 +19,7 @@ class Role(IntEnum):
     ENV_RUNNER = 2
     ENVIRONMENT = 3
     EVALUATION = 4
+    CIRCULAR_BUFFER = 5
 
 
 def seed_sequence(

@@ -90,6 +90,14 @@ def _next_reset(reset_rows: NDArray[np.bool_]) -> Indices:
     return following
 
 
+def read_ahead(batch: SampleBatch, max_seq_len: int) -> tuple[Sequences, Indices]:
+    """The sequences, and the rows [S, L + 1] to read of each: one further, to its successor."""
+    runs = sequences(batch, max_seq_len)
+    rows = np.concatenate([runs.rows, runs.successors[:, None]], axis=1)
+    rows[np.arange(len(rows)), runs.mask.sum(1)] = runs.successors
+    return runs, rows
+
+
 class TrainSteps(NamedTuple):
     """Which rows of a fragment are trained on: env steps, or sequences of them.
 
@@ -142,11 +150,8 @@ def compute_values(batch: SampleBatch, module: RLModule) -> Values:
 def _sequence_values(
     batch: SampleBatch, module: RLModule, everything: NDArray[Any]
 ) -> tuple[Floats, Floats]:
-    """Each sequence is read one step further, to its successor; reset rows stay 0."""
-    runs = sequences(batch, module.max_seq_len)
-    lengths = runs.mask.sum(1)
-    rows = np.concatenate([runs.rows, runs.successors[:, None]], axis=1)
-    rows[np.arange(len(rows)), lengths] = runs.successors
+    """Reset rows stay 0."""
+    runs, rows = read_ahead(batch, module.max_seq_len)
     state = inputs_of(module, everything[rows], runs.state_in)
     found = _numpy(module.compute_values(state))
     values, following = np.zeros((2, *batch.rewards.shape), np.float32)

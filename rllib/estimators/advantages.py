@@ -8,7 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.estimators.recurrence import Bools, Floats, accumulate, goes_on
+from rllib.estimators.recurrence import Floats, accumulate
+
+Bools = NDArray[np.bool_]
 
 
 class Advantages(NamedTuple):
@@ -69,5 +71,5 @@ def gae(
     """
     live = ~reset_rows
     deltas = (rewards + gamma * following - values) * live
-    advantages = accumulate(deltas, np.float32(gamma * lambda_) * goes_on(dones, reset_rows))
+    advantages = accumulate(deltas, np.float32(gamma * lambda_) * (live & ~dones))
     return Advantages(advantages, (advantages + values) * live)

@@ -183,10 +183,6 @@ def _any(value: object) -> bool:
     return True
 
 
-def _a_schedule(value: object) -> bool:
-    return isinstance(value, tuple)
-
-
 def _one_of(*values: object) -> Callable[[object], bool]:
     return lambda value: value in values
 
@@ -214,7 +210,6 @@ PENDING: dict[str, Callable[[Any], bool]] = {
     "num_gpus_per_env_runner": _any,
     "custom_resources_per_env_runner": _any,
     "batch_mode": _any,
-    "lr": _a_schedule,
     "num_learners": _more_than(1),
     "num_gpus_per_learner": _any,
     "custom_resources_per_learner": _any,

@@ -8,9 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.estimators.recurrence import Floats, accumulate
-
-Bools = NDArray[np.bool_]
+from rllib.estimators.recurrence import Bools, Floats, accumulate, goes_on
 
 
 class Advantages(NamedTuple):
@@ -71,5 +69,5 @@ def gae(
     """
     live = ~reset_rows
     deltas = (rewards + gamma * following - values) * live
-    advantages = accumulate(deltas, np.float32(gamma * lambda_) * (live & ~dones))
+    advantages = accumulate(deltas, np.float32(gamma * lambda_) * goes_on(dones, reset_rows))
     return Advantages(advantages, (advantages + values) * live)

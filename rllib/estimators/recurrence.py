@@ -7,6 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+
+def goes_on(dones: Bools, reset_rows: Bools) -> Bools:
+    """[T, N] whether the next row is a step of the same episode.
+
+    It is not where the episode or the fragment ends, nor where an agent's own steps end before the
+    fragment does, so that reset rows fill its column.
+    """
+    on = ~(dones | reset_rows)
+    on[:-1] &= ~reset_rows[1:]
+    on[-1] = False
+    return on
 
 
 def accumulate(terms: Floats, decay: Floats) -> Floats:

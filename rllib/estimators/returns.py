@@ -8,9 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.estimators.recurrence import Floats, accumulate
+from rllib.estimators.recurrence import Bools, Floats, accumulate, goes_on
 
-Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 
@@ -23,8 +22,7 @@ def discounted_returns(rewards: Floats, dones: Bools, reset_rows: Bools, *, gamm
         reset_rows: [T, N] rows that are no env steps; they get 0 and pass nothing on.
         gamma: discount factor per env step.
     """
-    live = ~reset_rows
-    return accumulate(rewards * live, np.float32(gamma) * (live & ~dones))
+    return accumulate(rewards * ~reset_rows, np.float32(gamma) * goes_on(dones, reset_rows))
 
 
 def td_lambda(
@@ -49,13 +47,9 @@ def td_lambda(
         gamma: discount factor per env step.
         lambda_: 0 bootstraps after one step, 1 at the end alone.
     """
-    live = ~reset_rows
-    goes_on = live & ~dones
-    goes_on[-1] = False
-    weight = 1.0 - np.float32(lambda_) * goes_on
-    return accumulate(
-        (rewards + gamma * weight * following) * live, np.float32(gamma * lambda_) * goes_on
-    )
+    on = np.float32(lambda_) * goes_on(dones, reset_rows)
+    bootstrapped = rewards + gamma * (1.0 - on) * following
+    return accumulate(bootstrapped * ~reset_rows, gamma * on)
 
 
 class NStep(NamedTuple):
@@ -79,13 +73,14 @@ def n_step(rewards: Floats, dones: Bools, reset_rows: Bools, *, gamma: float, n:
         gamma: discount factor per env step.
         n: at least 1.
     """
-    going = ~reset_rows
-    total, lengths = rewards * going, going.astype(np.int64)
+    on = goes_on(dones, reset_rows)
+    total, lengths = rewards * ~reset_rows, (~reset_rows).astype(np.int64)
+    still = np.ones_like(on)
     for k in range(1, min(n, len(rewards))):
-        # A row goes on as long as no row of its sum ended the episode.
-        going = going[:-1] & ~dones[k - 1 : -1]
-        total[:-k] += np.float32(gamma**k) * (rewards[k:] * going)
-        lengths[:-k] += going
+        # A row's sum goes on as long as every row in it does.
+        still = still[:-1] & on[k - 1 : -1]
+        total[:-k] += gamma**k * (rewards[k:] * still)
+        lengths[:-k] += still
     return NStep(total, lengths)
 
 

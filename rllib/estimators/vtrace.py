@@ -6,11 +6,8 @@ Legend: T rows, N environments.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rllib.estimators.recurrence import Floats, accumulate
-
-Bools = NDArray[np.bool_]
+from rllib.estimators.recurrence import Bools, Floats, accumulate, goes_on
 
 
 class VTrace(NamedTuple):
@@ -55,15 +52,14 @@ def vtrace(
         clip_pg_rho: limit of the weight of an advantage.
         clip_c: limits variance, and does not move the fixed point.
     """
-    live = ~reset_rows
-    goes_on = live & ~dones
+    live, on = ~reset_rows, goes_on(dones, reset_rows)
     # Clipped before the exponential, which would overflow for policies far apart.
     rhos, pg_rhos, cs = (_weights(log_rhos, limit) for limit in (clip_rho, clip_pg_rho, clip_c))
     errors = (rewards + gamma * following - values) * live
-    excess = accumulate(rhos * errors, np.float32(gamma * lambda_) * cs * goes_on)
+    excess = accumulate(rhos * errors, np.float32(gamma * lambda_) * cs * on)
     # gamma (v_{t+1} - V(s_{t+1})): what the rest of the fragment adds to the one-step error.
     later = np.zeros_like(errors)
-    later[:-1] = gamma * excess[1:] * goes_on[:-1]
+    later[:-1] = gamma * excess[1:] * on[:-1]
     return VTrace((values + excess) * live, pg_rhos * (errors + later))
 
 

@@ -164,7 +164,6 @@ OTHER_VALUES: dict[str, Any] = {
     "gym_env_vectorize_mode": "ale",
     "batch_mode": "complete_episodes",
     "observation_filter": "MeanStdFilter",
-    "lr": [[0, 1.0], [1e6, 0.0]],
     "num_learners": 2,
     "device": "cuda",
     "mixed_precision": "bfloat16",

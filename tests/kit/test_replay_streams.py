@@ -1,0 +1,226 @@
+"""Replay buffers against a slow one, on random streams of several env runners."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from replay_streams import (
+    KINDS,
+    Reference,
+    Source,
+    check_sequences,
+    check_transitions,
+    new_numbers,
+)
+
+from rllib.checkpoint_tree import decode, encode
+from rllib.replay import PrioritizedReplay, UniformReplay, join_rows
+
+CLASSES = [UniformReplay, PrioritizedReplay]
+GAMMA = 0.75
+
+
+class Play:
+    """Several env runners that feed one buffer, of which some are restarted or lose a fragment."""
+
+    def __init__(
+        self, replay, seed, kind, autoreset, ends=0.2, max_seq_len=1, reports_losses=False
+    ):
+        self.replay = replay
+        self.reports_losses = reports_losses
+        self.reference = Reference(replay.capacity)
+        self.rng = np.random.default_rng(seed)
+        self.numbers = new_numbers()
+        self.settings = {"autoreset": autoreset, "ends": ends, "max_seq_len": max_seq_len}
+        self.kind = kind
+        self.sources = {}
+
+    def start(self, index):
+        key = next(self.numbers)
+        self.sources[index] = Source(
+            self.kind, self.rng.integers(1, 4), self.numbers, seed=key, key=key, **self.settings
+        )
+
+    def lose_a_fragment(self, index):
+        _, lost = self.sources[index].fragment(2)
+        cut = {step.run[:-1] for step in lost}
+        for column in self.sources[index].columns:
+            if self.reports_losses or column.key in cut:
+                column.key = (*column.key, "later")
+        if self.reports_losses:
+            self.replay.end_streams(index)
+
+    def go_on(self):
+        index = int(self.rng.integers(3))
+        happens = self.rng.random()
+        if index not in self.sources or happens < 0.05:
+            self.start(index)  # without a word
+        elif happens < 0.1:
+            self.replay.end_streams(index)
+            self.start(index)
+        elif happens < 0.15:
+            self.lose_a_fragment(index)
+        batch, steps = self.sources[index].fragment(int(self.rng.integers(1, 6)))
+        self.replay.add(batch, index)
+        self.reference.add(steps)
+
+
+def make(cls, kind, capacity=40, seed=0):
+    return cls(capacity, np.random.default_rng(seed), frame_stack=KINDS[kind].stack)
+
+
+plays = given(
+    seed=st.integers(0, 2**20),
+    cls=st.sampled_from(CLASSES),
+    kind=st.sampled_from(list(KINDS)),
+    autoreset=st.sampled_from(["same", "next", "ragged"]),
+    ends=st.sampled_from([0.0, 0.1, 0.4]),
+    num_fragments=st.integers(1, 20),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@plays
+def test_every_transition_is_what_happened(seed, cls, kind, autoreset, ends, num_fragments):
+    replay = make(cls, kind)
+    play = Play(replay, seed, kind, autoreset, ends)
+    for _ in range(num_fragments):
+        play.go_on()
+        if not len(replay):
+            continue
+        for n in (1, 3, (1, 4)):
+            check_transitions(replay.sample(8, n_step=n, gamma=GAMMA), play.reference, n, GAMMA)
+    record = replay.statistics()
+    reference = play.reference
+    assert record.num_env_steps_added_lifetime == len(reference.steps)
+    assert record.num_env_steps_evicted_lifetime == reference.oldest
+    assert record.num_env_steps_stored == len(reference.steps) - reference.oldest == len(replay)
+    assert record.num_episodes_stored == reference.num_episodes
+
+
+@settings(max_examples=200, deadline=None)
+@plays
+def test_every_sequence_is_what_happened(seed, cls, kind, autoreset, ends, num_fragments):
+    replay = make(cls, kind)
+    memory = 1 + 3 * (seed % 2)
+    play = Play(replay, seed, kind, autoreset, ends, max_seq_len=memory, reports_losses=True)
+    for _ in range(num_fragments):
+        play.go_on()
+        if len(replay):
+            for burn_in in (0, 2):
+                drawn = replay.sample_sequences(4, 5, burn_in)
+                check_sequences(drawn, play.reference, burn_in)
+
+
+@settings(max_examples=100, deadline=None)
+@plays
+def test_a_restored_buffer_goes_on_to_the_last_bit(seed, cls, kind, autoreset, ends, num_fragments):
+    replay, other = make(cls, kind), make(cls, kind, seed=99)
+    play = Play(replay, seed, kind, autoreset, ends, max_seq_len=1 + 3 * (seed % 2))
+    for _ in range(num_fragments):
+        play.go_on()
+        draw(replay)
+    other.set_state(through_a_file(replay.get_state()))
+    for _ in range(4):
+        batch, _ = play.sources[next(iter(play.sources))].fragment(3)
+        for each in (replay, other):
+            each.add(batch, next(iter(play.sources)))
+        assert as_bytes(draw(replay)) == as_bytes(draw(other))
+        assert replay.statistics() == other.statistics()
+    assert json.dumps(stated(replay)) == json.dumps(stated(other))
+
+
+def draw(replay):
+    if not len(replay):
+        return ()
+    drawn = replay.sample_sequences(3, 4, 1)
+    replay.update_priorities(drawn.indices, drawn.rewards.sum(axis=1))
+    return drawn
+
+
+def as_bytes(drawn):
+    return [
+        {name: part.tobytes() for name, part in value.items()}
+        if isinstance(value, dict)
+        else value.tobytes()
+        for value in drawn
+    ]
+
+
+def through_a_file(state):
+    tensors = {}
+    text = json.dumps(encode(state, "", tensors))
+    return decode(json.loads(text), tensors)
+
+
+def stated(replay):
+    """The state without what may lie about in rows that nobody uses."""
+    tensors = {}
+    tree = encode(replay.get_state(), "", tensors)
+    named = {name: array.tolist() for name, array in tensors.items() if "/aside" not in name}
+    return [tree["rng"], named]
+
+
+@pytest.mark.parametrize("kind", ["vector", "structured", "repeat"])
+def test_rows_can_be_saved_piece_by_piece(kind):
+    replay = make(UniformReplay, kind)
+    play = Play(replay, 3, kind, "next")
+    pieces, position = [], 0
+    for _ in range(40):
+        play.go_on()
+        pieces.append(replay.rows_since(position))
+        position = replay.num_added_lifetime
+    assert replay.statistics().num_env_steps_evicted_lifetime > 40
+    state = replay.get_state(since=position)
+    assert len(state["ring"]["rows"]["rewards"]) == 0
+    state["ring"]["rows"] = join_rows([through_a_file(piece) for piece in pieces])
+    other = make(UniformReplay, kind)
+    other.set_state(through_a_file(state))
+    assert as_bytes(replay.sample(100, n_step=3)) == as_bytes(other.sample(100, n_step=3))
+    assert stated(replay) == stated(other)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_step_is_drawn(cls):
+    replay = make(cls, "vector")
+    play = Play(replay, 5, "vector", "next")
+    for _ in range(30):
+        play.go_on()
+    drawn = replay.sample(2000)
+    kept = range(play.reference.oldest, len(play.reference.steps))
+    assert sorted(set(drawn.indices.tolist())) == list(kept)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_beginning_is_drawn_and_nothing_else_where_states_are_stored(cls):
+    replay = make(cls, "vector", capacity=60)
+    play = Play(replay, 5, "vector", "next", max_seq_len=4)
+    for _ in range(30):
+        play.go_on()
+    drawn = replay.sample_sequences(2000, 3)
+    reference = play.reference
+    beginnings = [
+        position
+        for position in range(reference.oldest, len(reference.steps))
+        if reference.steps[position].state is not None
+    ]
+    assert sorted(set(drawn.indices.tolist())) == beginnings
+    with pytest.raises(ValueError, match="drawn by sample_sequences"):
+        replay.sample(1)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_stacks_are_drawn_unless_their_first_frames_are_gone(cls):
+    replay = make(cls, "repeat", capacity=20)
+    source = Source("repeat", 1, new_numbers(), ends=0.0)
+    reference = Reference(20)
+    for _ in range(6):
+        batch, steps = source.fragment(6)
+        replay.add(batch)
+        reference.add(steps)
+    assert reference.oldest == 16
+    drawn = replay.sample(1000)
+    check_transitions(drawn, reference, 1, 0.99)
+    assert sorted(set(drawn.indices.tolist())) == list(range(16 + 3, 36))

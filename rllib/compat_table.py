@@ -25,6 +25,12 @@ _LEARNER_GROUP = {"LearnerGroup": "rllib.learner_group:LearnerGroup"}
 _ENV_RUNNER = {"EnvRunner": "rllib.env_runner:EnvRunner"}
 _MEAN_STD = {"MeanStdFilter": "rllib.connectors:MeanStdFilter"}
 _FLATTEN = {"FlattenObservations": "rllib.connectors:FlattenObservations"}
+_MULTI_AGENT = {"MultiAgentEnv": "rllib.envs.multi_agent:MultiAgentEnv"}
+_MAKE_MULTI_AGENT = {"make_multi_agent": "rllib.envs.multi_agent:make_multi_agent"}
+_PETTING_ZOO = {
+    "ParallelPettingZooEnv": "rllib.envs.pettingzoo:ParallelPettingZooEnv",
+    "PettingZooEnv": "rllib.envs.pettingzoo:PettingZooEnv",
+}
 _REGISTER = {"register_env": "rllib.plugins:register_env"}
 _METRICS_LOGGER = {"MetricsLogger": "rllib.metrics_logger:MetricsLogger"}
 
@@ -79,9 +85,15 @@ ALIASES: dict[str, dict[str, str]] = {
     "rllib.core.rl_module.rl_module": _MODULE | _SPEC | _MODEL,
     "rllib.core.rl_module.torch": _TORCH_MODULE,
     "rllib.core.rl_module.torch.torch_rl_module": _TORCH_MODULE,
+    "rllib.env": _MULTI_AGENT | _PETTING_ZOO,
     "rllib.env.env_runner": _ENV_RUNNER,
     "rllib.env.env_runner_group": {"EnvRunnerGroup": "rllib.env_runner_group:EnvRunnerGroup"},
+    "rllib.env.multi_agent_env": _MULTI_AGENT | _MAKE_MULTI_AGENT,
     "rllib.env.single_agent_env_runner": {"SingleAgentEnvRunner": "rllib.env_runner:EnvRunner"},
+    "rllib.env.single_agent_episode": {
+        "SingleAgentEpisode": "rllib.single_agent_episode:SingleAgentEpisode"
+    },
+    "rllib.env.wrappers.pettingzoo_env": _PETTING_ZOO,
     "rllib.policy.policy": {"PolicySpec": "rllib.config_multi_agent:PolicySpec"},
     "rllib.tune": _REGISTER,
     "rllib.tune.registry": _REGISTER | {"get_trainable_cls": "rllib.registry:get_algorithm_class"},
@@ -136,11 +148,11 @@ ABSENT: dict[str, str] = {
     "rllib.env.external": _STILL_TO_COME,
     "rllib.env.external_env": _OLD_STACK,
     "rllib.env.env_context": _STILL_TO_COME,
-    "rllib.env.multi_agent_env": _STILL_TO_COME,
     "rllib.env.multi_agent_episode": _EPISODES,
-    "rllib.env.single_agent_episode": _EPISODES,
     "rllib.env.vector_env": "use a gymnasium vector environment",
-    "rllib.env.wrappers": _STILL_TO_COME,
+    "rllib.env.wrappers.atari_wrappers": _STILL_TO_COME,
+    "rllib.env.wrappers.dm_control_wrapper": _STILL_TO_COME,
+    "rllib.env.wrappers.open_spiel": _STILL_TO_COME,
     "rllib.evaluation.postprocessing": _OLD_STACK,
     "rllib.examples": "RLlib's examples are not part of this package",
     "rllib.execution": _OLD_STACK,

@@ -161,11 +161,11 @@ def test_auto_fragments_fill_the_train_batch(
 
 
 def test_impossible_combinations_are_found_together() -> None:
-    config = ToyConfig(num_learners=2, minibatch_size=8, train_batch_size_per_learner=4)
+    config = ToyConfig(evaluation_duration="auto", minibatch_size=8, train_batch_size_per_learner=4)
     with pytest.raises(ConfigError) as caught:
         config.validate()
     keys = {problem.key for problem in caught.value.problems}
-    assert keys == {"env", "num_learners", "minibatch_size"}
+    assert keys == {"env", "evaluation_duration", "minibatch_size"}
 
 
 def test_a_subclass_cannot_lose_the_limits_of_a_shared_setting() -> None:

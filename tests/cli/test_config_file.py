@@ -152,10 +152,6 @@ def test_a_file_that_is_no_text_is_refused() -> None:
             "rl_module:\n  model_config:\n    fcnet_activation: gelu\n",
             "my.yaml:6:5: model_config.fcnet_activation: should be 'tanh', 'relu', 'silu' or",
         ),
-        (
-            "learners:\n  num_learners: 2\n",
-            "my.yaml:5:3: num_learners: 2 is not supported yet; leave it at 0",
-        ),
         ("training:\n  minibatch_size: 5000\n", "is more than train_batch_size_per_learner, 32"),
         ("stop:\n  episode_reward_mean: 1\n", "did you mean 'env_runners/episode_return_mean'?"),
         ("stop:\n  training_iteration: soon\n", "my.yaml:5:3: training_iteration: should be a num"),

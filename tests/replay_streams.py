@@ -226,8 +226,10 @@ class Source:
 class Reference:
     """Remembers every step as an object."""
 
-    def __init__(self, capacity):
+    def __init__(self, capacity, stack=None, has_memory=False):
         self.capacity = capacity
+        self.stack = stack
+        self.has_memory = has_memory
         self.steps = []
         self.runs = defaultdict(list)
 
@@ -247,19 +249,37 @@ class Reference:
         k = next(k for k, other in enumerate(run) if other is step)
         return run[k : k + n]
 
+    def drawable(self):
+        """Positions that can be drawn: their observations can be put together from what is kept."""
+        kept = range(self.oldest, len(self.steps))
+        if self.has_memory:
+            kept = [position for position in kept if self.steps[position].state is not None]
+        return [position for position in kept if self.is_whole(position)]
+
+    def is_whole(self, position):
+        if self.stack is None:
+            return True
+        step = self.steps[position]
+        run = self.runs[step.run]
+        k = next(k for k, other in enumerate(run) if other is step)
+        oldest = k - self.stack.size + 1
+        if oldest < 0 and not run[0].begins_episode:
+            return False
+        return any(run[max(oldest, 0)] is kept for kept in self.steps[self.oldest :])
+
     @property
     def num_episodes(self):
         return len({step.run for step in self.steps[self.oldest :]})
 
 
 def check_transitions(drawn, reference, n, gamma):
-    """Every transition is what really happened."""
+    """Every transition is what really happened, of observations that are whole."""
+    assert set(drawn.indices.tolist()) <= set(reference.drawable())
     for b, position in enumerate(drawn.indices):
         asked = n if isinstance(n, int) else drawn.n[b]
         run = reference.after(position, asked)
         total = sum(gamma**j * float(step.reward) for j, step in enumerate(run))
         last = run[-1]
-        assert position >= reference.oldest
         assert drawn.n[b] == len(run)
         np.testing.assert_array_equal(drawn.obs[b], run[0].obs)
         assert drawn.actions[b] == run[0].action
@@ -272,6 +292,7 @@ def check_transitions(drawn, reference, n, gamma):
 
 def check_sequences(drawn, reference, burn_in):
     """Every sequence is what really happened, and goes on as long as that did."""
+    assert set(drawn.indices.tolist()) <= set(reference.drawable())
     length = drawn.mask.shape[1]
     for s, position in enumerate(drawn.indices):
         run = reference.after(position, length)

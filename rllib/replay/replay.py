@@ -29,7 +29,7 @@ _REDRAWS = 8
 
 
 NO_WHOLE_STACK = (
-    "the replay buffer holds no step whose frames are all still there; raise its capacity"
+    "the replay buffer holds no step whose frames are all there; add more or raise its capacity"
 )
 
 

@@ -16,7 +16,7 @@ from replay_streams import (
 )
 
 from rllib.checkpoint_tree import decode, encode
-from rllib.replay import PrioritizedReplay, UniformReplay, join_rows
+from rllib.replay import FrameStack, PrioritizedReplay, UniformReplay, join_rows
 
 CLASSES = [UniformReplay, PrioritizedReplay]
 GAMMA = 0.75
@@ -30,7 +30,7 @@ class Play:
     ):
         self.replay = replay
         self.reports_losses = reports_losses
-        self.reference = Reference(replay.capacity)
+        self.reference = Reference(replay.capacity, KINDS[kind].stack, max_seq_len > 1)
         self.rng = np.random.default_rng(seed)
         self.numbers = new_numbers()
         self.settings = {"autoreset": autoreset, "ends": ends, "max_seq_len": max_seq_len}
@@ -88,7 +88,7 @@ def test_every_transition_is_what_happened(seed, cls, kind, autoreset, ends, num
     play = Play(replay, seed, kind, autoreset, ends)
     for _ in range(num_fragments):
         play.go_on()
-        if not len(replay):
+        if not play.reference.drawable():
             continue
         for n in (1, 3, (1, 4)):
             check_transitions(replay.sample(8, n_step=n, gamma=GAMMA), play.reference, n, GAMMA)
@@ -108,7 +108,7 @@ def test_every_sequence_is_what_happened(seed, cls, kind, autoreset, ends, num_f
     play = Play(replay, seed, kind, autoreset, ends, max_seq_len=memory, reports_losses=True)
     for _ in range(num_fragments):
         play.go_on()
-        if len(replay):
+        if play.reference.drawable():
             for burn_in in (0, 2):
                 drawn = replay.sample_sequences(4, 5, burn_in)
                 check_sequences(drawn, play.reference, burn_in)
@@ -121,19 +121,22 @@ def test_a_restored_buffer_goes_on_to_the_last_bit(seed, cls, kind, autoreset, e
     play = Play(replay, seed, kind, autoreset, ends, max_seq_len=1 + 3 * (seed % 2))
     for _ in range(num_fragments):
         play.go_on()
-        draw(replay)
+        draw(replay, play.reference)
     other.set_state(through_a_file(replay.get_state()))
     for _ in range(4):
-        batch, _ = play.sources[next(iter(play.sources))].fragment(3)
+        index, source = next(iter(play.sources.items()))
+        batch, steps = source.fragment(3)
+        play.reference.add(steps)
         for each in (replay, other):
-            each.add(batch, next(iter(play.sources)))
-        assert as_bytes(draw(replay)) == as_bytes(draw(other))
+            each.add(batch, index)
+        left, right = (draw(each, play.reference) for each in (replay, other))
+        assert as_bytes(left) == as_bytes(right)
         assert replay.statistics() == other.statistics()
     assert json.dumps(stated(replay)) == json.dumps(stated(other))
 
 
-def draw(replay):
-    if not len(replay):
+def draw(replay, reference):
+    if not reference.drawable():
         return ()
     drawn = replay.sample_sequences(3, 4, 1)
     replay.update_priorities(drawn.indices, drawn.rewards.sum(axis=1))
@@ -183,14 +186,14 @@ def test_rows_can_be_saved_piece_by_piece(kind):
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_every_step_is_drawn(cls):
-    replay = make(cls, "vector")
-    play = Play(replay, 5, "vector", "next")
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_step_is_drawn(cls, kind):
+    replay = make(cls, kind)
+    play = Play(replay, 5, kind, "next")
     for _ in range(30):
         play.go_on()
     drawn = replay.sample(2000)
-    kept = range(play.reference.oldest, len(play.reference.steps))
-    assert sorted(set(drawn.indices.tolist())) == list(kept)
+    assert sorted(set(drawn.indices.tolist())) == play.reference.drawable()
 
 
 @pytest.mark.parametrize("cls", CLASSES)
@@ -200,13 +203,7 @@ def test_every_beginning_is_drawn_and_nothing_else_where_states_are_stored(cls):
     for _ in range(30):
         play.go_on()
     drawn = replay.sample_sequences(2000, 3)
-    reference = play.reference
-    beginnings = [
-        position
-        for position in range(reference.oldest, len(reference.steps))
-        if reference.steps[position].state is not None
-    ]
-    assert sorted(set(drawn.indices.tolist())) == beginnings
+    assert sorted(set(drawn.indices.tolist())) == play.reference.drawable()
     with pytest.raises(ValueError, match="drawn by sample_sequences"):
         replay.sample(1)
 
@@ -215,7 +212,7 @@ def test_every_beginning_is_drawn_and_nothing_else_where_states_are_stored(cls):
 def test_stacks_are_drawn_unless_their_first_frames_are_gone(cls):
     replay = make(cls, "repeat", capacity=20)
     source = Source("repeat", 1, new_numbers(), ends=0.0)
-    reference = Reference(20)
+    reference = Reference(20, FrameStack(4))
     for _ in range(6):
         batch, steps = source.fragment(6)
         replay.add(batch)

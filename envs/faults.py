@@ -5,7 +5,8 @@ The kit above turns these into its own errors; this package stays usable without
 
 import traceback
 import warnings
-from typing import Any, NoReturn, Protocol
+from collections.abc import Iterable
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,8 @@ class EnvFault(RuntimeError):
     Attributes:
         env_index: index in the vector environment, ``None`` if the backend cannot tell.
         step: env steps that this environment had taken since it was made, if known.
-        field: ``"obs"``, ``"reward"``, ... if a value is at fault.
+        agent: whose value it is, in an environment of several.
+        field: ``"obs"``, ``"reward"``, ``"obs['camera']"``, ... if a value is at fault.
         value: the offending number, or the ``repr`` of what is none.
     """
 
@@ -34,12 +36,14 @@ class EnvFault(RuntimeError):
         *,
         env_index: int | None = None,
         step: int | None = None,
+        agent: Any = None,
         field: str | None = None,
         value: Any = None,
     ) -> None:
         super().__init__(message)
         self.env_index = env_index
         self.step = step
+        self.agent = agent
         self.field = field
         self.value = value
 
@@ -73,12 +77,34 @@ def close_env(env: Closable) -> None:
         warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
-def find_nonfinite(values: NDArray[Any]) -> tuple[int, ...] | None:
-    """Index of the first NaN or infinity in ``values`` (any shape), ``None`` if all are finite."""
+def field_path(root: str, keys: Iterable[Any]) -> str:
+    """``obs['camera'][0]``: a part of a Dict by its key, of a Tuple by its index."""
+    steps = (str(key) if str(key).isdigit() else repr(key) for key in keys)
+    return root + "".join(f"[{step}]" for step in steps)
+
+
+class Nonfinite(NamedTuple):
+    """A NaN or infinity: in which part of packed observations, at which indices, and which."""
+
+    names: tuple[str, ...]
+    place: tuple[int, ...]
+    value: float
+
+
+def find_nonfinite(values: NDArray[Any]) -> Nonfinite | None:
+    """The first NaN or infinity in ``values`` (any shape), ``None`` if all are finite.
+
+    Of a structured array it is the one of the smallest first index: the oldest of a fragment.
+    """
+    if values.dtype.names is not None:
+        parts = {name: find_nonfinite(values[name]) for name in values.dtype.names}
+        found = [bad._replace(names=(name, *bad.names)) for name, bad in parts.items() if bad]
+        return min(found, key=lambda bad: bad.place[:1], default=None)
     if not np.issubdtype(values.dtype, np.inexact) or np.isfinite(values).all():
         return None
     flat = int(np.argmin(np.isfinite(values)))
-    return tuple(int(i) for i in np.unravel_index(flat, values.shape))
+    place = tuple(int(i) for i in np.unravel_index(flat, values.shape))
+    return Nonfinite((), place, float(values[place]))
 
 
 def check_finite(field: str, values: NDArray[Any], first_step: int) -> None:
@@ -87,22 +113,18 @@ def check_finite(field: str, values: NDArray[Any], first_step: int) -> None:
     Raises:
         EnvFault: naming the environment, the vector step, the field and the value.
     """
-    if values.dtype.names is not None:
-        for name in values.dtype.names:
-            check_finite(f"{field}[{name!r}]", values[name], first_step)
+    bad = find_nonfinite(values)
+    if bad is None:
         return
-    where = find_nonfinite(values)
-    if where is None:
-        return
-    row, env_index, *inner = where
+    row, env_index, *inner = bad.place
     step = first_step + row
-    place = field + "".join(f"[{i}]" for i in inner)
-    value = float(values[where])
+    field = field_path(field, bad.names)
+    where = field_path(field, inner)
     raise EnvFault(
-        f"environment {env_index} returned {place} = {value} at vector step {step}; "
+        f"environment {env_index} returned {where} = {bad.value} at vector step {step}; "
         "training on it would spoil every weight. Make the environment return finite numbers.",
         env_index=env_index,
         step=step,
         field=field,
-        value=value,
+        value=bad.value,
     )

@@ -50,7 +50,8 @@ def make_vector_env(
         return adapt(_make_entry_point(str(env), num_envs, config))
     makers = [_guarded_maker(env, config, index) for index in range(num_envs)]
     backend = AsyncBackend if _resolve(env, mode) == "async" else SyncVectorEnv
-    return adapt(backend(makers, copy=False, autoreset_mode=autoreset_mode))
+    vector = backend(makers, copy=False, autoreset_mode=autoreset_mode)
+    return adapt(vector, is_guarded=True)
 
 
 def probe_spaces(env: EnvSource, env_config: Mapping[str, Any] | None = None) -> Spaces:

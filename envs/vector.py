@@ -10,7 +10,7 @@ Legend: N environments.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium as gym
 import numpy as np
@@ -18,7 +18,8 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from rllib.envs.faults import EnvFault, EnvSetupError, close_env, raise_fault
-from rllib.envs.packing import pack, pack_one, packed_dtype
+from rllib.envs.members import choices_among, find_outsider
+from rllib.envs.packing import MisfitError, Packer, row_of
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -57,16 +58,22 @@ class VectorEnv(ABC):
 
     Args:
         env: the gymnasium vector environment, owned from here on.
+        is_guarded: what each single environment returns has been looked at already.
+
+    Raises:
+        EnvSetupError: its observations cannot be packed into one array.
     """
 
-    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any]) -> None:
+    def __init__(
+        self, env: gym.vector.VectorEnv[Any, Any, Any], *, is_guarded: bool = False
+    ) -> None:
         self.env = env
         self.num_envs = env.num_envs
         self.observation_space = env.single_observation_space
         self.action_space = env.single_action_space
         self.num_steps = 0
-        self._dtype, shape = packed_dtype(self.observation_space)
-        self._obs_shape = (self.num_envs, *shape)
+        self.packer = Packer(self.observation_space)
+        self._choices = choices_among(self.packer.leaves, is_guarded)
         self._closed = False
 
     def reset(self, seed: int) -> NDArray[Any]:
@@ -78,12 +85,10 @@ class VectorEnv(ABC):
         try:
             raw, _ = self.env.reset(seed=seed)
             obs = self._packed(raw)
-        except EnvFault:
-            raise
         except Exception as error:
-            raise_fault(error, "reset", None, None)
+            self._raise_named(error, "reset")
         self._on_reset()
-        return self._of_batch_shape(obs)
+        return obs
 
     def step(self, actions: NDArray[Any]) -> EnvStep:
         """Step every environment once with ``actions`` [N, ...].
@@ -93,13 +98,9 @@ class VectorEnv(ABC):
         """
         self.num_steps += 1
         try:
-            step = self._translate(self.env.step(actions))
-        except EnvFault:
-            raise
+            return self._translate(self.env.step(actions))
         except Exception as error:
-            raise_fault(error, "step", None, self.num_steps)
-        self._of_batch_shape(step.obs)
-        return step
+            self._raise_named(error, "step")
 
     def close(self) -> None:
         """Release the environments and their processes; may be called twice."""
@@ -107,16 +108,25 @@ class VectorEnv(ABC):
             self._closed = True
             close_env(self.env)
 
-    def _of_batch_shape(self, obs: NDArray[Any]) -> NDArray[Any]:
-        """The observations, unless a row of them would be stretched or cut to fit its place."""
-        if obs.shape != self._obs_shape:
-            raise EnvFault(
-                f"{self.env} returned observations of shape {obs.shape} at vector step "
-                f"{self.num_steps}; they should be of shape {self._obs_shape}, as its space says",
-                step=self.num_steps,
-                field="obs",
-            )
-        return obs
+    def _raise_named(self, error: Exception, operation: str) -> NoReturn:
+        """Say where ``error`` came from, unless it does itself."""
+        if isinstance(error, EnvFault):
+            raise error
+        if isinstance(error, MisfitError):
+            self._refuse(f"observations that do not fit: {error}", error.field)
+        raise_fault(error, operation, None, self.num_steps if operation == "step" else None)
+
+    def _refuse(
+        self, text: str, field: str, env_index: int | None = None, value: Any = None
+    ) -> NoReturn:
+        who = self.env if env_index is None else f"environment {env_index}"
+        raise EnvFault(
+            f"{who} returned at vector step {self.num_steps} {text}",
+            env_index=env_index,
+            step=self.num_steps,
+            field=field,
+            value=value,
+        )
 
     @abstractmethod
     def _translate(self, raw: GymStep) -> EnvStep:
@@ -127,7 +137,13 @@ class VectorEnv(ABC):
 
     def _packed(self, obs: Any) -> NDArray[Any]:
         """[N, ...] one array of our own: backends may reuse theirs for the next step."""
-        return pack(self.observation_space, obs, self.num_envs)
+        packed = self.packer.pack(obs, self.num_envs)
+        for leaf in self._choices:
+            if outsider := find_outsider(leaf, packed):
+                index, value = outsider
+                text = f"{leaf.path('obs')} = {value}, which is no member of {leaf.space}"
+                self._refuse(text, leaf.path("obs"), index, value)
+        return packed
 
     def _own(self, raw: GymStep) -> tuple[NDArray[Any], Floats, Bools, Bools]:
         """Copies of the arrays of a raw step."""
@@ -146,8 +162,10 @@ class VectorEnv(ABC):
 class NextStepEnv(VectorEnv):
     """NEXT_STEP: the step after an episode's end is the reset, and its action is ignored."""
 
-    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any]) -> None:
-        super().__init__(env)
+    def __init__(
+        self, env: gym.vector.VectorEnv[Any, Any, Any], *, is_guarded: bool = False
+    ) -> None:
+        super().__init__(env, is_guarded=is_guarded)
         self.resets_next = self._no_reset_rows()
 
     def _on_reset(self) -> None:
@@ -174,24 +192,17 @@ class SameStepEnv(VectorEnv):
         return EnvStep(obs, reward, terminated, truncated, self._no_reset_rows(), final_obs)
 
     def _dense_final_obs(self, info: dict[str, Any], done: Bools) -> NDArray[Any]:
-        """[N, ...] true last observations, from one object per episode that ended."""
+        """[N, ...] true last observations, from one per episode that ended."""
         if "final_obs" not in info:
             raise EnvSetupError(
                 "the vector environment declares AutoresetMode.SAME_STEP, but its info has no "
                 "'final_obs' for the episodes that ended; a truncated one could not be bootstrapped"
             )
-        final_obs = np.zeros(self._obs_shape, self._dtype)
+        final_obs = np.zeros((self.num_envs, *self.packer.shape), self.packer.dtype)
         for index in np.flatnonzero(done).tolist():
-            final_obs[index] = pack_one(self.observation_space, self._final_of(info, index))
+            # Gymnasium gives an object array; others a batch like any other.
+            final_obs[index] = self.packer.pack_one(row_of(info["final_obs"], index))
         return final_obs
-
-    @staticmethod
-    def _final_of(info: dict[str, Any], index: int) -> Any:
-        """Gymnasium gives an object array, others dense ones, of a Dict one per key."""
-        final = info["final_obs"]
-        if isinstance(final, dict):
-            return {key: part[index] for key, part in final.items() if not key.startswith("_")}
-        return final[index]
 
 
 class DisabledEnv(VectorEnv):
@@ -209,20 +220,26 @@ class DisabledEnv(VectorEnv):
         return EnvStep(obs, reward, terminated, truncated, self._no_reset_rows(), final_obs)
 
 
-def adapt(env: gym.vector.VectorEnv[Any, Any, Any]) -> VectorEnv:
+def adapt(env: gym.vector.VectorEnv[Any, Any, Any], *, is_guarded: bool = False) -> VectorEnv:
     """Put a gymnasium vector environment behind the step schema, by the mode that it declares.
 
+    Args:
+        env: owned from here on.
+        is_guarded: its single environments are ``GuardedEnv``.
+
     Raises:
-        EnvSetupError: it declares no autoreset mode, so its episode borders cannot be known.
+        EnvSetupError: it declares no autoreset mode, so its episode borders cannot be known; or
+            its observations have no fixed shape.
     """
     mode = env.metadata.get("autoreset_mode")
     try:
-        return _ADAPTERS[AutoresetMode(mode)](env)
+        adapter = _ADAPTERS[AutoresetMode(mode)]
     except ValueError:
         raise EnvSetupError(
             f"{env} declares no autoreset mode (metadata['autoreset_mode'] is {mode!r}); where its "
             "episodes end cannot be known. Set it to one of gymnasium.vector.AutoresetMode."
         ) from None
+    return adapter(env, is_guarded=is_guarded)
 
 
 _ADAPTERS: dict[AutoresetMode, type[VectorEnv]] = {

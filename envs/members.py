@@ -1,0 +1,134 @@
+"""Whether what an environment returned as an observation can be one, and which part is not.
+
+Bounds of floats are not looked at: environments overstep them in good faith, and nothing breaks.
+A choice that there is not would become a vector of zeros, and an array of another shape or kind
+would be stretched, cut or rounded on its way.
+"""
+
+from collections.abc import Iterable, Mapping
+from reprlib import repr as short_repr
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib.envs.faults import field_path
+from rllib.envs.packing import Leaf, parts_of
+
+
+class Misfit(NamedTuple):
+    """A value that does not fit, in words.
+
+    Attributes:
+        field: ``obs['camera']``.
+        value: the ``repr`` of what was there, shortened, with the shape of an array.
+        wanted: what it should be, and what can be done about it.
+    """
+
+    field: str
+    value: str
+    wanted: str
+
+
+def find_misfit(
+    space: gym.Space[Any], value: Any, root: str = "obs", keys: tuple[Any, ...] = ()
+) -> Misfit | None:
+    """The first part of ``value`` that is of another shape or kind, or no member of a Discrete.
+
+    Elements of MultiDiscrete and MultiBinary arrays are looked at by ``find_outsider``, for many
+    environments at once.
+
+    Args:
+        space: that ``value`` should be of.
+        value: what the environment returned.
+        root: how messages call it.
+        keys: the way to ``space`` in that of the whole observation.
+    """
+    parts = parts_of(space)
+    wanted = _wanted(space, value) if parts is None else _wanted_around(space, parts, value)
+    if wanted is not None:
+        return Misfit(field_path(root, keys), describe(value), wanted)
+    for key, part in (parts or {}).items():
+        if misfit := find_misfit(part, value[key], root, (*keys, key)):
+            return misfit
+    return None
+
+
+def _wanted_around(
+    space: gym.Space[Any], parts: Mapping[Any, gym.Space[Any]], value: Any
+) -> str | None:
+    """What a dict or tuple should be, if it is not."""
+    if isinstance(space, gym.spaces.Dict):
+        right = isinstance(value, Mapping) and value.keys() == parts.keys()
+        return None if right else f"a dict with exactly the keys {list(parts)}"
+    right = isinstance(value, tuple | list) and len(value) == len(parts)
+    return None if right else f"a tuple of {len(parts)}"
+
+
+def _wanted(space: gym.Space[Any], value: Any) -> str | None:
+    """What a value of a space without parts should be, if it is not."""
+    if isinstance(space, gym.spaces.Discrete):
+        last = space.start + space.n - 1
+        wanted = f"a member of {space}, an integer from {space.start} to {last}"
+        return None if space.contains(value) else wanted
+    if space.shape is None or space.dtype is None:
+        return None if space.contains(value) else f"a member of {space}"
+    if is_exact(space, value) or fits(value, space.shape, space.dtype):
+        return None
+    return (
+        f"of shape {space.shape} and dtype {space.dtype}, as its space says; return "
+        f"np.asarray(value, np.{space.dtype}) of that shape, or correct the observation_space"
+    )
+
+
+def is_exact(space: gym.Space[Any], value: Any) -> bool:
+    """Whether it is an array of just the shape and type of the space."""
+    return type(value) is np.ndarray and value.dtype == space.dtype and value.shape == space.shape
+
+
+def fits(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether ``value`` becomes an array of that shape and type without changing in kind."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # ragged
+        return False
+    return array.shape == shape and np.can_cast(array.dtype, dtype, "same_kind")
+
+
+def describe(value: Any) -> str:
+    """A value in short, with what numpy would not show of an array."""
+    shape = f" of shape {value.shape}, {value.dtype}" if isinstance(value, np.ndarray) else ""
+    return short_repr(value) + shape
+
+
+def choices_among(leaves: Iterable[Leaf], is_guarded: bool) -> list[Leaf]:
+    """The parts whose values may be choices that there are not.
+
+    Args:
+        leaves: of an observation space.
+        is_guarded: ``find_misfit`` has looked at the values already.
+    """
+    return [leaf for leaf in leaves if isinstance(leaf.space, _ARRAYS if is_guarded else _CHOICES)]
+
+
+_ARRAYS = (gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
+_CHOICES = (gym.spaces.Discrete, *_ARRAYS)
+
+
+def find_outsider(leaf: Leaf, packed: NDArray[Any]) -> tuple[int, int] | None:
+    """Index and value of the first of packed observations [N, ...] with a choice out of range."""
+    values = leaf.of(packed)
+    start, number = _range(leaf.space)
+    outside = (values < start) | (values >= start + number)
+    if not outside.any():
+        return None
+    index = np.unravel_index(int(outside.argmax()), outside.shape)
+    return int(index[0]), int(values[index])
+
+
+def _range(space: Any) -> tuple[Any, Any]:
+    """The first choice, and how many there are."""
+    if isinstance(space, gym.spaces.Discrete):
+        return space.start, space.n
+    return (0, 2) if isinstance(space, gym.spaces.MultiBinary) else (space.start, space.nvec)

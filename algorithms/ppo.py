@@ -20,7 +20,7 @@ from rllib.config_types import Fraction, ScheduleOr
 from rllib.distributions import Distribution
 from rllib.envs.make import Spaces
 from rllib.errors import Problem
-from rllib.estimators import explained_variance, gae, mean_and_std
+from rllib.estimators import gae
 from rllib.learner import Learner, Loss, Metrics
 from rllib.rl_module import RLModule
 from rllib.sequences import compute_values, inputs_of, train_steps
@@ -169,16 +169,15 @@ class PPOLearner(Learner[PPOBatch]):
         self.vf_explained_var = 0.0
 
     def build_train_batch(self, batches: tuple[SampleBatch, ...]) -> PPOBatch:
-        """All fragments as one batch, advantages standardised over all of it."""
+        """All fragments as one batch, advantages standardised over those of all learners."""
         parts = [ppo_batch(batch, self.module, self.config) for batch in batches]
         joined: PPOBatch = concatenate(parts)
-        targets, advantages = (
-            live(column, joined.mask).numpy()
-            for column in (joined.value_targets, joined.advantages)
-        )
-        self.vf_explained_var = explained_variance(targets, targets - advantages)
-        mean, std = mean_and_std(advantages)
-        return joined._replace(advantages=(joined.advantages - mean) / std)
+        columns = [live(each, joined.mask) for each in (joined.advantages, joined.value_targets)]
+        means, stds = self.group.moments(torch.stack(columns).numpy())
+        # Targets less values are advantages, so that these are what is left to explain.
+        self.vf_explained_var = 1.0 - float(stds[0] / stds[1]) ** 2 if stds[1] else 0.0
+        advantages = (joined.advantages - float(means[0])) / max(float(stds[0]), 1e-8)
+        return joined._replace(advantages=advantages)
 
     def compute_loss(self, minibatch: PPOBatch) -> Loss:
         """``ppo_loss`` of the current network."""

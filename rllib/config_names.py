@@ -210,7 +210,6 @@ PENDING: dict[str, Callable[[Any], bool]] = {
     "num_gpus_per_env_runner": _any,
     "custom_resources_per_env_runner": _any,
     "batch_mode": _any,
-    "num_learners": _more_than(1),
     "num_gpus_per_learner": _any,
     "custom_resources_per_learner": _any,
     "device": _one_of("cuda"),

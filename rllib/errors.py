@@ -87,5 +87,17 @@ class TrainingError(RLlibError):
     """Training cannot go on, for example because a loss or a gradient is not finite."""
 
 
+class LearnerError(TrainingError):
+    """A learner died or does not answer; the message names it and says why.
+
+    Attributes:
+        rank: its number.
+    """
+
+    def __init__(self, message: str, *, rank: int = 0) -> None:
+        super().__init__(message)
+        self.rank = rank
+
+
 class CallbackError(TrainingError):
     """A callback raised; the message names the hook and its owner, the cause is what was raised."""

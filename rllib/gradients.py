@@ -1,14 +1,17 @@
-"""From losses to gradients: which loss trains which parameters, and what is wrong with gradients.
+"""From losses to gradients: which loss trains which parameters, and the learners' common gradient.
 
-{"critic": loss, "actor": loss} -> backward -> gradients of the critic's, of the actor's
+{"critic": loss, "actor": loss} -> backward -> average over learners -> clip -> step
 """
 
 from collections.abc import Iterator, Mapping
 from math import isfinite
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from rllib.optimizer import Adam
+from rllib.peers import Peers
 
 Optimizers = Mapping[str, Adam]
 
@@ -59,6 +62,41 @@ def backward(total: Tensor | Mapping[str, Tensor], optimizers: Optimizers) -> Op
 def _zero(optimizers: Optimizers) -> None:
     for optimizer in optimizers.values():
         optimizer.zero_grad()
+
+
+class Averaged(NamedTuple):
+    """Which optimisers a gradient step is of, and the loss, of all learners together."""
+
+    trained: Optimizers
+    total: Tensor
+
+
+def average(
+    trained: Optimizers, total: Tensor, weight: int, optimizers: Optimizers, peers: Peers
+) -> Averaged:
+    """Replace every learner's gradients by their mean, by one operation.
+
+    A step of one learner alone, and a step of several that each have a part of the same rows, are
+    the same if losses are means over rows.
+
+    Args:
+        trained: those of ``optimizers`` for which this learner has gradients; none without rows.
+        total: its loss.
+        weight: its rows.
+        optimizers: all.
+        peers: the learners.
+    """
+    _zero({name: each for name, each in optimizers.items() if name not in trained})
+    gradients = [optimizer.gradient for optimizer in optimizers.values()]
+    told = [float(weight), weight * float(total), *(float(name in trained) for name in optimizers)]
+    weighted = [gradient * weight for gradient in gradients]
+    added = peers.allreduce_sum(torch.cat([*weighted, gradients[0].new_tensor(told)]))
+    *sums, totals = torch.split(added, [*map(len, gradients), len(told)])
+    weights, losses, *flags = totals.tolist()
+    for gradient, summed in zip(gradients, sums, strict=True):
+        torch.div(summed, max(weights, 1.0), out=gradient)
+    found = {name: optimizers[name] for name, flag in zip(optimizers, flags, strict=True) if flag}
+    return Averaged(found, torch.tensor(losses / max(weights, 1.0)))
 
 
 def not_finite(

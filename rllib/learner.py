@@ -7,56 +7,37 @@
 A learner lives in the main process or in an actor and cannot tell which. An algorithm subclasses
 it with two methods: what a train batch is, and what the loss of a minibatch is. The others of the
 drawing, and what the optimisers are, may be overridden as well.
+
+Of several learners each has a part of the fragments. Their gradients are averaged in every step, so
+that all have the same weights; what else is meant of the whole train batch, such as a mean of
+advantages, is computed through ``group``.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from math import isfinite
+from collections.abc import Iterator, Sequence
 from time import perf_counter
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from rllib.config import AlgorithmConfig
+from rllib.descent import Descent
 from rllib.envs.make import Spaces
-from rllib.errors import TrainingError
-from rllib.gradients import Optimizers, backward, not_finite, own_parameters
+from rllib.gradients import own_parameters
+from rllib.loss import Loss, Metrics, StepReport, merge, report_of
 from rllib.minibatches import BatchT, count_steps, epochs
 from rllib.optimizer import Adam
+from rllib.peers import Alone, Members, Peers
 from rllib.schedules import value_at
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
+from rllib.shares import Share, take
 from rllib.torch_random import TorchStream
 from rllib.torch_state import get_module_state, set_module_state
 
+__all__ = ["Learner", "Loss", "Metrics"]
+
 DEFAULT_OPTIMIZER = "default_optimizer"
-
-Metrics = dict[str, Any]
-"""Numbers by name, and the arrays that a loss reports for single rows."""
-
-
-class Loss(NamedTuple):
-    """What to minimise, and what to report of a minibatch.
-
-    Attributes:
-        total: a scalar for all optimisers; or scalars by optimiser's name, each of which trains the
-            parameters of that optimiser alone. An optimiser that is not named makes no step.
-        metrics: scalars, averaged over minibatches.
-        arrays: [B, ...] something of every row, such as TD errors; of several minibatches, joined
-            in their order. A train batch that is a single minibatch keeps its order.
-    """
-
-    total: Tensor | Mapping[str, Tensor]
-    metrics: Mapping[str, Tensor]
-    arrays: Mapping[str, Tensor] = {}
-
-
-class _Step(NamedTuple):
-    """What is to be reported of one gradient step."""
-
-    scalars: dict[str, Tensor]
-    arrays: Mapping[str, Tensor]
 
 
 class Learner(ABC, Generic[BatchT]):
@@ -72,7 +53,9 @@ class Learner(ABC, Generic[BatchT]):
     Attributes:
         module: what is trained.
         optimizers: by name.
+        group: all learners of the algorithm, for what they compute together.
         timestep: env steps sampled so far, as the current update was told.
+        steps_per_learner: env steps of the current train batch, as a mean over the learners.
         rng: for numpy's random numbers; torch's come from a stream of the learner's own.
     """
 
@@ -80,14 +63,31 @@ class Learner(ABC, Generic[BatchT]):
         torch.set_num_threads(config.num_threads_per_learner)
         self.config, self.spaces = config, spaces
         self.timestep = 0
+        self.steps_per_learner = 0.0
         with TorchStream(derive_seed(config.seed, Role.MODULE_INIT)).active():
             self.module = config.get_rl_module_spec(spaces).build()
             self.optimizers = self.configure_optimizers()
         own_parameters(self.module, self.optimizers)
-        self.rng = derive_rng(config.seed, Role.LEARNER)
-        self.torch_stream = TorchStream(derive_seed(config.seed, Role.LEARNER))
+        self.descent = Descent(self.module, self.optimizers, config)
         self.num_steps_trained_lifetime = 0
-        self.num_updates_lifetime = 0
+        self.group: Peers = Alone()
+        self._begin_streams()
+
+    def _begin_streams(self) -> None:
+        self.rng = derive_rng(self.config.seed, Role.LEARNER, self.group.rank)
+        seed = derive_seed(self.config.seed, Role.LEARNER, self.group.rank)
+        self.torch_stream = TorchStream(seed)
+
+    def join(self, group: Peers) -> None:
+        """Become one of several learners, with random streams of its own."""
+        before, self.group = self.group.rank, group
+        if group.rank != before:
+            self._begin_streams()
+
+    def join_members(self, rank: int, size: int, name: str, timeout_s: float) -> None:
+        """The same by what ``peers.Members`` takes; blocks until all have done so."""
+        self.group.leave()
+        self.join(Members(rank, size, name, torch.device("cpu"), timeout_s))
 
     # What an algorithm decides.
 
@@ -101,33 +101,38 @@ class Learner(ABC, Generic[BatchT]):
 
     @abstractmethod
     def build_train_batch(self, batches: tuple[Any, ...]) -> BatchT:
-        """One train batch of what ``update`` was given, without reset rows."""
+        """One train batch of what ``update`` was given, without reset rows.
+
+        Of several learners one may get so little that it has no rows.
+        """
 
     def minibatches(self, batch: BatchT) -> Iterator[BatchT]:
-        """What each gradient step is computed on, in turn.
+        """What each gradient step is computed on, in turn: equally many at all learners.
 
         By default ``num_epochs`` passes over the train batch, in equal parts of about
         ``minibatch_size`` env steps.
         """
-        num_steps = count_steps(batch)
-        num_parts = max(1, round(num_steps / (self.config.minibatch_size or num_steps)))
+        size = self.config.minibatch_size or self.steps_per_learner
         return epochs(
             batch,
-            num_parts,
+            max(1, round(self.steps_per_learner / size)) if size else 1,
             self.config.num_epochs,
-            lambda size: torch.from_numpy(self.rng.permutation(size)),
+            lambda num_rows: torch.from_numpy(self.rng.permutation(num_rows)),
             new_order=self.config.shuffle_batch_per_epoch,
         )
 
     @abstractmethod
     def compute_loss(self, minibatch: BatchT) -> Loss:
-        """The loss of one minibatch, with gradients."""
+        """The loss of one minibatch, with gradients: a mean over its rows."""
 
     def after_gradient_based_update(self, timestep: int) -> None:
         """Called after every gradient step: the place to move target networks."""
 
     def after_update(self, metrics: Metrics) -> None:
-        """Adapt coefficients to the finished update; may add to its metrics."""
+        """Adapt coefficients to the finished update; may add to its metrics.
+
+        The metrics are those of all learners, so that all adapt in the same way.
+        """
 
     def setting(self, name: str) -> float:
         """The value that a setting has now: a number, or what its schedule says."""
@@ -135,32 +140,56 @@ class Learner(ABC, Generic[BatchT]):
 
     # The update.
 
-    def update(self, *batches: Any, timestep: int = 0) -> Metrics:
+    def update(self, *batches: Any, timestep: int = 0, shares: Sequence[Share] = ()) -> Metrics:
         """Learn from fragments, or whatever ``build_train_batch`` takes.
 
         Args:
             batches: the experience.
             timestep: ``num_env_steps_sampled_lifetime``, which schedules go by.
+            shares: of each batch this learner's share, if it is not all of it.
 
         Returns:
-            The loss's metrics, and the optimisers' and counters under RLlib's names;
-            ``learner_update_s`` is the wall-clock time in seconds.
+            The loss's metrics, and the optimisers' and counters under RLlib's names, of all
+            learners; ``learner_update_s`` is the wall-clock time in seconds.
 
         Raises:
             TrainingError: a loss or gradient is not finite; the weights are those of before the
                 gradient step that would have spoilt them.
+            CollectiveError: another learner died or failed.
         """
         started = perf_counter()
         self.timestep = timestep
         for optimizer in self.optimizers.values():
             optimizer.set_timestep(timestep)
-        with self.torch_stream.active():
-            train_batch = self.build_train_batch(batches)
-            steps = [self._step(minibatch) for minibatch in self.minibatches(train_batch)]
-        metrics = _merge(steps) | self._count(count_steps(train_batch))
-        self.after_update(metrics)
+        if shares:
+            batches = tuple(map(take, batches, shares))
+        try:
+            with self.torch_stream.active():
+                metrics = self._update(batches)
+        except BaseException:
+            self.group.leave()  # the others shall not wait
+            raise
         metrics["learner_update_s"] = perf_counter() - started
         return metrics
+
+    def _update(self, batches: tuple[Any, ...]) -> Metrics:
+        train_batch = self.build_train_batch(batches)
+        num_steps = count_steps(train_batch)
+        total = int(self.group.allreduce_sum(torch.tensor([num_steps])))
+        self.steps_per_learner = total / self.group.size
+        steps = [self._step(minibatch) for minibatch in self.minibatches(train_batch)]
+        reports = self.group.gather(report_of(steps, num_steps))
+        metrics = merge(reports) | self._count(total)
+        self.after_update(metrics)
+        return metrics
+
+    def _step(self, minibatch: BatchT) -> StepReport:
+        """One gradient step; a learner without rows takes part by what the others compute."""
+        weight = count_steps(minibatch) if self.group.size > 1 else 1
+        loss = self.compute_loss(minibatch) if weight else None
+        report = self.descent.step(loss, weight, self.group)
+        self.after_gradient_based_update(self.timestep)
+        return report
 
     def _count(self, num_steps: int) -> Metrics:
         self.num_steps_trained_lifetime += num_steps
@@ -169,33 +198,9 @@ class Learner(ABC, Generic[BatchT]):
             "num_trainable_parameters": sum(len(each.flat) for each in self.optimizers.values()),
             "num_module_steps_trained": num_steps,
             "num_module_steps_trained_lifetime": self.num_steps_trained_lifetime,
-            "num_gradient_updates_lifetime": self.num_updates_lifetime,
+            "num_gradient_updates_lifetime": self.descent.num_steps,
             "module_train_batch_size_mean": num_steps,
         }
-
-    def _step(self, minibatch: BatchT) -> _Step:
-        """One gradient step."""
-        loss = self.compute_loss(minibatch)
-        trained = backward(loss.total, self.optimizers)
-        scalars = {name: value.detach() for name, value in _parts(loss).items()}
-        norms = {name: optimizer.gradient_norm() for name, optimizer in trained.items()}
-        if not all(isfinite(float(x)) for x in (scalars["total_loss"], *norms.values())):
-            self._raise_not_finite(scalars, trained)
-        for optimizer in trained.values():
-            if self.config.grad_clip is not None:
-                optimizer.clip(self.config.grad_clip, self.config.grad_clip_by)
-            optimizer.step()
-        self.num_updates_lifetime += 1
-        self.after_gradient_based_update(self.timestep)
-        named = {f"gradients_{name}_global_norm": norm for name, norm in norms.items()}
-        return _Step(scalars | named, {name: x.detach() for name, x in loss.arrays.items()})
-
-    def _raise_not_finite(self, scalars: Mapping[str, Tensor], trained: Optimizers) -> None:
-        raise TrainingError(
-            f"not finite in gradient step {self.num_updates_lifetime + 1}: "
-            f"{', '.join(not_finite(scalars, self.module, trained))}. "
-            "Lower lr, set grad_clip, or look for extreme rewards."
-        )
 
     # State.
 
@@ -208,18 +213,21 @@ class Learner(ABC, Generic[BatchT]):
         return get_module_state(self.module.state_dict())
 
     def get_state(self) -> dict[str, Any]:
-        """State tree: weights, optimisers, random streams, counters."""
+        """State tree: weights, optimisers, counters, and this learner's random streams by rank."""
         return {
             "module": self.get_module_state(),
             "optimizers": {name: each.get_state() for name, each in self.optimizers.items()},
-            "rng": rng_state(self.rng),
-            "torch_rng": self.torch_stream.get_state(),
+            "streams": {str(self.group.rank): self.get_streams()},
             "num_steps_trained_lifetime": self.num_steps_trained_lifetime,
-            "num_updates_lifetime": self.num_updates_lifetime,
+            "num_updates_lifetime": self.descent.num_steps,
         }
 
+    def get_streams(self) -> dict[str, Any]:
+        """State tree of the random streams."""
+        return {"numpy": rng_state(self.rng), "torch": self.torch_stream.get_state()}
+
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from ``get_state``.
+        """Go on from ``get_state``; without a random stream for its rank, with its own.
 
         Raises:
             CheckpointError: the weights are those of another network.
@@ -227,25 +235,8 @@ class Learner(ABC, Generic[BatchT]):
         set_module_state(self.module, state["module"])
         for name, optimizer in self.optimizers.items():
             optimizer.set_state(state["optimizers"][name])
-        set_rng_state(self.rng, state["rng"])
-        self.torch_stream.set_state(state["torch_rng"])
+        if streams := state["streams"].get(str(self.group.rank)):
+            set_rng_state(self.rng, streams["numpy"])
+            self.torch_stream.set_state(streams["torch"])
         self.num_steps_trained_lifetime = int(state["num_steps_trained_lifetime"])
-        self.num_updates_lifetime = int(state["num_updates_lifetime"])
-
-
-def _parts(loss: Loss) -> dict[str, Tensor]:
-    """The scalars of a loss; of several, ``total_loss`` is the sum."""
-    if isinstance(loss.total, Tensor):
-        return {"total_loss": loss.total, **loss.metrics}
-    losses = {f"{name}_loss": value for name, value in loss.total.items()}
-    total = torch.stack([*losses.values()]).sum()
-    return {"total_loss": total, **losses, **loss.metrics}
-
-
-def _merge(steps: list[_Step]) -> Metrics:
-    """Means of scalars over the gradient steps that report them, and joined arrays."""
-    names = dict.fromkeys(name for step in steps for name in step.scalars)
-    arrays = dict.fromkeys(name for step in steps for name in step.arrays)
-    columns = {name: [s.scalars[name] for s in steps if name in s.scalars] for name in names}
-    joined = {name: torch.cat([s.arrays[name] for s in steps]).numpy() for name in arrays}
-    return {name: float(torch.stack(column).mean()) for name, column in columns.items()} | joined
+        self.descent.num_steps = int(state["num_updates_lifetime"])

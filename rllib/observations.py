@@ -63,10 +63,10 @@ class Leaf:
         shape = self.space.shape or ()
         lead = part.shape[: part.ndim - len(shape)]
         if isinstance(self.space, gym.spaces.MultiDiscrete):
-            choices = (part - self.space.start).reshape(*lead, -1)
+            choices = (part - self.space.start).reshape(*lead, self.space.nvec.size)
             hot = [_one_hot(choices[..., i], n) for i, n in enumerate(self.space.nvec.flat)]
             return np.concatenate(hot, axis=-1)
-        return part.reshape(*lead, -1).astype(np.float32, copy=False)
+        return part.reshape(*lead, self.size).astype(np.float32, copy=False)
 
 
 def leaves(space: gym.Space[Any], path: Path = ()) -> Iterator[Leaf]:

@@ -1,0 +1,83 @@
+"""What a loss is, and what is reported of gradient steps."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Metrics = dict[str, Any]
+"""Numbers by name, and the arrays that a loss reports for single rows."""
+
+
+class Loss(NamedTuple):
+    """What to minimise, and what to report of a minibatch.
+
+    Attributes:
+        total: a scalar for all optimisers; or scalars by optimiser's name, each of which trains the
+            parameters of that optimiser alone. An optimiser that is not named makes no step.
+        metrics: scalars, averaged over minibatches.
+        arrays: [B, ...] something of every row, such as TD errors; of several minibatches, joined
+            in their order. A train batch that is a single minibatch keeps its order.
+    """
+
+    total: Tensor | Mapping[str, Tensor]
+    metrics: Mapping[str, Tensor]
+    arrays: Mapping[str, Tensor] = {}
+
+    def scalars(self) -> dict[str, Tensor]:
+        """All its scalars; of several losses, ``total_loss`` is the sum."""
+        if isinstance(self.total, Tensor):
+            parts = {"total_loss": self.total, **self.metrics}
+        else:
+            losses = {f"{name}_loss": value for name, value in self.total.items()}
+            total = torch.stack([*losses.values()]).sum()
+            parts = {"total_loss": total, **losses, **self.metrics}
+        return {name: value.detach() for name, value in parts.items()}
+
+
+class StepReport(NamedTuple):
+    """What is reported of one gradient step."""
+
+    scalars: Mapping[str, Tensor]
+    arrays: Mapping[str, Tensor]
+
+
+class Report(NamedTuple):
+    """What is reported of a learner's update, which was of ``weight`` rows."""
+
+    weight: int
+    means: dict[str, float]
+    arrays: dict[str, NDArray[Any]]
+
+
+def report_of(steps: Iterable[StepReport], weight: int) -> Report:
+    """Means of scalars over the steps that report them, and joined arrays."""
+    scalars: dict[str, list[Tensor]] = {}
+    arrays: dict[str, list[Tensor]] = {}
+    for step in steps:
+        for name, value in step.scalars.items():
+            scalars.setdefault(name, []).append(value)
+        for name, value in step.arrays.items():
+            arrays.setdefault(name, []).append(value.detach())
+    means = [torch.stack(column).float().mean() for column in scalars.values()]
+    numbers = torch.stack(means).tolist() if means else []  # one copy, not one per name
+    joined = {name: torch.cat(column).cpu().numpy() for name, column in arrays.items()}
+    return Report(weight, dict(zip(scalars, numbers, strict=True)), joined)
+
+
+def merge(reports: list[Report]) -> Metrics:
+    """The metrics of all learners: means weighted by rows, arrays joined in order of rank."""
+    if len(reports) == 1:
+        return {**reports[0].means, **reports[0].arrays}
+    merged: Metrics = {}
+    for name in dict.fromkeys(name for report in reports for name in report.means):
+        having = [report for report in reports if name in report.means]
+        weights = [report.weight for report in having]
+        merged[name] = float(np.average([report.means[name] for report in having], weights=weights))
+    for name in dict.fromkeys(name for report in reports for name in report.arrays):
+        parts = [report.arrays[name] for report in reports if name in report.arrays]
+        merged[name] = np.concatenate(parts)
+    return merged

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rllib.actions import GaussianHead, action_head
+from rllib.actions import GaussianHead, action_head, input_limits
 from rllib.columns import Columns
 from rllib.config_sections import ModelConfig
 from rllib.mlp_policy import Layer, MLPPolicy
@@ -33,6 +33,7 @@ class ActorCriticModule(RLModule):
     """
 
     model_config: ModelConfig
+    limits: Tensor | None
 
     def setup(self) -> None:
         """Make the layers that ``model_config`` asks for."""
@@ -45,12 +46,15 @@ class ActorCriticModule(RLModule):
         width = self.encoder.size if self.memory is None else self.memory.size
         self.pi_layers = MLP(width, model.head_fcnet_hiddens, model.head_fcnet_activation)
         self.vf_layers = MLP(width, model.head_fcnet_hiddens, model.head_fcnet_activation)
-        self.continuous = isinstance(self.head, GaussianHead)
-        free_log_std = self.continuous and model.free_log_std
+        free_log_std = isinstance(self.head, GaussianHead) and model.free_log_std
         num_outputs = self.head.num_inputs // 2 if free_log_std else self.head.num_inputs
         self.pi = linear(self.pi_layers.size, num_outputs, gain=0.01)
         self.vf = linear(self.vf_layers.size, 1, gain=1.0)
         self.log_std = nn.Parameter(torch.zeros(num_outputs)) if free_log_std else None
+        limits = input_limits(self.head, model.log_std_clip_param)
+        self.register_buffer(
+            "limits", None if limits is None else torch.from_numpy(limits), persistent=False
+        )
 
     @classmethod
     def make_policy(
@@ -67,7 +71,7 @@ class ActorCriticModule(RLModule):
         if observations.images:
             return super().make_policy(observation_space, action_space, model_config)
         head = action_head(action_space)
-        continuous = isinstance(head, GaussianHead)
+        free_log_std = isinstance(head, GaussianHead) and model.free_log_std
         return MLPPolicy(
             observations,
             head,
@@ -76,8 +80,7 @@ class ActorCriticModule(RLModule):
                 *_chain("pi_layers", model.head_fcnet_hiddens, model.head_fcnet_activation),
                 Layer("pi", "linear"),
             ],
-            log_std="log_std" if continuous and model.free_log_std else None,
-            split=continuous and not model.free_log_std,
+            log_std="log_std" if free_log_std else None,
             log_std_limit=model.log_std_clip_param,
         )
 
@@ -128,14 +131,9 @@ class ActorCriticModule(RLModule):
         return hidden, {Columns.STATE_OUT: state}
 
     def _dist_inputs(self, out: Tensor) -> Tensor:
-        if not self.continuous:
-            return out
         if self.log_std is not None:
-            log_std = self.log_std.expand_as(out)
-        else:
-            out, log_std = out.chunk(2, -1)
-        limit = self.model_config.log_std_clip_param
-        return torch.cat([out, log_std.clamp(-limit, limit)], -1)
+            out = torch.cat([out, self.log_std.expand_as(out)], -1)
+        return out if self.limits is None else out.clamp(-self.limits, self.limits)
 
 
 def _chain(name: str, widths: Sequence[int], activation: str) -> list[Layer]:

@@ -70,7 +70,8 @@ class ModelConfig(BaseModel):
     head_fcnet_use_layernorm: bool = False
     """Whether a LayerNorm follows every hidden layer of a head."""
     free_log_std: bool = True
-    """Continuous actions: log standard deviation as a parameter of its own, not an output."""
+    """Continuous actions: log standard deviation as a parameter of its own, not an output; those
+    that are part of a Dict or Tuple always have it as an output."""
     log_std_clip_param: PositiveFloat = 20.0
     """Continuous actions: the log standard deviation is kept within plus and minus this."""
     vf_share_layers: bool = False

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.actions import ActionHead, mask_inputs
+from rllib.actions import ActionHead, input_limits, mask_inputs
 from rllib.observations import ACTION_MASK, ObservationEncoder
 
 Floats = NDArray[np.float32]
@@ -46,8 +46,7 @@ class MLPPolicy:
         head: the action distribution.
         layers: from the features on.
         log_std: name of a parameter [A] that is appended to the outputs, clipped; or ``None``.
-        split: whether the second half of the outputs is a log standard deviation to be clipped.
-        log_std_limit: what it is clipped to, plus and minus.
+        log_std_limit: what log standard deviations are clipped to, plus and minus.
     """
 
     def __init__(
@@ -57,12 +56,11 @@ class MLPPolicy:
         layers: Sequence[Layer],
         *,
         log_std: str | None = None,
-        split: bool = False,
         log_std_limit: float = 20.0,
     ) -> None:
         self.observations, self.head, self.names = observations, head, list(layers)
-        self.log_std_name, self.split = log_std, split
-        self.log_std_limit = np.float32(log_std_limit)
+        self.log_std_name, self.log_std_limit = log_std, np.float32(log_std_limit)
+        self.limits = input_limits(head, log_std_limit)
         self.layers: list[tuple[Floats, Floats, Callable[[Floats], Floats] | None]] = []
         self.log_std: Floats | None = None
 
@@ -117,7 +115,6 @@ class MLPPolicy:
     def _with_log_std(self, out: Floats) -> Floats:
         if self.log_std is not None:
             return np.concatenate([out, np.broadcast_to(self.log_std, out.shape)], -1)
-        if not self.split:
+        if self.limits is None:
             return out
-        out, log_std = np.split(out, 2, axis=-1)
-        return np.concatenate([out, np.clip(log_std, -self.log_std_limit, self.log_std_limit)], -1)
+        return np.minimum(np.maximum(out, -self.limits), self.limits)

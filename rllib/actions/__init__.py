@@ -6,7 +6,7 @@ The twin of ``rllib.distributions``, which trains the same distributions in torc
 come from outside as *noise*, drawn once per fragment, so that acting is a pure function.
 """
 
-from rllib.actions.base import ActionHead
+from rllib.actions.base import ActionHead, input_limits
 from rllib.actions.binary import BernoulliHead
 from rllib.actions.box import DeterministicHead, GaussianHead, SquashedGaussianHead
 from rllib.actions.categorical import CategoricalHead, MultiCategoricalHead
@@ -30,5 +30,6 @@ __all__ = [
     "action_head",
     "check_mask",
     "check_mask_space",
+    "input_limits",
     "mask_inputs",
 ]

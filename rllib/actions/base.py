@@ -4,6 +4,7 @@ Legend: B rows, A actions or action dimensions.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -55,6 +56,20 @@ class ActionHead(ABC):
     def to_env(self, actions: NDArray[Any]) -> Any:
         """The actions as a vector environment wants them: batched, in the space's structure."""
 
+    @property
+    def log_std_columns(self) -> Sequence[int]:
+        """Which inputs are log standard deviations, that a network had better not let run away."""
+        return ()
+
     def at(self, timestep: int) -> "ActionHead":
         """The head with its schedules at their values of this timestep; most have none."""
         return self
+
+
+def input_limits(head: ActionHead, log_std_limit: float) -> Floats | None:
+    """[num_inputs] what inputs are clipped to, plus and minus; ``None`` if all go as they are."""
+    if not head.log_std_columns:
+        return None
+    limits = np.full(head.num_inputs, np.inf, np.float32)
+    limits[list(head.log_std_columns)] = log_std_limit
+    return limits

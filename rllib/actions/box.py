@@ -86,6 +86,11 @@ class GaussianHead(_BoxHead):
         """2A."""
         return 2 * self.num_actions
 
+    @property
+    def log_std_columns(self) -> range:
+        """The second half."""
+        return range(self.num_actions, self.num_inputs)
+
     def sample(self, inputs: Floats, noise: Floats) -> Floats:
         """[B, A]."""
         A = self.num_actions

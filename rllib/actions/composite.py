@@ -78,6 +78,15 @@ class CompositeHead(ActionHead):
         """That of all parts together."""
         return (sum(prod(head.noise_shape) for head in self.heads),)
 
+    @property
+    def log_std_columns(self) -> list[int]:
+        """Those of all parts."""
+        return [
+            part.inputs.start + column
+            for part in self.parts
+            for column in part.head.log_std_columns
+        ]
+
     def at(self, timestep: int) -> "CompositeHead":
         """The parts with their schedules at this timestep."""
         return CompositeHead(self.space, [head.at(timestep) for head in self.heads])

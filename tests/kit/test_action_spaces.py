@@ -51,7 +51,8 @@ def inline():
 
 
 @pytest.mark.parametrize(
-    ("kind", "free_log_std"), [*((kind, True) for kind in SPACES), ("box", False)]
+    ("kind", "free_log_std"),
+    [*((kind, True) for kind in SPACES), ("box", False), ("nested", False)],
 )
 def test_returns_rise(kind, free_log_std):
     settings = (

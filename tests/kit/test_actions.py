@@ -15,6 +15,7 @@ from rllib.actions import (
     MultiCategoricalHead,
     SquashedGaussianHead,
     action_head,
+    input_limits,
 )
 from rllib.errors import ConfigError
 
@@ -136,6 +137,17 @@ def test_heads_follow_their_schedules():
     assert noisy.at(50).sample(0 * one, one).tolist() == [[0.5]]
     assert noisy.at(100).sample(0 * one, one).tolist() == [[0.0]]
     assert action_head(BOX).at(5) == action_head(BOX)
+
+
+# Log standard deviations.
+
+
+def test_only_log_standard_deviations_have_limits():
+    one = gym.spaces.Box(-1, 1, (1,))
+    head = action_head(gym.spaces.Tuple([gym.spaces.Discrete(2), one, one]))
+    inf = np.inf
+    assert input_limits(head, 2.0).tolist() == [inf, inf, inf, 2.0, inf, 2.0]
+    assert input_limits(action_head(DISCRETE), 2.0) is None
 
 
 # As the environment wants them.

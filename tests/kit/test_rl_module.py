@@ -39,7 +39,11 @@ def observations(space, count=9):
 
 
 @pytest.mark.parametrize("obs_space", [BOX_OBS, ONE_HOT_OBS], ids=["box", "one-hot"])
-@pytest.mark.parametrize("action_space", [DISCRETE, BOX], ids=["discrete", "continuous"])
+@pytest.mark.parametrize(
+    "action_space",
+    [DISCRETE, BOX, gym.spaces.Tuple([DISCRETE, BOX])],
+    ids=["discrete", "continuous", "both"],
+)
 @pytest.mark.parametrize(
     "settings",
     [

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib import core
+from rllib.actions import mask_sizes
 from rllib.batch import SampleBatch
 from rllib.config import AlgorithmConfig
 from rllib.connectors.build import build_pipeline
@@ -65,7 +66,8 @@ class EnvRunner:
         spec = config.get_rl_module_spec(spaces)
         self.policy, self.max_seq_len = spec.make_policy(), spec.max_seq_len
         self.weights_seq_no = 0
-        self.buffer = RolloutBuffer(config.get_rollout_fragment_length())
+        sizes = mask_sizes(spaces.observation, spaces.action)
+        self.buffer = RolloutBuffer(config.get_rollout_fragment_length(), sizes)
         assert config.env is not None, "a validated config names an environment"
         with _env_errors():
             self.env = make_vector_env(

@@ -18,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rllib.actions import ActionHead, action_head, check_mask_space
+from rllib.actions import ActionHead, action_head, mask_sizes
 from rllib.actions import mask_inputs as mask_arrays
 from rllib.columns import Columns
 from rllib.config_sections import ModelConfig
 from rllib.distributions import Distribution, distribution_for, mask_inputs
 from rllib.envs.packing import num_in, pack
-from rllib.observations import ACTION_MASK, has_action_mask
+from rllib.observations import ACTION_MASK
 from rllib.tensors import Tree, to_tensors
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ class RLModule(nn.Module, ABC):
         self.observation_space, self.action_space = observation_space, action_space
         self.inference_only, self.learner_only = inference_only, learner_only
         self.model_config = ModelConfig() if model_config is None else model_config
-        self.has_mask = has_action_mask(observation_space)
-        check_mask_space(observation_space, action_space)
+        self.has_mask = bool(mask_sizes(observation_space, action_space))
         self.head = self.make_head()
         self.distribution = self.make_distribution()
         self.setup()

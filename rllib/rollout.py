@@ -3,15 +3,17 @@
 Legend: T rows, N environments, K truncated episodes.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.actions import ActionHead
+from rllib.actions import ActionHead, check_mask
 from rllib.batch import SampleBatch
 from rllib.envs.faults import check_finite
 from rllib.envs.vector import EnvStep
+from rllib.observations import ACTION_MASK
 
 State = dict[str, NDArray[Any]]
 
@@ -24,10 +26,11 @@ class RolloutBuffer:
 
     Args:
         num_rows: T.
+        mask_sizes: of the action masks in observations; empty without.
     """
 
-    def __init__(self, num_rows: int) -> None:
-        self.num_rows = num_rows
+    def __init__(self, num_rows: int, mask_sizes: Sequence[int] = ()) -> None:
+        self.num_rows, self.mask_sizes = num_rows, mask_sizes
         self.begin()
 
     def begin(self) -> None:
@@ -95,7 +98,7 @@ class RolloutBuffer:
             self.final_index.append(self.length * len(step.reward) + cut)
 
     def check_finite(self, first_step: int, last_obs: NDArray[Any]) -> None:
-        """Refuse NaN and infinity in what the environments returned.
+        """Refuse NaN and infinity in what the environments returned, and masks without an action.
 
         Args:
             first_step: the vector step that the first row was.
@@ -106,6 +109,8 @@ class RolloutBuffer:
         """
         if self.columns:
             self._check_rows(first_step)
+            if self.mask_sizes:
+                self._check_masks(first_step, last_obs)
         check_finite("obs", last_obs[None], first_step - 1 + self.length)
 
     def _check_rows(self, first_step: int) -> None:
@@ -117,6 +122,14 @@ class RolloutBuffer:
             dense = np.zeros((1, self._num_envs, *final_obs.shape[1:]), final_obs.dtype)
             dense[0, envs] = final_obs
             check_finite("final obs", dense, first_step + int(row))
+
+    def _check_masks(self, first_step: int, last_obs: NDArray[Any]) -> None:
+        """An ended episode's last observation, on which nobody acts, need not allow anything."""
+        rows = {name: column[: self.length] for name, column in self.columns.items()}
+        masks = np.concatenate([rows["obs"][ACTION_MASK], last_obs[ACTION_MASK][None]])
+        ended = rows["terminateds"][-1] | rows["truncateds"][-1]
+        unread = np.concatenate([rows["reset_rows"], ended[None]])
+        check_mask(np.where(unread[..., None], 1, masks), self.mask_sizes, first_step - 1)
 
     def finish(self, head: ActionHead, last_obs: NDArray[Any], weights_seq_no: int) -> SampleBatch:
         """The full fragment; log probabilities are worked out here, in one go."""

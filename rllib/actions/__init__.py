@@ -12,7 +12,7 @@ from rllib.actions.box import DeterministicHead, GaussianHead, SquashedGaussianH
 from rllib.actions.categorical import CategoricalHead, MultiCategoricalHead
 from rllib.actions.composite import CompositeHead
 from rllib.actions.greedy import EpsilonGreedyHead
-from rllib.actions.masks import FORBIDDEN, check_mask, check_mask_space, mask_inputs
+from rllib.actions.masks import FORBIDDEN, check_mask, mask_inputs, mask_sizes
 from rllib.actions.select import Kind, action_head
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "SquashedGaussianHead",
     "action_head",
     "check_mask",
-    "check_mask_space",
     "input_limits",
     "mask_inputs",
+    "mask_sizes",
 ]

@@ -28,12 +28,25 @@ def mask_inputs(inputs: Floats, mask: NDArray[Any]) -> Floats:
     return np.where(mask == 0, FORBIDDEN, inputs)
 
 
-def mask_sizes(action_space: gym.Space[Any]) -> tuple[int, ...]:
-    """How many entries of a mask each action dimension has.
+def mask_sizes(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> tuple[int, ...]:
+    """How many entries of the mask each action dimension has; empty without a mask.
 
     Raises:
-        ConfigError: actions of this space cannot be forbidden.
+        ConfigError: the mask does not fit the actions, or these cannot be forbidden.
     """
+    spaces = observation_space.spaces if isinstance(observation_space, gym.spaces.Dict) else {}
+    if ACTION_MASK not in spaces:
+        return ()
+    mask_space, sizes = spaces[ACTION_MASK], _num_choices(action_space)
+    if mask_space.shape != (sum(sizes),):
+        raise ConfigError(
+            f"the observation's field {ACTION_MASK!r} is of {mask_space}, but {action_space} needs "
+            f"a mask of shape ({sum(sizes)},): one entry for each choice"
+        )
+    return sizes
+
+
+def _num_choices(action_space: gym.Space[Any]) -> tuple[int, ...]:
     if isinstance(action_space, gym.spaces.Discrete):
         return (int(action_space.n),)
     if isinstance(action_space, gym.spaces.MultiDiscrete):
@@ -42,23 +55,6 @@ def mask_sizes(action_space: gym.Space[Any]) -> tuple[int, ...]:
         f"observations have a field {ACTION_MASK!r}, but actions of {action_space} cannot be "
         "masked, only those of Discrete and MultiDiscrete; rename the field, or change the space"
     )
-
-
-def check_mask_space(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
-    """Refuse masks that do not fit the actions; observations may well have none.
-
-    Raises:
-        ConfigError: naming both shapes.
-    """
-    spaces = observation_space.spaces if isinstance(observation_space, gym.spaces.Dict) else {}
-    if ACTION_MASK not in spaces:
-        return
-    mask_space, size = spaces[ACTION_MASK], sum(mask_sizes(action_space))
-    if mask_space.shape != (size,):
-        raise ConfigError(
-            f"the observation's field {ACTION_MASK!r} is of {mask_space}, but {action_space} needs "
-            f"a mask of shape ({size},): one entry for each choice"
-        )
 
 
 def check_mask(
@@ -71,7 +67,7 @@ def check_mask(
 
     Args:
         mask: of every environment in every row.
-        sizes: ``mask_sizes`` of the action space; they add up to A.
+        sizes: from ``mask_sizes``; they add up to A.
         first_step: the vector step of row 0.
         agents: [N] whose masks these are, where environments have several agents.
 

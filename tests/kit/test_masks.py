@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from rllib import actions as acting
+from rllib import core
 from rllib import distributions as training
-from rllib.actions import action_head, check_mask, check_mask_space
+from rllib.actions import action_head, check_mask, mask_sizes
+from rllib.algorithms.ppo import PPOConfig
 from rllib.distributions import distribution_for
 from rllib.envs.faults import EnvFault
-from rllib.errors import ConfigError
+from rllib.errors import ConfigError, EnvError
 
 DISCRETE = gym.spaces.Discrete(4)
 MULTI = gym.spaces.MultiDiscrete([3, 4, 2])
@@ -142,10 +144,71 @@ def observations(mask):
 
 
 def test_masks_must_fit_the_actions():
-    check_mask_space(observations(gym.spaces.MultiBinary(4)), DISCRETE)
-    check_mask_space(observations(gym.spaces.Box(0, 1, (9,), np.int8)), MULTI)
-    check_mask_space(gym.spaces.Box(-1, 1, (2,)), gym.spaces.MultiBinary(2))
+    assert mask_sizes(observations(gym.spaces.MultiBinary(4)), DISCRETE) == (4,)
+    assert mask_sizes(observations(gym.spaces.Box(0, 1, (9,), np.int8)), MULTI) == (3, 4, 2)
+    assert mask_sizes(gym.spaces.Box(-1, 1, (2,)), gym.spaces.MultiBinary(2)) == ()
     with pytest.raises(ConfigError, match=r"MultiBinary\(3\).*needs a mask of shape \(4,\)"):
-        check_mask_space(observations(gym.spaces.MultiBinary(3)), DISCRETE)
+        mask_sizes(observations(gym.spaces.MultiBinary(3)), DISCRETE)
     with pytest.raises(ConfigError, match=r"Box.*cannot be masked.*rename"):
-        check_mask_space(observations(gym.spaces.MultiBinary(2)), gym.spaces.Box(-1, 1, (1,)))
+        mask_sizes(observations(gym.spaces.MultiBinary(2)), gym.spaces.Box(-1, 1, (1,)))
+
+
+# While sampling.
+
+
+class Masked(gym.Env):
+    """Allows the one action that it will take; episodes end after 3 steps, with nothing allowed.
+
+    With ``forbid_at``, the observation that this step returns allows nothing either.
+    """
+
+    observation_space = observations(gym.spaces.MultiBinary(5))
+    action_space = gym.spaces.MultiDiscrete([2, 3])
+
+    def __init__(self, env_config):
+        self.forbid_at = env_config.get("forbid_at")
+        self.num_steps = 0
+
+    def _obs(self):
+        self.allowed = self.np_random.integers([2, 3])
+        mask = np.zeros(5, np.int8)
+        mask[np.add(self.allowed, [0, 2])] = 1
+        return {"action_mask": mask, "x": np.zeros(2, np.float32)}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self._obs(), {}
+
+    def step(self, action):
+        assert (action == self.allowed).all(), f"{action} is forbidden"
+        self.t, self.num_steps = self.t + 1, self.num_steps + 1
+        obs = self._obs()
+        if self.num_steps == self.forbid_at:
+            obs["action_mask"][2:] = 0
+        elif self.t == 3:
+            obs["action_mask"][:] = 0
+        return obs, 1.0, self.t == 3, False, {}
+
+
+def train(**env_config):
+    settings = (
+        PPOConfig()
+        .environment(Masked, env_config=env_config)
+        .env_runners(num_envs_per_env_runner=2, rollout_fragment_length=10)
+        .training(train_batch_size_per_learner=20, minibatch_size=20, num_epochs=2)
+        .rl_module(model_config={"fcnet_hiddens": (8,)})
+    )
+    with core.init(address="inline"), settings.build_algo() as algorithm:
+        for _ in range(3):
+            algorithm.train()
+
+
+def test_only_allowed_actions_reach_the_environment():
+    train()
+
+
+def test_a_mask_without_an_action_stops_the_run_and_says_where():
+    with pytest.raises(EnvError, match="action_mask for action dimension 1") as caught:
+        train(forbid_at=5)
+    assert (caught.value.env_index, caught.value.field) == (0, "action_mask")

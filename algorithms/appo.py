@@ -23,6 +23,7 @@ from rllib.algorithms.impala import (
     IMPALAConfig,
     IMPALALearner,
     actor_critic,
+    explained,
 )
 from rllib.async_sampler import Fragment
 from rllib.circular_buffer import CircularBuffer
@@ -114,6 +115,7 @@ def appo_loss(
         {
             "policy_loss": policy_loss,
             "vf_loss": vf_loss,
+            "vf_explained_var": explained(targets.values, current.values),
             "entropy": entropy,
             "mean_kl_loss": kl,
             "mean_IS": weight.mean(),
@@ -139,7 +141,6 @@ class APPOLearner(IMPALALearner):
         current = actor_critic(output, minibatch, self.module.distribution)
         old = self._old_policy(minibatch, output.dist_inputs)
         targets = correct(minibatch, output.values, old.logp, self.config)
-        self.note_explained(targets, current)
         entropy_coeff = self.setting("entropy_coeff")
         return appo_loss(current, old, targets, self.config, entropy_coeff, self.kl_coeff)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
@@ -23,7 +24,6 @@ from rllib.config import AlgorithmConfig
 from rllib.config_types import ScheduleOr
 from rllib.distributions import Distribution
 from rllib.errors import Problem
-from rllib.estimators import explained_variance
 from rllib.fragments import join
 from rllib.learner import Learner, Loss, Metrics
 from rllib.vtrace_batch import (
@@ -130,50 +130,59 @@ def impala_loss(
     entropy = current.entropy.mean()
     return Loss(
         policy_loss + config.vf_loss_coeff * vf_loss - entropy_coeff * entropy,
-        {"policy_loss": policy_loss, "vf_loss": vf_loss, "entropy": entropy},
+        {
+            "policy_loss": policy_loss,
+            "vf_loss": vf_loss,
+            "vf_explained_var": explained(targets.values, current.values),
+            "entropy": entropy,
+        },
     )
+
+
+def explained(targets: Tensor, values: Tensor) -> Tensor:
+    """How much of the targets [B] the values explain: 1 is all, and 0 no more than a constant."""
+    left = (targets - values.detach()).var(correction=0)
+    variance = targets.var(correction=0)
+    return torch.where(variance > 0.0, 1.0 - left / variance, 0.0)
 
 
 class IMPALALearner(Learner[VTraceBatch]):
     """Learns from whole fragments; a minibatch is some of their environments."""
 
     config: IMPALAConfig
-    vf_explained_var = 0.0
 
     def build_train_batch(self, batches: tuple[SampleBatch, ...]) -> VTraceBatch:
         """All fragments side by side."""
         return vtrace_batch(join(batches), self.module)
 
     def minibatches(self, batch: VTraceBatch) -> Iterator[VTraceBatch]:
-        """``num_epochs`` passes, in groups of environments of ``minibatch_size`` rows in all."""
-        num_rows, num_envs = batch.rows.rewards.size, batch.rows.rewards.shape[1]
-        num_parts = round(num_rows / (self.config.minibatch_size or num_rows))
+        """``num_epochs`` passes, in groups of environments of ``minibatch_size`` steps or so."""
+        num_envs = batch.rows.rewards.shape[1]
+        num_parts = self._num_parts(num_envs)
         for epoch in range(self.config.num_epochs):
-            if num_parts <= 1:
+            if num_parts == 1:
                 yield batch
                 continue
             if not epoch or self.config.shuffle_batch_per_epoch:
                 order = self.rng.permutation(num_envs)
-            for chosen in np.array_split(order, min(num_parts, num_envs)):
+            for chosen in np.array_split(order, num_parts):
                 yield environments(batch, np.sort(chosen))
+
+    def _num_parts(self, num_envs: int) -> int:
+        if self.config.minibatch_size is None:
+            return 1
+        fewest: int = min(self.group.gather(num_envs))
+        return max(1, min(fewest, round(self.steps_per_learner / self.config.minibatch_size)))
 
     def compute_loss(self, minibatch: VTraceBatch) -> Loss:
         """``impala_loss`` of the current network, by one forward over all that was observed."""
         output = forward(self.module, minibatch.inputs)
         current = actor_critic(output, minibatch, self.module.distribution)
         targets = correct(minibatch, output.values, current.logp, self.config)
-        self.note_explained(targets, current)
         return impala_loss(current, targets, self.config, self.setting("entropy_coeff"))
-
-    def note_explained(self, targets: Targets, current: ActorCritic) -> None:
-        """How much of the value targets the values explain, for the metrics."""
-        self.vf_explained_var = explained_variance(
-            targets.values.cpu().numpy(), current.values.detach().cpu().numpy()
-        )
 
     def after_update(self, metrics: Metrics) -> None:
         """Report what the loss does not."""
-        metrics["vf_explained_var"] = self.vf_explained_var
         metrics["curr_entropy_coeff"] = self.setting("entropy_coeff")
 
 

@@ -1,16 +1,17 @@
-"""Rollout fragments side by side.
+"""Rollout fragments joined and parted along their environments, which they hold side by side.
 
 Legend: T rows, N environments.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rllib.batch import SampleBatch
 
-_ROWS = (
+_TIME_MAJOR: Sequence[str] = (
     "obs",
     "actions",
     "rewards",
@@ -20,9 +21,8 @@ _ROWS = (
     "action_dist_inputs",
     "action_logp",
 )
-"""Columns of shape [T, N, ...]."""
-_INDICES = ("final_index", "state_rows")
 _OBSERVATIONS = ("last_obs", "final_obs")
+_INDICES = ("final_index", "state_rows")
 
 
 def join(batches: Sequence[SampleBatch]) -> SampleBatch:
@@ -39,24 +39,45 @@ def join(batches: Sequence[SampleBatch]) -> SampleBatch:
     if len(lengths) > 1:
         raise ValueError(f"fragments of {sorted(lengths)} rows cannot stand side by side")
     widths = [batch.rewards.shape[1] for batch in batches]
-    starts = np.cumsum([0, *widths])
-    moved = [
-        {name: _move(getattr(batch, name), width, starts[-1], start) for name in _INDICES}
-        for batch, width, start in zip(batches, widths, starts, strict=False)
-    ]
+    total = sum(widths)
+    starts = np.cumsum([0, *widths[:-1]])
+
+    def renumbered(name: str) -> list[Any]:
+        rows = [getattr(batch, name) for batch in batches]
+        return [
+            each // width * total + each % width + start
+            for each, width, start in zip(rows, widths, starts, strict=True)
+        ]
+
     return SampleBatch(
-        **{name: np.concatenate([getattr(b, name) for b in batches], axis=1) for name in _ROWS},
-        **{name: np.concatenate([each[name] for each in moved]) for name in _INDICES},
-        **{name: np.concatenate([getattr(b, name) for b in batches]) for name in _OBSERVATIONS},
-        state_in={
-            name: np.concatenate([b.state_in[name] for b in batches])
-            for name in batches[0].state_in
-        },
+        **{n: np.concatenate([getattr(b, n) for b in batches], axis=1) for n in _TIME_MAJOR},
+        **{n: np.concatenate([getattr(b, n) for b in batches]) for n in _OBSERVATIONS},
+        **{n: np.concatenate(renumbered(n)) for n in _INDICES},
+        state_in={n: np.concatenate([b.state_in[n] for b in batches]) for n in batches[0].state_in},
         weights_seq_no=min(batch.weights_seq_no for batch in batches),
     )
 
 
-def _move(index: NDArray[np.int64], width: int, new_width: int, shift: int) -> NDArray[np.int64]:
-    """Rows ``t * width + n`` of a fragment, where ``n + shift`` is the environment of another."""
-    moved: NDArray[np.int64] = index // width * new_width + index % width + shift
-    return moved
+def columns(batch: SampleBatch, start: int, stop: int) -> SampleBatch:
+    """The environments from ``start`` up to ``stop`` of a fragment, as views where possible."""
+    N, width = batch.rewards.shape[1], stop - start
+    cut = _among(batch.final_index, N, start, stop)
+    begun = _among(batch.state_rows, N, start, stop)
+
+    def renumber(rows: Any) -> Any:
+        return rows // N * width + rows % N - start
+
+    return replace(
+        batch,
+        **{name: getattr(batch, name)[:, start:stop] for name in _TIME_MAJOR},
+        last_obs=batch.last_obs[start:stop],
+        final_obs=batch.final_obs[cut],
+        final_index=renumber(batch.final_index[cut]),
+        state_in={name: part[begun] for name, part in batch.state_in.items()},
+        state_rows=renumber(batch.state_rows[begun]),
+    )
+
+
+def _among(rows: Any, num_envs: int, start: int, stop: int) -> Any:
+    """Which rows ``t * N + n`` are of these environments."""
+    return np.flatnonzero((rows % num_envs >= start) & (rows % num_envs < stop))

@@ -3,13 +3,10 @@
 3 fragments, 2 learners:   [ 0 | 0 ][ 0 | 1 ][ 1 | 1 ]
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from rllib.batch import SampleBatch
+from rllib.fragments import columns
 
 
 class Share(NamedTuple):
@@ -64,40 +61,3 @@ def take(fragment: Any, share: Share) -> Any:
         f"a {type(fragment).__name__} cannot be divided among {share.of} learners; give the "
         f"learner group a multiple of {share.of} of them"
     )
-
-
-def columns(batch: SampleBatch, start: int, stop: int) -> SampleBatch:
-    """The environments from ``start`` up to ``stop`` of a fragment, as views where possible."""
-    N, width = batch.rewards.shape[1], stop - start
-    cut = _among(batch.final_index, N, start, stop)
-    begun = _among(batch.state_rows, N, start, stop)
-
-    def renumber(rows: Any) -> Any:
-        return rows // N * width + rows % N - start
-
-    return replace(
-        batch,
-        **{name: getattr(batch, name)[:, start:stop] for name in _TIME_MAJOR},
-        last_obs=batch.last_obs[start:stop],
-        final_obs=batch.final_obs[cut],
-        final_index=renumber(batch.final_index[cut]),
-        state_in={name: part[begun] for name, part in batch.state_in.items()},
-        state_rows=renumber(batch.state_rows[begun]),
-    )
-
-
-_TIME_MAJOR: Sequence[str] = (
-    "obs",
-    "actions",
-    "rewards",
-    "terminateds",
-    "truncateds",
-    "reset_rows",
-    "action_dist_inputs",
-    "action_logp",
-)
-
-
-def _among(rows: Any, num_envs: int, start: int, stop: int) -> Any:
-    """Which rows ``t * N + n`` are of these environments."""
-    return np.flatnonzero((rows % num_envs >= start) & (rows % num_envs < stop))

@@ -7,12 +7,15 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 from off_policy import MEMORY, environment, old_fragments, single_steps, vtrace_by_definition
+from together import together
 
 from rllib import core
+from rllib.algorithms.appo import APPOConfig, APPOLearner
 from rllib.algorithms.impala import IMPALA, IMPALAConfig, IMPALALearner
 from rllib.envs.counter import CounterEnv
 from rllib.envs.make import probe_spaces
 from rllib.errors import ConfigError
+from rllib.shares import divide
 
 MODELS = pytest.mark.parametrize("model", [{"fcnet_hiddens": (4,)}, MEMORY], ids=["mlp", "lstm"])
 
@@ -107,11 +110,12 @@ def test_the_entropy_coefficient_follows_its_schedule():
 
 def test_minibatches_are_groups_of_environments_and_every_epoch_has_all():
     settings = environment(IMPALAConfig()).training(
-        train_batch_size_per_learner=88, minibatch_size=30, num_epochs=2
+        train_batch_size_per_learner=88, minibatch_size=25, num_epochs=2
     )
     _, batches = old_fragments(settings, AutoresetMode.NEXT_STEP)
     learner = IMPALALearner(settings, probe_spaces(CounterEnv))
     whole = learner.build_train_batch(tuple(batches))
+    learner.steps_per_learner = len(whole.steps)
     parts = [*learner.minibatches(whole)]
     assert [part.rows.rewards.shape for part in parts] == [(11, 3), (11, 3), (11, 2)] * 2
     for epoch in (parts[:3], parts[3:]):
@@ -127,6 +131,47 @@ def test_a_train_batch_is_a_number_of_whole_fragments_for_every_learner():
     assert settings.copy().training(train_batch_size_per_learner=10).fragments_per_update == 1
     settings.num_learners = 3
     assert settings.fragments_per_update == 6
+
+
+@pytest.mark.parametrize("size", [2, 3, 10])  # of 10 learners some get no environment
+@pytest.mark.parametrize("learner_class", [IMPALALearner, APPOLearner])
+def test_several_learners_learn_what_one_learns_from_everything(learner_class, size):
+    schema = {IMPALALearner: IMPALAConfig, APPOLearner: APPOConfig}[learner_class]
+    settings = environment(schema()).training(num_epochs=2)
+    _, batches = old_fragments(settings, AutoresetMode.NEXT_STEP)
+    alone = learner_class(settings, probe_spaces(CounterEnv))
+    expected = alone.update(*batches)
+    made = [learner_class(settings, probe_spaces(CounterEnv)) for _ in range(size)]
+    shares = divide(len(batches), size)
+
+    def member(peers):
+        learner, own = made[peers.rank], shares[peers.rank]
+        learner.join(peers)
+        return learner.update(*(batches[index] for index in own), shares=[*own.values()])
+
+    metrics = together(size, member)
+    for learner in made:
+        mine, theirs = (each.optimizers["default_optimizer"] for each in (learner, alone))
+        torch.testing.assert_close(mine.gradient, theirs.gradient, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(mine.flat, made[0].optimizers["default_optimizer"].flat)
+    for name in expected.keys() - {"learner_update_s", "vf_explained_var", "var_IS"}:
+        assert metrics[0][name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5), name
+
+
+def test_several_learners_have_equally_many_minibatches():
+    settings = environment(IMPALAConfig()).training(
+        train_batch_size_per_learner=88, minibatch_size=20
+    )
+    _, batches = old_fragments(settings, AutoresetMode.NEXT_STEP)
+    made = [IMPALALearner(settings, probe_spaces(CounterEnv)) for _ in range(3)]
+
+    def member(peers):
+        learner, own = made[peers.rank], divide(len(batches), 3)[peers.rank]
+        learner.join(peers)
+        return learner.update(*(batches[index] for index in own), shares=[*own.values()])
+
+    counts = [metrics["num_gradient_updates_lifetime"] for metrics in together(3, member)]
+    assert counts == [1, 1, 1]
 
 
 # Runs.

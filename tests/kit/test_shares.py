@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 
 from rllib.batch import SampleBatch
+from rllib.fragments import columns
 from rllib.sequences import observed, sequences, successors
-from rllib.shares import Share, columns, divide, take
+from rllib.shares import Share, divide, take
 
 
 @given(st.integers(1, 9), st.integers(1, 9))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rllib.actions import GaussianHead, action_head, input_limits
 from rllib.columns import Columns
-from rllib.config_sections import ModelConfig
+from rllib.config_model import ModelConfig
 from rllib.mlp_policy import Layer, MLPPolicy
 from rllib.networks import MLP, Encoder, Memory, linear
 from rllib.observations import ObservationEncoder
@@ -44,8 +44,8 @@ class ActorCriticModule(RLModule):
         shared = model.vf_share_layers or self.memory is not None
         self.critic_encoder = None if shared else Encoder(self.observations, model)
         width = self.encoder.size if self.memory is None else self.memory.size
-        self.pi_layers = MLP(width, model.head_fcnet_hiddens, model.head_fcnet_activation)
-        self.vf_layers = MLP(width, model.head_fcnet_hiddens, model.head_fcnet_activation)
+        self.pi_layers = MLP(width, model, "head_fcnet")
+        self.vf_layers = MLP(width, model, "head_fcnet")
         free_log_std = isinstance(self.head, GaussianHead) and model.free_log_std
         num_outputs = self.head.num_inputs // 2 if free_log_std else self.head.num_inputs
         self.pi = linear(self.pi_layers.size, num_outputs, gain=0.01)
@@ -65,7 +65,7 @@ class ActorCriticModule(RLModule):
     ) -> Policy:
         """In numpy where there are only fully connected layers, else in torch."""
         model = model_config if isinstance(model_config, ModelConfig) else None
-        if cls is not ActorCriticModule or model is None or model.use_lstm or model.use_gru:
+        if cls is not ActorCriticModule or model is None or not _is_chain(model):
             return super().make_policy(observation_space, action_space, model_config)
         observations = ObservationEncoder(observation_space, model)
         if observations.images:
@@ -141,7 +141,13 @@ def _chain(name: str, widths: Sequence[int], activation: str) -> list[Layer]:
     return [Layer(f"{name}.layers.{i}", activation) for i in range(len(widths))]
 
 
+def _is_chain(model: ModelConfig) -> bool:
+    """Whether there is nothing but fully connected layers, one after the other."""
+    memory = model.use_lstm or model.use_gru
+    return not (memory or model.fcnet_use_layernorm or model.head_fcnet_use_layernorm)
+
+
 def _memory(fan_in: int, model: ModelConfig) -> Memory | None:
     if not (model.use_lstm or model.use_gru):
         return None
-    return Memory(fan_in, model.lstm_cell_size, "lstm" if model.use_lstm else "gru")
+    return Memory(fan_in, model)

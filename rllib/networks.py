@@ -6,7 +6,7 @@ Weights are orthogonal with gain sqrt(2) and biases 0, as in "The 37 Implementat
 Legend: ... leading dimensions, B sequences, L their length, D features, C x H x W an image.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import pairwise
 from math import prod, sqrt
 from typing import TypeVar
@@ -14,8 +14,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from rllib.config_sections import ModelConfig
+from rllib.config_model import ModelConfig
 from rllib.errors import ConfigError
+from rllib.initializers import initialize
 from rllib.observations import FEATURES, ObservationEncoder
 from rllib.tensors import Tree
 
@@ -50,19 +51,29 @@ def _orthogonal(layer: LayerT, gain: float = sqrt(2)) -> LayerT:
 
 
 class MLP(nn.Module):
-    """Hidden layers [..., D] -> [..., width of the last]."""
+    """Hidden layers [..., D] -> [..., width of the last].
 
-    def __init__(self, fan_in: int, widths: Iterable[int], activation: str) -> None:
+    Args:
+        fan_in: D.
+        model: widths, activation, LayerNorm and how weights are drawn ...
+        stack: ... under the names that begin with this, ``"fcnet"`` or ``"head_fcnet"``.
+    """
+
+    def __init__(self, fan_in: int, model: ModelConfig, stack: str) -> None:
         super().__init__()
-        sizes = (fan_in, *widths)
+        sizes = (fan_in, *model[f"{stack}_hiddens"])
         self.size = sizes[-1]
         self.layers = nn.ModuleList([linear(a, b) for a, b in pairwise(sizes)])
-        self.activation = ACTIVATIONS[activation]
+        has_norms = model[f"{stack}_use_layernorm"]
+        self.norms = nn.ModuleList([nn.LayerNorm(size) for size in sizes[1:] if has_norms])
+        self.activation = ACTIVATIONS[model[f"{stack}_activation"]]
+        initialize(self, model, stack)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., size]."""
-        for layer in self.layers:
-            x = self.activation(layer(x))
+        for i, layer in enumerate(self.layers):
+            x = layer(x)
+            x = self.activation(self.norms[i](x) if self.norms else x)
         return x
 
 
@@ -83,6 +94,7 @@ class ImageEncoder(nn.Module):
         self.channels_last = shape[-1] < shape[0]
         channels, *pixels = (shape[-1], *shape[:-1]) if self.channels_last else shape
         self.layers = _convolutions(channels, model)
+        initialize(self.layers, model, "conv")
         self.size = self._size_for(channels, pixels)
 
     def _size_for(self, channels: int, pixels: list[int]) -> int:
@@ -169,9 +181,7 @@ class Encoder(nn.Module):
         )
         self.names = list(observations.images)
         convolved = [int(part.size) for part in self.images.values()]  # type: ignore[arg-type]
-        self.mlp = MLP(
-            observations.size + sum(convolved), model.fcnet_hiddens, model.fcnet_activation
-        )
+        self.mlp = MLP(observations.size + sum(convolved), model, "fcnet")
         self.size = self.mlp.size
 
     def forward(self, obs: Tree) -> Tensor:
@@ -191,20 +201,21 @@ class Memory(nn.Module):
 
     Args:
         fan_in: D.
-        size: of the state and of the output.
-        kind: ``"lstm"`` or ``"gru"``.
+        model: which of the two, size of state and output, and how weights are drawn.
     """
 
-    def __init__(self, fan_in: int, size: int, kind: str) -> None:
+    def __init__(self, fan_in: int, model: ModelConfig) -> None:
         super().__init__()
-        self.size = size
-        self.cells = (nn.LSTM if kind == "lstm" else nn.GRU)(fan_in, size, batch_first=True)
-        self.parts = ("h", "c") if kind == "lstm" else ("h",)
+        self.size = model.lstm_cell_size
+        cells = nn.LSTM if model.use_lstm else nn.GRU
+        self.cells = cells(fan_in, self.size, batch_first=True)
+        self.parts = ("h", "c") if model.use_lstm else ("h",)
         for name, parameter in self.cells.named_parameters():
             if "weight" in name:
                 nn.init.orthogonal_(parameter)
             else:
                 nn.init.zeros_(parameter)
+        initialize(self.cells, model, "lstm")
 
     def initial_state(self) -> State:
         """State of one sequence [size] at the beginning of an episode."""

@@ -65,7 +65,7 @@ def test_which_observations_are_images(shape, dtype, settings, images):
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_a_sequence_at_once_is_the_same_as_step_by_step(kind):
     torch.manual_seed(0)
-    memory = Memory(3, 5, kind)
+    memory = Memory(3, ModelConfig(lstm_cell_size=5, use_lstm=kind == "lstm"))
     x = torch.randn(2, 7, 3)
     state = {name: torch.randn(2, 5) for name in memory.parts}
     whole, last = memory(x, dict(state))

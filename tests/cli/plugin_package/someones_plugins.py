@@ -26,10 +26,9 @@ class SomeonesPPO(PPO):
 
     config_class = SomeonesConfig
 
-    def training_step(self) -> None:
+    def train(self) -> dict[str, Any]:
         """As PPO."""
-        super().training_step()
-        self._result["patience"] = self.config["patience"]
+        return super().train() | {"patience": self.config["patience"]}
 
 
 class SomeonesEnv(gym.Env[Any, Any]):

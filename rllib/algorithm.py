@@ -12,7 +12,7 @@ import os
 import socket
 import tempfile
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -26,23 +26,20 @@ from numpy.typing import NDArray
 
 from rllib import checkpoint
 from rllib.config import AlgorithmConfig
-from rllib.connectors.build import build_pipeline
 from rllib.env_runner import SampleStats
 from rllib.env_runner_group import EnvRunnerGroup, Samples
 from rllib.envs.faults import EnvSetupError
-from rllib.envs.make import Spaces, probe_spaces
-from rllib.envs.packing import pack_one
+from rllib.envs.packing import row_of
 from rllib.episodes import EpisodeWindow
 from rllib.errors import CheckpointError, ConfigError, Problem
 from rllib.evaluation import Evaluation, Plays
+from rllib.interface import interface_of
 from rllib.learner import Learner, Metrics
 from rllib.learner_group import LearnerGroup
 from rllib.registry import get_algorithm_class
 from rllib.rl_module import RLModule
 from rllib.torch_state import set_module_state
-from rllib.update_metrics import reduce_updates
-
-DEFAULT_MODULE_ID = "default_policy"
+from rllib.update_metrics import reduce_modules
 
 
 class Algorithm(ABC):
@@ -67,7 +64,7 @@ class Algorithm(ABC):
         self.num_restores = 0
         self.episodes = EpisodeWindow(config.metrics_num_episodes_for_smoothing)
         self._samples: list[SampleStats] = []
-        self._updates: list[Metrics] = []
+        self._updates: list[dict[str, Metrics]] = []
         self._in_flight: deque[tuple[Any, Metrics]] = deque()
         self._calls = 0
         self._result: dict[str, Any] = {}
@@ -82,12 +79,11 @@ class Algorithm(ABC):
         """The whole wiring; what then flows through it is in ``training_step``."""
         config = self.config
         with _config_errors():
-            self.env_spaces = probe_spaces(config.env or "", config.env_config)
-            self.pipeline = build_pipeline(config)
-            self.spaces: Spaces = self.pipeline.connect(self.env_spaces, num_envs=1)
-            self.learner_group = LearnerGroup(self.learner_class, config, self.spaces)
+            self.interface = interface_of(config)
+            learner_class = self.interface.learner_class(self.learner_class)
+            self.learner_group = LearnerGroup(learner_class, config, self.interface.spaces)
             self._parts.callback(self.learner_group.stop)
-            self.env_runner_group = EnvRunnerGroup(config, self.env_spaces)
+            self.env_runner_group = EnvRunnerGroup(config, self.interface)
             self._parts.callback(self.env_runner_group.stop)
             self.env_runner_group.sync_weights(self.learner_group.get_weights())
             self.evaluation = self._make_evaluation() if config.evaluation_interval else None
@@ -128,7 +124,8 @@ class Algorithm(ABC):
         """Updates that are still under way count as not trained yet."""
         config = self.config
         sampled = sum(each.num_env_steps for each in self._samples)
-        trained = sum(update["num_module_steps_trained"] for update in self._updates)
+        updates = [metrics for update in self._updates for metrics in update.values()]
+        trained = sum(metrics["num_module_steps_trained"] for metrics in updates)
         return (
             self._calls > 0
             and sampled >= config.min_sample_timesteps_per_iteration
@@ -137,7 +134,7 @@ class Algorithm(ABC):
         )
 
     def _make_evaluation(self) -> Evaluation:
-        evaluation = Evaluation(self.config, self.env_spaces)
+        evaluation = Evaluation(self.config, self.interface)
         self._parts.callback(evaluation.stop)
         return evaluation
 
@@ -152,7 +149,7 @@ class Algorithm(ABC):
     def _play(self, evaluation: Evaluation) -> Plays:
         weights = self.learner_group.get_weights()
         seq_no = self.env_runner_group.weights_seq_no
-        return evaluation.begin(weights, seq_no, self.pipeline.get_statistics())
+        return evaluation.begin(weights, seq_no, self.interface.pipeline.get_statistics())
 
     def evaluate(self) -> dict[str, Any]:
         """Play ``evaluation_duration`` episodes with the current policy.
@@ -186,9 +183,9 @@ class Algorithm(ABC):
         news = [each.news for each in stats if each.news]
         # What the connectors of all env runners saw is brought together in the runners' order.
         for each in news:
-            self.pipeline.merge(each)
+            self.interface.pipeline.merge(each)
         if news:
-            self.share_statistics(self.pipeline.get_statistics())
+            self.share_statistics(self.interface.pipeline.get_statistics())
 
     def share_statistics(self, statistics: dict[str, Any]) -> None:
         """Let all env runners know what the connectors of all have seen."""
@@ -211,14 +208,16 @@ class Algorithm(ABC):
 
     def _settle_update(self) -> None:
         update, facts = self._in_flight.popleft()
-        self._updates.append(self.learner_group.fetch_metrics(update) | facts)
+        learned = self.interface.by_module(self.learner_group.fetch_metrics(update))
+        self._updates.append({name: metrics | facts for name, metrics in learned.items()})
 
     def _summary(self) -> dict[str, Any]:
         """What the iteration's samples and updates come to."""
-        stats, metrics = self._samples, reduce_updates(self._updates)
-        update_s = metrics.pop("learner_update_s", 0.0)
+        stats, learners = self._samples, reduce_modules(self._updates)
+        update_s = sum(metrics.pop("learner_update_s", 0.0) for metrics in learners.values())
         return {
             "env_runners": self.episodes.summary()
+            | _agent_counts(stats)
             | {
                 "num_episodes": sum(len(each.episodes) for each in stats),
                 "num_env_steps_sampled": sum(each.num_env_steps for each in stats),
@@ -229,7 +228,7 @@ class Algorithm(ABC):
             },
             "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
             "num_training_step_calls_per_iteration": self._calls,
-            "learners": {DEFAULT_MODULE_ID: metrics},
+            "learners": learners,
             "timers": {
                 "env_runner_sampling_timer": max(each.sample_s for each in stats),
                 "learner_update_timer": update_s,
@@ -254,22 +253,33 @@ class Algorithm(ABC):
 
     # The policy.
 
-    def get_module(self) -> RLModule:
-        """A copy of the module with the current weights, to act with."""
-        module = self.config.get_rl_module_spec(self.spaces).build()
-        set_module_state(module, self.learner_group.get_module_state())
+    def get_module(self, module_id: str | None = None) -> RLModule:
+        """A copy of a module with the current weights, to act with.
+
+        Args:
+            module_id: which; by default the first, which is the only one of a single agent.
+
+        Raises:
+            ConfigError: there is no such module.
+        """
+        module_id = module_id or self.interface.module_ids[0]
+        spaces = self.interface.spaces_of(module_id)
+        config = self.interface.config_of(self.config, module_id)
+        module = config.get_rl_module_spec(spaces).build()
+        state = self.interface.of_module(self.learner_group.get_module_state(), module_id)
+        set_module_state(module, state)
         return module
 
-    def compute_single_action(self, observation: Any) -> NDArray[Any]:
-        """The current policy's most likely action for one observation; for many, ``get_module``."""
-        packed = pack_one(self.env_spaces.observation, observation)
-        action: NDArray[Any] = self.get_module().act(self.pipeline.on_reset(packed[None]))[0]
-        return action
+    def compute_single_action(self, observation: Any, policy_id: str | None = None) -> Any:
+        """A policy's most likely action for one observation; for many, ``get_module``."""
+        policy_id = policy_id or self.interface.module_ids[0]
+        obs = self.interface.prepared(observation, policy_id)
+        return row_of(self.get_module(policy_id).act(obs), 0)
 
     def params_hash(self) -> str:
         """SHA-256 of all weights: equal if and only if two runs have learnt the same."""
         digest = hashlib.sha256()
-        for name, array in sorted(self.learner_group.get_module_state().items()):
+        for name, array in sorted(flat(self.learner_group.get_module_state())):
             digest.update(f"{name} {array.dtype} {array.shape};".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
@@ -287,7 +297,7 @@ class Algorithm(ABC):
             "episodes": self.episodes.get_state(),
             "learner": self.learner_group.get_state(),
             "env_runners": self.env_runner_group.get_state(),
-            "connectors": self.pipeline.get_statistics(),
+            "connectors": self.interface.pipeline.get_statistics(),
             "num_evaluations": self.evaluation.num_evaluations if self.evaluation else 0,
         }
 
@@ -317,7 +327,7 @@ class Algorithm(ABC):
         self.time_total_s = float(state["time_total_s"])
         self.num_restores = int(state["num_restores"]) + 1
         self.episodes.set_state(state["episodes"])
-        self.pipeline.set_statistics(state["connectors"])
+        self.interface.pipeline.set_statistics(state["connectors"])
         if self.evaluation is not None:
             self.evaluation.num_evaluations = int(state["num_evaluations"])
         self.env_runner_group.set_state(state["env_runners"], generation=self.num_restores)
@@ -396,12 +406,36 @@ class Algorithm(ABC):
         self.stop()
 
 
+def _agent_counts(stats: Sequence[SampleStats]) -> dict[str, Any]:
+    """Steps by agent and by module, where there are several agents."""
+    counts = [each.agents for each in stats if each.agents is not None]
+    if not counts:
+        return {}
+    by_agent, by_module = Counter[str](), Counter[str]()
+    for each in counts:
+        by_agent.update(each.by_agent)
+        by_module.update(each.by_module)
+    return {
+        "num_agent_steps_sampled": dict(by_agent),
+        "num_module_steps_sampled": dict(by_module),
+    }
+
+
 def _writer_of(path: str | Path, metadata: dict[str, Any]) -> type[Algorithm]:
     """The registered algorithm that wrote a checkpoint; no other name in a file is imported."""
     name = str(metadata.get("algorithm"))
     if ":" in name:
         raise CheckpointError(f"{path} was written by {name}; call from_checkpoint on that class")
     return get_algorithm_class(name)
+
+
+def flat(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, NDArray[Any]]]:
+    """Every array of a tree, with the names on the way to it."""
+    for name, part in tree.items():
+        if isinstance(part, dict):
+            yield from flat(part, f"{path}{name}/")
+        else:
+            yield f"{path}{name}", part
 
 
 @contextmanager

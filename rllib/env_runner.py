@@ -29,6 +29,13 @@ from rllib.rollout import RolloutBuffer
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
 
 
+class AgentCounts(NamedTuple):
+    """Steps that agents took in a fragment: by agent, and by the module that acted for them."""
+
+    by_agent: dict[str, int]
+    by_module: dict[str, int]
+
+
 class SampleStats(NamedTuple):
     """What the algorithm wants to know of a fragment, without touching the fragment.
 
@@ -40,6 +47,7 @@ class SampleStats(NamedTuple):
     episodes: list[Episode]
     sample_s: float
     env_step_s: float
+    agents: "AgentCounts | None" = None
     news: dict[str, Any] = {}  # noqa: RUF012 (a NamedTuple's default; nobody writes into it)
 
 
@@ -69,7 +77,7 @@ class EnvRunner:
         sizes = mask_sizes(spaces.observation, spaces.action)
         self.buffer = RolloutBuffer(config.get_rollout_fragment_length(), sizes)
         assert config.env is not None, "a validated config names an environment"
-        with _env_errors():
+        with env_errors():
             self.env = make_vector_env(
                 config.env,
                 config.num_envs_per_env_runner,
@@ -84,7 +92,7 @@ class EnvRunner:
         self.rng = derive_rng(root, Role.ENV_RUNNER, self.index, generation)
         self.episodes = EpisodeTracker(self.env.num_envs)
         self.memory = PolicyMemory(self.policy.initial_state(self.env.num_envs), self.max_seq_len)
-        with _env_errors():
+        with env_errors():
             obs = self.env.reset(derive_seed(root, Role.ENVIRONMENT, self.index, generation))
         self.obs = self.pipeline.on_reset(obs)
 
@@ -105,7 +113,7 @@ class EnvRunner:
             EnvError: an environment raised or returned NaN or infinity.
         """
         started = perf_counter()
-        with _env_errors():
+        with env_errors():
             batch, env_step_s = self._roll()
         rewards = self.buffer.returned_rewards
         episodes = self.episodes.track(rewards, batch.dones, batch.reset_rows)
@@ -165,7 +173,7 @@ class EnvRunner:
             self.reset(generation)
         tally = (EpisodeTally if unit == "episodes" else StepTally)(duration, self.env.num_envs)
         self.env_step_s = 0.0
-        with _env_errors(), np.errstate(all="ignore"):
+        with env_errors(), np.errstate(all="ignore"):
             while not tally.is_full:
                 noise = self.policy.head.draw_noise(self.rng, (1, self.env.num_envs))
                 _, _, step = self._step(noise[0])
@@ -209,7 +217,7 @@ class EnvRunner:
 
 
 @contextmanager
-def _env_errors() -> Iterator[None]:
+def env_errors() -> Iterator[None]:
     """Turn the faults of environments into the kit's error."""
     try:
         yield

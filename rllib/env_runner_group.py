@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rllib.config import AlgorithmConfig
-from rllib.env_runner import EnvRunner, SampleStats
-from rllib.envs.make import Spaces
+from rllib.env_runner import SampleStats
+from rllib.interface import Interface
 from rllib.workers import Worker, fetch, fetch_sample, make_worker, stop_all
 
 
@@ -28,14 +28,14 @@ class EnvRunnerGroup:
 
     Args:
         config: the algorithm's configuration.
-        spaces: of a single environment.
+        interface: of its environments.
     """
 
-    def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
+    def __init__(self, config: AlgorithmConfig, interface: Interface) -> None:
         self.config = config
         remote = config.num_env_runners > 0
         self.workers: list[Worker] = [
-            make_worker(EnvRunner, config, spaces, index, remote=remote)
+            make_worker(interface.runner_class, config, interface.env_spaces, index, remote=remote)
             for index in range(max(1, config.num_env_runners))
         ]
         self.weights_seq_no = 0

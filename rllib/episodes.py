@@ -1,7 +1,7 @@
 """Episode returns and lengths: followed in the env runners, averaged in the algorithm."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,10 +11,15 @@ from rllib.envs.vector import EnvStep
 
 
 class Episode(NamedTuple):
-    """A finished episode: undiscounted return and length in env steps."""
+    """A finished episode: undiscounted return and length in env steps.
+
+    With several agents also the return of each agent and of each module.
+    """
 
     episode_return: float
     length: int
+    by_agent: Mapping[str, float] = {}
+    by_module: Mapping[str, float] = {}
 
 
 class EpisodeTracker:
@@ -131,14 +136,23 @@ class EpisodeWindow:
         for self.num_lifetime, episode in enumerate(episodes, before + 1):
             self.episodes.append(episode)
 
-    def summary(self) -> dict[str, float | int]:
+    def summary(self) -> dict[str, Any]:
         """Mean, least and greatest return and length; without episodes, only their number."""
-        count: dict[str, float | int] = {"num_episodes_lifetime": self.num_lifetime}
+        count: dict[str, Any] = {"num_episodes_lifetime": self.num_lifetime}
         if not self.episodes:
             return count
         returns = [episode.episode_return for episode in self.episodes]
         lengths = [episode.length for episode in self.episodes]
-        return count | _spread("episode_return", returns) | _spread("episode_len", lengths)
+        spreads = _spread("episode_return", returns) | _spread("episode_len", lengths)
+        return count | spreads | self._means_of_agents()
+
+    def _means_of_agents(self) -> dict[str, dict[str, float]]:
+        """Under RLlib's names; nothing where there is a single agent."""
+        found = {
+            "agent_episode_returns_mean": [episode.by_agent for episode in self.episodes],
+            "module_episode_returns_mean": [episode.by_module for episode in self.episodes],
+        }
+        return {name: _means(each) for name, each in found.items() if any(each)}
 
     def get_state(self) -> dict[str, Any]:
         """State tree."""
@@ -146,14 +160,26 @@ class EpisodeWindow:
             "num_lifetime": self.num_lifetime,
             "returns": [episode.episode_return for episode in self.episodes],
             "lengths": [episode.length for episode in self.episodes],
+            "by_agent": [dict(episode.by_agent) for episode in self.episodes],
+            "by_module": [dict(episode.by_module) for episode in self.episodes],
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore ``get_state``; a smaller window keeps the newest episodes."""
         self.num_lifetime = int(state["num_lifetime"])
-        pairs = zip(state["returns"], state["lengths"], strict=True)
+        columns = (state[name] for name in ("returns", "lengths", "by_agent", "by_module"))
         self.episodes.clear()
-        self.episodes.extend(Episode(float(total), int(length)) for total, length in pairs)
+        self.episodes.extend(
+            Episode(float(total), int(length), agents, modules)
+            for total, length, agents, modules in zip(*columns, strict=True)
+        )
+
+
+def _means(parts: list[Mapping[str, float]]) -> dict[str, float]:
+    """Of each name over the episodes in which it appears."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    columns = {name: [part[name] for part in parts if name in part] for name in names}
+    return {name: sum(column) / len(column) for name, column in columns.items()}
 
 
 def _spread(name: str, values: list[float] | list[int]) -> dict[str, float | int]:

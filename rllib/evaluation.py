@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rllib.config import AlgorithmConfig
-from rllib.env_runner import EnvRunner, SampleStats
-from rllib.envs.make import Spaces
+from rllib.env_runner import SampleStats
 from rllib.episodes import EpisodeWindow
+from rllib.interface import Interface
 from rllib.seeding import Role, derive_seed
 from rllib.workers import Worker, fetch_sample, make_worker, stop_all
 
@@ -18,14 +18,21 @@ class Evaluation:
 
     Args:
         config: the algorithm's configuration.
-        spaces: of a single environment, before any connectors.
+        interface: of its environments.
     """
 
-    def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
+    def __init__(self, config: AlgorithmConfig, interface: Interface) -> None:
         self.training_config, self.config = config, evaluation_config(config)
         remote = config.evaluation_num_env_runners > 0
         self.workers: list[Worker] = [
-            make_worker(EnvRunner, self.config, spaces, index, False, remote=remote)
+            make_worker(
+                interface.runner_class,
+                self.config,
+                interface.env_spaces,
+                index,
+                False,
+                remote=remote,
+            )
             for index in range(max(1, config.evaluation_num_env_runners))
         ]
         self.num_evaluations = 0

@@ -20,6 +20,7 @@ class Role(IntEnum):
     ENVIRONMENT = 3
     EVALUATION = 4
     CIRCULAR_BUFFER = 5
+    MODULE = 6
 
 
 def seed_sequence(

@@ -1,6 +1,6 @@
 """One number for many: what the updates of an iteration come to, metric by metric."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rllib.learner import Metrics
 
@@ -19,6 +19,17 @@ def reduce_updates(updates: Sequence[Metrics]) -> dict[str, float | int]:
             if isinstance(value, float | int):
                 columns.setdefault(name, []).append(value)
     return {name: _reduce(name, values) for name, values in columns.items()}
+
+
+def reduce_modules(
+    updates: Sequence[Mapping[str, Metrics]],
+) -> dict[str, dict[str, float | int]]:
+    """The same for each module, of updates by module id; of a module that none learnt, nothing."""
+    modules = dict.fromkeys(name for update in updates for name in update)
+    return {
+        name: reduce_updates([update[name] for update in updates if name in update])
+        for name in modules
+    }
 
 
 def _reduce(name: str, values: list[float | int]) -> float | int:

@@ -34,9 +34,11 @@ class Connector(ABC):  # noqa: B024 (every hook may stay as it is)
 
     Attributes:
         is_frozen: statistics are used, but no longer updated: for evaluation.
+        is_rowwise: every observation is taken by itself, so that ``on_reset`` does for any rows.
     """
 
     is_frozen = False
+    is_rowwise = False
 
     def connect(self, spaces: Spaces, num_envs: int) -> Spaces:
         """Get ready for N new environments; returns the spaces that come out of this step.

@@ -56,6 +56,8 @@ class MeanStdFilter(_Filter):
         clip: the result is clipped to plus and minus this; ``None`` leaves it as it is.
     """
 
+    is_rowwise = True
+
     def __init__(self, clip: float | None = 10.0) -> None:
         self.clip = clip
 

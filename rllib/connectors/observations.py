@@ -27,6 +27,8 @@ class ObservationFunction(Connector):
         space: what comes out; ``None`` if the space stays as it is.
     """
 
+    is_rowwise = True
+
     def __init__(
         self,
         change: Callable[[NDArray[Any]], NDArray[Any]],

@@ -233,7 +233,7 @@ def test_acting_with_the_trained_policy():
         observation = np.zeros(4, np.float32)
         action = algorithm.compute_single_action(observation)
         assert action == algorithm.get_module().act(observation[None])[0]
-        assert algorithm.spaces.action.contains(action)
+        assert algorithm.interface.spaces.action.contains(action)
 
 
 @pytest.mark.parametrize("num_env_runners", [0, 1])

@@ -254,11 +254,11 @@ def test_all_runners_go_by_the_same_statistics_and_a_checkpoint_keeps_them(
     with config.build_algo() as algo:
         for _ in range(2):
             algo.train()
-        shared = algo.pipeline.get_statistics()
+        shared = algo.interface.pipeline.get_statistics()
         num_runners = max(1, num_env_runners)
         assert shared["1"]["count"] == num_runners * (2 + 2 * 2 * 8)
         algo.save_to_path(tmp_path / "saved")
         with type(algo).from_checkpoint(tmp_path / "saved", config=config) as heir:
-            restored = heir.pipeline.get_statistics()
+            restored = heir.interface.pipeline.get_statistics()
             np.testing.assert_array_equal(restored["1"]["mean"], shared["1"]["mean"])
             heir.train()

@@ -41,7 +41,8 @@ def test_two_episodes_may_end_in_one_fragment_of_one_environment():
     rewards = np.float32([[1, 10], [0, 20], [0, 30], [4, 40]])
     dones = np.array([[1, 0], [0, 0], [0, 1], [1, 0]], bool)
     reset_rows = np.array([[0, 0], [1, 0], [0, 0], [0, 0]], bool)
-    assert tracker.track(rewards, dones, reset_rows) == [(1.0, 1), (60.0, 3), (4.0, 2)]
+    ended = tracker.track(rewards, dones, reset_rows)
+    assert ended == [Episode(1.0, 1), Episode(60.0, 3), Episode(4.0, 2)]
     assert tracker.returns.tolist() == [0.0, 40.0]
     assert tracker.lengths.tolist() == [0, 1]
 

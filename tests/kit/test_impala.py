@@ -259,7 +259,7 @@ def test_normalising_connectors_share_what_they_saw():
     assert first == again
     with IMPALA(settings) as algorithm:
         algorithm.train()
-        (statistics,) = algorithm.pipeline.get_statistics().values()
+        (statistics,) = algorithm.interface.pipeline.get_statistics().values()
         (runner, _) = algorithm.env_runner_group.get_state().values()
     assert json.dumps(runner["connectors"], default=np.ndarray.tolist) != "{}"
     assert statistics["count"] > 0

@@ -1,0 +1,106 @@
+"""PettingZoo's environments in the shape of ``MultiAgentEnv`` (extra ``[multiagent]``)."""
+
+from typing import Any
+
+from rllib.envs.multi_agent import ALL, AgentDict, MultiAgentEnv
+
+
+class ParallelPettingZooEnv(MultiAgentEnv):
+    """An environment of PettingZoo's parallel API: all agents act at once.
+
+    Args:
+        env: PettingZoo's environment, owned from here on.
+    """
+
+    def __init__(self, env: Any) -> None:
+        self.par_env = env
+        self.possible_agents = list(env.possible_agents)
+        self.observation_spaces = {a: env.observation_space(a) for a in self.possible_agents}
+        self.action_spaces = {a: env.action_space(a) for a in self.possible_agents}
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[AgentDict, AgentDict]:
+        """Begin an episode."""
+        obs, infos = self.par_env.reset(seed=seed, options=options)
+        self.agents = list(self.par_env.agents)
+        return dict(obs), dict(infos or {})
+
+    def step(  # type: ignore[override]
+        self, action_dict: AgentDict
+    ) -> tuple[AgentDict, AgentDict, AgentDict, AgentDict, AgentDict]:
+        """One step of all agents."""
+        obs, rewards, terminateds, truncateds, infos = self.par_env.step(action_dict)
+        self.agents = list(self.par_env.agents)
+        terminateds, truncateds = dict(terminateds), dict(truncateds)
+        terminateds[ALL] = not self.agents and all(terminateds.values())
+        truncateds[ALL] = not self.agents and not terminateds[ALL]
+        return dict(obs), dict(rewards), terminateds, truncateds, dict(infos)
+
+    def render(self) -> Any:
+        """What PettingZoo's environment renders."""
+        return self.par_env.render()
+
+    def close(self) -> None:
+        """Close PettingZoo's environment."""
+        self.par_env.close()
+
+
+class PettingZooEnv(MultiAgentEnv):
+    """An environment of PettingZoo's AEC API: agents act one after the other.
+
+    Args:
+        env: PettingZoo's environment, owned from here on.
+    """
+
+    def __init__(self, env: Any) -> None:
+        self.env = env
+        self.possible_agents = list(env.possible_agents)
+        self.observation_spaces = {a: env.observation_space(a) for a in self.possible_agents}
+        self.action_spaces = {a: env.action_space(a) for a in self.possible_agents}
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[AgentDict, AgentDict]:
+        """Begin an episode; the agent that acts first observes."""
+        self.env.reset(seed=seed, options=options)
+        self.agents = list(self.env.agents)
+        agent = self.env.agent_selection
+        return {agent: self.env.observe(agent)}, {agent: dict(self.env.infos.get(agent, {}))}
+
+    def step(  # type: ignore[override]
+        self, action_dict: AgentDict
+    ) -> tuple[AgentDict, AgentDict, AgentDict, AgentDict, AgentDict]:
+        """The selected agent acts; rewards are those of all agents for this one step."""
+        env = self.env
+        before = list(env.agents)
+        env.step(action_dict[env.agent_selection])
+        rewards = {agent: reward for agent, reward in env.rewards.items() if agent in before}
+        terminateds = {agent: bool(env.terminations[agent]) for agent in env.agents}
+        truncateds = {agent: bool(env.truncations[agent]) for agent in env.agents}
+        ended = [agent for agent in env.agents if terminateds[agent] or truncateds[agent]]
+        obs = {agent: env.observe(agent) for agent in ended}
+        self._bury()
+        self.agents = list(env.agents)
+        if self.agents:
+            obs[env.agent_selection] = env.observe(env.agent_selection)
+        terminateds[ALL] = not self.agents and not any(truncateds.values())
+        truncateds[ALL] = not self.agents and not terminateds[ALL]
+        infos = {agent: dict(env.infos.get(agent, {})) for agent in obs}
+        return obs, rewards, terminateds, truncateds, infos
+
+    def _bury(self) -> None:
+        """PettingZoo wants a step of ``None`` from every agent that is gone."""
+        env = self.env
+        while env.agents and (
+            env.terminations[env.agent_selection] or env.truncations[env.agent_selection]
+        ):
+            env.step(None)
+
+    def render(self) -> Any:
+        """What PettingZoo's environment renders."""
+        return self.env.render()
+
+    def close(self) -> None:
+        """Close PettingZoo's environment."""
+        self.env.close()

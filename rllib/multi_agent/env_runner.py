@@ -1,0 +1,357 @@
+"""Steps environments of several agents with the current policies; see ``rllib.env_runner``.
+
+    waiting observations --by module--> policy --actions--> environments --> trajectories by module
+
+Legend: E environments, B agents of one module that act at the same time.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib import core
+from rllib.batch import SampleBatch
+from rllib.config import AlgorithmConfig
+from rllib.env_runner import AgentCounts, SampleStats, env_errors
+from rllib.envs.multi_agent_vector import AgentStep, MultiAgentVector
+from rllib.envs.packing import row_of
+from rllib.episodes import Episode
+from rllib.multi_agent.modules import (
+    ModuleSpaces,
+    module_config,
+    module_pipeline,
+    multi_agent_creator,
+)
+from rllib.multi_agent.trajectories import Trajectories
+from rllib.seeding import Role, derive_rng, derive_seed
+
+MultiAgentBatch = dict[str, SampleBatch]
+"""Fragments by module id; modules whose agents did nothing are missing."""
+
+
+class Agent(NamedTuple):
+    """One agent among all environments."""
+
+    env_index: int
+    agent_id: Any
+
+
+@dataclass
+class MultiAgentEpisode:
+    """An episode under way, as ``policy_mapping_fn`` gets it.
+
+    Attributes:
+        id_: of this episode and no other of the run.
+        env_index: which environment plays it.
+        returns: undiscounted rewards so far, by agent.
+        steps: of each agent.
+        modules: who acts for each agent: settled when an agent appears, for the whole episode.
+        length: env steps so far.
+    """
+
+    id_: str
+    env_index: int
+    returns: dict[Any, float] = field(default_factory=lambda: defaultdict(float))
+    steps: dict[Any, int] = field(default_factory=lambda: defaultdict(int))
+    modules: dict[Any, str] = field(default_factory=dict)
+    length: int = 0
+
+    @property
+    def episode_id(self) -> str:
+        """The same as ``id_``."""
+        return self.id_
+
+    def get_return(self) -> float:
+        """Sum over all agents."""
+        return sum(self.returns.values())
+
+    def __len__(self) -> int:
+        return self.length
+
+    def summary(self) -> Episode:
+        """What is reported of it; a module's return is the mean over its agents."""
+        by_module: dict[str, list[float]] = defaultdict(list)
+        for agent_id, module_id in self.modules.items():
+            by_module[module_id].append(self.returns.get(agent_id, 0.0))
+        return Episode(
+            self.get_return(),
+            self.length,
+            {str(agent_id): self.returns.get(agent_id, 0.0) for agent_id in self.modules},
+            {module_id: sum(each) / len(each) for module_id, each in by_module.items()},
+        )
+
+
+class Actor:
+    """A module in an env runner: its policy, connectors, and what its agents do and remember."""
+
+    def __init__(self, config: AlgorithmConfig, spaces: Any, is_training: bool) -> None:
+        self.pipeline = module_pipeline(config)
+        if not is_training:
+            self.pipeline.freeze()
+        spec = config.get_rl_module_spec(self.pipeline.connect(spaces, 1))
+        self.policy, self.max_seq_len = spec.make_policy(), spec.max_seq_len
+        self.initial = self.policy.initial_state(1)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin without any agents."""
+        self.trajectories = Trajectories(self.max_seq_len)
+        self.states: dict[Agent, dict[str, NDArray[Any]]] = {}
+
+    def prepared(self, obs: list[NDArray[Any]]) -> NDArray[Any]:
+        """[B, ...] observations through the connectors."""
+        return self.pipeline.on_reset(np.stack(obs))
+
+    def act(
+        self,
+        agents: list[Agent],
+        obs: NDArray[Any],
+        rng: np.random.Generator,
+        explore: bool,
+    ) -> list[Any]:
+        """What each of B agents does on ``obs`` [B, ...], as its environment wants it."""
+        head = self.policy.head
+        before = [self.states.get(agent, self._initial_row) for agent in agents]
+        state = {name: np.stack([row[name] for row in before]) for name in self.initial}
+        inputs, after = self.policy.forward(obs, state, explore)
+        noise = head.draw_noise(rng, (len(agents),))
+        actions = head.sample(inputs, noise) if explore else head.mode(inputs)
+        for b, agent in enumerate(agents):
+            self.trajectories.act(agent, obs[b], actions[b], inputs[b], before[b])
+            if after:
+                self.states[agent] = {name: part[b] for name, part in after.items()}
+        in_env = self.pipeline.on_actions(head.to_env(actions))
+        return [row_of(in_env, b) for b in range(len(agents))]
+
+    @property
+    def _initial_row(self) -> dict[str, NDArray[Any]]:
+        return {name: part[0] for name, part in self.initial.items()}
+
+    def end(self, agent: Agent, terminated: bool, final_obs: NDArray[Any] | None) -> None:
+        """The agent is gone."""
+        self.states.pop(agent, None)
+        if final_obs is not None:
+            final_obs = self.prepared([final_obs])[0]
+        self.trajectories.end(agent, terminated, final_obs)
+
+
+class MultiAgentEnvRunner:
+    """E environments, one policy per module, one random stream.
+
+    Args:
+        config: the algorithm's configuration.
+        spaces: of the agents of each module.
+        index: 0-based; the only thing in which two env runners of an algorithm differ.
+        is_training: otherwise it only plays, and what it sees changes no statistics.
+    """
+
+    def __init__(
+        self, config: AlgorithmConfig, spaces: ModuleSpaces, index: int, is_training: bool = True
+    ) -> None:
+        self.config, self.index, self.explore = config, index, config.explore
+        self.actors = {
+            module_id: Actor(module_config(config, module_id), each, is_training)
+            for module_id, each in sorted(spaces.items())
+        }
+        self.clip_rewards = _reward_limits(config)
+        self.num_rows = config.get_rollout_fragment_length()
+        self.weights_seq_no = 0
+        self.num_episodes = 0
+        with env_errors():
+            self.env = MultiAgentVector(
+                multi_agent_creator(config), config.num_envs_per_env_runner, config.env_config
+            )
+        self.reset(generation=0)
+
+    def reset(self, generation: int) -> None:
+        """Begin new episodes everywhere, with the random streams of this ``generation``."""
+        root = self.config.seed
+        self.rng = derive_rng(root, Role.ENV_RUNNER, self.index, generation)
+        self.generation = generation
+        for actor in self.actors.values():
+            actor.forget()
+        with env_errors():
+            first = self.env.reset(derive_seed(root, Role.ENVIRONMENT, self.index, generation))
+        self.episodes = [self._new_episode(index) for index in range(self.env.num_envs)]
+        self.waiting: dict[str, list[tuple[Agent, NDArray[Any]]]] = defaultdict(list)
+        for index, obs in enumerate(first):
+            self._observe(index, obs)
+
+    def _new_episode(self, env_index: int) -> MultiAgentEpisode:
+        self.num_episodes += 1
+        id_ = f"{self.index}-{self.generation}-{self.num_episodes}"
+        return MultiAgentEpisode(id_, env_index)
+
+    def set_weights(self, weights: dict[str, Any], seq_no: int) -> None:
+        """Act by these weights, by module id, from now on; ``seq_no`` counts the syncs."""
+        for module_id, each in weights.items():
+            self.actors[module_id].policy.set_weights(each)
+        self.weights_seq_no = seq_no
+
+    def set_statistics(self, statistics: dict[str, Any]) -> None:
+        """Take over what the connectors of all env runners have seen together, by module id."""
+        for module_id, each in statistics.items():
+            self.actors[module_id].pipeline.set_statistics(each)
+
+    @core.method(num_returns=2)
+    def sample(self) -> tuple[MultiAgentBatch, SampleStats]:
+        """Step the environments for one fragment.
+
+        What an agent did last counts when it is known what came of it: in a later fragment, if the
+        agent is neither asked again nor gone within this one.
+
+        Raises:
+            EnvError: an environment raised or returned what cannot be trained on.
+        """
+        tally = Tally()
+        self._play(tally, lambda: tally.num_env_steps >= self.num_rows * self.env.num_envs)
+        batches = {
+            module_id: actor.trajectories.take(actor.policy.head, self.weights_seq_no)
+            for module_id, actor in self.actors.items()
+        }
+        return {name: each for name, each in batches.items() if each is not None}, tally.stats(
+            {name: actor.pipeline.take_news() for name, actor in self.actors.items()}
+        )
+
+    def play(self, duration: int, unit: str, generation: int | None = None) -> SampleStats:
+        """Play for evaluation; see ``EnvRunner.play``."""
+        if generation is not None:
+            self.reset(generation)
+        tally = Tally()
+        if unit == "episodes":
+            share, rest = divmod(duration, self.env.num_envs)
+            tally.missing = [share + (e < rest) for e in range(self.env.num_envs)]
+            self._play(tally, lambda: not any(tally.missing or ()))
+        else:
+            self._play(tally, lambda: tally.num_env_steps >= duration)
+        for actor in self.actors.values():
+            actor.trajectories.take(actor.policy.head, self.weights_seq_no)
+        return tally.stats({})
+
+    def _play(self, tally: "Tally", is_enough: Callable[[], bool]) -> None:
+        started = perf_counter()
+        with env_errors(), np.errstate(all="ignore"):
+            while not is_enough():
+                self._step(tally)
+        tally.sample_s = perf_counter() - started
+
+    def _step(self, tally: "Tally") -> None:
+        actions: list[dict[Any, Any]] = [{} for _ in self.episodes]
+        for module_id, waiting in sorted(self.waiting.items()):
+            agents, obs = [agent for agent, _ in waiting], np.stack([each for _, each in waiting])
+            acted = self.actors[module_id].act(agents, obs, self.rng, self.explore)
+            for agent, action in zip(agents, acted, strict=True):
+                actions[agent.env_index][agent.agent_id] = action
+                self.episodes[agent.env_index].steps[agent.agent_id] += 1
+                tally.count(module_id, agent.agent_id)
+        self.waiting = defaultdict(list)
+        before = perf_counter()
+        steps = self.env.step(actions)
+        tally.env_step_s += perf_counter() - before
+        for index, step in enumerate(steps):
+            self._take(index, step, tally)
+        tally.num_env_steps += len(steps)
+
+    def _take(self, index: int, step: AgentStep, tally: "Tally") -> None:
+        """What came of one environment's step."""
+        episode = self.episodes[index]
+        episode.length += 1
+        for agent_id, reward in step.rewards.items():
+            episode.returns[agent_id] += reward
+            actor = self.actors[self._module_of(index, agent_id)]
+            actor.trajectories.reward(Agent(index, agent_id), self._clipped(reward))
+        for agent_id, end in step.ends.items():
+            actor = self.actors[self._module_of(index, agent_id)]
+            actor.end(Agent(index, agent_id), end.terminated, end.final_obs)
+        if step.is_over:
+            tally.add(episode)
+            self.episodes[index] = self._new_episode(index)
+        self._observe(index, step.obs)
+
+    def _observe(self, index: int, obs: dict[Any, NDArray[Any]]) -> None:
+        """The agents that act next, and what the connectors make of their observations."""
+        by_module: dict[str, list[Any]] = defaultdict(list)
+        for agent_id in obs:
+            by_module[self._module_of(index, agent_id)].append(agent_id)
+        for module_id, agent_ids in by_module.items():
+            actor = self.actors[module_id]
+            prepared = actor.prepared([obs[agent_id] for agent_id in agent_ids])
+            for agent_id, row in zip(agent_ids, prepared, strict=True):
+                actor.trajectories.observe(Agent(index, agent_id), row)
+                self.waiting[module_id].append((Agent(index, agent_id), row))
+
+    def _module_of(self, index: int, agent_id: Any) -> str:
+        episode = self.episodes[index]
+        if agent_id not in episode.modules:
+            episode.modules[agent_id] = self.config.get_module_id(agent_id, episode)
+        return episode.modules[agent_id]
+
+    def _clipped(self, reward: float) -> float:
+        return reward if self.clip_rewards is None else self.clip_rewards(reward)
+
+    def get_state(self) -> dict[str, Any]:
+        """Nothing: environments of several agents begin anew after a restore."""
+        return {}
+
+    def set_state(self, state: dict[str, Any] | None, generation: int) -> None:
+        """Begin new episodes with the random streams of ``generation``."""
+        self.reset(generation)
+
+    def stop(self) -> None:
+        """Close the environments."""
+        self.env.close()
+
+
+class Tally:
+    """What the algorithm wants to know of a fragment.
+
+    Attributes:
+        missing: episodes that each environment has still to end, if only whole ones count.
+    """
+
+    def __init__(self) -> None:
+        self.num_env_steps = 0
+        self.sample_s = self.env_step_s = 0.0
+        self.episodes: list[Episode] = []
+        self.missing: list[int] | None = None
+        self.by_agent: dict[str, int] = defaultdict(int)
+        self.by_module: dict[str, int] = defaultdict(int)
+
+    def count(self, module_id: str, agent_id: Any) -> None:
+        """An agent took a step."""
+        self.by_agent[str(agent_id)] += 1
+        self.by_module[module_id] += 1
+
+    def add(self, episode: MultiAgentEpisode) -> None:
+        """An episode is over; one too many of its environment does not count."""
+        if self.missing is not None:
+            if not self.missing[episode.env_index]:
+                return
+            self.missing[episode.env_index] -= 1
+        self.episodes.append(episode.summary())
+
+    def stats(self, news: dict[str, Any]) -> SampleStats:
+        """All of it, as a record."""
+        return SampleStats(
+            self.num_env_steps,
+            self.episodes,
+            self.sample_s,
+            self.env_step_s,
+            AgentCounts(dict(self.by_agent), dict(self.by_module)),
+            {module_id: each for module_id, each in news.items() if each},
+        )
+
+
+def _reward_limits(config: AlgorithmConfig) -> Callable[[float], float] | None:
+    """What is done to each reward, or nothing."""
+    limit = config.clip_rewards
+    if limit is None or limit is False:
+        return None
+    if limit is True:
+        return lambda reward: float(np.sign(reward))
+    return lambda reward: float(np.clip(reward, -limit, limit))

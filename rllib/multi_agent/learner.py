@@ -1,0 +1,92 @@
+"""One learner per module, called as if they were one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from rllib.config import AlgorithmConfig
+from rllib.learner import Learner, Metrics
+from rllib.multi_agent.env_runner import MultiAgentBatch
+from rllib.multi_agent.modules import ModuleSpaces, module_config
+from rllib.peers import Alone, Members, Peers
+from rllib.shares import Share, take
+
+
+class MultiLearner:
+    """The algorithm's learner once for each module; modules that are not to be trained only act.
+
+    Args:
+        config: the algorithm's configuration.
+        spaces: what each module sees, by module id.
+    """
+
+    def __init__(self, config: AlgorithmConfig, spaces: ModuleSpaces) -> None:
+        self.config = config
+        self.group: Peers = Alone()
+        learner_class = config.algo_class.learner_class
+        self.learners: dict[str, Learner[Any]] = {
+            module_id: learner_class(module_config(config, module_id), each)
+            for module_id, each in sorted(spaces.items())
+        }
+
+    def join_members(self, rank: int, size: int, name: str, timeout_s: float) -> None:
+        """Become one of several; see ``Learner.join_members``. All modules share the group."""
+        self.group.leave()
+        self.group = Members(rank, size, name, torch.device("cpu"), timeout_s)
+        for learner in self.learners.values():
+            learner.join(self.group)
+
+    def update(
+        self, *batches: MultiAgentBatch, timestep: int = 0, shares: Sequence[Share] = ()
+    ) -> dict[str, Metrics]:
+        """Learn from fragments; metrics by module id.
+
+        Raises:
+            TrainingError: a loss or gradient of a module is not finite.
+            CollectiveError: another learner died or failed.
+        """
+        if shares:
+            batches = tuple(map(take, batches, shares))
+        updates = {}
+        for module_id, learner in self.learners.items():
+            own = [batch[module_id] for batch in batches if module_id in batch]
+            own = [batch for batch in own if batch.num_env_steps]
+            if self._is_to_learn(module_id, own):
+                updates[module_id] = learner.update(*own, timestep=timestep)
+        return updates
+
+    def _is_to_learn(self, module_id: str, batches: Sequence[Any]) -> bool:
+        """Whether all learners have steps of the module: an update is made by all or by none."""
+        wanted = bool(batches) and self.config.is_policy_to_train(module_id, batches)
+        votes = self.group.allreduce_sum(torch.tensor([int(wanted)]))
+        return int(votes) == self.group.size
+
+    def get_weights(self) -> dict[str, Any]:
+        """Copies of the weights that acting needs, by module id."""
+        return {name: learner.get_weights() for name, learner in self.learners.items()}
+
+    def get_module_state(self) -> dict[str, Any]:
+        """Copies of all weights, by module id and name."""
+        return {name: learner.get_module_state() for name, learner in self.learners.items()}
+
+    def get_streams(self) -> dict[str, Any]:
+        """State tree of the random streams, by module id."""
+        return {name: learner.get_streams() for name, learner in self.learners.items()}
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree: of each module, and this learner's random streams by rank."""
+        return {
+            "modules": {name: learner.get_state() for name, learner in self.learners.items()},
+            "streams": {str(self.group.rank): self.get_streams()},
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``get_state``.
+
+        Raises:
+            CheckpointError: the weights are those of other networks.
+        """
+        for module_id, learner in self.learners.items():
+            streams = {rank: each[module_id] for rank, each in state["streams"].items()}
+            learner.set_state({**state["modules"][module_id], "streams": streams})

@@ -1,0 +1,119 @@
+"""The modules of several agents: their spaces, and the settings that each goes by."""
+
+from typing import Any
+
+from rllib.config import AlgorithmConfig
+from rllib.connectors.base import Connector, Pipeline
+from rllib.connectors.build import build_pipeline
+from rllib.connectors.rewards import ClipRewards
+from rllib.envs.faults import close_env
+from rllib.envs.make import EnvSource, Spaces
+from rllib.envs.multi_agent_vector import make_multi_agent_env
+from rllib.errors import ConfigError, Problem
+from rllib.module_spec import MultiRLModuleSpec
+from rllib.seeding import Role, derive_seed
+
+ModuleSpaces = dict[str, Spaces]
+"""Spaces of the agents for whom each module acts, by module id."""
+
+
+def probe_module_spaces(config: AlgorithmConfig) -> ModuleSpaces:
+    """The spaces of every module, from an environment that is made and closed at once.
+
+    Raises:
+        EnvSetupError: the environment cannot be made, or is none of several agents.
+        ConfigError: the spaces of a module are unknown, or its agents have different ones.
+    """
+    env = make_multi_agent_env(multi_agent_creator(config), config.env_config)
+    try:
+        specs, _ = config.get_multi_agent_setup(env=env)
+    finally:
+        close_env(env)
+    return {
+        module_id: Spaces(spec.observation_space, spec.action_space)
+        for module_id, spec in specs.items()
+    }
+
+
+def multi_agent_creator(config: AlgorithmConfig) -> Any:
+    """What makes the environment.
+
+    Raises:
+        ConfigError: the environment is a gymnasium id, behind which only single agents are.
+    """
+    env: EnvSource = config.env or ""
+    if isinstance(env, str):
+        text = (
+            f"{env!r} is an environment of a single agent; with policies, env is a MultiAgentEnv "
+            "class, or a function or registered name that makes one (make_multi_agent)"
+        )
+        raise ConfigError(Problem(text, "env"))
+    return env
+
+
+def module_config(config: AlgorithmConfig, module_id: str) -> AlgorithmConfig:
+    """The settings that one module is trained by; its seed is its own."""
+    own = config.get_config_for_module(module_id).copy()
+    own.seed = derive_seed(config.seed, Role.MODULE, config.policy_ids.index(module_id))
+    if isinstance(own.rl_module_spec, MultiRLModuleSpec):
+        own.rl_module_spec = own.rl_module_spec.spec_for(module_id)
+    return own.freeze()
+
+
+def module_pipeline(config: AlgorithmConfig) -> Pipeline:
+    """The connectors of one module, each of which must work on any rows.
+
+    Rewards are clipped elsewhere, since they are no rows of a vector.
+
+    Raises:
+        ConfigError: a connector remembers environments, which agents that come and go are not.
+    """
+    connectors = [c for c in build_pipeline(config) if not isinstance(c, ClipRewards)]
+    for connector in connectors:
+        _check_rowwise(connector)
+    return Pipeline(connectors)
+
+
+class Pipelines:
+    """The connectors of all modules, as the algorithm keeps their statistics.
+
+    Args:
+        config: the algorithm's configuration.
+        spaces: of the agents of each module.
+
+    Attributes:
+        spaces: what each module sees.
+    """
+
+    def __init__(self, config: AlgorithmConfig, spaces: ModuleSpaces) -> None:
+        self.by_module = {
+            module_id: module_pipeline(module_config(config, module_id)) for module_id in spaces
+        }
+        self.spaces = {
+            module_id: pipeline.connect(spaces[module_id], 1)
+            for module_id, pipeline in self.by_module.items()
+        }
+
+    def merge(self, news: dict[str, Any]) -> None:
+        """Merge the news of an env runner, by module id."""
+        for module_id, each in news.items():
+            self.by_module[module_id].merge(each)
+
+    def get_statistics(self) -> dict[str, Any]:
+        """Shared statistics, by module id; those without any are left out."""
+        found = {name: pipeline.get_statistics() for name, pipeline in self.by_module.items()}
+        return {name: each for name, each in found.items() if each}
+
+    def set_statistics(self, statistics: dict[str, Any]) -> None:
+        """Take over shared statistics, by module id."""
+        for module_id, each in statistics.items():
+            self.by_module[module_id].set_statistics(each)
+
+
+def _check_rowwise(connector: Connector) -> None:
+    if not connector.is_rowwise:
+        raise ConfigError(
+            f"{type(connector).__name__} remembers what each environment of a vector did before; "
+            "with several agents, who come and go, use connectors that take every observation by "
+            "itself (MeanStdFilter, FlattenObservations, ObservationFunction)"
+        )

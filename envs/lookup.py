@@ -1,30 +1,34 @@
 """Whether an environment id exists, before anything is started for it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from importlib import import_module
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
+from rllib.envs.extras import register_namespace
 from rllib.envs.faults import EnvSetupError
 
 
 def find_spec(env_id: str) -> EnvSpec:
     """The registered specification of a gymnasium id.
 
-    ``module:Id-v0`` imports ``module`` first, which is expected to register the id.
+    ``module:Id-v0`` imports ``module`` first, which is expected to register the id; the packages
+    of ``ALE/...`` and ``MinAtar/...`` need not be named.
 
     Raises:
-        EnvSetupError: unknown id, or its module cannot be imported; names the nearest one.
+        EnvSetupError: unknown id, or its module cannot be imported; names the nearest one, or the
+            extra that is to be installed.
     """
     module, colon, name = env_id.rpartition(":")
     if colon:
         _import(module, env_id)
+    if name not in gym.registry:
+        register_namespace(name)
     if name in gym.registry:
         return gym.registry[name]
-    guess = _other_version(name, gym.registry) or _nearest(name, gym.registry)
-    if guess:
+    if guess := nearest(name, gym.registry):
         raise EnvSetupError(
             f"unknown environment {env_id!r}; did you mean {module + colon + guess!r}?"
         )
@@ -43,8 +47,10 @@ def _import(module: str, env_id: str) -> None:
         ) from error
 
 
-def _nearest(name: str, known: Iterable[str]) -> str | None:
-    return next(iter(get_close_matches(name, known, n=1, cutoff=0.75)), None)
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """Another version of the environment of that name, or one of a similar name."""
+    similar = get_close_matches(name, known, n=1, cutoff=0.75)
+    return _other_version(name, known) or next(iter(similar), None)
 
 
 def _other_version(name: str, known: Iterable[str]) -> str | None:

@@ -1,17 +1,22 @@
 """Vector environments by gymnasium id or by a callable, and the choice of backend."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rllib.envs.async_backend import AsyncBackend
+from rllib.envs.atari import AtariEnv, is_atari, make_atari_vector
+from rllib.envs.envpool_backend import EnvPoolBackend, find_task
+from rllib.envs.extras import load_maker
 from rllib.envs.faults import EnvSetupError, close_env
 from rllib.envs.guard import GuardedEnv
 from rllib.envs.lookup import find_spec
 from rllib.envs.vector import VectorEnv, adapt
 
+Backend = Literal["sync", "async", "vector_entry_point", "ale", "envpool"]
 VectorizeMode = Literal["auto", "sync", "async", "vector_entry_point", "ale", "envpool"]
 EnvSource = str | Callable[[dict[str, Any]], gym.Env[Any, Any]]
 """A gymnasium id, or whatever makes an environment from ``env_config`` (a class will do)."""
@@ -37,30 +42,68 @@ def make_vector_env(
         env: gymnasium id (``env_config`` becomes the keyword arguments of ``gymnasium.make``), or
             a callable that takes ``env_config`` as a dict and returns an environment.
         num_envs: environments in the batch, at least 1.
-        mode: ``"auto"`` takes the vector entry point where one is registered, else ``"sync"``.
-        env_config: arguments of the environment.
-        autoreset_mode: asked of the sync and async backends. SAME_STEP wastes no row on resets;
-            a vector entry point has the mode that it declares.
+        mode: see ``choose_backend``; the choice is the result's attribute ``backend``.
+        env_config: arguments of the environment; of Atari games those of
+            ``rllib.envs.atari.SETTINGS``, with "envpool" those of ``envpool.make``.
+        autoreset_mode: asked of the sync, async and ale backends. SAME_STEP wastes no row on
+            resets; the others have the mode that they declare.
 
     Raises:
-        EnvSetupError: unknown id, no such entry point, or the environment cannot be made.
+        EnvSetupError: unknown id, no such backend for it, a package is missing, or the environment
+            cannot be made.
     """
     config = dict(env_config or {})
-    if _resolve(env, mode) == "vector_entry_point":
-        return adapt(_make_entry_point(str(env), num_envs, config))
-    makers = [_guarded_maker(env, config, index) for index in range(num_envs)]
-    backend = AsyncBackend if _resolve(env, mode) == "async" else SyncVectorEnv
-    vector = backend(makers, copy=False, autoreset_mode=autoreset_mode)
-    return adapt(vector, is_guarded=True)
+    backend = choose_backend(env, mode)
+    vector = _make(backend, env, num_envs, config, autoreset_mode)
+    adapted = adapt(vector, is_guarded=backend in ("sync", "async"))
+    adapted.backend = backend
+    return adapted
 
 
-def probe_spaces(env: EnvSource, env_config: Mapping[str, Any] | None = None) -> Spaces:
+def choose_backend(env: EnvSource, mode: VectorizeMode) -> Backend:
+    """What steps the environments: ``mode`` itself, once it is known to be possible.
+
+    "auto" is the fastest that changes nothing about the environment: ALE's own for Atari games,
+    the registered vector entry point where there is one, "sync" for all else. "envpool" has
+    implementations of its own and is always to be asked for.
+
+    Raises:
+        EnvSetupError: unknown id, or there is no such backend for it; names one that there is.
+    """
+    if mode == "envpool":
+        if not isinstance(env, str):
+            raise EnvSetupError(f"EnvPool makes environments by id, not {env!r}; use 'sync'")
+        find_task(env)
+        return mode
+    spec = find_spec(env) if isinstance(env, str) else None
+    if is_atari(env) and mode in ("auto", "vector_entry_point"):
+        return "ale"
+    if mode == "ale" and not is_atari(env):
+        raise EnvSetupError(f"{env!r} is no Atari game ('ALE/...'); {_OTHERS}")
+    has_entry_point = spec is not None and spec.vector_entry_point and not spec.additional_wrappers
+    if mode == "vector_entry_point" and not has_entry_point:
+        raise EnvSetupError(f"environment {env!r} registers no vector entry point; {_OTHERS}")
+    if mode == "auto":
+        return "vector_entry_point" if has_entry_point else "sync"
+    return mode
+
+
+_OTHERS = "use gym_env_vectorize_mode 'auto', 'sync' or 'async'"
+
+
+def probe_spaces(
+    env: EnvSource, env_config: Mapping[str, Any] | None = None, mode: VectorizeMode = "auto"
+) -> Spaces:
     """Spaces of a single environment, from one that is made and closed at once.
 
     Raises:
         EnvSetupError: the environment cannot be made, or does not say what its spaces are.
     """
-    single = _make_single(env, dict(env_config or {}))
+    config = dict(env_config or {})
+    if mode == "envpool":
+        pool = EnvPoolBackend(str(env), 1, config)
+        return Spaces(pool.single_observation_space, pool.single_action_space)
+    single = make_single_env(env, config)
     try:
         return Spaces(_space_of(single, "observation_space"), _space_of(single, "action_space"))
     finally:
@@ -74,55 +117,60 @@ def _space_of(env: gym.Env[Any, Any], name: str) -> gym.Space[Any]:
     return space
 
 
-def _resolve(env: EnvSource, mode: VectorizeMode) -> VectorizeMode:
-    if mode == "auto":
-        return "vector_entry_point" if _has_entry_point(env) else "sync"
-    if mode == "vector_entry_point" and not _has_entry_point(env):
-        raise EnvSetupError(
-            f"environment {env!r} registers no vector entry point; "
-            "use gym_env_vectorize_mode 'auto', 'sync' or 'async'"
-        )
-    return mode
+def make_single_env(env: EnvSource, config: Mapping[str, Any]) -> gym.Env[Any, Any]:
+    """One environment, as it is in every vector.
 
-
-def _has_entry_point(env: EnvSource) -> bool:
-    if not isinstance(env, str):
-        return False
-    spec = find_spec(env)
-    return spec.vector_entry_point is not None and not spec.additional_wrappers
-
-
-def _make_entry_point(
-    env_id: str, num_envs: int, config: dict[str, Any]
-) -> gym.vector.VectorEnv[Any, Any, Any]:
-    try:
-        return gym.make_vec(
-            find_spec(env_id), num_envs=num_envs, vectorization_mode="vector_entry_point", **config
-        )
-    except Exception as error:
-        raise EnvSetupError(_cannot_make(env_id, config, error)) from error
-
-
-def _guarded_maker(
-    env: EnvSource, config: dict[str, Any], index: int
-) -> Callable[[], gym.Env[Any, Any]]:
-    return lambda: GuardedEnv(_make_single(env, config), index)
-
-
-def _make_single(env: EnvSource, config: dict[str, Any]) -> gym.Env[Any, Any]:
-    try:
-        made = gym.make(find_spec(env), **config) if isinstance(env, str) else env(dict(config))
-    except EnvSetupError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise EnvSetupError(_cannot_make(env, config, error)) from error
+    Raises:
+        EnvSetupError: unknown id, a package is missing, or the environment cannot be made.
+    """
+    with _named_errors(env, config):
+        made = _by_id(env, dict(config)) if isinstance(env, str) else env(dict(config))
     if not isinstance(made, gym.Env):
         raise EnvSetupError(f"environment {env!r} made {made!r}, which is no gymnasium.Env")
     return made
 
 
-def _cannot_make(env: EnvSource, config: dict[str, Any], error: BaseException) -> str:
-    return (
-        f"environment {env!r} cannot be made with env_config {config}: "
-        f"{type(error).__name__}: {error}"
-    )
+def _by_id(env_id: str, config: dict[str, Any]) -> gym.Env[Any, Any]:
+    spec = find_spec(env_id)
+    load_maker(env_id, spec.entry_point)
+    return AtariEnv(spec.kwargs["game"], config) if is_atari(env_id) else gym.make(spec, **config)
+
+
+def _make(
+    backend: Backend,
+    env: EnvSource,
+    num_envs: int,
+    config: dict[str, Any],
+    autoreset: AutoresetMode,
+) -> gym.vector.VectorEnv[Any, Any, Any]:
+    if backend == "envpool":
+        return EnvPoolBackend(str(env), num_envs, config)
+    if backend in ("ale", "vector_entry_point"):
+        spec = find_spec(str(env))
+        with _named_errors(env, config):
+            if backend == "ale":
+                return make_atari_vector(spec.kwargs["game"], num_envs, config, autoreset)
+            return gym.make_vec(spec, num_envs, vectorization_mode=backend, **config)
+    makers = [_guarded_maker(env, config, index) for index in range(num_envs)]
+    kind = AsyncBackend if backend == "async" else SyncVectorEnv
+    return kind(makers, copy=False, autoreset_mode=autoreset)
+
+
+def _guarded_maker(
+    env: EnvSource, config: dict[str, Any], index: int
+) -> Callable[[], gym.Env[Any, Any]]:
+    return lambda: GuardedEnv(make_single_env(env, config), index)
+
+
+@contextmanager
+def _named_errors(env: EnvSource, config: Mapping[str, Any]) -> Iterator[None]:
+    """Whatever is raised while an environment is made says which, and what may be missing."""
+    try:
+        yield
+    except EnvSetupError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise EnvSetupError(
+            f"environment {env!r} cannot be made with env_config {dict(config)}: "
+            f"{type(error).__name__}: {error}"
+        ) from error

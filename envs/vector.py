@@ -60,9 +60,14 @@ class VectorEnv(ABC):
         env: the gymnasium vector environment, owned from here on.
         is_guarded: what each single environment returns has been looked at already.
 
+    Attributes:
+        backend: what steps them, as ``rllib.envs.make.choose_backend`` calls it.
+
     Raises:
         EnvSetupError: its observations cannot be packed into one array.
     """
+
+    backend: str = "given"
 
     def __init__(
         self, env: gym.vector.VectorEnv[Any, Any, Any], *, is_guarded: bool = False

@@ -205,7 +205,6 @@ PENDING: dict[str, Callable[[Any], bool]] = {
     "disable_env_checking": _any,
     "action_mask_key": _any,
     "env_runner_cls": _any,
-    "gym_env_vectorize_mode": _one_of("ale", "envpool"),
     "num_cpus_per_env_runner": _any,
     "num_gpus_per_env_runner": _any,
     "custom_resources_per_env_runner": _any,

@@ -40,7 +40,9 @@ class Interface:
         self._probe(config)
 
     def _probe(self, config: AlgorithmConfig) -> None:
-        self.env_spaces = probe_spaces(config.env or "", config.env_config)
+        self.env_spaces = probe_spaces(
+            config.env or "", config.env_config, config.gym_env_vectorize_mode
+        )
         self.pipeline = build_pipeline(config)
         self.spaces = self.pipeline.connect(self.env_spaces, 1)
 

@@ -16,7 +16,7 @@ from rllib.config import AlgorithmConfig
 from rllib.config_file import COMMAND_LINE, Assignment
 from rllib.config_names import RENAMED, explain_unknown, nearest
 from rllib.envs.faults import EnvSetupError
-from rllib.envs.lookup import find_spec
+from rllib.envs.make import choose_backend
 from rllib.errors import ConfigError, Problem
 from rllib.registry import default_config, get_config_class
 from rllib.stopping import criterion_problem
@@ -183,7 +183,8 @@ def _checked(config: AlgorithmConfig, settings: Mapping[str, Any]) -> list[Probl
             problems += error.problems
     if isinstance(config.env, str):
         try:
-            plugins.find_env(config.env) or find_spec(config.env)
+            env = plugins.find_env(config.env) or config.env
+            choose_backend(env, config.gym_env_vectorize_mode)
         except EnvSetupError as error:
             problems.append(Problem(str(error), "env"))
     broken = {problem.key for problem in problems}

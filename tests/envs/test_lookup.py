@@ -19,7 +19,7 @@ def test_a_registered_id_is_found():
         ("cartpole-v3", "did you mean 'CartPole-v1'"),
         ("CartPoll-v1", "did you mean 'CartPole-v1'"),
         ("rllib.envs.counter:CartPoll-v1", "did you mean 'rllib.envs.counter:CartPole-v1'"),
-        ("Zaxxon-v0", "name the package as well: 'package:Zaxxon-v0'"),
+        ("MyOwnSimulator-v0", "name the package as well: 'package:MyOwnSimulator-v0'"),
         ("no_such_module:A-v0", "cannot be imported: ModuleNotFoundError"),
         (":A-v0", "cannot be imported: ValueError"),
         ("leaves:A-v0", "cannot be imported: SystemExit: 3"),

@@ -18,7 +18,7 @@ from rllib.actions import GaussianHead, action_head, input_limits
 from rllib.columns import Columns
 from rllib.config_model import ModelConfig
 from rllib.mlp_policy import Layer, MLPPolicy
-from rllib.networks import MLP, Encoder, Memory, linear
+from rllib.networks import MLP, Encoder, Memory, output
 from rllib.observations import ObservationEncoder
 from rllib.policy import Policy
 from rllib.rl_module import Batch, RLModule
@@ -48,8 +48,8 @@ class ActorCriticModule(RLModule):
         self.vf_layers = MLP(width, model, "head_fcnet")
         free_log_std = isinstance(self.head, GaussianHead) and model.free_log_std
         num_outputs = self.head.num_inputs // 2 if free_log_std else self.head.num_inputs
-        self.pi = linear(self.pi_layers.size, num_outputs, gain=0.01)
-        self.vf = linear(self.vf_layers.size, 1, gain=1.0)
+        self.pi = output(self.pi_layers.size, num_outputs, gain=0.01)
+        self.vf = output(self.vf_layers.size, 1)
         self.log_std = nn.Parameter(torch.zeros(num_outputs)) if free_log_std else None
         limits = input_limits(self.head, model.log_std_clip_param)
         self.register_buffer(

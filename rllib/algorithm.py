@@ -80,7 +80,8 @@ class Algorithm(ABC):
         config = self.config
         with _config_errors():
             self.interface = interface_of(config)
-            learner_class = self.interface.learner_class(self.learner_class)
+            own = cast(type[Learner[Any]], config.learner_class or self.learner_class)
+            learner_class = self.interface.learner_class(own)
             self.learner_group = LearnerGroup(learner_class, config, self.interface.spaces)
             self._parts.callback(self.learner_group.stop)
             self.env_runner_group = EnvRunnerGroup(config, self.interface)

@@ -146,6 +146,9 @@ class TrainingSection(Section):
     """Limit for gradients, measured as ``grad_clip_by`` says; null clips nothing."""
     grad_clip_by: Literal["value", "norm", "global_norm"] = "global_norm"
     """Clip each element, each tensor's norm, or the norm of all gradients together."""
+    torch_skip_nan_gradients: bool = False
+    """Whether a gradient step whose loss or gradients are not finite is left out; else it is an
+    error."""
     train_batch_size_per_learner: PositiveInt = 32
     """Env steps that go into one training iteration, per learner."""
     num_epochs: PositiveInt = 1

@@ -23,12 +23,14 @@ from numpy.typing import NDArray
 
 from rllib.config import AlgorithmConfig
 from rllib.descent import Descent
+from rllib.devices import Uploads, ahead, learner_device
 from rllib.envs.make import Spaces
 from rllib.gradients import own_parameters
 from rllib.loss import Loss, Metrics, StepReport, merge, report_of
 from rllib.minibatches import BatchT, count_steps, epochs
 from rllib.optimizer import Adam
 from rllib.peers import Alone, Members, Peers
+from rllib.precision import Precision
 from rllib.schedules import value_at
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
 from rllib.shares import Share, take
@@ -51,6 +53,7 @@ class Learner(ABC, Generic[BatchT]):
         spaces: of a single environment.
 
     Attributes:
+        device: where it computes. Train batches are made on the CPU; minibatches come from there.
         module: what is trained.
         optimizers: by name.
         group: all learners of the algorithm, for what they compute together.
@@ -62,13 +65,16 @@ class Learner(ABC, Generic[BatchT]):
     def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
         torch.set_num_threads(config.num_threads_per_learner)
         self.config, self.spaces = config, spaces
+        self.device = learner_device(config)
+        self.precision = Precision(config.mixed_precision, self.device)
+        self.uploads = Uploads(self.device) if self.device.type == "cuda" else None
         self.timestep = 0
         self.steps_per_learner = 0.0
         with TorchStream(derive_seed(config.seed, Role.MODULE_INIT)).active():
-            self.module = config.get_rl_module_spec(spaces).build()
+            self.module = config.get_rl_module_spec(spaces).build().to(self.device)
             self.optimizers = self.configure_optimizers()
         own_parameters(self.module, self.optimizers)
-        self.descent = Descent(self.module, self.optimizers, config)
+        self.descent = Descent(self.module, self.optimizers, config, self.precision.scale)
         self.num_steps_trained_lifetime = 0
         self.group: Peers = Alone()
         self._begin_streams()
@@ -76,7 +82,7 @@ class Learner(ABC, Generic[BatchT]):
     def _begin_streams(self) -> None:
         self.rng = derive_rng(self.config.seed, Role.LEARNER, self.group.rank)
         seed = derive_seed(self.config.seed, Role.LEARNER, self.group.rank)
-        self.torch_stream = TorchStream(seed)
+        self.torch_stream = TorchStream(seed, self.device)
 
     def join(self, group: Peers) -> None:
         """Become one of several learners, with random streams of its own."""
@@ -87,7 +93,7 @@ class Learner(ABC, Generic[BatchT]):
     def join_members(self, rank: int, size: int, name: str, timeout_s: float) -> None:
         """The same by what ``peers.Members`` takes; blocks until all have done so."""
         self.group.leave()
-        self.join(Members(rank, size, name, torch.device("cpu"), timeout_s))
+        self.join(Members(rank, size, name, self.device, timeout_s))
 
     # What an algorithm decides.
 
@@ -177,7 +183,10 @@ class Learner(ABC, Generic[BatchT]):
         num_steps = count_steps(train_batch)
         total = int(self.group.allreduce_sum(torch.tensor([num_steps])))
         self.steps_per_learner = total / self.group.size
-        steps = [self._step(minibatch) for minibatch in self.minibatches(train_batch)]
+        minibatches = self.minibatches(train_batch)
+        if self.uploads is not None:
+            minibatches = ahead(minibatches, self.uploads)
+        steps = [self._step(minibatch) for minibatch in minibatches]
         reports = self.group.gather(report_of(steps, num_steps))
         metrics = merge(reports) | self._count(total)
         self.after_update(metrics)
@@ -186,14 +195,19 @@ class Learner(ABC, Generic[BatchT]):
     def _step(self, minibatch: BatchT) -> StepReport:
         """One gradient step; a learner without rows takes part by what the others compute."""
         weight = count_steps(minibatch) if self.group.size > 1 else 1
-        loss = self.compute_loss(minibatch) if weight else None
+        with self.precision.autocast():
+            loss = self.compute_loss(minibatch) if weight else None
         report = self.descent.step(loss, weight, self.group)
         self.after_gradient_based_update(self.timestep)
         return report
 
     def _count(self, num_steps: int) -> Metrics:
         self.num_steps_trained_lifetime += num_steps
-        rates = {f"{name}_learning_rate": each.lr for name, each in self.optimizers.items()}
+        rates: Metrics = {
+            f"{name}_learning_rate": each.lr for name, each in self.optimizers.items()
+        }
+        if self.precision.scale is not None or self.config.torch_skip_nan_gradients:
+            rates["num_gradient_updates_skipped_lifetime"] = self.descent.num_skipped
         return rates | {
             "num_trainable_parameters": sum(len(each.flat) for each in self.optimizers.values()),
             "num_module_steps_trained": num_steps,
@@ -220,6 +234,7 @@ class Learner(ABC, Generic[BatchT]):
             "streams": {str(self.group.rank): self.get_streams()},
             "num_steps_trained_lifetime": self.num_steps_trained_lifetime,
             "num_updates_lifetime": self.descent.num_steps,
+            "loss_scale": self.precision.scale.get_state() if self.precision.scale else {},
         }
 
     def get_streams(self) -> dict[str, Any]:
@@ -240,3 +255,5 @@ class Learner(ABC, Generic[BatchT]):
             self.torch_stream.set_state(streams["torch"])
         self.num_steps_trained_lifetime = int(state["num_steps_trained_lifetime"])
         self.descent.num_steps = int(state["num_updates_lifetime"])
+        if self.precision.scale and state["loss_scale"]:
+            self.precision.scale.set_state(state["loss_scale"])

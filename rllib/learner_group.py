@@ -17,7 +17,7 @@ from rllib.core import api
 from rllib.core.exceptions import ActorError
 from rllib.core.util.collective import CollectiveError
 from rllib.envs.make import Spaces
-from rllib.errors import ConfigError, LearnerError, Problem
+from rllib.errors import ConfigError, LearnerError, Problem, RLlibError
 from rllib.learner import Learner, Metrics
 from rllib.shares import divide
 from rllib.workers import Worker, fetch, fetch_sample, make_worker, stop_all
@@ -39,7 +39,8 @@ class LearnerGroup:
         spaces: of a single environment.
 
     Raises:
-        ConfigError: several learners on the engine that runs one call at a time.
+        ConfigError: several learners on the engine that runs one call at a time, or more resources
+            for them than there are.
     """
 
     def __init__(
@@ -49,14 +50,31 @@ class LearnerGroup:
         self.is_remote = config.num_learners > 0
         self._is_joined = False
         self.workers: list[Worker] = [
-            make_worker(learner_class, config, spaces, remote=self.is_remote)
+            make_worker(learner_class, config, spaces, remote=self.is_remote, **_resources(config))
             for _ in range(max(1, config.num_learners))
         ]
         try:
+            self._check_resources()
             self._join()
         except BaseException:
             self.stop()
             raise
+
+    def _check_resources(self) -> None:
+        """An actor whose resources nobody has would wait for ever."""
+        number = self.config.num_learners
+        wanted = {
+            "GPU": self.config.num_gpus_per_learner,
+            **self.config.custom_resources_per_learner,
+        }
+        if not (self.is_remote and any(wanted.values())):
+            return
+        there = core.cluster_resources()
+        for name, amount in wanted.items():
+            if number * amount > (found := there.get(name, 0.0)):
+                key = "num_gpus_per_learner" if name == "GPU" else "custom_resources_per_learner"
+                text = f"{number} learners want {amount:g} {name} each, but there are {found:g}"
+                raise ConfigError(Problem(text, key))
 
     def _join(self) -> None:
         """Make the learners a group, unless they are one; a failed update has broken it."""
@@ -173,6 +191,9 @@ class LearnerGroup:
         """Of all failures the cause: the others failed because of it."""
         for rank, error in failures.items():
             if isinstance(error, ActorError):
+                own = getattr(error.__cause__, "cause", None)  # what its constructor raised
+                if isinstance(own, RLlibError):
+                    return own
                 return self._learner_error(rank, f"died: {error}", error)
         causes = [error for error in failures.values() if not isinstance(error, CollectiveError)]
         if causes:
@@ -187,6 +208,14 @@ class LearnerGroup:
         error = LearnerError(f"learner {rank} of {len(self.workers)} {text}", rank=rank)
         error.__cause__ = cause
         return error
+
+
+def _resources(config: AlgorithmConfig) -> dict[str, Any]:
+    """Options of a learner actor that asks for something. It never waits for CPUs."""
+    gpus, others = config.num_gpus_per_learner, config.custom_resources_per_learner
+    if not (gpus or others):
+        return {}
+    return {"num_cpus": 0, "num_gpus": gpus, "resources": others}
 
 
 def _first_done(handles: list[Any], ranks: set[int], timeout: float | None) -> int | None:

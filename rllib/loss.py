@@ -1,6 +1,7 @@
 """What a loss is, and what is reported of gradient steps."""
 
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,14 @@ class Loss(NamedTuple):
     total: Tensor | Mapping[str, Tensor]
     metrics: Mapping[str, Tensor]
     arrays: Mapping[str, Tensor] = {}
+
+    def scaled(self, scale: float) -> Tensor | Mapping[str, Tensor]:
+        """What to minimise, times ``scale``."""
+        if scale == 1.0:
+            return self.total
+        if isinstance(self.total, Tensor):
+            return self.total * scale
+        return {name: value * scale for name, value in self.total.items()}
 
     def scalars(self) -> dict[str, Tensor]:
         """All its scalars; of several losses, ``total_loss`` is the sum."""
@@ -62,10 +71,19 @@ def report_of(steps: Iterable[StepReport], weight: int) -> Report:
             scalars.setdefault(name, []).append(value)
         for name, value in step.arrays.items():
             arrays.setdefault(name, []).append(value.detach())
-    means = [torch.stack(column).float().mean() for column in scalars.values()]
-    numbers = torch.stack(means).tolist() if means else []  # one copy, not one per name
+    columns = {name: torch.stack(column).float() for name, column in scalars.items()}
+    means = [column.mean() for column in columns.values()]
+    # One copy from the device, not one per name.
+    numbers = torch.stack([mean.to(means[0].device) for mean in means]).tolist() if means else []
+    found = dict(zip(columns, numbers, strict=True))
+    found |= {name: _finite_mean(columns[name]) for name in found if not isfinite(found[name])}
     joined = {name: torch.cat(column).cpu().numpy() for name, column in arrays.items()}
-    return Report(weight, dict(zip(scalars, numbers, strict=True)), joined)
+    return Report(weight, found, joined)
+
+
+def _finite_mean(column: Tensor) -> float:
+    """Without the steps that were skipped because of what they had; NaN if that is all of them."""
+    return float(column[column.isfinite()].mean())
 
 
 def merge(reports: list[Report]) -> Metrics:

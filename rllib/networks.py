@@ -21,7 +21,7 @@ from rllib.observations import FEATURES, ObservationEncoder
 from rllib.tensors import Tree
 
 Activation = Callable[[Tensor], Tensor]
-LayerT = TypeVar("LayerT", nn.Linear, nn.Conv2d)
+LayerT = TypeVar("LayerT", bound=nn.Linear | nn.Conv2d)
 State = dict[str, Tensor]
 
 ACTIVATIONS: dict[str, Activation] = {
@@ -41,6 +41,24 @@ IMPALA_CHANNELS = (16, 32, 32)
 def linear(fan_in: int, fan_out: int, gain: float = sqrt(2)) -> nn.Linear:
     """A layer with orthogonal weights."""
     return _orthogonal(nn.Linear(fan_in, fan_out), gain)
+
+
+class Output(nn.Linear):
+    """A last layer: it computes in float32 also where the others do in 16 bits, because of values
+    and log probabilities small differences are taken.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., in] -> [..., out]."""
+        if not torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
+def output(fan_in: int, fan_out: int, gain: float = 1.0) -> Output:
+    """A last layer with orthogonal weights."""
+    return _orthogonal(Output(fan_in, fan_out), gain)
 
 
 def _orthogonal(layer: LayerT, gain: float = sqrt(2)) -> LayerT:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rllib.errors import CheckpointError
 from rllib.schedules import Points, value_at
+from rllib.torch_state import to_array
 
 ClipBy = Literal["value", "norm", "global_norm"]
 
@@ -99,8 +100,8 @@ class Adam:
     def get_state(self) -> dict[str, Any]:
         """State tree: both moments [P] and the number of steps."""
         return {
-            "exp_avg": self.exp_avg.numpy().copy(),
-            "exp_avg_sq": self.exp_avg_sq.numpy().copy(),
+            "exp_avg": to_array(self.exp_avg),
+            "exp_avg_sq": to_array(self.exp_avg_sq),
             "num_steps": self.num_steps,
         }
 

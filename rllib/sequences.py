@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from rllib.batch import SampleBatch
 from rllib.columns import Columns
+from rllib.devices import device_of, to_device
 from rllib.rl_module import Batch, RLModule
 
 Floats = NDArray[np.float32]
@@ -138,7 +138,7 @@ def compute_values(batch: SampleBatch, module: RLModule) -> Values:
     T, N = batch.rewards.shape
     everything = observed(batch)
     if not batch.state_in:
-        values = _numpy(module.compute_values(inputs_of(module, everything, {})))
+        values = _values(module, everything, {})
         following = values[successors(batch)]
         values = values[: T * N].reshape(T, N)
     else:
@@ -152,14 +152,15 @@ def _sequence_values(
 ) -> tuple[Floats, Floats]:
     """Reset rows stay 0."""
     runs, rows = read_ahead(batch, module.max_seq_len)
-    state = inputs_of(module, everything[rows], runs.state_in)
-    found = _numpy(module.compute_values(state))
+    found = _values(module, everything[rows], runs.state_in)
     values, following = np.zeros((2, *batch.rewards.shape), np.float32)
     values.reshape(-1)[runs.rows[runs.mask]] = found[:, :-1][runs.mask]
     following.reshape(-1)[runs.rows[runs.mask]] = found[:, 1:][runs.mask]
     return values, following
 
 
-def _numpy(values: Tensor) -> Floats:
-    array: Floats = values.float().cpu().numpy()
-    return array
+def _values(module: RLModule, obs: NDArray[Any], state: dict[str, NDArray[Any]]) -> Floats:
+    """By the module, wherever it is."""
+    inputs = to_device(inputs_of(module, obs, state), device_of(module))
+    values: Floats = module.compute_values(inputs).float().cpu().numpy()
+    return values

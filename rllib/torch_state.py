@@ -11,13 +11,18 @@ from torch import Tensor, nn
 from rllib.errors import CheckpointError
 
 
+def to_array(tensor: Tensor) -> NDArray[Any]:
+    """A copy in numpy, from whatever device."""
+    return np.array(tensor.detach().cpu().numpy())
+
+
 def get_module_state(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     """Copies of a state dict, or of a part of one, as arrays by name."""
-    return {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}
+    return {name: to_array(tensor) for name, tensor in tensors.items()}
 
 
 def set_module_state(module: nn.Module, state: dict[str, Any]) -> None:
-    """Load arrays by name into a module.
+    """Load arrays by name into a module, wherever that is.
 
     Raises:
         CheckpointError: names or shapes differ; says which.

@@ -60,10 +60,13 @@ class LocalWorker(Worker):
 class RemoteWorker(Worker):
     """An actor; the runtime begins with the first one, unless the user has begun it."""
 
-    def __init__(self, cls: type[Any], *args: Any) -> None:
+    def __init__(self, cls: type[Any], *args: Any, **options: Any) -> None:
         if not core.is_initialized():
             core.init(preload=PRELOAD)
-        self.actor = core.remote(cls).remote(*args)
+        actor_class = core.remote(cls)
+        if options:
+            actor_class = actor_class.options(**options)
+        self.actor = actor_class.remote(*args)
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Send the call; returns references at once."""
@@ -78,9 +81,9 @@ class RemoteWorker(Worker):
         core.kill(self.actor)
 
 
-def make_worker(cls: type[Any], *args: Any, remote: bool) -> Worker:
-    """An instance of ``cls`` here, or as an actor."""
-    return (RemoteWorker if remote else LocalWorker)(cls, *args)
+def make_worker(cls: type[Any], *args: Any, remote: bool, **options: Any) -> Worker:
+    """An instance of ``cls`` here, or as an actor with options of ``core.remote``."""
+    return RemoteWorker(cls, *args, **options) if remote else LocalWorker(cls, *args)
 
 
 def stop_all(workers: Sequence[Worker]) -> None:

@@ -1,20 +1,33 @@
 """Several learners in one process: each in a thread, met at a table."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Lock
 from typing import Any
 
 from rllib.peers import Peers
 
 
+class Round:
+    """An operation of a group: what the members have for each other, and a barrier to wait at."""
+
+    def __init__(self, size: int) -> None:
+        self.barrier = Barrier(size, timeout=20)
+        self.places: list[Any] = [None] * size
+
+
 class Table:
-    """Where the members of a group put what they have for each other."""
+    """Where a group meets, in one round after the other."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.barrier = Barrier(size, timeout=20)
-        self.places: list[Any] = [None] * size
+        self.lock = Lock()
+        self.rounds: dict[int, Round] = defaultdict(lambda: Round(size))
+
+    def round(self, number: int) -> Round:
+        with self.lock:
+            return self.rounds[number]
 
 
 class Threads(Peers):
@@ -26,17 +39,16 @@ class Threads(Peers):
 
     def gather(self, value: Any) -> list[Any]:
         self.num_calls += 1
-        self.table.places[self.rank] = value
-        self.table.barrier.wait()
-        found = [*self.table.places]
-        self.table.barrier.wait()
-        return found
+        here = self.table.round(self.num_calls)
+        here.places[self.rank] = value
+        here.barrier.wait()
+        return here.places
 
     def allreduce_sum(self, tensor: Any) -> Any:
         return tensor.copy_(sum(self.gather(tensor.clone())))
 
     def leave(self) -> None:
-        self.table.barrier.abort()
+        self.table.round(self.num_calls + 1).barrier.abort()
 
 
 def together(size: int, action: Callable[[Threads], Any]) -> list[Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from rllib.config import AlgorithmConfig
+from rllib.devices import learner_device
 from rllib.learner import Learner, Metrics
 from rllib.multi_agent.env_runner import MultiAgentBatch
 from rllib.multi_agent.modules import ModuleSpaces, module_config
@@ -24,7 +25,7 @@ class MultiLearner:
     def __init__(self, config: AlgorithmConfig, spaces: ModuleSpaces) -> None:
         self.config = config
         self.group: Peers = Alone()
-        learner_class = config.algo_class.learner_class
+        learner_class: Any = config.learner_class or config.algo_class.learner_class
         self.learners: dict[str, Learner[Any]] = {
             module_id: learner_class(module_config(config, module_id), each)
             for module_id, each in sorted(spaces.items())
@@ -33,7 +34,7 @@ class MultiLearner:
     def join_members(self, rank: int, size: int, name: str, timeout_s: float) -> None:
         """Become one of several; see ``Learner.join_members``. All modules share the group."""
         self.group.leave()
-        self.group = Members(rank, size, name, torch.device("cpu"), timeout_s)
+        self.group = Members(rank, size, name, learner_device(self.config), timeout_s)
         for learner in self.learners.values():
             learner.join(self.group)
 

@@ -252,6 +252,7 @@ def test_a_script_of_rllib_builds_its_config() -> None:
     assert config.get_module_id(1) == "p1"
     assert config.on_episode_end == (print,)
     assert (config.framework_str, config.get("framework")) == ("torch", None)
+    assert config.framework(torch_skip_nan_gradients=True).torch_skip_nan_gradients
 
 
 @pytest.mark.parametrize(
@@ -259,7 +260,7 @@ def test_a_script_of_rllib_builds_its_config() -> None:
     [
         ("api_stack", {"enable_rl_module_and_learner": False}, "the old API stack is not supp"),
         ("framework", {"framework": "tf2"}, "framework(): framework: 'tf2' is not supported"),
-        ("framework", {"torch_skip_nan_gradients": True}, "the nearest setting is 'grad_clip'"),
+        ("framework", {"torch_ddp_kwargs": {}}, "the nearest setting is 'num_learners'"),
         ("framework", {"lr": 1.0}, "belongs to another section: write .training(lr=...)"),
         ("experimental", {"_validate_config": False}, "settings are always checked"),
         ("experimental", {"_torch_lr_scheduler_classes": []}, "the nearest setting is 'lr'"),

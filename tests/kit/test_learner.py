@@ -192,6 +192,16 @@ def test_a_restored_learner_goes_on_bit_for_bit():
     assert learner.num_steps_trained_lifetime == 2 * batch.num_env_steps
 
 
+class Cautious(PPOLearner):
+    """A learner of one's own."""
+
+
+def test_a_learner_class_of_ones_own():
+    config, _ = ppo_learner()
+    with config.learners(learner_class=Cautious).build_algo() as algorithm:
+        assert type(algorithm.learner_group.workers[0].target) is Cautious
+
+
 def test_the_kl_weight_follows_its_target():
     _, learner = ppo_learner()
     for kl, weight in [(0.03, 0.3), (0.01, 0.3), (0.004, 0.15)]:

@@ -20,7 +20,8 @@ SPACES = probe_spaces("CartPole-v1")
 
 @pytest.fixture(scope="module")
 def processes():
-    with core.init(num_cpus=8, preload=["torch", "gymnasium", "rllib.algorithms.ppo"]):
+    modules = ["torch", "gymnasium", "rllib.algorithms.ppo"]
+    with core.init(num_cpus=8, resources={"board": 3}, preload=modules):
         yield
 
 
@@ -115,6 +116,26 @@ def test_the_averaged_gradient_is_that_of_the_whole_batch(group, fragment):
     for gradient in core.get([averaged_gradient(worker) for worker in learners.workers]):
         expected = alone.optimizers["default_optimizer"].gradient.numpy()
         np.testing.assert_allclose(gradient, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"num_gpus_per_learner": 99}, "num_gpus_per_learner: 2 learners want 99 GPU each, but"),
+        (
+            {"custom_resources_per_learner": {"tape": 1}},
+            "custom_.* want 1 tape each, but there are 0",
+        ),
+    ],
+)
+def test_resources_that_are_not_there_are_refused(processes, settings, text):
+    with pytest.raises(ConfigError, match=text):
+        LearnerGroup(PPOLearner, config().learners(**settings), SPACES)
+
+
+def test_a_learner_has_the_resources_that_it_asks_for(group):
+    group(PPOLearner, config(2).learners(custom_resources_per_learner={"board": 1}))
+    assert core.available_resources()["board"] == 1
 
 
 class Moody(PPOLearner):

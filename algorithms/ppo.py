@@ -51,7 +51,7 @@ class PPOConfig(AlgorithmConfig):
     vf_clip_param: PositiveFloat | None = 10.0
     """Limit of the squared value error of a row, beyond which it has no gradient; null for none.
     It depends on the scale of returns: too small a limit keeps the value function from learning."""
-    entropy_coeff: NonNegativeFloat = 0.0
+    entropy_coeff: ScheduleOr[NonNegativeFloat] = 0.0
     """Weight of the entropy bonus."""
     use_kl_loss: bool = True
     """Whether a KL penalty is added to the clipped objective."""
@@ -90,7 +90,9 @@ def ppo_loss(
     batch: PPOBatch,
     distribution: Distribution,
     config: PPOConfig,
+    *,
     kl_coeff: float,
+    entropy_coeff: float,
 ) -> Loss:
     """Clipped surrogate, clipped value error, entropy bonus and KL penalty (eq. 7 to 9).
 
@@ -101,6 +103,7 @@ def ppo_loss(
         distribution: the policy's.
         config: clipping limits and weights.
         kl_coeff: current weight of the KL penalty; 0 leaves it out.
+        entropy_coeff: current weight of the entropy bonus; 0 leaves it out.
     """
     logp = distribution.log_prob(dist_inputs, batch.actions)
     ratio = (logp - batch.old_logp).exp()
@@ -110,12 +113,12 @@ def ppo_loss(
     vf_loss = _clamp_max(vf_error, config.vf_clip_param).mean()
     total = policy_loss + config.vf_loss_coeff * vf_loss
     # Entropy and KL are always reported, but differentiated only where they weigh something.
-    with torch.set_grad_enabled(config.entropy_coeff > 0.0):
+    with torch.set_grad_enabled(entropy_coeff > 0.0):
         entropy = distribution.entropy(dist_inputs).mean()
     with torch.set_grad_enabled(kl_coeff > 0.0):
         kl = distribution.kl(batch.old_dist_inputs, dist_inputs).mean()
-    if config.entropy_coeff > 0.0:
-        total = total - config.entropy_coeff * entropy
+    if entropy_coeff > 0.0:
+        total = total - entropy_coeff * entropy
     if kl_coeff > 0.0:
         total = total + kl_coeff * kl
     return Loss(
@@ -190,14 +193,15 @@ class PPOLearner(Learner[PPOBatch]):
             live(minibatch._replace(inputs=None, mask=None), minibatch.mask),
             self.module.distribution,
             self.config,
-            self.kl_coeff,
+            kl_coeff=self.kl_coeff,
+            entropy_coeff=self.setting("entropy_coeff"),
         )
 
     def after_update(self, metrics: Metrics) -> None:
         """Move the weight of the KL penalty towards ``kl_target`` (section 4 of the paper)."""
         metrics["vf_explained_var"] = self.vf_explained_var
         metrics["curr_kl_coeff"] = self.kl_coeff
-        metrics["curr_entropy_coeff"] = self.config.entropy_coeff
+        metrics["curr_entropy_coeff"] = self.setting("entropy_coeff")
         if not self.config.use_kl_loss:
             return
         if metrics["mean_kl_loss"] > 2.0 * self.config.kl_target:

@@ -243,7 +243,6 @@ PENDING: dict[str, Callable[[Any], bool]] = {
     "on_sample_end": _any,
     "extra_python_environs_for_driver": _any,
     "extra_python_environs_for_worker": _any,
-    "log_gradients": _any,
     "model_config.fusionnet_hiddens": _any,
     "model_config.fusionnet_activation": _any,
     "model_config.fusionnet_kernel_initializer": _any,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rllib.config import AlgorithmConfig
 from rllib.errors import TrainingError
-from rllib.gradients import Averaged, Optimizers, average, backward, not_finite
+from rllib.gradients import Averaged, Optimizers, average, backward, named_gradients, not_finite
 from rllib.loss import Loss, StepReport
 from rllib.peers import Peers
 from rllib.precision import LossScale
@@ -20,7 +20,7 @@ class Descent:
     Args:
         module: what is trained; it has the names for what is not finite.
         optimizers: by name.
-        config: clipping, and what to do about gradients that are not finite.
+        config: clipping, what is reported, and what to do about gradients that are not finite.
         scale: of losses, where gradients have the range of float16.
 
     Attributes:
@@ -58,8 +58,11 @@ class Descent:
         if not all(isfinite(float(x)) for x in (total, *norms.values())):
             self._skip({**scalars, "total_loss": total}, trained)
             return StepReport(scalars, arrays)
-        self._descend(trained)
         named = {f"gradients_{name}_global_norm": norm for name, norm in norms.items()}
+        if self.config.log_gradients:
+            for name, gradient in named_gradients(self.module, trained):
+                named[f"gradients_{name}_norm"] = gradient.norm()
+        self._descend(trained)
         return StepReport({**scalars, **named} if loss else {}, arrays)
 
     def _gradients(

@@ -36,6 +36,11 @@ def learner_device(config: AlgorithmConfig) -> torch.device:
     raise ConfigError(Problem(f"asks for GPU {index}, but {found}; use device: cpu", key))
 
 
+def meeting_device(config: AlgorithmConfig, device: torch.device) -> torch.device:
+    """Where tensors are when learners exchange them: NCCL wants a GPU for each of them alone."""
+    return device if config.num_gpus_per_learner >= 1 else torch.device("cpu")
+
+
 def device_of(module: nn.Module) -> torch.device:
     """Where a module's parameters are."""
     first = next(module.parameters(), None)

@@ -106,8 +106,20 @@ def not_finite(
     for name, value in scalars.items():
         if not isfinite(float(value)):
             yield f"{name} = {float(value)}"
+    for name, gradient in named_gradients(module, optimizers):
+        if not gradient.isfinite().all():
+            yield f"gradient of {name}"
+
+
+def named_gradients(module: nn.Module, optimizers: Optimizers) -> Iterator[tuple[str, Tensor]]:
+    """Names and gradients; of parameters outside the module, the optimiser's name and their index.
+
+    Args:
+        module: most parameters are in it.
+        optimizers: whose parameters are meant.
+    """
     names = {parameter: name for name, parameter in module.named_parameters()}
     for owner, optimizer in optimizers.items():
         for index, parameter in enumerate(optimizer.parameters):
-            if parameter.grad is not None and not parameter.grad.isfinite().all():
-                yield f"gradient of {names.get(parameter, f'{owner}[{index}]')}"
+            if parameter.grad is not None:
+                yield names.get(parameter, f"{owner}[{index}]"), parameter.grad

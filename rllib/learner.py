@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from rllib.config import AlgorithmConfig
 from rllib.descent import Descent
-from rllib.devices import Uploads, ahead, learner_device
+from rllib.devices import Uploads, ahead, learner_device, meeting_device
 from rllib.envs.make import Spaces
 from rllib.gradients import own_parameters
 from rllib.loss import Loss, Metrics, StepReport, merge, report_of
@@ -93,7 +93,7 @@ class Learner(ABC, Generic[BatchT]):
     def join_members(self, rank: int, size: int, name: str, timeout_s: float) -> None:
         """The same by what ``peers.Members`` takes; blocks until all have done so."""
         self.group.leave()
-        self.join(Members(rank, size, name, self.device, timeout_s))
+        self.join(Members(rank, size, name, meeting_device(self.config, self.device), timeout_s))
 
     # What an algorithm decides.
 

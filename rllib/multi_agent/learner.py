@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from rllib.config import AlgorithmConfig
-from rllib.devices import learner_device
+from rllib.devices import learner_device, meeting_device
 from rllib.learner import Learner, Metrics
 from rllib.multi_agent.env_runner import MultiAgentBatch
 from rllib.multi_agent.modules import ModuleSpaces, module_config
@@ -34,7 +34,8 @@ class MultiLearner:
     def join_members(self, rank: int, size: int, name: str, timeout_s: float) -> None:
         """Become one of several; see ``Learner.join_members``. All modules share the group."""
         self.group.leave()
-        self.group = Members(rank, size, name, learner_device(self.config), timeout_s)
+        device = meeting_device(self.config, learner_device(self.config))
+        self.group = Members(rank, size, name, device, timeout_s)
         for learner in self.learners.values():
             learner.join(self.group)
 

@@ -9,7 +9,7 @@ import torch
 
 from rllib.algorithms.ppo import PPOConfig, PPOLearner
 from rllib.config import AlgorithmConfig
-from rllib.devices import Uploads, ahead, device_of, learner_device
+from rllib.devices import Uploads, ahead, device_of, learner_device, meeting_device
 from rllib.env_runner import EnvRunner
 from rllib.envs.make import probe_spaces
 from rllib.errors import ConfigError
@@ -48,6 +48,13 @@ def test_a_gpu_that_is_not_there_is_refused(settings, text, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     with pytest.raises(ConfigError, match=text):
         learner_device(learners(**settings))
+
+
+def test_learners_that_share_a_gpu_meet_on_the_cpu():
+    gpu, cpu = torch.device("cuda", 0), torch.device("cpu")
+    assert meeting_device(learners(num_gpus_per_learner=1), gpu) == gpu
+    assert meeting_device(learners(num_gpus_per_learner=0.5), gpu) == cpu
+    assert meeting_device(learners(device="cuda"), gpu) == cpu
 
 
 def test_a_module_without_parameters_is_on_the_cpu():

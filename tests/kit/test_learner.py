@@ -42,8 +42,9 @@ class Recorder(Learner[Rows]):
         return Loss(loss, {"vf_loss": loss, "rows": torch.tensor(float(len(minibatch.index)))})
 
 
-def recorder(spaces=SPACES, hiddens=(), **training):
+def recorder(spaces=SPACES, hiddens=(), log_gradients=False, **training):
     config = AlgorithmConfig().environment("unused").training(**training)
+    config.reporting(log_gradients=log_gradients)
     return Recorder(config.rl_module(model_config={"fcnet_hiddens": hiddens}), spaces)
 
 
@@ -105,6 +106,18 @@ def two_heads(**training):
     settings = AlgorithmConfig().environment("unused").training(**training)
     settings.rl_module(model_config={"fcnet_hiddens": (4,)})
     return TwoHeads(settings, SPACES)
+
+
+def test_the_norms_of_all_gradients_on_request():
+    learner = recorder(hiddens=(4,))
+    assert not [name for name in learner.update() if name.endswith("weight_norm")]
+    learner = recorder(hiddens=(4,), log_gradients=True)
+    metrics = learner.update()
+    norms = [value for name, value in metrics.items() if name.startswith("gradients_vf.")]
+    assert len(norms) == 2
+    every = [v for n, v in metrics.items() if n.startswith("gradients_") and n.count(".")]
+    whole = metrics["gradients_default_optimizer_global_norm"]
+    assert np.linalg.norm(every) == pytest.approx(whole)
 
 
 def test_several_optimisers_make_steps_of_their_own():

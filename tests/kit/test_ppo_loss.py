@@ -19,7 +19,9 @@ class Output(NamedTuple):
     values: torch.Tensor
 
 
-def loss_of(ratios, advantages, values=None, targets=None, kl_coeff=0.0, **settings):
+def loss_of(
+    ratios, advantages, values=None, targets=None, kl_coeff=0.0, entropy_coeff=0.0, **settings
+):
     """Two actions; the first has probability r / 2 now and had 1/2, so its ratio is r."""
     count = len(ratios)
     p = torch.tensor(ratios) / 2
@@ -37,7 +39,8 @@ def loss_of(ratios, advantages, values=None, targets=None, kl_coeff=0.0, **setti
         mask=None,
     )
     config = PPOConfig().training(clip_param=0.2, **settings)
-    return ppo_loss(*output, batch, Categorical(), config, kl_coeff), output
+    weights = {"kl_coeff": kl_coeff, "entropy_coeff": entropy_coeff}
+    return ppo_loss(*output, batch, Categorical(), config, **weights), output
 
 
 @pytest.mark.parametrize(

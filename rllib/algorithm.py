@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib import checkpoint
+from rllib.callbacks import Callbacks
 from rllib.config import AlgorithmConfig
 from rllib.env_runner import SampleStats
 from rllib.env_runner_group import EnvRunnerGroup, Samples
@@ -36,6 +37,7 @@ from rllib.evaluation import Evaluation, Plays
 from rllib.interface import interface_of
 from rllib.learner import Learner, Metrics
 from rllib.learner_group import LearnerGroup
+from rllib.metrics_logger import MetricsLogger, filled, overlaid
 from rllib.registry import get_algorithm_class
 from rllib.rl_module import RLModule
 from rllib.torch_state import set_module_state
@@ -68,9 +70,12 @@ class Algorithm(ABC):
         self._in_flight: deque[tuple[Any, Metrics]] = deque()
         self._calls = 0
         self._result: dict[str, Any] = {}
+        self.metrics = MetricsLogger()
+        self.callbacks = Callbacks.of(self.config)
         self._parts = ExitStack()
         try:
             self._connect()
+            self._call("on_algorithm_init", metrics_logger=self.metrics)
         except BaseException:
             self.stop()
             raise
@@ -89,6 +94,9 @@ class Algorithm(ABC):
             self.env_runner_group.sync_weights(self.learner_group.get_weights())
             self.evaluation = self._make_evaluation() if config.evaluation_interval else None
 
+    def _call(self, hook: str, **arguments: Any) -> None:
+        self.callbacks.call(hook, algorithm=self, **arguments)
+
     @abstractmethod
     def training_step(self) -> None:
         """Sample, update, sync weights, ``report``: once or several times in an iteration."""
@@ -104,6 +112,7 @@ class Algorithm(ABC):
         Raises:
             EnvError: an environment raised or returned what cannot be trained on.
             TrainingError: a loss or gradient is not finite, or sampling took too long.
+            CallbackError: a callback raised.
         """
         started = perf_counter()
         evaluate = self._begin_evaluation()
@@ -119,7 +128,15 @@ class Algorithm(ABC):
             self._result["evaluation"] = evaluate()
         elapsed = perf_counter() - started
         self.time_total_s += elapsed
-        return self._times(elapsed) | self._result
+        return self._with_metrics(self._times(elapsed) | self._result)
+
+    def _with_metrics(self, result: dict[str, Any]) -> dict[str, Any]:
+        """The result with what callbacks add to it, and all metrics that were ever logged."""
+        if "on_train_result" not in self.callbacks:
+            return filled(result, self.metrics.compile())
+        shown = filled(result, self.metrics.peek())
+        self._call("on_train_result", metrics_logger=self.metrics, result=shown)
+        return overlaid(shown, self.metrics.compile(), but=result)
 
     def _is_iteration_over(self, elapsed: float) -> bool:
         """Updates that are still under way count as not trained yet."""
@@ -145,12 +162,19 @@ class Algorithm(ABC):
             return None
         if not self.config.evaluation_parallel_to_training:
             return self.evaluate
-        return partial(self.evaluation.finish, self._play(self.evaluation))
+        return partial(self._finish_evaluation, self.evaluation, self._play(self.evaluation))
 
     def _play(self, evaluation: Evaluation) -> Plays:
+        self._call("on_evaluate_start", metrics_logger=self.metrics)
         weights = self.learner_group.get_weights()
         seq_no = self.env_runner_group.weights_seq_no
         return evaluation.begin(weights, seq_no, self.interface.pipeline.get_statistics())
+
+    def _finish_evaluation(self, evaluation: Evaluation, plays: Plays) -> dict[str, Any]:
+        metrics = evaluation.finish(plays)
+        logger = self.metrics
+        self._call("on_evaluate_end", metrics_logger=logger, evaluation_metrics=metrics)
+        return metrics
 
     def evaluate(self) -> dict[str, Any]:
         """Play ``evaluation_duration`` episodes with the current policy.
@@ -164,7 +188,7 @@ class Algorithm(ABC):
         """
         if self.evaluation is None:
             self.evaluation = self._make_evaluation()
-        return self.evaluation.finish(self._play(self.evaluation))
+        return self._finish_evaluation(self.evaluation, self._play(self.evaluation))
 
     def report(self, samples: Samples, update: Any) -> None:
         """Wait for one fragment of every env runner, and count them and an update.
@@ -181,6 +205,7 @@ class Algorithm(ABC):
         self._samples += stats
         self.num_env_steps_sampled_lifetime += sum(each.num_env_steps for each in stats)
         self.episodes.add(episode for each in stats for episode in each.episodes)
+        self.metrics.aggregate([each.metrics for each in stats], key="env_runners")
         news = [each.news for each in stats if each.news]
         # What the connectors of all env runners saw is brought together in the runners' order.
         for each in news:
@@ -299,6 +324,7 @@ class Algorithm(ABC):
             "learner": self.learner_group.get_state(),
             "env_runners": self.env_runner_group.get_state(),
             "connectors": self.interface.pipeline.get_statistics(),
+            "metrics": self.metrics.get_state(),
             "num_evaluations": self.evaluation.num_evaluations if self.evaluation else 0,
         }
 
@@ -329,6 +355,7 @@ class Algorithm(ABC):
         self.num_restores = int(state["num_restores"]) + 1
         self.episodes.set_state(state["episodes"])
         self.interface.pipeline.set_statistics(state["connectors"])
+        self.metrics.set_state(state["metrics"])
         if self.evaluation is not None:
             self.evaluation.num_evaluations = int(state["num_evaluations"])
         self.env_runner_group.set_state(state["env_runners"], generation=self.num_restores)
@@ -352,6 +379,7 @@ class Algorithm(ABC):
             "params_hash": self.params_hash(),
         }
         checkpoint.save(path, self.get_state(), metadata=metadata)
+        self._call("on_checkpoint_saved", path=str(path))
         return str(path)
 
     def restore_from_path(self, path: str | Path) -> None:
@@ -365,6 +393,7 @@ class Algorithm(ABC):
         if writer != reader:
             raise CheckpointError(f"{path} was written by {writer}, not {reader}")
         self.set_state(state)
+        self._call("on_checkpoint_loaded")
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, config: AlgorithmConfig | None = None) -> Self:

@@ -5,7 +5,7 @@
 An env runner lives in the main process or in an actor and cannot tell which.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 from rllib import core
 from rllib.actions import mask_sizes
 from rllib.batch import SampleBatch
+from rllib.callbacks import Callbacks
 from rllib.config import AlgorithmConfig
 from rllib.connectors.build import build_pipeline
 from rllib.envs.faults import EnvFault
 from rllib.envs.make import Spaces, make_vector_env
 from rllib.envs.snapshot import get_env_state, set_env_state
 from rllib.envs.vector import EnvStep
+from rllib.episode_hooks import EpisodeHooks
 from rllib.episodes import Episode, EpisodeTally, EpisodeTracker, StepTally
 from rllib.errors import EnvError
 from rllib.memory import PolicyMemory
+from rllib.metrics_logger import MetricsLogger
 from rllib.rollout import RolloutBuffer
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
 
@@ -40,7 +43,8 @@ class SampleStats(NamedTuple):
     """What the algorithm wants to know of a fragment, without touching the fragment.
 
     ``sample_s`` and ``env_step_s`` are wall-clock seconds: the whole, and the part in the
-    environment. ``news`` is what the connectors' shared statistics saw (``Pipeline.take_news``).
+    environment. ``news`` is what the connectors' shared statistics saw (``Pipeline.take_news``),
+    ``metrics`` what callbacks logged (``MetricsLogger.reduce``).
     """
 
     num_env_steps: int
@@ -49,6 +53,7 @@ class SampleStats(NamedTuple):
     env_step_s: float
     agents: "AgentCounts | None" = None
     news: dict[str, Any] = {}  # noqa: RUF012 (a NamedTuple's default; nobody writes into it)
+    metrics: dict[str, Any] = {}  # noqa: RUF012
 
 
 class EnvRunner:
@@ -84,6 +89,13 @@ class EnvRunner:
                 config.gym_env_vectorize_mode,
                 config.env_config,
             )
+        self.metrics = MetricsLogger()
+        self.callbacks = Callbacks.of(config)
+        common = {"env_runner": self, "metrics_logger": self.metrics}
+        context = {"env": self.env.env, "env_context": config.env_config}
+        self.callbacks.call("on_environment_created", **common, **context)
+        module = getattr(self.policy, "module", None)
+        self.hooks = EpisodeHooks(self.callbacks, self.env, rl_module=module, **common)
         self.reset(generation=0)
 
     def reset(self, generation: int) -> None:
@@ -92,8 +104,10 @@ class EnvRunner:
         self.rng = derive_rng(root, Role.ENV_RUNNER, self.index, generation)
         self.episodes = EpisodeTracker(self.env.num_envs)
         self.memory = PolicyMemory(self.policy.initial_state(self.env.num_envs), self.max_seq_len)
+        self.hooks.before_reset()
         with env_errors():
             obs = self.env.reset(derive_seed(root, Role.ENVIRONMENT, self.index, generation))
+        self.hooks.after_reset(obs)
         self.obs = self.pipeline.on_reset(obs)
 
     def set_weights(self, weights: Mapping[str, NDArray[Any]], seq_no: int) -> None:
@@ -118,8 +132,11 @@ class EnvRunner:
         rewards = self.buffer.returned_rewards
         episodes = self.episodes.track(rewards, batch.dones, batch.reset_rows)
         sample_s = perf_counter() - started
+        common = {"env_runner": self, "metrics_logger": self.metrics}
+        self.callbacks.call("on_sample_end", samples=batch, **common)
         stats = SampleStats(batch.num_env_steps, episodes, sample_s, env_step_s)
-        return batch, stats._replace(news=self.pipeline.take_news())
+        news, metrics = self.pipeline.take_news(), self.metrics.reduce()
+        return batch, stats._replace(news=news, metrics=metrics)
 
     def _roll(self) -> tuple[SampleBatch, float]:
         head, env, buffer, memory = self.policy.head, self.env, self.buffer, self.memory
@@ -149,6 +166,7 @@ class EnvRunner:
         before = perf_counter()
         step = self.env.step(for_env)
         self.env_step_s += perf_counter() - before
+        self.hooks.after_step(for_env, step)
         step = self.pipeline.on_step(step, actions)
         memory.after(step)
         self.obs = step.obs
@@ -179,7 +197,12 @@ class EnvRunner:
                 _, _, step = self._step(noise[0])
                 tally.add(step)
         sample_s = perf_counter() - started
-        return SampleStats(tally.num_env_steps, tally.episodes, sample_s, self.env_step_s)
+        stats = SampleStats(tally.num_env_steps, tally.episodes, sample_s, self.env_step_s)
+        return stats._replace(metrics=self.metrics.reduce())
+
+    def apply(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call ``function(self, *args)`` where the env runner lives; returns what it returns."""
+        return function(self, *args)
 
     def get_state(self) -> dict[str, Any]:
         """State tree: random stream, unfinished episodes and, where it can be had, environments."""
@@ -210,6 +233,7 @@ class EnvRunner:
         self.memory.set_state(state["memory"])
         set_env_state(self.env, state["env"])
         self.obs = np.array(state["obs"])
+        self.hooks.resume(self.obs)
 
     def stop(self) -> None:
         """Close the environments."""

@@ -1,6 +1,6 @@
 """All env runners of an algorithm, wherever they are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from rllib.config import AlgorithmConfig
@@ -71,6 +71,17 @@ class EnvRunnerGroup:
         for sync in samples.syncs:
             fetch_sample(sync, limit)
         return [fetch_sample(stats, limit) for stats in samples.stats]
+
+    def foreach_env_runner(self, func: Callable[[Any], Any]) -> list[Any]:
+        """Call ``func(env_runner)`` where each env runner lives; returns what they return.
+
+        The way to change environments while training, from a callback for example: ``func`` gets
+        at them by ``env_runner.env``.
+
+        Raises:
+            TaskError: ``func`` raised in an actor.
+        """
+        return [fetch(each) for each in [worker.call("apply", func) for worker in self.workers]]
 
     def get_state(self) -> dict[str, Any]:
         """State tree of all env runners, by index."""

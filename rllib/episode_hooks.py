@@ -58,6 +58,10 @@ class EpisodeHooks:
             else:
                 self._step(n, actions[n], step)
 
+    def resume(self, obs: NDArray[Any]) -> None:
+        """The environments go on where others stopped: their episodes are known from ``obs`` on."""
+        self.episodes = [SingleAgentEpisode(f"resumed_{n}", [obs[n]]) for n in range(len(obs))]
+
     def _create(self, n: int) -> None:
         self.num_begun += 1
         self.episodes[n] = SingleAgentEpisode(f"episode_{self.num_begun}")

@@ -7,6 +7,7 @@ from rllib.config import AlgorithmConfig
 from rllib.env_runner import SampleStats
 from rllib.episodes import EpisodeWindow
 from rllib.interface import Interface
+from rllib.metrics_logger import MetricsLogger, filled
 from rllib.seeding import Role, derive_seed
 from rllib.workers import Worker, fetch_sample, make_worker, stop_all
 
@@ -36,6 +37,7 @@ class Evaluation:
             for index in range(max(1, config.evaluation_num_env_runners))
         ]
         self.num_evaluations = 0
+        self.metrics = MetricsLogger()
 
     def is_due(self, iteration: int) -> bool:
         """Whether an evaluation belongs to training iteration ``iteration`` (from 1 on)."""
@@ -76,7 +78,8 @@ class Evaluation:
         for sync in plays.syncs:
             fetch_sample(sync, limit, "evaluation_sample_timeout_s")
         stats = [fetch_sample(play, limit, "evaluation_sample_timeout_s") for play in plays.plays]
-        return {"env_runners": summarize(stats)}
+        self.metrics.aggregate([each.metrics for each in stats])
+        return {"env_runners": filled(summarize(stats), self.metrics.compile())}
 
     def _shares(self) -> list[int]:
         """Episodes or env steps of each worker; "auto" is one episode of each environment."""

@@ -232,6 +232,32 @@ class MetricsLogger:
         return float((self._stats[path].value() - before) / elapsed) if elapsed > 0 else 0.0
 
 
+def overlaid(
+    tree: Mapping[str, Any], more: Mapping[str, Any], but: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A copy of nested dicts with all of ``more``, but for what is in ``but`` as well."""
+    both = dict(tree)
+    for name, value in more.items():
+        kept = but.get(name, {})
+        if isinstance(value, Mapping) and isinstance(kept, Mapping):
+            both[name] = overlaid(both.get(name, {}), value, kept)
+        elif name not in but:
+            both[name] = value
+    return both
+
+
+def filled(tree: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested dicts with what ``more`` has besides; what is in both stays as it is."""
+    both = dict(tree)
+    for name, value in more.items():
+        mine = both.get(name)
+        if name not in both:
+            both[name] = value
+        elif isinstance(mine, Mapping) and isinstance(value, Mapping):
+            both[name] = filled(mine, value)
+    return both
+
+
 def _path(key: Key) -> Path:
     return (key,) if isinstance(key, str) else tuple(map(str, key))
 

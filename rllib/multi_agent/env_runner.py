@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from rllib import core
 from rllib.batch import SampleBatch
+from rllib.callbacks import Callbacks
 from rllib.config import AlgorithmConfig
 from rllib.env_runner import AgentCounts, SampleStats, env_errors
 from rllib.envs.multi_agent_vector import AgentStep, MultiAgentVector
 from rllib.envs.packing import row_of
 from rllib.episodes import Episode
+from rllib.metrics_logger import MetricsLogger
 from rllib.multi_agent.modules import (
     ModuleSpaces,
     module_config,
@@ -166,7 +168,26 @@ class MultiAgentEnvRunner:
             self.env = MultiAgentVector(
                 multi_agent_creator(config), config.num_envs_per_env_runner, config.env_config
             )
+        self.metrics = MetricsLogger()
+        self.callbacks = Callbacks.of(config)
+        self._call("on_environment_created", env_context=config.env_config)
         self.reset(generation=0)
+
+    def _call(self, hook: str, **arguments: Any) -> None:
+        common = {"env_runner": self, "metrics_logger": self.metrics, "env": self.env}
+        with np.errstate(all="warn"):
+            self.callbacks.call(hook, **common, **arguments)
+
+    def _tell(self, hook: str, env_index: int, **arguments: Any) -> None:
+        """Call the callbacks of an episode; they get all modules that act here."""
+        if hook in self.callbacks:
+            modules = {name: getattr(a.policy, "module", None) for name, a in self.actors.items()}
+            common = {"env_index": env_index, "rl_module": modules}
+            self._call(hook, episode=self.episodes[env_index], **common, **arguments)
+
+    def apply(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call ``function(self, *args)`` where the env runner lives; returns what it returns."""
+        return function(self, *args)
 
     def reset(self, generation: int) -> None:
         """Begin new episodes everywhere, with the random streams of this ``generation``."""
@@ -175,12 +196,15 @@ class MultiAgentEnvRunner:
         self.generation = generation
         for actor in self.actors.values():
             actor.forget()
+        self.episodes = [self._new_episode(index) for index in range(self.env.num_envs)]
+        for index in range(self.env.num_envs):
+            self._tell("on_episode_created", index)
         with env_errors():
             first = self.env.reset(derive_seed(root, Role.ENVIRONMENT, self.index, generation))
-        self.episodes = [self._new_episode(index) for index in range(self.env.num_envs)]
         self.waiting: dict[str, list[tuple[Agent, NDArray[Any]]]] = defaultdict(list)
         for index, obs in enumerate(first):
             self._observe(index, obs)
+            self._tell("on_episode_start", index)
 
     def _new_episode(self, env_index: int) -> MultiAgentEpisode:
         self.num_episodes += 1
@@ -214,9 +238,12 @@ class MultiAgentEnvRunner:
             module_id: actor.trajectories.take(actor.policy.head, self.weights_seq_no)
             for module_id, actor in self.actors.items()
         }
-        return {name: each for name, each in batches.items() if each is not None}, tally.stats(
+        fragments = {name: each for name, each in batches.items() if each is not None}
+        self._call("on_sample_end", samples=fragments)
+        stats = tally.stats(
             {name: actor.pipeline.take_news() for name, actor in self.actors.items()}
         )
+        return fragments, stats._replace(metrics=self.metrics.reduce())
 
     def play(self, duration: int, unit: str, generation: int | None = None) -> SampleStats:
         """Play for evaluation; see ``EnvRunner.play``."""
@@ -231,7 +258,7 @@ class MultiAgentEnvRunner:
             self._play(tally, lambda: tally.num_env_steps >= duration)
         for actor in self.actors.values():
             actor.trajectories.take(actor.policy.head, self.weights_seq_no)
-        return tally.stats({})
+        return tally.stats({})._replace(metrics=self.metrics.reduce())
 
     def _play(self, tally: "Tally", is_enough: Callable[[], bool]) -> None:
         started = perf_counter()
@@ -268,10 +295,15 @@ class MultiAgentEnvRunner:
         for agent_id, end in step.ends.items():
             actor = self.actors[self._module_of(index, agent_id)]
             actor.end(Agent(index, agent_id), end.terminated, end.final_obs)
+        self._tell("on_episode_step", index)
         if step.is_over:
             tally.add(episode)
+            self._tell("on_episode_end", index, prev_episode_chunks=[])
             self.episodes[index] = self._new_episode(index)
+            self._tell("on_episode_created", index)
         self._observe(index, step.obs)
+        if step.is_over:
+            self._tell("on_episode_start", index)
 
     def _observe(self, index: int, obs: dict[Any, NDArray[Any]]) -> None:
         """The agents that act next, and what the connectors make of their observations."""

@@ -29,6 +29,8 @@ rl_module:
   rl_module_spec:
     module_class: SomeonesModule
     model_config: {width: 8}
+callbacks:
+  callbacks_class: SomeonesCallbacks
 stop:
   training_iteration: 1
 """
@@ -65,7 +67,7 @@ def test_all_that_a_package_brings_trains_by_name(site: Path, tmp_path: Path) ->
     (tmp_path / "plugged.yaml").write_text(CONFIG)
     run(site, tmp_path, "-m", "rllib", "train", "--config", "plugged.yaml")
     row = json.loads((tmp_path / "runs/plugged/progress.jsonl").read_text())
-    assert row["patience"] == 5
+    assert (row["patience"], row["someone"]) == (5, 1)
     assert 0 <= row["env_runners/episode_return_mean"] <= 4 * 2.5
     written = (tmp_path / "runs/plugged/config.yaml").read_text()
     assert "env: SomeonesEnv" in written

@@ -89,6 +89,12 @@ ALIASES: dict[str, dict[str, str]] = {
     "rllib.env.env_runner": _ENV_RUNNER,
     "rllib.env.env_runner_group": {"EnvRunnerGroup": "rllib.env_runner_group:EnvRunnerGroup"},
     "rllib.env.multi_agent_env": _MULTI_AGENT | _MAKE_MULTI_AGENT,
+    "rllib.env.multi_agent_env_runner": {
+        "MultiAgentEnvRunner": "rllib.multi_agent.env_runner:MultiAgentEnvRunner"
+    },
+    "rllib.env.multi_agent_episode": {
+        "MultiAgentEpisode": "rllib.multi_agent.env_runner:MultiAgentEpisode"
+    },
     "rllib.env.single_agent_env_runner": {"SingleAgentEnvRunner": "rllib.env_runner:EnvRunner"},
     "rllib.env.single_agent_episode": {
         "SingleAgentEpisode": "rllib.single_agent_episode:SingleAgentEpisode"
@@ -129,9 +135,7 @@ ABSENT: dict[str, str] = {
     "rllib.algorithms.dreamerv3": _STILL_TO_COME,
     "rllib.algorithms.iql": _STILL_TO_COME,
     "rllib.algorithms.marwil": _STILL_TO_COME,
-    "rllib.algorithms.appo": _STILL_TO_COME,
     "rllib.algorithms.dqn": _STILL_TO_COME,
-    "rllib.algorithms.impala": _STILL_TO_COME,
     "rllib.algorithms.sac": _STILL_TO_COME,
     "rllib.algorithms.ppo.torch": _OWN_LEARNER,
     "rllib.connectors.common": _OWN_CONNECTOR,
@@ -148,7 +152,6 @@ ABSENT: dict[str, str] = {
     "rllib.env.external": _STILL_TO_COME,
     "rllib.env.external_env": _OLD_STACK,
     "rllib.env.env_context": _STILL_TO_COME,
-    "rllib.env.multi_agent_episode": _EPISODES,
     "rllib.env.vector_env": "use a gymnasium vector environment",
     "rllib.env.wrappers.atari_wrappers": _STILL_TO_COME,
     "rllib.env.wrappers.dm_control_wrapper": _STILL_TO_COME,

@@ -70,29 +70,36 @@ class Leaf:
         return field_path(root, self.keys)
 
 
-def leaves(space: gym.Space[Any], keys: tuple[Any, ...] = ()) -> Iterator[Leaf]:
+def leaves(
+    space: gym.Space[Any], root: str = "observation", keys: tuple[Any, ...] = ()
+) -> Iterator[Leaf]:
     """The parts of a space that are no Dict or Tuple, in gymnasium's order.
+
+    Args:
+        space: of observations or actions.
+        root: how messages call it.
+        keys: the way to it, where it is part of another.
 
     Raises:
         EnvSetupError: observations of a part have no fixed shape, or there is no part.
     """
     parts = parts_of(space)
     if parts is None:
-        yield Leaf(keys, tuple(map(str, keys)), _of_fixed_shape(space, keys))
+        yield Leaf(keys, tuple(map(str, keys)), _of_fixed_shape(space, root, keys))
         return
     if not parts or "" in parts:
         what = "has an empty key" if parts else "has no parts"
-        raise EnvSetupError(f"{field_path('observation', keys)} is of space {space}, which {what}")
+        raise EnvSetupError(f"{field_path(root, keys)} is of space {space}, which {what}")
     for key, part in parts.items():
-        yield from leaves(part, (*keys, key))
+        yield from leaves(part, root, (*keys, key))
 
 
-def _of_fixed_shape(space: gym.Space[Any], keys: tuple[Any, ...]) -> gym.Space[Any]:
+def _of_fixed_shape(space: gym.Space[Any], root: str, keys: tuple[Any, ...]) -> gym.Space[Any]:
     if isinstance(space, _FIXED):
         return space
     instead = next((text for kind, text in _INSTEAD.items() if isinstance(space, kind)), None)
     raise EnvSetupError(
-        f"{field_path('observation', keys)} is of space {space}, whose members have no fixed "
+        f"{field_path(root, keys)} is of space {space}, whose members have no fixed "
         f"shape; {instead or 'use Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple'}"
     )
 

@@ -95,8 +95,12 @@ class VectorEnv(ABC):
         self._on_reset()
         return obs
 
-    def step(self, actions: NDArray[Any]) -> EnvStep:
-        """Step every environment once with ``actions`` [N, ...].
+    def step(self, actions: Any) -> EnvStep:
+        """Step every environment once.
+
+        Args:
+            actions: array [N, ...]; of a Dict or Tuple space a dict or tuple of those, as
+                ``gymnasium.vector.utils.batch_space`` has it.
 
         Raises:
             EnvFault: an environment raised, or its worker process died.

@@ -97,7 +97,7 @@ def read_draft(config: str, overrides: Iterable[str] = (), stop: Iterable[str] =
     problems: list[Problem] = []
     for pair in [*overrides, *(f"stop.{pair}" for pair in stop)]:
         try:
-            assignments.append(_assignment(pair))
+            assignments.append(read_assignment(pair))
         except ConfigError as error:
             problems += error.problems
     return Draft(path.stem, tree, tuple(assignments), tuple(problems))
@@ -144,7 +144,12 @@ def _shown(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
-def _assignment(pair: str) -> Assignment:
+def read_assignment(pair: str) -> Assignment:
+    """``key=value`` with the value as in YAML.
+
+    Raises:
+        ConfigError: it is none.
+    """
     key, equals, text = pair.partition("=")
     if not equals or not key.strip("."):
         said = pair.removeprefix("stop.")

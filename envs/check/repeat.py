@@ -1,0 +1,68 @@
+"""Whether a seed and the same actions give the same episode."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rllib.envs.check.findings import Finding, error, warning
+from rllib.envs.check.play import Env, sample_action
+from rllib.envs.check.watch import parts_of_value
+
+
+class Trace(NamedTuple):
+    """What an environment returned, value by value, and what each is called."""
+
+    names: list[str]
+    values: list[bytes]
+
+
+def trace_of(env: Env, mask_sizes: tuple[int, ...], seed: int, num_steps: int) -> Trace:
+    """Plays from a seeded reset to the end of the episode, at most so many env steps."""
+    trace = Trace([], [])
+    env.action_space.seed(seed)
+    obs, _ = env.reset(seed=seed)
+    _note(trace, env, 0, obs)
+    for t in range(1, num_steps + 1):
+        action = sample_action(env.action_space, obs, mask_sizes)
+        obs, reward, terminated, truncated, _ = env.step(action)
+        _note(trace, env, t, obs)
+        for name, value in (("reward", reward), ("end", bool(terminated or truncated))):
+            _add(trace, f"{name} of env step {t}", value)
+        if terminated or truncated:
+            break
+    return trace
+
+
+def _note(trace: Trace, env: Env, t: int, obs: Any) -> None:
+    where = f"env step {t}" if t else "reset(seed)"
+    for leaf, value in parts_of_value(env.observation_space, obs):
+        _add(trace, f"{leaf.path('obs')} of {where}", value)
+
+
+def _add(trace: Trace, name: str, value: Any) -> None:
+    trace.names.append(name)
+    trace.values.append(np.asarray(value).tobytes())
+
+
+def first_difference(one: Trace, other: Trace) -> str | None:
+    """Name of the first value in which two traces differ."""
+    for name, a, b in zip(one.names, one.values, other.values, strict=False):
+        if a != b:
+            return name
+    return None if len(one.values) == len(other.values) else "length of the episode"
+
+
+def check_repeats(first: Env, second: Env, mask_sizes: tuple[int, ...]) -> Iterator[Finding]:
+    """Two environments, and one of them twice, from the same seed."""
+    if first.spec is not None and first.spec.nondeterministic:
+        yield Finding("note", "seed", "registered as nondeterministic, so it was not compared")
+        return
+    one, other, again = (trace_of(env, mask_sizes, 7, 50) for env in (first, second, first))
+    if different := first_difference(one, other):
+        text = f"the same seed and actions gave another {different} in a second environment"
+        fix = "begin reset with super().reset(seed=seed), and draw from self.np_random alone"
+        yield error("seed", text, fix)
+    elif different := first_difference(one, again):
+        text = f"the same seed and actions gave another {different} after an episode"
+        yield warning("seed", text, "let reset forget all that happened before")

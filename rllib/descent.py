@@ -70,7 +70,7 @@ class Descent:
     ) -> Averaged:
         scale = self.scale.value if self.scale else 1.0
         trained = backward(loss.scaled(scale), self.optimizers) if loss else {}
-        total = scalars.get("total_loss", torch.zeros(()))
+        total = scalars["total_loss"] if loss else torch.zeros(())
         averaged = Averaged(trained, total)
         if peers.size > 1:
             averaged = average(trained, total, weight, self.optimizers, peers)

@@ -181,7 +181,7 @@ class Learner(ABC, Generic[BatchT]):
     def _update(self, batches: tuple[Any, ...]) -> Metrics:
         train_batch = self.build_train_batch(batches)
         num_steps = count_steps(train_batch)
-        total = int(self.group.allreduce_sum(torch.tensor([num_steps])))
+        total = self.group.total(num_steps)
         self.steps_per_learner = total / self.group.size
         minibatches = self.minibatches(train_batch)
         if self.uploads is not None:

@@ -1,7 +1,8 @@
 """What a loss is, and what is reported of gradient steps."""
 
 from collections.abc import Iterable, Mapping
-from math import isfinite
+from math import isfinite, nan
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,26 +65,32 @@ class Report(NamedTuple):
 
 def report_of(steps: Iterable[StepReport], weight: int) -> Report:
     """Means of scalars over the steps that report them, and joined arrays."""
-    scalars: dict[str, list[Tensor]] = {}
+    steps = list(steps)
+    named = [(name, value) for step in steps for name, value in step.scalars.items()]
+    columns: dict[str, list[float]] = {}
+    for (name, _), number in zip(named, _numbers([value for _, value in named]), strict=True):
+        columns.setdefault(name, []).append(number)
     arrays: dict[str, list[Tensor]] = {}
     for step in steps:
-        for name, value in step.scalars.items():
-            scalars.setdefault(name, []).append(value)
         for name, value in step.arrays.items():
             arrays.setdefault(name, []).append(value.detach())
-    columns = {name: torch.stack(column).float() for name, column in scalars.items()}
-    means = [column.mean() for column in columns.values()]
-    # One copy from the device, not one per name.
-    numbers = torch.stack([mean.to(means[0].device) for mean in means]).tolist() if means else []
-    found = dict(zip(columns, numbers, strict=True))
-    found |= {name: _finite_mean(columns[name]) for name in found if not isfinite(found[name])}
+    means = {name: _finite_mean(column) for name, column in columns.items()}
     joined = {name: torch.cat(column).cpu().numpy() for name, column in arrays.items()}
-    return Report(weight, found, joined)
+    return Report(weight, means, joined)
 
 
-def _finite_mean(column: Tensor) -> float:
+def _numbers(scalars: list[Tensor]) -> list[float]:
+    """All by one copy, which is what takes time on a GPU."""
+    if not scalars:
+        return []
+    numbers: list[float] = torch.stack([x.to(scalars[0].device).float() for x in scalars]).tolist()
+    return numbers
+
+
+def _finite_mean(column: list[float]) -> float:
     """Without the steps that were skipped because of what they had; NaN if that is all of them."""
-    return float(column[column.isfinite()].mean())
+    finite = [number for number in column if isfinite(number)]
+    return fmean(finite) if finite else nan
 
 
 def merge(reports: list[Report]) -> Metrics:

@@ -48,6 +48,10 @@ class Peers(ABC):
     def leave(self) -> None:
         """Take no further part: what the others wait for fails."""
 
+    def total(self, number: int) -> int:
+        """The sum of everybody's numbers."""
+        return int(self.allreduce_sum(torch.tensor([number])))
+
     def allreduce_mean(self, tensor: Tensor, weight: float = 1.0) -> Tensor:
         """Replace the tensor by the mean of everybody's, weighted, and return it."""
         total = self.allreduce_sum(torch.tensor([weight], dtype=torch.float64))
@@ -79,6 +83,10 @@ class Alone(Peers):
     def allreduce_sum(self, tensor: Tensor) -> Tensor:
         """The tensor as it is."""
         return tensor
+
+    def total(self, number: int) -> int:
+        """The number as it is."""
+        return number
 
     def gather(self, value: Any) -> list[Any]:
         """The value alone."""

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from rllib.config import AlgorithmConfig
 from rllib.devices import learner_device, meeting_device
 from rllib.learner import Learner, Metrics
@@ -61,8 +59,7 @@ class MultiLearner:
     def _is_to_learn(self, module_id: str, batches: Sequence[Any]) -> bool:
         """Whether all learners have steps of the module: an update is made by all or by none."""
         wanted = bool(batches) and self.config.is_policy_to_train(module_id, batches)
-        votes = self.group.allreduce_sum(torch.tensor([int(wanted)]))
-        return int(votes) == self.group.size
+        return self.group.total(int(wanted)) == self.group.size
 
     def get_weights(self) -> dict[str, Any]:
         """Copies of the weights that acting needs, by module id."""

@@ -18,6 +18,7 @@ def all_of_it(peers: Peers):
     return (
         peers.allreduce_sum(torch.tensor([me, 10.0 * me])).tolist(),
         peers.allreduce_mean(torch.tensor([me]), weight=me).tolist(),
+        peers.total(peers.rank + 1),
         peers.gather({"name": "x" * peers.rank, "array": np.full(peers.rank, me)}),
     )
 
@@ -25,7 +26,8 @@ def all_of_it(peers: Peers):
 def check(answers):
     size = len(answers)
     ranks = np.arange(1, size + 1)
-    for added, mean, gathered in answers:
+    for added, mean, total, gathered in answers:
+        assert total == ranks.sum()
         assert added == [ranks.sum(), 10.0 * ranks.sum()]
         assert mean == pytest.approx([(ranks**2).sum() / ranks.sum()])
         assert [each["name"] for each in gathered] == ["x" * rank for rank in range(size)]

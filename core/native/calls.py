@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rllib.core.exceptions import ObjectLostError, OwnerDiedError
+from rllib.core.exceptions import ForeignReferenceError, OwnerDiedError
 from rllib.core.native import wire
 from rllib.core.native.call import FETCH, NOTHING, Call, NativeActor, Target
 from rllib.core.native.connection import Frame
@@ -73,7 +73,7 @@ class Calls:
                 ref.fetching = True
                 self._fetch(ref)
         elif ref._owner != self._values.me:
-            ref.resolve(ObjectLostError(f"{ref!r} belongs to a runtime that was shut down"))
+            ref.resolve(ForeignReferenceError(f"{ref!r} belongs to a runtime that was shut down"))
 
     def fetch_again(self, ref: BorrowedRef) -> None:
         """The file of a borrowed value is lost: have its owner see to that."""
@@ -161,6 +161,9 @@ class Calls:
             if call.target is FETCH:
                 del peer.inflight[seq]
                 call.resolve_all(_owner_died(call.refs[0]))
+        for ref in self._values.borrowings.of(peer.process):
+            if isinstance(ref.outcome, Stored):
+                ref.outcome = _owner_died(ref)
 
 
 def _owner_died(ref: NativeRef) -> OwnerDiedError:

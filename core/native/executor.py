@@ -156,9 +156,9 @@ class Executor:
     def take_interrupt(self) -> bool:
         """Whether the job in the main thread is to be interrupted; says so once."""
         job = self._main.running
-        if job is None or not job.cancelled:
+        if job is None or not job.cancelled or job.interrupted:
             return False
-        self._main.done(job)
+        job.interrupted = True
         return True
 
     def taken(self, peer: Peer, seq: int, total: int) -> None:

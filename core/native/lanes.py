@@ -32,6 +32,7 @@ class Job:
         "began_ns",
         "cancelled",
         "intern",
+        "interrupted",
         "label",
         "outflow",
         "peer",
@@ -52,6 +53,8 @@ class Job:
         self.outflow: Outflow | None = None
         """For a call whose results are sent one by one."""
         self.cancelled = False
+        self.interrupted = False
+        """Whether it has heard of that, by a `KeyboardInterrupt`."""
         self.began_ns = 0
         """When it began to run, in a session that is being recorded."""
 
@@ -121,6 +124,7 @@ class MainLane:
     def interrupt(self, job: Job) -> None:
         """A task is interrupted as by Ctrl-C; a method of an actor can only look for itself."""
         if job is self.running and job.intern.kind == "function":
+            job.interrupted = False  # one that went on in spite of an interrupt hears another one
             threading.Thread(
                 target=self._insist, args=[job], name="rllib-cancel", daemon=True
             ).start()
@@ -128,7 +132,7 @@ class MainLane:
     def _insist(self, job: Job) -> None:
         """A signal that comes between Python's last look and a system call is not noticed before
         that call returns; so it is sent until the job has heard it."""
-        while job is self.running:
+        while job is self.running and not job.interrupted:
             interrupt_main()
             self._wake()
             time.sleep(self._AGAIN_S)

@@ -282,6 +282,11 @@ class Borrowings:
         known = self._refs.get((owner, number))
         return known() if known is not None else None
 
+    def of(self, owner: bytes) -> list[BorrowedRef]:
+        """All references of that owner's objects."""
+        known = [ref() for key, ref in list(self._refs.items()) if key[0] == owner]
+        return [ref for ref in known if ref is not None]
+
     def forget(self, owner: bytes, number: int) -> None:
         """Its last instance is gone, unless a new one has arrived since."""
         known = self._refs.get((owner, number))

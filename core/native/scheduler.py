@@ -45,6 +45,7 @@ class Scheduler:
         self._demands: list[Demand] = []
         self._leases: dict[tuple[bytes, int], Worker] = {}
         self._turn = 0
+        self._complaints: set[str] = set()
         self._measurements = Measurements()
         self._actors = Actors(self._out)
         self._groups = Groups(node, self.pool, self._out)
@@ -230,8 +231,14 @@ class Scheduler:
             demand.fits = any(p.could_cover(demand.amounts) for p in self._pools(demand.needs))
             if not demand.fits:
                 there = floats(self.pool.total) if known is None else known.order.bundles
-                self._out.append(Warn(demand.complaint(there)))
+                self._complain(demand.complaint(there))
         return demand.fits
+
+    def _complain(self, text: str) -> None:
+        """A caller asks for many leases of one kind at a time: all of that is one complaint."""
+        if text not in self._complaints:
+            self._complaints.add(text)
+            self._out.append(Warn(text))
 
     def _ask_leases_back(self, starved: list[Demand], groups_starve: bool) -> None:
         """Ask clients whose leases serve others than those who starve: a client that has more
@@ -267,7 +274,8 @@ class Scheduler:
         elif demand is None:
             return
         elif demand.actor is not None:
-            self._actor_down(demand.actor, reason, fate, unbegun)
+            if demand.actor.worker == worker.worker:  # else it has been given up before
+                self._actor_down(demand.actor, reason, fate, unbegun)
         elif self._leases.pop((demand.client, demand.lease), None) is not None:
             self._out.append(Tell(demand.client, wire.LeaseLost(demand.lease, reason, fate)))
 
@@ -313,6 +321,8 @@ class Scheduler:
 
     def _actor_built(self, worker_id: bytes, error: str, cause: bytes) -> None:
         actor, worker = self._actor_of(worker_id), self._workforce.get(worker_id)
+        if actor.worker != worker_id:
+            return  # it was killed meanwhile, and is constructed elsewhere
         if error:
             self._end_actor(actor, f"its constructor raised:\n{error}", cause=cause)
             return
@@ -343,6 +353,7 @@ class Scheduler:
             self._end_actor(actor, reason)
         elif actor.worker:
             self._out.append(Stop(actor.worker))
+            self._actor_down(actor, reason, "", unbegun=False)
 
     def _end_actor(
         self, actor: Actor, reason: str, *, fate: wire.Fate = "", cause: bytes = b""

@@ -84,6 +84,26 @@ def test_with_force_the_worker_ends_and_nothing_is_retried(tmp_path: Path) -> No
     assert not (tmp_path / "began").exists()
 
 
+@pytest.mark.parametrize("force", [True, False])
+def test_a_task_that_goes_on_can_be_cancelled_again(tmp_path: Path, force: bool) -> None:
+    @core.remote
+    def stubborn() -> None:
+        try:
+            (tmp_path / "began").touch()
+            time.sleep(3600)
+        except KeyboardInterrupt:
+            (tmp_path / "interrupted").touch()
+        time.sleep(3600)
+
+    ref = stubborn.remote()
+    wait_until((tmp_path / "began").exists)
+    core.cancel(ref)
+    wait_until((tmp_path / "interrupted").exists)
+    core.cancel(ref, force=force)
+    with pytest.raises(TaskCancelledError):
+        core.get(ref, timeout=SOON)
+
+
 def test_a_queued_task_never_begins(tmp_path: Path) -> None:
     busy = remote_busy()
     running = [busy.remote(tmp_path / f"began{index}") for index in range(2)]

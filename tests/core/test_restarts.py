@@ -68,6 +68,13 @@ def test_a_call_that_was_with_the_dead_process_fails_and_later_ones_find_a_new_o
         core.get(actor.die.remote(3), timeout=SOON_S)
 
 
+def test_what_is_called_after_a_kill_finds_the_new_process() -> None:
+    actor = make_actor(max_restarts=-1).remote()
+    for number in range(5):
+        assert core.get(actor.see.remote(number), timeout=SOON_S) == [number]
+        core.kill(actor, no_restart=False)
+
+
 def test_calls_that_may_be_retried_are_made_again_in_order(tmp_path: Path) -> None:
     actor = make_actor(max_restarts=-1, max_task_retries=-1).remote()
     pid = core.get(actor.pid.remote())

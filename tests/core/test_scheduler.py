@@ -86,6 +86,7 @@ def test_what_never_fits_is_warned_about_once() -> None:
     (warning,) = node.handle(DRIVER, lease(1, {"CPU": 3.0}))
     assert isinstance(warning, Warn)
     assert "needs {'CPU': 3.0}" in warning.text
+    assert node.handle(DRIVER, lease(2, {"CPU": 3.0})) == []  # the next task of that kind
     assert node.handle(DRIVER, wire.AskResources(1)) == [
         Tell(DRIVER, wire.Resources(1, {"CPU": 2.0}, {"CPU": 2.0}))
     ]
@@ -269,10 +270,15 @@ def test_a_kill_that_allows_a_restart_ends_the_process_only() -> None:
     node.handle(DRIVER, place(restarts=-1))
     assert node.handle(DRIVER, wire.KillActor(b"a", "enough", True)) == []  # nothing to end yet
     node.handle(b"w1", ready("w1"))
-    assert node.handle(DRIVER, wire.KillActor(b"a", "enough", True)) == [Stop(b"w1")]
-    assert node.worker_down(b"w1", "gone")[0] == Tell(
-        DRIVER, restarting(b"a", "gone", unbegun=True)
-    )
+    assert node.handle(DRIVER, wire.KillActor(b"a", "enough", True)) == [
+        Stop(b"w1"),
+        Tell(DRIVER, restarting(b"a", "enough", unbegun=True)),
+        Start(b"w2"),
+    ]
+    assert node.handle(b"w1", wire.ActorBuilt("a story")) == []  # it was on the way
+    assert node.worker_down(b"w1", "gone") == []
+    (told,) = node.handle(b"w2", ready("w2"))
+    assert told == Tell(DRIVER, placed(b"a", b"w2", restarts=1, may_restart=True))
     assert Tell(DRIVER, wire.ActorDied(b"a", "actor Cls is dead: enough")) in node.handle(
         DRIVER, wire.KillActor(b"a", "enough")
     )

@@ -317,11 +317,12 @@ def test_an_actor_dies_with_the_process_that_made_it() -> None:
         core.get(child.pid.remote(), timeout=SOON_S)
 
 
-def test_an_object_is_lost_with_its_owner() -> None:
+@pytest.mark.parametrize("size", [10, 10_000, 1_000_000])
+def test_an_object_is_lost_with_its_owner(size: int) -> None:
     @core.remote
     class Owner:
         def make(self) -> list[Any]:
-            self.ref = core.put(b"x" * 10_000)
+            self.ref = core.put(b"x" * size)
             return [self.ref]
 
     owner = Owner.remote()

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rllib.core.records import CallOptions
 from rllib.core.signature import Signature, signature_of
+
+if TYPE_CHECKING:
+    from rllib.core.remote import ActorClass, ActorHandle, ActorMethod
+
+__all__ = ["ActorClass", "ActorHandle", "ActorMethod", "exit_actor"]
+
+
+def __getattr__(name: str) -> Any:
+    """The classes of actors are made after this module, and found here by who knows Ray."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("rllib.core.remote"), name)
 
 
 class ActorExit(SystemExit):

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rllib.core.exceptions import CoreSystemError
 from rllib.core.generator import ObjectRefGenerator
 from rllib.core.object_ref import ObjectRef
 from rllib.core.runtime import Runtime
@@ -26,6 +27,8 @@ class Context:
     dashboard_url = ""
     """There is no dashboard."""
     python_version = platform.python_version()
+    ray_version = "2.60.0"
+    """Whose API this is."""
 
     def __init__(self, address: str, namespace: str) -> None:
         self._given = {"address": address, "namespace": namespace}
@@ -87,16 +90,19 @@ def init(
     ``_system_config`` sets the memory monitor of the native engine, see `system_config`.
 
     ``others`` are options of Ray's that ask for nothing here: ``None`` or ``False``. Raises
-    `ValueError` for one that asks for something, and `TypeError` for an unknown name.
+    `ValueError` for one that asks for something, and `TypeError` for an unknown name; the same for
+    arguments that make no sense, and for those of a wrong type.
     Raises `RuntimeError` when a runtime is running already, unless ``ignore_reinit_error``, and on
     Windows, which has the inline engine alone.
     """
     global _runtime
+    from rllib.core import init_options
+
     if others:
         from rllib.core.absent import check_init_options
 
         check_init_options(others)
-    address = address or os.environ.get("RLLIB_ADDRESS") or "local"
+    address = init_options.text("address", address or os.environ.get("RLLIB_ADDRESS") or "local")
     with _starting:
         if _runtime is not None:
             if not ignore_reinit_error:
@@ -105,15 +111,14 @@ def init(
                     "ignore_reinit_error=True to keep it"
                 )
         else:
-            amounts = {"CPU": num_cpus, "GPU": num_gpus, **(resources or {})}
             _runtime = _start_engine(
                 address,
-                amounts={name: float(v) for name, v in amounts.items() if v is not None},
-                object_store_memory=object_store_memory,
+                amounts=init_options.machine_amounts(num_cpus, num_gpus, resources),
+                object_store_memory=init_options.store_bytes(object_store_memory),
                 object_spilling_directory=object_spilling_directory,
-                namespace=namespace or "",
+                namespace=init_options.text("namespace", namespace),
                 log_to_driver=log_to_driver,
-                preload=tuple(preload),
+                preload=init_options.module_names(preload),
                 runtime_env=_checked_env(runtime_env),
                 system_config=_system_config,
             )
@@ -168,6 +173,13 @@ def runtime() -> Runtime:
     return _runtime
 
 
+def _started() -> Runtime:
+    """This process's runtime; raises where there is none to ask."""
+    if _runtime is None:
+        raise CoreSystemError("there is no runtime to ask; call init() first")
+    return _runtime
+
+
 def current() -> Runtime | None:
     """This process's runtime, if there is one."""
     return _runtime
@@ -185,8 +197,11 @@ def is_initialized() -> bool:
 
 
 @atexit.register
-def shutdown() -> None:
-    """End the runtime and all that it started; does nothing where there is none."""
+def shutdown(wait_for_processes: bool = True) -> None:
+    """End the runtime and all that it started; does nothing where there is none.
+
+    Its processes are always waited for: ``wait_for_processes`` is there for Ray's sake.
+    """
     global _runtime
     with _starting:
         engine, _runtime = _runtime, None
@@ -221,8 +236,10 @@ def get(refs: Any, timeout: float | None = None) -> Any:
 
     ``timeout`` is in seconds, ``None`` without limit. A generator of references is returned as it
     is. Raises `GetTimeoutError`, the error of the task (see `exceptions.TaskError`), or what befell
-    the process that was to make the value; `ValueError` for what is no reference.
+    the process that was to make the value; `ValueError` for what is neither a reference nor a list,
+    `TypeError` for a list of anything else.
     """
+    _check_timeout(timeout)
     if isinstance(refs, ObjectRef):
         return runtime().get((refs,), timeout)[0]
     if isinstance(refs, ObjectRefGenerator):
@@ -248,13 +265,16 @@ def wait(
     """
     if not isinstance(refs, list):
         raise TypeError(f"wait takes a list of ObjectRefs, got {type(refs).__name__}")
+    _check_timeout(timeout)
     if timeout is not None and timeout < 0:
         raise ValueError(f"timeout must be None or at least 0 seconds, got {timeout}")
     if not refs:
         return [], []
-    streams = _check_refs("wait", refs, TypeError, or_generator=True)
+    streams = _check_refs("wait", refs, or_generator=True)
     if len(set(refs)) != len(refs):
         raise ValueError("wait got the same reference more than once; make the list unique")
+    if not hasattr(num_returns, "__index__"):
+        raise TypeError(f"num_returns must be an int, got {num_returns!r}")
     if not 0 < num_returns <= len(refs):
         raise ValueError(f"num_returns must be in 1..{len(refs)} for this list, got {num_returns}")
     if streams:
@@ -289,16 +309,19 @@ def _parted(refs: list[Any], chosen: set[Any]) -> tuple[list[Any], list[Any]]:
     return [ref for ref in refs if ref in chosen], [ref for ref in refs if ref not in chosen]
 
 
-def _check_refs(
-    verb: str, refs: Sequence[Any], error: type[Exception] = ValueError, or_generator: bool = False
-) -> bool:
+def _check_timeout(timeout: Any) -> None:
+    if timeout is not None and not hasattr(timeout, "__float__"):
+        raise TypeError(f"timeout must be a number of seconds or None, got {timeout!r}")
+
+
+def _check_refs(verb: str, refs: Sequence[Any], or_generator: bool = False) -> bool:
     """Raise for what is neither a reference nor, if allowed, a generator; whether one is there."""
     if all(issubclass(kind, ObjectRef) for kind in set(map(type, refs))):
         return False
     for index, ref in enumerate(refs):
         allowed = (ObjectRef, ObjectRefGenerator) if or_generator else ObjectRef
         if not isinstance(ref, allowed):
-            raise error(f"{verb}: element {index} is a {type(ref).__name__}, not an ObjectRef")
+            raise TypeError(f"{verb}: element {index} is a {type(ref).__name__}, not an ObjectRef")
     return True
 
 
@@ -337,6 +360,9 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
     """The living actor of that name. Raises `ValueError` when there is none."""
     from rllib.core.remote import ActorHandle
 
+    for given in (name, namespace):
+        if given is not None and not isinstance(given, str):
+            raise TypeError(f"names and namespaces of actors are text, got {given!r}")
     if not name:
         raise ValueError("get_actor needs the name of an actor")
     return ActorHandle(*runtime().find_actor(name, namespace or ""))
@@ -348,8 +374,8 @@ def get_gpu_ids() -> list[int | str]:
 
 
 def nodes() -> list[dict[str, Any]]:
-    """The machines of the runtime, under Ray's keys."""
-    return runtime().nodes()
+    """The machines of the runtime, under Ray's keys. Raises `CoreSystemError` without a runtime."""
+    return _started().nodes()
 
 
 def timeline(filename: str | os.PathLike[str] | None = None) -> list[dict[str, Any]] | None:
@@ -358,9 +384,12 @@ def timeline(filename: str | os.PathLike[str] | None = None) -> list[dict[str, A
 
     Returns them, or writes them as JSON to ``filename``, for ``chrome://tracing`` or
     https://ui.perfetto.dev. They are recorded if ``RLLIB_PROFILING=1`` was in the environment when
-    `init` was called, which costs some microseconds a call; raises `RuntimeError` if it was not.
+    `init` was called, which costs some microseconds a call; raises `RuntimeError` if it was not,
+    and without a runtime.
     """
-    events = runtime().timeline()
+    if _runtime is None:
+        raise RuntimeError("there is no runtime whose timeline could be told; call init() first")
+    events = _runtime.timeline()
     if filename is None:
         return events
     import json
@@ -371,10 +400,13 @@ def timeline(filename: str | os.PathLike[str] | None = None) -> list[dict[str, A
 
 
 def cluster_resources() -> dict[str, float]:
-    """Logical amounts of everything that tasks and actors can ask for."""
-    return runtime().resources()[0]
+    """Logical amounts of everything that tasks and actors can ask for.
+
+    Raises `CoreSystemError` without a runtime.
+    """
+    return _started().resources()[0]
 
 
 def available_resources() -> dict[str, float]:
-    """The part of `cluster_resources` that is free now."""
-    return runtime().resources()[1]
+    """The part of `cluster_resources` that is free now; raises as that does."""
+    return _started().resources()[1]

@@ -229,6 +229,10 @@ class ObjectLostError(CoreError):
     """The value of a reference cannot be had any more."""
 
 
+class ForeignReferenceError(ObjectLostError, ValueError):
+    """The reference belongs to a runtime that was shut down, or to none of this process."""
+
+
 class OwnerDiedError(ObjectLostError):
     """The process that created the reference died, and the value with it."""
 

@@ -22,16 +22,41 @@ from rllib.core.runtime import Runtime
 
 def asyncio_future_of(ref: ObjectRef[Any]) -> asyncio.Future[Any]:
     """See `ObjectRef.as_future`."""
+    return _asyncio_future(ref, _complete)
+
+
+def arrival_of(ref: ObjectRef[Any]) -> asyncio.Future[None]:
+    """See `ObjectRef._ready`."""
+    return _asyncio_future(ref, _complete_empty)
+
+
+def _asyncio_future(ref: ObjectRef[Any], complete: Callable[..., None]) -> asyncio.Future[Any]:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
     runtime = api.runtime()
 
     def arrived() -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed, so nobody waits any more
-            loop.call_soon_threadsafe(_complete, future, runtime, ref)
+            loop.call_soon_threadsafe(complete, future, runtime, ref)
 
     runtime.when_ready(ref, arrived)
     return future
+
+
+def call_when_ready(ref: ObjectRef[Any], callback: Callable[[None], object]) -> Callable[[], None]:
+    """See `ObjectRef._on_ready`."""
+    future: concurrent.futures.Future[None] = concurrent.futures.Future()
+    future.add_done_callback(lambda done: None if done.cancelled() else callback(None))
+
+    def arrived() -> None:
+        if future.set_running_or_notify_cancel():
+            future.set_result(None)
+
+    def take_back() -> None:
+        future.cancel()
+
+    api.runtime().when_ready(ref, lambda: _completer.add(arrived))
+    return take_back
 
 
 def future_of(ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
@@ -52,6 +77,11 @@ def _complete(future: Any, runtime: Runtime, ref: ObjectRef[Any]) -> None:
         future.set_exception(error)
     else:
         future.set_result(value)
+
+
+def _complete_empty(future: Any, _runtime: Runtime, _ref: ObjectRef[Any]) -> None:
+    if not future.cancelled():
+        future.set_result(None)
 
 
 class _Completer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rllib.core.serialization import reduce_ref
@@ -58,6 +58,32 @@ class ObjectRef(Generic[T]):
     def is_nil(self) -> bool:
         """Whether it refers to nothing: never."""
         return False
+
+    def owner_address(self) -> str:
+        """The process that owns the value."""
+        return self._owner.hex()
+
+    def call_site(self) -> str:
+        """Where in the program it was made: nothing, for that is not recorded."""
+        return ""
+
+    def _on_completed(self, callback: Callable[[Any], object]) -> None:
+        """Call ``callback`` with the value, or with the error, in a thread of the runtime."""
+        self.future().add_done_callback(lambda done: callback(done.exception() or done.result()))
+
+    def _on_ready(self, callback: Callable[[None], object]) -> Callable[[], None]:
+        """Call ``callback(None)``, in a thread of the runtime, when there is a value or an error;
+        neither is loaded. Returns what takes that back."""
+        from rllib.core import futures
+
+        return futures.call_when_ready(self, callback)
+
+    async def _ready(self) -> ObjectRef[T]:
+        """Wait for the value or the error without loading it; the reference itself."""
+        from rllib.core import futures
+
+        await futures.arrival_of(self)
+        return self
 
     def future(self) -> concurrent.futures.Future[T]:
         """A future of the value. Its callbacks run in a thread of the runtime."""

@@ -13,8 +13,14 @@ from typing import Any
 from rllib.core.records import STREAMING, ActorOptions, CallOptions, RetryOn, TaskOptions
 
 _RESOURCE_KEYS = ("num_cpus", "num_gpus", "memory", "resources")
-_CALL_KEYS = ("num_returns", "name", "retry_exceptions", "_generator_backpressure_num_objects")
-_PLACE_KEYS = ("scheduling_strategy", "runtime_env")
+_CALL_KEYS = (
+    "num_returns",
+    "name",
+    "retry_exceptions",
+    "_generator_backpressure_num_objects",
+    "enable_task_events",
+)
+_PLACE_KEYS = ("scheduling_strategy", "runtime_env", "accelerator_type")
 _TASK_KEYS = (*_RESOURCE_KEYS, *_CALL_KEYS, "max_retries", "max_calls", *_PLACE_KEYS)
 _METHOD_KEYS = (*_CALL_KEYS, "max_task_retries", "concurrency_group")
 _ACTOR_KEYS = (
@@ -28,16 +34,15 @@ _ACTOR_KEYS = (
     "max_task_retries",
     "max_restarts",
     "lifetime",
+    "enable_task_events",
     *_PLACE_KEYS,
 )
 MAX_RETURNS = 65_535
 """What the wire format can count."""
 
-_NOT_YET = (
-    "accelerator_type",
-    "fallback_strategy",
-    "label_selector",
-)
+_NOT_YET = ("fallback_strategy", "label_selector")
+_ACCELERATOR_SHARE = 0.001
+"""Of the resource that says that a machine has such GPUs; small, so that it never runs out."""
 
 Given = Mapping[str, Any]
 
@@ -237,6 +242,8 @@ def _resources(given: Given, default_cpus: float) -> dict[str, float]:
         "memory": given.get("memory") or 0,
         **custom,
     }
+    if accelerator := _text(given, "accelerator_type"):
+        amounts[f"accelerator_type:{accelerator}"] = _ACCELERATOR_SHARE
     return {name: amount(name, value) for name, value in amounts.items() if value}
 
 
@@ -244,7 +251,7 @@ def amount(name: str, value: Any) -> float:
     """An amount of a resource. Raises `ValueError` or `TypeError` naming it."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"the amount of {name} must be a number, got {value!r}")
-    if value < 0 or (value > 0 and value < 1e-4):
+    if value != 0 and not 1e-4 <= value < float("inf"):
         raise ValueError(f"the amount of {name} must be 0 or at least 0.0001, got {value}")
     if name == "GPU" and value > 1 and value != int(value):
         raise ValueError(f"more than one GPU must be a whole number of them, got {value}")

@@ -58,7 +58,7 @@ class RemoteFunction:
         self._signature = signature_of(function, self.__name__)
         self.__doc__ = function.__doc__
 
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Start the task.
 
         Returns a reference, a list of them (``num_returns`` > 1), ``None`` (0), or for a generator
@@ -104,7 +104,7 @@ class ActorClass:
         self.__name__ = cls.__name__
         self.__doc__ = cls.__doc__
 
-    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
+    def remote(self, /, *args: Any, **kwargs: Any) -> ActorHandle:
         """Start an actor; errors of its constructor surface at its first call.
 
         Raises `TypeError` for arguments that do not fit.
@@ -192,7 +192,7 @@ class ActorMethod:
         self._options = options
         self._signature = shape.signatures[name]
 
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it.
 
         Returns a reference, a list of them (``num_returns`` > 1), ``None`` (0), or for a generator

@@ -24,8 +24,11 @@ class SystemConfig(NamedTuple):
 def system_config(given: Mapping[str, Any] | None = None) -> SystemConfig:
     """The settings from ``given`` and the environment.
 
-    Raises `ValueError` for an unknown name, and for a value that is no number or out of range.
+    Raises `TypeError` for what is no mapping, `ValueError` for an unknown name, and for a value
+    that is no number or out of range.
     """
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(f"_system_config must map names of settings to values, got {given!r}")
     for name in given or {}:
         if name not in SystemConfig._fields:
             raise ValueError(f"_system_config has no {name!r} here{_nearest(name)}")

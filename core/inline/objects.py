@@ -6,7 +6,7 @@ import itertools
 import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rllib.core.exceptions import ObjectLostError, to_raise
+from rllib.core.exceptions import ForeignReferenceError, to_raise
 from rllib.core.object_ref import ObjectRef
 from rllib.core.records import Args, Kwargs
 from rllib.core.serialization import Packed, detached, pack, unpack
@@ -76,9 +76,9 @@ class Objects:
         return [ref.facts() for ref in mine if hasattr(ref, "outcome")]
 
     def value(self, ref: ObjectRef[Any]) -> Any:
-        """A copy of the value. Raises the error that is there instead, and `ObjectLostError`."""
+        """A copy of the value. Raises the error that is there instead, `ForeignReferenceError`."""
         if not isinstance(ref, InlineRef) or ref._owner != self.owner:
-            raise ObjectLostError(f"{ref!r} belongs to a runtime that was shut down")
+            raise ForeignReferenceError(f"{ref!r} belongs to a runtime that was shut down")
         if isinstance(ref.outcome, Exception):
             raise to_raise(ref.outcome)
         packed = ref.outcome

@@ -13,7 +13,7 @@ from rllib.core import trace
 from rllib.core.native import platform, wire
 from rllib.core.native.call import Build, Target
 from rllib.core.native.engine import NativeRuntime
-from rllib.core.native.gpus import visible_gpus
+from rllib.core.native.gpus import gpu_resource, visible_gpus
 from rllib.core.native.interrupts import InterruptGuard
 from rllib.core.native.ledger import LEDGER, Cells, Ledger
 from rllib.core.native.memory_monitor import MemoryMonitor, Usage
@@ -49,6 +49,7 @@ def start_driver(
         "CPU": float(platform.usable_cores()),
         "memory": float(int(memory * _MEMORY_SHARE)),
         "GPU": float(len(gpus)),
+        **(gpu_resource() if gpus else {}),
         **amounts,
     }
     session = Session(object_spilling_directory)

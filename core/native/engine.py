@@ -26,8 +26,8 @@ from typing import Any
 from rllib.core import trace
 from rllib.core.exceptions import (
     ActorAlreadyExistsError,
+    ForeignReferenceError,
     GetTimeoutError,
-    ObjectLostError,
     RuntimeClosedError,
     to_raise,
 )
@@ -352,11 +352,11 @@ class NativeRuntime(NodeQuestions):
 
     def _value(self, ref: Any) -> Any:
         outcome = ref.outcome
-        if type(outcome) is Stored:
+        if type(outcome) is Stored and (ref._owner is self.me or self.values.is_borrowed(ref)):
             return outcome.load(ref)
         if isinstance(outcome, Exception):
             raise to_raise(outcome)
-        raise ObjectLostError(f"{ref!r} belongs to a runtime that was shut down")
+        raise ForeignReferenceError(f"{ref!r} belongs to a runtime that was shut down")
 
     def wait(
         self, refs: Sequence[Waitable], num_returns: int, timeout: float | None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 _DRIVER = Path("/proc/driver/nvidia/gpus")
+_MODEL = re.compile(r"^Model:\s*\w+\s+([A-Z0-9]+)", re.MULTILINE)
 
 
 def visible_gpus(wanted: float | None) -> list[str]:
@@ -22,6 +24,14 @@ def visible_gpus(wanted: float | None) -> list[str]:
             f"num_gpus={wanted:g}, but CUDA_VISIBLE_DEVICES={variable!r} lets {len(names)} through"
         )
     return names
+
+
+def gpu_resource() -> dict[str, float]:
+    """What ``accelerator_type`` asks for, as ``accelerator_type:H100``; none where the driver does
+    not tell which GPUs there are."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(_DRIVER.glob("*/information"))]
+    models = [found[1] for text in texts if (found := _MODEL.search(text))]
+    return {f"accelerator_type:{model}": 1.0 for model in models[:1]}
 
 
 def _installed() -> int:

@@ -167,6 +167,10 @@ class Values:
             ref.resolve(self.incoming(at.value, peer, handed=False))
         return ref
 
+    def is_borrowed(self, ref: NativeRef) -> bool:
+        """Whether it is a reference of another process of this runtime."""
+        return self.borrowings.find(ref._owner, ref._number) is ref
+
     def _lost(self, number: int) -> NativeRef:
         ref = NativeRef(self.me, number)
         ref.resolve(ObjectLostError(f"{ref!r} was freed before it came back to its owner"))

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from rllib.core.exceptions import ActorDiedError, GetTimeoutError, ObjectLostError
+from rllib.core.exceptions import ActorDiedError, ForeignReferenceError, GetTimeoutError
 from rllib.core.ids import TaskID
 from rllib.core.object_ref import ObjectRef
 from rllib.core.runtime import ActorLink, ResultStream
@@ -28,9 +28,9 @@ class RayRef(ObjectRef[Any]):
         self._session = Session.number
 
     def live(self) -> Any:
-        """Ray's reference. Raises `ObjectLostError` when its Ray was shut down."""
+        """Ray's reference. Raises `ForeignReferenceError` when its Ray was shut down."""
         if self._session != Session.number:
-            raise ObjectLostError(f"{self!r} belongs to a runtime that was shut down")
+            raise ForeignReferenceError(f"{self!r} belongs to a runtime that was shut down")
         return self.wrapped
 
     def binary(self) -> bytes:
@@ -124,14 +124,14 @@ def live_actor(actor: ActorLink) -> Any:
 def unwrapped(ref: Any) -> Any:
     """Ray's reference or generator for one of ours; other values as they are.
 
-    Raises `ObjectLostError` for a reference of another runtime.
+    Raises `ForeignReferenceError` for a reference of another runtime.
     """
     if isinstance(ref, RayRef):
         return ref.live()
     if isinstance(ref, RayStream):
         return ref.wrapped
     if isinstance(ref, ObjectRef):
-        raise ObjectLostError(f"{ref!r} belongs to a runtime that was shut down")
+        raise ForeignReferenceError(f"{ref!r} belongs to a runtime that was shut down")
     return ref
 
 

@@ -110,6 +110,8 @@ def placement_group(
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
     if lifetime not in (None, "detached"):
         raise ValueError(f"lifetime must be None or 'detached', got {lifetime!r}")
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a placement group must be a str, got {name!r}")
     checked = _checked(bundles)
     return PlacementGroup(
         PlacementGroupID(api.runtime().create_group(checked, strategy, name)), checked
@@ -137,6 +139,8 @@ def _checked_bundle(bundle: Any) -> dict[str, float]:
 
 def remove_placement_group(placement_group: PlacementGroup) -> None:
     """Give its bundles back. Tasks and actors in them end; a second time changes nothing."""
+    if not isinstance(placement_group, PlacementGroup):
+        raise TypeError(f"remove_placement_group takes a PlacementGroup, got {placement_group!r}")
     api.runtime().remove_group(placement_group.id)
 
 

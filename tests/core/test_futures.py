@@ -43,6 +43,28 @@ class TestEveryEngine:
         assert isinstance(echo.remote(KeyError("x")).future().exception(10), KeyError)
         assert core.put([2]).future().result(10) == [2]
 
+    def test_a_callback_is_given_the_value_or_the_error(self) -> None:
+        echo, seen, done = remote_echo(), [], threading.Semaphore(0)
+        for value in (1, KeyError("x")):
+            ref = echo.remote(value)
+            ref._on_completed(lambda result: (seen.append(result), done.release()))
+            assert done.acquire(timeout=10)
+        assert seen[0] == 1
+        assert isinstance(seen[1], KeyError)
+
+    def test_a_callback_is_told_of_the_arrival_alone(self) -> None:
+        ref, seen, done = remote_echo().remote(KeyError("x")), [], threading.Event()
+        ref._on_ready(lambda error: (seen.append(error), done.set()))
+        assert done.wait(10)
+        assert seen == [None]
+
+    def test_the_arrival_is_awaited(self) -> None:
+        async def main() -> bool:
+            ref = remote_echo().remote(KeyError("x"))
+            return await ref._ready() is ref
+
+        assert asyncio.run(main())
+
     def test_a_callback_may_use_the_runtime(self) -> None:
         echo, seen, done = remote_echo(), [], threading.Event()
 

@@ -1,6 +1,7 @@
 """What `init` takes, refuses by name, and tells of itself."""
 
 import platform
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,50 @@ def test_the_context_tells_where_it_is() -> None:
         assert context["node_ip_address"] == "127.0.0.1"
         assert context.dashboard_url == ""
     assert set(context.address_info) == {"address", "namespace"}
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"num_cpus": -1}, ValueError, "amount of CPU"),
+        ({"num_cpus": float("nan")}, ValueError, "amount of CPU"),
+        ({"num_cpus": "two"}, TypeError, "amount of CPU"),
+        ({"num_gpus": -1}, ValueError, "amount of GPU"),
+        ({"resources": {"CPU": 1}}, ValueError, "use num_cpus"),
+        ({"resources": {"a": -1}}, ValueError, "amount of a"),
+        ({"resources": {"a": "b"}}, TypeError, "amount of a"),
+        ({"resources": {3: 1}}, TypeError, "must be a str"),
+        ({"resources": ["a"]}, TypeError, "must map names"),
+        ({"object_store_memory": -1}, ValueError, "positive number of bytes"),
+        ({"object_store_memory": "1GB"}, TypeError, "number of bytes"),
+        ({"namespace": 3}, TypeError, "namespace must be a str"),
+        ({"namespace": ""}, ValueError, "namespace must not be empty"),
+        ({"preload": "numpy"}, TypeError, "list of names of modules"),
+        ({"_system_config": 3}, TypeError, "must map names"),
+        ({"address": 3}, TypeError, "address must be a str"),
+    ],
+)
+def test_an_argument_that_makes_no_sense_is_named(
+    given: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        core.init(**{"address": "inline", **given})
+    assert not core.is_initialized()
+
+
+@pytest.mark.parametrize("ask", ["nodes", "cluster_resources", "available_resources"])
+def test_without_a_runtime_there_is_nobody_to_ask(ask: str) -> None:
+    with pytest.raises(core.exceptions.RaySystemError, match=r"call init\(\)"):
+        getattr(core, ask)()
+    with pytest.raises(RuntimeError, match=r"call init\(\)"):
+        core.timeline()
+    assert not core.is_initialized()
+
+
+def test_the_end_may_be_told_to_wait() -> None:
+    core.init(address="inline")
+    core.shutdown(wait_for_processes=True)
+    assert not core.is_initialized()
 
 
 @pytest.mark.parametrize(

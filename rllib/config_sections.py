@@ -7,7 +7,7 @@ it says "No effect here", RLlib needs the setting for a part that is built diffe
 
 import secrets
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -101,6 +101,9 @@ class EnvRunnersSection(Section):
     """Whether a sample ends in the midst of an episode, or is longer so that episodes are whole."""
     explore: bool = True
     """Whether env runners sample actions; otherwise they take the most likely ones."""
+    exploration_noise_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Continuous actions: how much one step's random deviation resembles the one before it. 0 is
+    independent; near 1 exploration keeps its direction, which moves what has inertia."""
     sample_timeout_s: PositiveFloat = 60.0
     """Seconds that one sample of an env runner actor may take before it is an error."""
     max_requests_in_flight_per_env_runner: PositiveInt = 1

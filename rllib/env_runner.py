@@ -28,6 +28,7 @@ from rllib.episodes import Episode, EpisodeTally, EpisodeTracker, StepTally
 from rllib.errors import EnvError
 from rllib.memory import PolicyMemory
 from rllib.metrics_logger import MetricsLogger
+from rllib.noise import CorrelatedNoise
 from rllib.rollout import RolloutBuffer
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
 
@@ -104,6 +105,7 @@ class EnvRunner:
         self.rng = derive_rng(root, Role.ENV_RUNNER, self.index, generation)
         self.episodes = EpisodeTracker(self.env.num_envs)
         self.memory = PolicyMemory(self.policy.initial_state(self.env.num_envs), self.max_seq_len)
+        self.noise = CorrelatedNoise(self.config.exploration_noise_correlation, self.policy.head)
         self.hooks.before_reset()
         with env_errors():
             obs = self.env.reset(derive_seed(root, Role.ENVIRONMENT, self.index, generation))
@@ -140,7 +142,7 @@ class EnvRunner:
 
     def _roll(self) -> tuple[SampleBatch, float]:
         head, env, buffer, memory = self.policy.head, self.env, self.buffer, self.memory
-        noise = head.draw_noise(self.rng, (buffer.num_rows, env.num_envs))
+        noise = self.noise.of(head.draw_noise(self.rng, (buffer.num_rows, env.num_envs)))
         first_step = env.num_steps + 1
         self.env_step_s = 0.0
         buffer.begin()
@@ -210,6 +212,7 @@ class EnvRunner:
             "rng": rng_state(self.rng),
             "episodes": self.episodes.get_state(),
             "memory": self.memory.get_state(),
+            "noise": self.noise.get_state(),
             "connectors": self.pipeline.get_state(),
         }
         env_state = get_env_state(self.env)
@@ -231,6 +234,7 @@ class EnvRunner:
         set_rng_state(self.rng, state["rng"])
         self.episodes.set_state(state["episodes"])
         self.memory.set_state(state["memory"])
+        self.noise.set_state(state["noise"])
         set_env_state(self.env, state["env"])
         self.obs = np.array(state["obs"])
         self.hooks.resume(self.obs)

@@ -1,8 +1,9 @@
 """How many env steps and seconds each preset needs until it has learnt.
 
 A row is a preset with its own ``stop``: a threshold, and the env steps within which it is to be
-reached, by the mean of the last 100 episodes unless the threshold is one of evaluation. Each run is a process of its own; seconds count from its start, imports included. Rows are
-added to those already in the result file, so that it can be made in several sittings::
+reached, by the mean of the last 100 episodes unless the threshold is one of evaluation. Each run is
+a process of its own; seconds count from its start, imports included. Rows are added to those
+already in the result file, so that it can be made in several sittings::
 
     python -m benchmarks.learning                            # all rows that are not there yet
     python -m benchmarks.learning ppo_cartpole --seeds 1 2 3  # these, again

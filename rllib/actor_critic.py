@@ -6,7 +6,7 @@
 Legend: ... leading dimensions: [B] rows, or [B, L] steps of sequences.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from rllib.actions import GaussianHead, action_head, input_limits
 from rllib.columns import Columns
 from rllib.config_model import ModelConfig
-from rllib.mlp_policy import Layer, MLPPolicy
-from rllib.networks import MLP, Encoder, Memory, output
+from rllib.mlp_policy import Layer, MLPPolicy, layers_of
+from rllib.networks import MLP, Encoder, is_chain, memory_for, output
 from rllib.observations import ObservationEncoder
 from rllib.policy import Policy
 from rllib.rl_module import Batch, RLModule
@@ -40,7 +40,7 @@ class ActorCriticModule(RLModule):
         model = self.model_config
         self.observations = ObservationEncoder(self.observation_space, model)
         self.encoder = Encoder(self.observations, model)
-        self.memory = _memory(self.encoder.size, model)
+        self.memory = memory_for(self.encoder.size, model)
         shared = model.vf_share_layers or self.memory is not None
         self.critic_encoder = None if shared else Encoder(self.observations, model)
         width = self.encoder.size if self.memory is None else self.memory.size
@@ -65,7 +65,7 @@ class ActorCriticModule(RLModule):
     ) -> Policy:
         """In numpy where there are only fully connected layers, else in torch."""
         model = model_config if isinstance(model_config, ModelConfig) else None
-        if cls is not ActorCriticModule or model is None or not _is_chain(model):
+        if cls is not ActorCriticModule or model is None or not is_chain(model):
             return super().make_policy(observation_space, action_space, model_config)
         observations = ObservationEncoder(observation_space, model)
         if observations.images:
@@ -76,8 +76,8 @@ class ActorCriticModule(RLModule):
             observations,
             head,
             [
-                *_chain("encoder.mlp", model.fcnet_hiddens, model.fcnet_activation),
-                *_chain("pi_layers", model.head_fcnet_hiddens, model.head_fcnet_activation),
+                *layers_of("encoder.mlp", model.fcnet_hiddens, model.fcnet_activation),
+                *layers_of("pi_layers", model.head_fcnet_hiddens, model.head_fcnet_activation),
                 Layer("pi", "linear"),
             ],
             log_std="log_std" if free_log_std else None,
@@ -134,20 +134,3 @@ class ActorCriticModule(RLModule):
         if self.log_std is not None:
             out = torch.cat([out, self.log_std.expand_as(out)], -1)
         return out if self.limits is None else out.clamp(-self.limits, self.limits)
-
-
-def _chain(name: str, widths: Sequence[int], activation: str) -> list[Layer]:
-    """The layers of the ``MLP`` of this name."""
-    return [Layer(f"{name}.layers.{i}", activation) for i in range(len(widths))]
-
-
-def _is_chain(model: ModelConfig) -> bool:
-    """Whether there is nothing but fully connected layers, one after the other."""
-    memory = model.use_lstm or model.use_gru
-    return not (memory or model.fcnet_use_layernorm or model.head_fcnet_use_layernorm)
-
-
-def _memory(fan_in: int, model: ModelConfig) -> Memory | None:
-    if not (model.use_lstm or model.use_gru):
-        return None
-    return Memory(fan_in, model)

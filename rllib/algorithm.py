@@ -168,7 +168,9 @@ class Algorithm(ABC):
         self._call("on_evaluate_start", metrics_logger=self.metrics)
         weights = self.learner_group.get_weights()
         seq_no = self.env_runner_group.weights_seq_no
-        return evaluation.begin(weights, seq_no, self.interface.pipeline.get_statistics())
+        statistics = self.interface.pipeline.get_statistics()
+        timestep = self.num_env_steps_sampled_lifetime
+        return evaluation.begin(weights, seq_no, statistics, timestep)
 
     def _finish_evaluation(self, evaluation: Evaluation, plays: Plays) -> dict[str, Any]:
         metrics = evaluation.finish(plays)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib import core
-from rllib.actions import mask_sizes
+from rllib.actions import mask_sizes, uniform_head
 from rllib.batch import SampleBatch
 from rllib.callbacks import Callbacks
 from rllib.config import AlgorithmConfig
@@ -79,6 +79,7 @@ class EnvRunner:
         spaces = self.pipeline.connect(spaces, config.num_envs_per_env_runner)
         spec = config.get_rl_module_spec(spaces)
         self.policy, self.max_seq_len = spec.make_policy(), spec.max_seq_len
+        self.head = self.policy.head
         self.weights_seq_no = 0
         sizes = mask_sizes(spaces.observation, spaces.action)
         self.buffer = RolloutBuffer(config.get_rollout_fragment_length(), sizes)
@@ -103,6 +104,7 @@ class EnvRunner:
         """Begin new episodes everywhere, with the random streams of this ``generation``."""
         root = self.config.seed
         self.rng = derive_rng(root, Role.ENV_RUNNER, self.index, generation)
+        self.policy.use_rng(self.rng)
         self.episodes = EpisodeTracker(self.env.num_envs)
         self.memory = PolicyMemory(self.policy.initial_state(self.env.num_envs), self.max_seq_len)
         self.noise = CorrelatedNoise(self.config.exploration_noise_correlation, self.policy.head)
@@ -122,15 +124,23 @@ class EnvRunner:
         self.pipeline.set_statistics(statistics)
 
     @core.method(num_returns=2)
-    def sample(self) -> tuple[SampleBatch, SampleStats]:
+    def sample(
+        self, timestep: int = 0, random_actions: bool = False
+    ) -> tuple[SampleBatch, SampleStats]:
         """Step the environments for one fragment.
+
+        Args:
+            timestep: ``num_env_steps_sampled_lifetime``, which schedules of exploration go by.
+            random_actions: whether every action is as likely as any other, whatever the policy.
 
         Raises:
             EnvError: an environment raised or returned NaN or infinity.
         """
         started = perf_counter()
+        head = self.policy.head
+        self.head = uniform_head(head) if random_actions else head.at(timestep)
         with env_errors():
-            batch, env_step_s = self._roll()
+            batch, env_step_s = self._roll(random_actions)
         rewards = self.buffer.returned_rewards
         episodes = self.episodes.track(rewards, batch.dones, batch.reset_rows)
         sample_s = perf_counter() - started
@@ -140,9 +150,10 @@ class EnvRunner:
         news, metrics = self.pipeline.take_news(), self.metrics.reduce()
         return batch, stats._replace(news=news, metrics=metrics)
 
-    def _roll(self) -> tuple[SampleBatch, float]:
-        head, env, buffer, memory = self.policy.head, self.env, self.buffer, self.memory
-        noise = self.noise.of(head.draw_noise(self.rng, (buffer.num_rows, env.num_envs)))
+    def _roll(self, random_actions: bool) -> tuple[SampleBatch, float]:
+        head, env, buffer, memory = self.head, self.env, self.buffer, self.memory
+        noise = head.draw_noise(self.rng, (buffer.num_rows, env.num_envs))
+        noise = noise if random_actions else self.noise.of(noise)
         first_step = env.num_steps + 1
         self.env_step_s = 0.0
         buffer.begin()
@@ -161,8 +172,8 @@ class EnvRunner:
 
     def _step(self, noise: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float32], EnvStep]:
         """Act once everywhere: actions, what they were drawn from, and what came of them."""
-        policy, head, memory, explore = self.policy, self.policy.head, self.memory, self.explore
-        inputs, memory.state = policy.forward(self.obs, memory.state, explore)
+        head, memory, explore = self.head, self.memory, self.explore
+        inputs, memory.state = self.policy.forward(self.obs, memory.state, explore)
         actions = head.sample(inputs, noise) if explore else head.mode(inputs)
         for_env = self.pipeline.on_actions(head.to_env(actions))
         before = perf_counter()
@@ -174,7 +185,9 @@ class EnvRunner:
         self.obs = step.obs
         return actions, inputs, step
 
-    def play(self, duration: int, unit: str, generation: int | None = None) -> SampleStats:
+    def play(
+        self, duration: int, unit: str, generation: int | None = None, timestep: int = 0
+    ) -> SampleStats:
         """Play for evaluation, without collecting anything.
 
         Args:
@@ -184,6 +197,7 @@ class EnvRunner:
                 least so many env steps, and tells of the episodes that ended.
             generation: begin them with the random streams of this generation; ``None`` goes on with
                 the present ones, after the episodes under way were given up.
+            timestep: ``num_env_steps_sampled_lifetime``, which schedules of exploration go by.
 
         Raises:
             EnvError: an environment raised.
@@ -191,11 +205,12 @@ class EnvRunner:
         started = perf_counter()
         if generation is not None:
             self.reset(generation)
+        self.head = self.policy.head.at(timestep)
         tally = (EpisodeTally if unit == "episodes" else StepTally)(duration, self.env.num_envs)
         self.env_step_s = 0.0
         with env_errors(), np.errstate(all="ignore"):
             while not tally.is_full:
-                noise = self.policy.head.draw_noise(self.rng, (1, self.env.num_envs))
+                noise = self.head.draw_noise(self.rng, (1, self.env.num_envs))
                 _, _, step = self._step(noise[0])
                 tally.add(step)
         sample_s = perf_counter() - started

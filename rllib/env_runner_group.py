@@ -41,9 +41,14 @@ class EnvRunnerGroup:
         self.weights_seq_no = 0
         self._syncs: list[Any] = []
 
-    def sample(self) -> Samples:
-        """Start one fragment on every env runner; remote ones return handles at once."""
-        pairs = [worker.call("sample") for worker in self.workers]
+    def sample(self, timestep: int = 0, random_actions: bool = False) -> Samples:
+        """Start one fragment on every env runner; remote ones return handles at once.
+
+        Args:
+            timestep: ``num_env_steps_sampled_lifetime``, which schedules of exploration go by.
+            random_actions: whether every action is as likely as any other, whatever the policy.
+        """
+        pairs = [worker.call("sample", timestep, random_actions) for worker in self.workers]
         batches, stats = zip(*pairs, strict=True)
         return Samples(batches, stats, self._syncs)
 

@@ -44,13 +44,16 @@ class Evaluation:
         interval = self.training_config.evaluation_interval
         return bool(interval) and iteration % (interval or 1) == 0
 
-    def begin(self, weights: Any, seq_no: int, statistics: dict[str, Any]) -> "Plays":
+    def begin(
+        self, weights: Any, seq_no: int, statistics: dict[str, Any], timestep: int = 0
+    ) -> "Plays":
         """Start to play; remote env runners play while the caller goes on.
 
         Args:
             weights: handle of the policy's weights.
             seq_no: number of their sync.
             statistics: of the connectors, which stay as they are while evaluating.
+            timestep: ``num_env_steps_sampled_lifetime``, which schedules of exploration go by.
         """
         self.num_evaluations += 1
         reset = self.training_config.evaluation_force_reset_envs_before_iteration
@@ -61,7 +64,7 @@ class Evaluation:
         syncs += [worker.call("set_statistics", statistics) for worker in busy]
         unit = self.training_config.evaluation_duration_unit
         plays = [
-            worker.call("play", share, unit, generation)
+            worker.call("play", share, unit, generation, timestep)
             for worker, share in zip(self.workers, shares, strict=True)
             if share
         ]

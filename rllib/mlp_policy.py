@@ -38,6 +38,83 @@ class Layer(NamedTuple):
     activation: str
 
 
+def layers_of(name: str, widths: Sequence[int], activation: str) -> list[Layer]:
+    """The layers of the ``networks.MLP`` that is called ``name`` in its module."""
+    return [Layer(f"{name}.layers.{i}", activation) for i in range(len(widths))]
+
+
+class _Weights(NamedTuple):
+    """Of one layer: [in, out] and [out], and the same of its noise if it has any."""
+
+    weight: Floats
+    bias: Floats
+    sigma: tuple[Floats, Floats] | None
+    activation: Callable[[Floats], Floats] | None
+
+
+class Chain:
+    """Fully connected layers, one after the other.
+
+    Args:
+        layers: in their order; plain ones, or noisy ones as ``rllib.noisy`` has them.
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.names = list(layers)
+        self.layers: list[_Weights] = []
+
+    def set_weights(self, weights: Weights) -> None:
+        """Take over the weights of these layers; copies them.
+
+        Raises:
+            ValueError: they are those of another network.
+        """
+        names = [layer.name for layer in self.names]
+        if missing := [name for name in names if f"{name}.weight" not in weights]:
+            raise ValueError(
+                f"these are not the weights of a network of this shape: {missing} missing, "
+                f"got {sorted(weights)}"
+            )
+        self.layers = [
+            _Weights(
+                *_arrays(weights, name, ""),
+                _arrays(weights, name, "_sigma") if f"{name}.weight_sigma" in weights else None,
+                None if activation == "linear" else ACTIVATIONS[activation],
+            )
+            for name, activation in self.names
+        ]
+
+    @property
+    def num_noise(self) -> int:
+        """Random numbers per row that all noisy layers take together."""
+        return sum(sum(layer.weight.shape) for layer in self.layers if layer.sigma is not None)
+
+    def __call__(self, x: Floats, noise: Floats | None = None) -> Floats:
+        """[B, out] from [B, in], and noise [B, num_noise] if the noisy layers are to be noisy.
+
+        Raises:
+            RuntimeError: there are no weights yet.
+        """
+        if not self.layers:
+            raise RuntimeError("the policy has no weights yet; call set_weights first")
+        for weight, bias, sigma, activation in self.layers:
+            y = x @ weight + bias
+            if noise is not None and sigma is not None:
+                fan_in, fan_out = weight.shape
+                inner = noise[:, :fan_in]
+                y += ((x * inner) @ sigma[0] + sigma[1]) * noise[:, fan_in : fan_in + fan_out]
+                noise = noise[:, fan_in + fan_out :]
+            x = y if activation is None else activation(y)
+        return x
+
+
+def _arrays(weights: Weights, name: str, suffix: str) -> tuple[Floats, Floats]:
+    return (
+        np.array(weights[f"{name}.weight{suffix}"].T, order="C"),
+        np.array(weights[f"{name}.bias{suffix}"]),
+    )
+
+
 class MLPPolicy:
     """A chain of layers from features to inputs of the action distribution.
 
@@ -58,11 +135,13 @@ class MLPPolicy:
         log_std: str | None = None,
         log_std_limit: float = 20.0,
     ) -> None:
-        self.observations, self.head, self.names = observations, head, list(layers)
+        self.observations, self.head, self.chain = observations, head, Chain(layers)
         self.log_std_name, self.log_std_limit = log_std, np.float32(log_std_limit)
         self.limits = input_limits(head, log_std_limit)
-        self.layers: list[tuple[Floats, Floats, Callable[[Floats], Floats] | None]] = []
         self.log_std: Floats | None = None
+
+    def use_rng(self, rng: np.random.Generator) -> None:
+        """Nothing here is random."""
 
     def set_weights(self, weights: Weights) -> None:
         """Take over the policy's part of the module's weights; copies them.
@@ -70,20 +149,7 @@ class MLPPolicy:
         Raises:
             ValueError: they are those of another network.
         """
-        names = [layer.name for layer in self.names]
-        if missing := [name for name in names if f"{name}.weight" not in weights]:
-            raise ValueError(
-                f"these are not the weights of a network of this shape: {missing} missing, "
-                f"got {sorted(weights)}"
-            )
-        self.layers = [
-            (
-                np.array(weights[f"{name}.weight"].T, order="C"),
-                np.array(weights[f"{name}.bias"]),
-                None if activation == "linear" else ACTIVATIONS[activation],
-            )
-            for name, activation in self.names
-        ]
+        self.chain.set_weights(weights)
         if self.log_std_name is not None:
             limit = self.log_std_limit
             self.log_std = np.clip(weights[self.log_std_name], -limit, limit)
@@ -100,14 +166,7 @@ class MLPPolicy:
         Raises:
             RuntimeError: there are no weights yet.
         """
-        if not self.layers:
-            raise RuntimeError("the policy has no weights yet; call set_weights first")
-        x = self.observations.features(obs)
-        for weight, bias, activation in self.layers:
-            x = x @ weight + bias
-            if activation is not None:
-                x = activation(x)
-        x = self._with_log_std(x)
+        x = self._with_log_std(self.chain(self.observations.features(obs)))
         if self.observations.has_mask:
             x = mask_inputs(x, obs[ACTION_MASK])
         return x, state

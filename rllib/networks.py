@@ -250,3 +250,16 @@ class Memory(nn.Module):
         after = after if isinstance(after, tuple) else (after,)
         out = out if x.dim() == 3 else out.squeeze(1)
         return out, {part: h.squeeze(0) for part, h in zip(self.parts, after, strict=True)}
+
+
+def memory_for(fan_in: int, model: ModelConfig) -> Memory | None:
+    """The memory that ``model`` asks for, over features of width ``fan_in``."""
+    if not (model.use_lstm or model.use_gru):
+        return None
+    return Memory(fan_in, model)
+
+
+def is_chain(model: ModelConfig) -> bool:
+    """Whether there is nothing but fully connected layers, one after the other."""
+    memory = model.use_lstm or model.use_gru
+    return not (memory or model.fcnet_use_layernorm or model.head_fcnet_use_layernorm)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.actions import ActionHead, GaussianHead
+from rllib.actions import ActionHead, BoxHead
 from rllib.errors import ConfigError, Problem
 
 
@@ -29,7 +29,7 @@ class CorrelatedNoise:
     """
 
     def __init__(self, correlation: float, head: ActionHead) -> None:
-        if correlation and not isinstance(head, GaussianHead):
+        if correlation and not isinstance(head, BoxHead):
             text = f"is for normal distributions (Box actions); {type(head).__name__} must have 0"
             raise ConfigError(Problem(text, "exploration_noise_correlation"))
         self.correlation = correlation

@@ -20,6 +20,9 @@ class Policy(Protocol):
 
     head: ActionHead
 
+    def use_rng(self, rng: np.random.Generator) -> None:
+        """Draw from ``rng`` what acting needs at random besides the head's noise."""
+
     def set_weights(self, weights: Weights) -> None:
         """Take over the weights of ``RLModule.policy_state``; copies them."""
 
@@ -40,6 +43,11 @@ class TorchPolicy:
     def __init__(self, module: RLModule) -> None:
         self.module = module.eval()
         self.head = module.head
+        self.rng: np.random.Generator | None = None
+
+    def use_rng(self, rng: np.random.Generator) -> None:
+        """Draw from ``rng`` the noise of noisy layers."""
+        self.rng = rng
 
     def set_weights(self, weights: Weights) -> None:
         """Take over the part of the module's weights that acting needs; copies them.
@@ -63,6 +71,6 @@ class TorchPolicy:
     @torch.no_grad()
     def forward(self, obs: NDArray[Any], state: State, explore: bool) -> tuple[Floats, State]:
         """Distribution inputs [B, inputs] and next state."""
-        output = self.module.act_forward(obs, state, explore)
+        output = self.module.act_forward(obs, state, explore, self.rng)
         inputs: Floats = output[Columns.ACTION_DIST_INPUTS].numpy()
         return inputs, {k: v.numpy() for k, v in output.get(Columns.STATE_OUT, {}).items()}

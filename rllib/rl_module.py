@@ -24,6 +24,7 @@ from rllib.columns import Columns
 from rllib.config_sections import ModelConfig
 from rllib.distributions import Distribution, distribution_for, mask_inputs
 from rllib.envs.packing import num_in, pack
+from rllib.noisy import draw_noise
 from rllib.observations import ACTION_MASK
 from rllib.tensors import Tree, to_tensors
 
@@ -112,6 +113,11 @@ class RLModule(nn.Module, ABC):
     def get_initial_state(self) -> dict[str, Any]:
         """State of one sequence at the beginning of an episode, by name; empty without memory."""
         return {}
+
+    @property
+    def num_noise(self) -> int:
+        """Random numbers per row that exploring takes under ``"noise"``: see ``rllib.noisy``."""
+        return 0
 
     def encode(self, obs: NDArray[Any]) -> Tree:
         """What stands under ``"obs"``: by default tensors [..., *shape] of each part as it is."""
@@ -213,7 +219,7 @@ class RLModule(nn.Module, ABC):
             raise ValueError("act(explore=True) draws random numbers; pass rng=Generator")
         if isinstance(obs, dict | tuple):
             obs = pack(self.observation_space, obs, num_in(obs))
-        output = self.act_forward(obs, state or {}, explore)
+        output = self.act_forward(obs, state or {}, explore, rng)
         inputs = output[Columns.ACTION_DIST_INPUTS].numpy()
         if mask is not None:
             inputs = mask_arrays(inputs, np.asarray(mask))
@@ -226,9 +232,24 @@ class RLModule(nn.Module, ABC):
             return in_env
         return in_env, {k: v.numpy() for k, v in output.get(Columns.STATE_OUT, {}).items()}
 
-    def act_forward(self, obs: NDArray[Any], state: State, explore: bool) -> Batch:
-        """The forward for acting on observations [B, ...] and state [B, ...] in numpy."""
+    def act_forward(
+        self,
+        obs: NDArray[Any],
+        state: State,
+        explore: bool,
+        rng: np.random.Generator | None = None,
+    ) -> Batch:
+        """The forward for acting on observations [B, ...] and state [B, ...] in numpy.
+
+        Args:
+            obs: observations.
+            state: memory, if the module has any.
+            explore: which of the two forwards.
+            rng: where the noise of noisy layers comes from; without it there is none.
+        """
         batch: Batch = {Columns.OBS: self.encode(obs)}
+        if explore and rng is not None and self.num_noise:
+            batch[Columns.NOISE] = torch.from_numpy(draw_noise(rng, (len(obs), self.num_noise)))
         if state:
             batch[Columns.STATE_IN] = {k: torch.from_numpy(v) for k, v in state.items()}
         return (self.forward_exploration if explore else self.forward_inference)(batch)

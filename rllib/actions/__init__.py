@@ -8,17 +8,19 @@ come from outside as *noise*, drawn once per fragment, so that acting is a pure 
 
 from rllib.actions.base import ActionHead, input_limits
 from rllib.actions.binary import BernoulliHead
-from rllib.actions.box import DeterministicHead, GaussianHead, SquashedGaussianHead
+from rllib.actions.box import BoxHead, DeterministicHead, GaussianHead, SquashedGaussianHead
 from rllib.actions.categorical import CategoricalHead, MultiCategoricalHead
 from rllib.actions.composite import CompositeHead
 from rllib.actions.greedy import EpsilonGreedyHead
 from rllib.actions.masks import FORBIDDEN, check_mask, mask_inputs, mask_sizes
 from rllib.actions.select import Kind, action_head
+from rllib.actions.uniform import uniform_head
 
 __all__ = [
     "FORBIDDEN",
     "ActionHead",
     "BernoulliHead",
+    "BoxHead",
     "CategoricalHead",
     "CompositeHead",
     "DeterministicHead",
@@ -32,4 +34,5 @@ __all__ = [
     "input_limits",
     "mask_inputs",
     "mask_sizes",
+    "uniform_head",
 ]

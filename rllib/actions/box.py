@@ -26,7 +26,7 @@ rounded to 1 has lost where it came from."""
 
 
 @dataclass(frozen=True)
-class _BoxHead(ActionHead):
+class BoxHead(ActionHead):
     """A real numbers of order one, stretched to the bounds of the space where it is bounded.
 
     So a network with outputs of order one covers any space. What is trained on is the action
@@ -75,7 +75,7 @@ class _BoxHead(ActionHead):
 
 
 @dataclass(frozen=True)
-class GaussianHead(_BoxHead):
+class GaussianHead(BoxHead):
     """Independent normals; inputs are means and log standard deviations [B, 2A], noise is normal.
 
     In a bounded space -1 and 1 stand for the bounds, and what lies beyond is clipped.
@@ -110,7 +110,7 @@ class GaussianHead(_BoxHead):
 
 
 @dataclass(frozen=True)
-class SquashedGaussianHead(_BoxHead):
+class SquashedGaussianHead(BoxHead):
     """tanh of independent normals (Haarnoja et al. 2018, arXiv 1812.05905, appendix C).
 
     Inputs are means and log standard deviations [B, 2A] of the normals, the latter clipped to
@@ -147,7 +147,7 @@ class SquashedGaussianHead(_BoxHead):
 
 
 @dataclass(frozen=True)
-class DeterministicHead(_BoxHead):
+class DeterministicHead(BoxHead):
     """tanh of the inputs [B, A]; to explore, with normal noise added (Fujimoto et al. 2018, TD3).
 
     Args:
@@ -170,6 +170,8 @@ class DeterministicHead(_BoxHead):
 
     def at(self, timestep: int) -> "DeterministicHead":
         """The head with the noise of this timestep."""
+        if isinstance(self.noise_std, float):
+            return self
         return replace(self, noise_std=value_at(self.noise_std, timestep))
 
     def sample(self, inputs: Floats, noise: Floats) -> Floats:

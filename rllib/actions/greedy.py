@@ -47,6 +47,8 @@ class EpsilonGreedyHead(ActionHead):
 
     def at(self, timestep: int) -> "EpsilonGreedyHead":
         """The head with the epsilon of this timestep."""
+        if isinstance(self.epsilon, float):
+            return self
         return replace(self, epsilon=value_at(self.epsilon, timestep))
 
     def draw_noise(self, rng: np.random.Generator, shape: Shape) -> Floats:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib import core
+from rllib.actions import uniform_head
 from rllib.batch import SampleBatch
 from rllib.callbacks import Callbacks
 from rllib.config import AlgorithmConfig
@@ -97,8 +98,14 @@ class Actor:
             self.pipeline.freeze()
         spec = config.get_rl_module_spec(self.pipeline.connect(spaces, 1))
         self.policy, self.max_seq_len = spec.make_policy(), spec.max_seq_len
+        self.head = self.policy.head
         self.initial = self.policy.initial_state(1)
         self.forget()
+
+    def explore_by(self, timestep: int, random_actions: bool) -> None:
+        """Act by the head of this timestep, or at random."""
+        head = self.policy.head
+        self.head = uniform_head(head) if random_actions else head.at(timestep)
 
     def forget(self) -> None:
         """Begin without any agents."""
@@ -117,7 +124,7 @@ class Actor:
         explore: bool,
     ) -> list[Any]:
         """What each of B agents does on ``obs`` [B, ...], as its environment wants it."""
-        head = self.policy.head
+        head = self.head
         before = [self.states.get(agent, self._initial_row) for agent in agents]
         state = {name: np.stack([row[name] for row in before]) for name in self.initial}
         inputs, after = self.policy.forward(obs, state, explore)
@@ -196,6 +203,7 @@ class MultiAgentEnvRunner:
         self.generation = generation
         for actor in self.actors.values():
             actor.forget()
+            actor.policy.use_rng(self.rng)
         self.episodes = [self._new_episode(index) for index in range(self.env.num_envs)]
         for index in range(self.env.num_envs):
             self._tell("on_episode_created", index)
@@ -223,19 +231,27 @@ class MultiAgentEnvRunner:
             self.actors[module_id].pipeline.set_statistics(each)
 
     @core.method(num_returns=2)
-    def sample(self) -> tuple[MultiAgentBatch, SampleStats]:
+    def sample(
+        self, timestep: int = 0, random_actions: bool = False
+    ) -> tuple[MultiAgentBatch, SampleStats]:
         """Step the environments for one fragment.
 
         What an agent did last counts when it is known what came of it: in a later fragment, if the
         agent is neither asked again nor gone within this one.
 
+        Args:
+            timestep: ``num_env_steps_sampled_lifetime``, which schedules of exploration go by.
+            random_actions: whether every action is as likely as any other, whatever the policy.
+
         Raises:
             EnvError: an environment raised or returned what cannot be trained on.
         """
         tally = Tally()
+        for actor in self.actors.values():
+            actor.explore_by(timestep, random_actions)
         self._play(tally, lambda: tally.num_env_steps >= self.num_rows * self.env.num_envs)
         batches = {
-            module_id: actor.trajectories.take(actor.policy.head, self.weights_seq_no)
+            module_id: actor.trajectories.take(actor.head, self.weights_seq_no)
             for module_id, actor in self.actors.items()
         }
         fragments = {name: each for name, each in batches.items() if each is not None}
@@ -245,11 +261,15 @@ class MultiAgentEnvRunner:
         )
         return fragments, stats._replace(metrics=self.metrics.reduce())
 
-    def play(self, duration: int, unit: str, generation: int | None = None) -> SampleStats:
+    def play(
+        self, duration: int, unit: str, generation: int | None = None, timestep: int = 0
+    ) -> SampleStats:
         """Play for evaluation; see ``EnvRunner.play``."""
         if generation is not None:
             self.reset(generation)
         tally = Tally()
+        for actor in self.actors.values():
+            actor.explore_by(timestep, random_actions=False)
         if unit == "episodes":
             share, rest = divmod(duration, self.env.num_envs)
             tally.missing = [share + (e < rest) for e in range(self.env.num_envs)]
@@ -257,7 +277,7 @@ class MultiAgentEnvRunner:
         else:
             self._play(tally, lambda: tally.num_env_steps >= duration)
         for actor in self.actors.values():
-            actor.trajectories.take(actor.policy.head, self.weights_seq_no)
+            actor.trajectories.take(actor.head, self.weights_seq_no)
         return tally.stats({})._replace(metrics=self.metrics.reduce())
 
     def _play(self, tally: "Tally", is_enough: Callable[[], bool]) -> None:

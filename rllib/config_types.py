@@ -79,6 +79,10 @@ ScheduleOr = Annotated[
 first point at timestep 0; after the last one its value stays (``rllib.schedules.value_at``)."""
 
 
+NStepSetting = PositiveInt | Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)]
+"""A number of steps, or the fewest and the most."""
+
+
 # Code: classes and functions, in a file by name.
 
 

@@ -69,6 +69,10 @@ class Interface:
         """What the learners return, by module id."""
         return {self.module_ids[0]: learned}
 
+    def of_modules(self, by_module: dict[str, Any]) -> Any:
+        """What the learners take, from what is by module id: the reverse of ``by_module``."""
+        return by_module[self.module_ids[0]]
+
     def prepared(self, observation: Any, module_id: str) -> Any:
         """[1, ...] one observation of an environment as the module sees it."""
         packed = pack_one(self.env_spaces.observation, observation)
@@ -123,6 +127,10 @@ class MultiAgentInterface(Interface):
         """What the learners return is by module id already."""
         parts: dict[str, Any] = learned
         return parts
+
+    def of_modules(self, by_module: dict[str, Any]) -> Any:
+        """What the learners take is by module id already."""
+        return by_module
 
     def prepared(self, observation: Any, module_id: str) -> Any:
         """[1, ...] one observation of an agent as its module sees it."""

@@ -21,6 +21,7 @@ class Role(IntEnum):
     EVALUATION = 4
     CIRCULAR_BUFFER = 5
     MODULE = 6
+    REPLAY = 7
 
 
 def seed_sequence(

@@ -16,6 +16,7 @@ from rllib.batch import SampleBatch
 from rllib.columns import Columns
 from rllib.devices import device_of, to_device
 from rllib.rl_module import Batch, RLModule
+from rllib.tensors import to_tensors
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -128,7 +129,7 @@ def inputs_of(module: RLModule, obs: NDArray[Any], state: dict[str, NDArray[Any]
     """What a module's forward reads."""
     batch: Batch = {Columns.OBS: module.encode(obs)}
     if state:
-        batch[Columns.STATE_IN] = {name: torch.from_numpy(part) for name, part in state.items()}
+        batch[Columns.STATE_IN] = {name: to_tensors(part) for name, part in state.items()}
     return batch
 
 

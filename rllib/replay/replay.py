@@ -71,6 +71,11 @@ class Replay(ABC):
         """Env steps ever added: the position of the next one."""
         return self._ring.num_added if self._ring is not None else 0
 
+    @property
+    def has_memory(self) -> bool:
+        """Whether the steps are those of a policy with memory, which are drawn in sequences."""
+        return self._memory is not None
+
     def statistics(self) -> ReplayStatistics:
         """What the buffer holds, and what went through it."""
         return ReplayStatistics(

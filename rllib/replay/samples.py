@@ -42,6 +42,11 @@ class Transitions(NamedTuple):
     indices: Indices
     weights: Floats
 
+    @property
+    def num_env_steps(self) -> int:
+        """B."""
+        return len(self.rewards)
+
 
 class StepSequences(NamedTuple):
     """Runs of consecutive steps, each of one episode, padded at the end to the same length.
@@ -70,6 +75,11 @@ class StepSequences(NamedTuple):
     state_in: dict[str, NDArray[Any]]
     indices: Indices
     weights: Floats
+
+    @property
+    def num_env_steps(self) -> int:
+        """Steps that are no padding."""
+        return int(np.count_nonzero(self.mask))
 
 
 class ReplayStatistics(NamedTuple):

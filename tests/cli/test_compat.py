@@ -13,7 +13,7 @@ from rllib.compat_table import ABSENT, ALIASES
 from rllib.compat_tools import ValueFunctionAPI, check, override
 
 NAMES = [(module, name) for module, names in ALIASES.items() for name in names if name != "*"]
-WAITED = {f"rllib.algorithms.{name}" for name in ("dqn", "sac")}
+WAITED = {f"rllib.algorithms.{name}" for name in ("sac",)}
 """Modules of ours that some names of the table will lead to, until they are there."""
 
 SCRIPT = """

@@ -1,0 +1,291 @@
+"""Deep Q-learning (Mnih et al. 2015), with what has made it better since, each as an option.
+
+double_q: double Q-learning (van Hasselt et al. 2016, arXiv 1509.06461). dueling: a value and an
+advantage stream (Wang et al. 2016, arXiv 1511.06581). n_step: returns of several steps. A replay
+buffer with priorities (Schaul et al. 2016, arXiv 1511.05952). noisy: exploration that is learnt
+(Fortunato et al. 2018, arXiv 1706.10295). num_atoms: distributions of returns, C51 (Bellemare et
+al. 2017, arXiv 1707.06887). All together are Rainbow (Hessel et al. 2018, arXiv 1710.02298).
+
+With memory, sequences are learnt from (R2D2, Kapturowski et al. 2019).
+
+Read from top to bottom: the settings, what a train batch is, its targets, its loss.
+
+Legend: B rows, A actions, M atoms of a distribution of returns, S sequences of L steps.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from rllib.columns import Columns
+from rllib.config_types import Fraction, ScheduleOr, Sizes
+from rllib.envs.make import Spaces
+from rllib.errors import Problem
+from rllib.estimators.action_values import cross_entropy, huber, project, squared, values_of
+from rllib.learner import DEFAULT_OPTIMIZER, Loss, Metrics
+from rllib.module_spec import FullSpec
+from rllib.off_policy import (
+    Q_VALUES,
+    TD_ERRORS,
+    Draw,
+    OffPolicy,
+    OffPolicyConfig,
+    OffPolicyLearner,
+    report_values,
+)
+from rllib.optimizer import Adam
+from rllib.q_module import QModelConfig, QModule
+from rllib.q_sequences import Predicted, SequenceBatch, predicted, sequence_batch, unroll
+from rllib.replay import Transitions, sequence_errors
+from rllib.rl_module import RLModule
+from rllib.sequences import inputs_of
+from rllib.target_network import TargetNetwork
+from rllib.tensors import Tree, to_tensors
+
+
+class DQNConfig(OffPolicyConfig):
+    """Settings of DQN; names and defaults are RLlib's."""
+
+    lr: ScheduleOr[NonNegativeFloat] = 5e-4
+    """Learning rate of the optimiser."""
+    adam_epsilon: PositiveFloat = 1e-8
+    """What the optimiser adds to the root of the second moment."""
+    grad_clip: PositiveFloat | None = 40.0
+    """Limit for gradients, measured as ``grad_clip_by`` says; null clips nothing."""
+    replay_buffer_config: dict[str, Any] = {  # noqa: RUF012 (pydantic copies it)
+        "type": "PrioritizedEpisodeReplayBuffer",
+        "capacity": 50_000,
+        "alpha": 0.6,
+        "beta": 0.4,
+    }
+    """Replay buffer: its ``type``, ``capacity`` in env steps and, of a prioritised one, ``alpha``
+    and ``beta``. What is not said is as it is by default, if the type is."""
+    target_network_update_freq: NonNegativeInt = 500
+    """Env steps sampled between two moves of the target network; 0 moves it after every gradient
+    step."""
+    epsilon: ScheduleOr[Fraction] = ((0, 1.0), (10_000, 0.05))
+    """Probability of an action at random while exploring."""
+    double_q: bool = True
+    """Whether the next action is chosen by the network that is trained, and only its value is the
+    target network's."""
+    td_error_loss_fn: Literal["huber", "mse"] = "huber"
+    """Loss of a TD error; distributions of returns have the cross entropy instead."""
+    dueling: bool = True
+    """Whether state values and advantages have layers of their own."""
+    hiddens: Sizes = (256,)
+    """Widths of those layers, where the model's ``head_fcnet_hiddens`` says nothing."""
+    num_atoms: PositiveInt = 1
+    """Atoms of the distributions of returns; 1 learns their means alone."""
+    v_min: float = -10.0
+    """The return that the first atom stands for."""
+    v_max: float = 10.0
+    """The return that the last atom stands for."""
+    noisy: bool = False
+    """Whether the layers after the encoder are noisy; epsilon may be 0 then."""
+    sigma0: PositiveFloat = 0.5
+    """How noisy they are at first."""
+    burn_in_len: NonNegativeInt = 0
+    """With memory: steps in the beginning of a sequence that only bring the memory up to date."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Impossible combinations of settings."""
+        yield from super().problems()
+        if self.num_atoms > 1 and self.v_min >= self.v_max:
+            yield Problem(f"should be more than v_min, {self.v_min}", "v_max")
+        if self.noisy and self.model.head_fcnet_use_layernorm:
+            text = "there is no LayerNorm between noisy layers; switch one of both off"
+            yield Problem(text, "model_config.head_fcnet_use_layernorm")
+        if self.burn_in_len and not (self.model.use_lstm or self.model.use_gru):
+            text = "a burn-in is for memory; set use_lstm or use_gru in model_config"
+            yield Problem(text, "burn_in_len")
+
+    def get_default_rl_module_class(self) -> type[RLModule]:
+        """The module that is trained unless another one is given."""
+        return QModule
+
+    def get_rl_module_spec(self, spaces: Spaces) -> FullSpec:
+        """How the module is made; these settings are part of its own."""
+        spec = super().get_rl_module_spec(spaces)
+        own = {name: getattr(self, name) for name in _MODEL_SETTINGS}
+        if isinstance(spec.model_config, Mapping):
+            return replace(spec, model_config=own | dict(spec.model_config))
+        return replace(spec, model_config=QModelConfig(**own).updated(spec.model_config))
+
+
+_MODEL_SETTINGS = (
+    "dueling",
+    "hiddens",
+    "num_atoms",
+    "v_min",
+    "v_max",
+    "noisy",
+    "sigma0",
+    "epsilon",
+)
+
+
+class DQNBatch(NamedTuple):
+    """What the loss reads of B env steps.
+
+    Attributes:
+        inputs: of the module.
+        next_inputs: the same for what was observed n steps later.
+        actions: [B] int64.
+        rewards: [B] discounted sums of the n rewards.
+        discounts: [B] of the value of what was observed then; 0 where the episode terminated.
+        weights: [B] importance weights.
+    """
+
+    inputs: Tree
+    next_inputs: Tree
+    actions: Tensor
+    rewards: Tensor
+    discounts: Tensor
+    weights: Tensor
+
+
+def dqn_targets(
+    following: Predicted, best: Tensor, rewards: Tensor, discounts: Tensor, atoms: Tensor
+) -> Tensor:
+    """What the values of the actions that were taken should be: [B], or distributions [B, M].
+
+    Args:
+        following: what the target network says of what was observed later.
+        best: [B] the actions that are taken then.
+        rewards: [B].
+        discounts: [B].
+        atoms: [M] returns that the atoms stand for.
+    """
+    if following.logits is None:
+        return rewards + discounts * values_of(following.values, best)
+    probs = values_of(following.logits, best).softmax(-1)
+    return project(probs, rewards, discounts, discounts == 0.0, atoms)
+
+
+def dqn_loss(
+    online: Predicted,
+    actions: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    error_loss: Callable[[Tensor], Tensor],
+) -> Loss:
+    """Loss of TD errors, or the cross entropy of distributions; a mean weighted by importance.
+
+    Args:
+        online: what the network that is trained says.
+        actions: [B] that were taken.
+        targets: from ``dqn_targets``.
+        weights: [B].
+        error_loss: of TD errors.
+    """
+    values = values_of(online.values, actions)
+    if online.logits is None:
+        errors = values - targets
+        losses = error_loss(errors)
+    else:
+        losses = errors = cross_entropy(values_of(online.logits, actions), targets)
+    loss = (weights * losses).mean()
+    return Loss(loss, {"qf_loss": loss}, {TD_ERRORS: errors.detach().abs(), Q_VALUES: values})
+
+
+class DQNLearner(OffPolicyLearner[DQNBatch | SequenceBatch]):
+    """Learns from transitions or, with memory, from sequences."""
+
+    config: DQNConfig
+    module: QModule
+
+    def configure_optimizers(self) -> dict[str, Adam]:
+        """One, of all but the target network."""
+        parameters = self.module.q.parameters()
+        adam = Adam(parameters, self.config.lr, epsilon=self.config.adam_epsilon)
+        return {DEFAULT_OPTIMIZER: adam}
+
+    def make_targets(self) -> list[TargetNetwork]:
+        """The one that values what comes next."""
+        assert self.module.target_q is not None, "a learner's module has a target network"
+        return [TargetNetwork(self.module.target_q, self.optimizers[DEFAULT_OPTIMIZER])]
+
+    def build_train_batch(self, batches: tuple[Draw, ...]) -> DQNBatch | SequenceBatch:
+        """The draw as tensors."""
+        (draw,) = batches
+        if isinstance(draw, Transitions):
+            return DQNBatch(
+                inputs_of(self.module, draw.obs, {}),
+                inputs_of(self.module, draw.next_obs, {}),
+                *map(to_tensors, (draw.actions, draw.rewards, draw.discounts, draw.weights)),
+            )
+        return sequence_batch(draw, self.module, self._draw_n(), self.config.gamma)
+
+    def _draw_n(self) -> int:
+        n = self.config.n_step
+        return n if isinstance(n, int) else int(self.rng.integers(n[0], n[1] + 1))
+
+    @property
+    def error_loss(self) -> Callable[[Tensor], Tensor]:
+        """Of TD errors."""
+        return huber if self.config.td_error_loss_fn == "huber" else squared
+
+    def compute_loss(self, minibatch: DQNBatch | SequenceBatch) -> Loss:
+        """``dqn_loss`` of the current network."""
+        if isinstance(minibatch, SequenceBatch):
+            return self._sequence_loss(minibatch)
+        online = predicted(self.module.forward_train(minibatch.inputs))
+        _, _, actions, rewards, discounts, weights = minibatch
+        with torch.no_grad():
+            following = predicted(self.module.forward_target(minibatch.next_inputs))
+            chooser = following.values
+            if self.config.double_q:
+                output = self.module.forward_train(minibatch.next_inputs)
+                chooser = output[Columns.ACTION_DIST_INPUTS]
+            best = chooser.argmax(-1)
+            targets = dqn_targets(following, best, rewards, discounts, self.module.atoms)
+        return dqn_loss(online, actions, targets, weights, self.error_loss)
+
+    def _sequence_loss(self, batch: SequenceBatch) -> Loss:
+        """The same over all steps to train on, wherever in their sequences."""
+        module, burn_in = self.module, self.config.burn_in_len
+        everything = unroll(module.forward_train, batch.inputs, burn_in)
+        s, t = batch.mask.nonzero(as_tuple=True)
+        with torch.no_grad():
+            following = unroll(module.forward_target, batch.inputs, burn_in)
+            chooser = everything if self.config.double_q else following
+            later = (s, batch.after[s, t])
+            targets = dqn_targets(
+                following.at(*later),
+                chooser.values[later].argmax(-1),
+                batch.rewards[s, t],
+                batch.discounts[s, t],
+                module.atoms,
+            )
+        loss = dqn_loss(
+            everything.at(s, t), batch.actions[s, t], targets, batch.weights[s], self.error_loss
+        )
+        rows = loss.arrays[TD_ERRORS]
+        errors = rows.new_zeros(batch.mask.shape).masked_scatter_(batch.mask, rows)
+        mixed = sequence_errors(errors.cpu().numpy(), batch.mask.cpu().numpy())
+        return loss._replace(arrays={**loss.arrays, TD_ERRORS: torch.from_numpy(mixed)})
+
+    def after_update(self, metrics: Metrics) -> None:
+        """Say what the values and errors of all rows are like."""
+        report_values(metrics)
+
+
+class DQN(OffPolicy):
+    """Deep Q-learning and its extensions."""
+
+    config: DQNConfig
+    config_class = DQNConfig
+    learner_class = DQNLearner
+
+    def draw(self, module_id: str, num_rows: int) -> Draw:
+        """Transitions or, with memory, as many sequences."""
+        replay = self.replays[module_id]
+        if not replay.has_memory:
+            return super().draw(module_id, num_rows)
+        spaces = self.interface.spaces_of(module_id)
+        length = self.configs[module_id].get_rl_module_spec(spaces).max_seq_len
+        return replay.sample_sequences(num_rows, length, self.config.burn_in_len)

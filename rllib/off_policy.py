@@ -1,0 +1,287 @@
+"""What off-policy algorithms share: experience is kept, and learnt from again and again.
+
+    env runners -> fragments -> replay buffer -> draws -> learner -> weights -> env runners
+                                      ^                     |
+                                      '---- TD errors ------'
+
+The replay buffer lives in the algorithm's process. How many gradient steps there are for an env
+step is exact: what a training step owes is carried over, also into a run that goes on later.
+
+Legend: B rows of one gradient step.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from fractions import Fraction as Ratio
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import NonNegativeInt, PositiveInt, field_validator
+
+from rllib.algorithm import Algorithm
+from rllib.config import AlgorithmConfig
+from rllib.config_types import Fraction, NStepSetting, Overrides, PositiveFloat
+from rllib.env_runner import SampleStats
+from rllib.envs.make import Spaces
+from rllib.errors import ConfigError, Problem
+from rllib.learner import Learner
+from rllib.loss import Metrics
+from rllib.minibatches import BatchT
+from rllib.replay import (
+    PrioritizedReplay,
+    ReplayStatistics,
+    StepSequences,
+    Transitions,
+    make_replay,
+)
+from rllib.seeding import Role, derive_rng
+from rllib.target_network import TargetNetwork
+from rllib.tensors import num_rows, rows
+from rllib.torch_state import get_module_state
+from rllib.workers import fetch_sample
+
+Draw = Transitions | StepSequences
+TD_ERRORS = "td_errors"
+"""Under which a loss reports the size of each row's, or sequence's, TD error."""
+Q_VALUES = "qf"
+"""Under which it reports the value of each row's action."""
+
+
+class OffPolicyConfig(AlgorithmConfig):
+    """Settings of all off-policy algorithms; names are RLlib's."""
+
+    rollout_fragment_length: PositiveInt | Literal["auto"] = "auto"
+    """Env steps per environment in one sample; "auto" is ``n_step``."""
+    train_batch_size_per_learner: PositiveInt = 32
+    """Env steps of one gradient step, per learner; with memory, sequences."""
+    evaluation_config: Overrides | None = {"explore": False}  # noqa: RUF012 (pydantic copies it)
+    """Settings that differ while evaluating: {explore: false}, another ``env_config``."""
+    min_sample_timesteps_per_iteration: NonNegativeInt = 1000
+    """Env steps that an iteration samples at least."""
+    replay_buffer_config: dict[str, Any] = {  # noqa: RUF012 (pydantic copies it)
+        "type": "EpisodeReplayBuffer",
+        "capacity": 1_000_000,
+    }
+    """Replay buffer: its ``type``, ``capacity`` in env steps and, of a prioritised one, ``alpha``
+    and ``beta``. What is not said is as it is by default, if the type is."""
+    store_buffer_in_checkpoints: bool = True
+    """Whether checkpoints hold the replay buffer; without it, a run that goes on fills a new one
+    before it learns."""
+    num_steps_sampled_before_learning_starts: NonNegativeInt = 1000
+    """Env steps in the beginning that are not learnt from, and whose actions are random."""
+    training_intensity: PositiveFloat | None = None
+    """Env steps trained on for each env step sampled; null trains on one batch for every round of
+    samples, ``rollout_fragment_length`` env steps of every environment."""
+    n_step: NStepSetting = 1
+    """Env steps whose rewards are added up before the value of the next observation counts; of a
+    pair, any number from the first to the second, drawn for each row."""
+    target_network_update_freq: NonNegativeInt = 0
+    """Env steps sampled between two moves of the target network; 0 moves it after every gradient
+    step."""
+    tau: Fraction = 1.0
+    """How far the target network moves: 1 copies."""
+
+    @field_validator("replay_buffer_config", mode="before")
+    @classmethod
+    def _complete_replay(cls, value: Any) -> Any:
+        default = cls.model_fields["replay_buffer_config"].default
+        if not isinstance(value, dict) or value.get("type", default["type"]) != default["type"]:
+            return value
+        return default | value
+
+    def get_rollout_fragment_length(self) -> int:
+        """Env steps per environment in one sample, with "auto" worked out."""
+        if self.rollout_fragment_length != "auto":
+            return self.rollout_fragment_length
+        return self.n_step if isinstance(self.n_step, int) else self.n_step[1]
+
+    @property
+    def env_steps_per_update(self) -> Ratio:
+        """Env steps sampled for each gradient step."""
+        if self.training_intensity is None:
+            num_envs = max(1, self.num_env_runners) * self.num_envs_per_env_runner
+            return Ratio(self.get_rollout_fragment_length() * num_envs)
+        return self.total_train_batch_size / Ratio(str(self.training_intensity))
+
+    def problems(self) -> Iterator[Problem]:
+        """Impossible combinations of settings."""
+        yield from super().problems()
+        if isinstance(self.n_step, tuple) and self.n_step[0] > self.n_step[1]:
+            yield Problem(f"the first is at most the second, got {list(self.n_step)}", "n_step")
+        try:
+            make_replay(self.replay_buffer_config, derive_rng(0, Role.REPLAY))
+        except ConfigError as error:
+            for problem in error.problems:
+                key = f"replay_buffer_config.{problem.key}".rstrip(".")
+                yield Problem(problem.text, key)
+
+
+class OffPolicyLearner(Learner[BatchT]):
+    """Makes as many gradient steps as it is given batches for; target networks follow.
+
+    Attributes:
+        targets: the target networks.
+    """
+
+    config: OffPolicyConfig
+
+    def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
+        super().__init__(config, spaces)
+        self.targets = self.make_targets()
+        period = self.config.target_network_update_freq / self.config.env_steps_per_update
+        self._period = (period.numerator, period.denominator)
+        # Parameters are views of vectors that stay where they are, so this is looked up once.
+        self._policy_state = self.module.policy_state()
+
+    @abstractmethod
+    def make_targets(self) -> list[TargetNetwork]:
+        """The target networks of the module, which follow its optimisers."""
+
+    def minibatches(self, batch: BatchT) -> Iterator[BatchT]:
+        """Each has rows from all over the draw, which prioritised buffers give in their order."""
+        num_parts = max(1, num_rows(batch) // self.config.train_batch_size_per_learner)
+        for part in range(num_parts):
+            yield rows(batch, slice(part, None, num_parts))
+
+    def after_gradient_based_update(self, timestep: int) -> None:
+        """Move the target networks if it is time."""
+        if self.is_time_to_move(self.descent.num_steps):
+            for target in self.targets:
+                target.move(self.config.tau)
+
+    def is_time_to_move(self, num_updates: int) -> bool:
+        """Whether target networks move after this gradient step, counted from 1.
+
+        By the env steps that gradient steps stand for, which are more exact than a timestep.
+        """
+        period, parts = self._period
+        if period <= parts:
+            return True
+        return num_updates * parts // period > (num_updates - 1) * parts // period
+
+    def get_weights(self) -> dict[str, NDArray[Any]]:
+        """Copies of the weights that acting needs, by name."""
+        return get_module_state(self._policy_state)
+
+
+def report_values(metrics: Metrics) -> None:
+    """Turn what a loss reported of each row into RLlib's metrics."""
+    values, errors = metrics.pop(Q_VALUES), metrics[TD_ERRORS]
+    metrics["qf_mean"] = float(values.mean())
+    metrics["qf_min"], metrics["qf_max"] = float(values.min()), float(values.max())
+    metrics["td_error_mean"] = float(errors.mean())
+
+
+class OffPolicy(Algorithm):
+    """Samples, keeps, and learns from what it has kept.
+
+    Attributes:
+        replays: a replay buffer for each module that learns, by module id.
+        updates_owed: gradient steps that are due for what was sampled, and not made yet.
+    """
+
+    config: OffPolicyConfig
+
+    def _connect(self) -> None:
+        super()._connect()
+        trained = filter(self.config.is_policy_to_train, self.interface.module_ids)
+        self.configs = {name: self.interface.config_of(self.config, name) for name in trained}
+        self.replays = {
+            name: make_replay(each.replay_buffer_config, derive_rng(each.seed, Role.REPLAY))
+            for name, each in self.configs.items()
+        }
+        self.updates_owed = Ratio(0)
+
+    def training_step(self) -> None:
+        """Fragments into the replay buffer, the updates that they owe, and new weights for all."""
+        self.owe_updates(self.collect())
+        if num_updates := self.take_owed():
+            self.learn(num_updates)
+            self.env_runner_group.sync_weights(self.learner_group.get_weights())
+
+    def collect(self) -> list[SampleStats]:
+        """Add one fragment of every env runner to the replay buffers."""
+        timestep = self.num_env_steps_sampled_lifetime
+        is_beginning = timestep < self.config.num_steps_sampled_before_learning_starts
+        samples = self.env_runner_group.sample(timestep, is_beginning)
+        stats = self.env_runner_group.fetch_stats(samples)
+        for source, handle in enumerate(samples.batches):
+            batch = fetch_sample(handle, self.config.sample_timeout_s)
+            for module_id, part in self.interface.by_module(batch).items():
+                if module_id in self.replays:
+                    self.replays[module_id].add(part, source)
+        self.count_samples(stats)
+        return stats
+
+    def owe_updates(self, stats: list[SampleStats]) -> None:
+        """Gradient steps for what was sampled, once there is enough to learn from."""
+        kept = max((each.num_added_lifetime for each in self.replays.values()), default=0)
+        if kept > self.config.num_steps_sampled_before_learning_starts:
+            num_env_steps = sum(each.num_env_steps for each in stats)
+            self.updates_owed += num_env_steps / self.config.env_steps_per_update
+
+    def take_owed(self) -> int:
+        """How many whole gradient steps are due; the rest is still owed."""
+        num_updates = int(self.updates_owed)
+        self.updates_owed -= num_updates
+        return num_updates
+
+    def learn(self, num_updates: int) -> None:
+        """Gradient steps on new draws, and their TD errors back to the replay buffers."""
+        draws = [self.draws(num_updates) for _ in range(max(1, self.config.num_learners))]
+        update = self.learner_group.update(
+            [self.interface.of_modules(each) for each in draws],
+            timestep=self.num_env_steps_sampled_lifetime,
+        )
+        if any(isinstance(replay, PrioritizedReplay) for replay in self.replays.values()):
+            metrics = self.interface.by_module(self.learner_group.fetch_metrics(update))
+            for module_id, each in metrics.items():
+                indices = _indices_of([draw[module_id] for draw in draws], num_updates)
+                self.replays[module_id].update_priorities(indices, each[TD_ERRORS])
+        self.count_update(update)
+
+    def draws(self, num_updates: int) -> dict[str, Draw]:
+        """What one learner gets for so many gradient steps, by module id."""
+        return {
+            name: self.draw(name, num_updates * self.configs[name].train_batch_size_per_learner)
+            for name, replay in self.replays.items()
+            if len(replay)
+        }
+
+    def draw(self, module_id: str, num_rows: int) -> Draw:
+        """The same of one module."""
+        config = self.configs[module_id]
+        return self.replays[module_id].sample(num_rows, n_step=config.n_step, gamma=config.gamma)
+
+    def _summary(self) -> dict[str, Any]:
+        return super()._summary() | {"replay_buffer": self._statistics()}
+
+    def _statistics(self) -> dict[str, int]:
+        """Of all replay buffers together."""
+        each = [replay.statistics() for replay in self.replays.values()]
+        return ReplayStatistics(*map(sum, zip(*each, strict=True)))._asdict()
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree; the replay buffers are part of it."""
+        replays = self.replays if self.config.store_buffer_in_checkpoints else {}
+        return super().get_state() | {
+            "replays": {name: replay.get_state() for name, replay in replays.items()},
+            "updates_owed": list(self.updates_owed.as_integer_ratio()),
+        }
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        super()._set_state(state)
+        self.updates_owed = Ratio(*state["updates_owed"])
+        for name, replay in state["replays"].items():
+            self.replays[name].set_state(replay)
+        for source, runner in state["env_runners"].items():
+            if "env" not in runner:  # its episodes begin anew
+                for each in self.replays.values():
+                    each.end_streams(int(source))
+
+
+def _indices_of(draws: list[Draw], num_updates: int) -> NDArray[np.int64]:
+    """The indices of all draws, in the order in which gradient steps take their rows."""
+    parts = [draw.indices.reshape(-1, num_updates).T.reshape(-1) for draw in draws]
+    return np.concatenate(parts)

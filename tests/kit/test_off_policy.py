@@ -1,0 +1,308 @@
+"""What off-policy algorithms share: exact ratios, random beginnings, priorities, exact copies."""
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from rllib import core
+from rllib.algorithm import Algorithm
+from rllib.algorithms.dqn import DQNConfig
+from rllib.envs.multi_agent import make_multi_agent
+from rllib.errors import CheckpointError, ConfigError
+from rllib.off_policy import TD_ERRORS, OffPolicyConfig
+
+SMALL = {"fcnet_hiddens": (8,)}
+
+
+def dqn(num_env_runners=0, num_learners=0, **settings):
+    return (
+        DQNConfig()
+        .environment("CartPole-v1")
+        .env_runners(
+            num_env_runners=num_env_runners, num_envs_per_env_runner=2, rollout_fragment_length=5
+        )
+        .learners(num_learners=num_learners)
+        .training(num_steps_sampled_before_learning_starts=30, train_batch_size_per_learner=16)
+        .training(**{"hiddens": (4,), "target_network_update_freq": 20} | settings)
+        .rl_module(model_config=SMALL)
+        .reporting(min_sample_timesteps_per_iteration=0)
+        .debugging(seed=7)
+    )
+
+
+CONFIGS = {
+    "dqn": dqn,
+    "rainbow": lambda **given: dqn(num_atoms=5, noisy=True, n_step=3, epsilon=0.0, **given),
+}
+
+
+@pytest.fixture(params=CONFIGS)
+def make(request):
+    return CONFIGS[request.param]
+
+
+@pytest.fixture
+def inline():
+    with core.init(address="inline"):
+        yield
+
+
+def train(settings, iterations):
+    with settings.build_algo() as algorithm:
+        results = [algorithm.train() for _ in range(iterations)]
+        return algorithm.params_hash(), results
+
+
+def learnt(result):
+    return result["learners"].get("default_policy", {})
+
+
+# The golden trace.
+
+
+@pytest.mark.usefixtures("inline")
+def test_twenty_iterations_are_the_same_every_time_and_in_actors(make):
+    first, results = train(make(), 20)
+    again, _ = train(make(), 20)
+    assert first == again
+    assert train(make().debugging(seed=8), 20)[0] != first
+    for layout in ({"num_env_runners": 1}, {"num_learners": 1}):
+        assert train(make(**layout), 20)[0] == first
+    json.dumps(results, allow_nan=False)
+
+
+def test_a_resumed_run_is_the_same_run(make, tmp_path):
+    expected, results = train(make(), 12)
+    with make().build_algo() as first:
+        for _ in range(7):
+            first.train()
+        path = first.save_to_path(tmp_path / "checkpoint")
+    with Algorithm.from_checkpoint(path) as second:
+        for before in results[7:]:
+            result = second.train()
+            for name in ("env_runners", "replay_buffer"):
+                counts = {k: v for k, v in before[name].items() if k.startswith("num_")}
+                assert counts == {k: result[name][k] for k in counts}
+        assert second.params_hash() == expected
+
+
+def test_a_run_without_its_buffer_fills_a_new_one_before_it_learns(tmp_path):
+    settings = dqn(store_buffer_in_checkpoints=False)
+    with settings.build_algo() as first:
+        for _ in range(7):
+            first.train()
+        path = first.save_to_path(tmp_path / "checkpoint")
+        updates = learnt(first.train())["num_gradient_updates_lifetime"]
+    with Algorithm.from_checkpoint(path) as second:
+        assert second.replays["default_policy"].num_added_lifetime == 0
+        for _ in range(3):
+            assert learnt(second.train()) == {}
+        second.train()
+        assert learnt(second.train())["num_gradient_updates_lifetime"] > updates - 1
+
+
+def test_a_buffer_of_another_size_is_no_continuation(tmp_path):
+    with dqn().build_algo() as first:
+        first.train()
+        path = first.save_to_path(tmp_path / "checkpoint")
+    other = dqn(replay_buffer_config={"capacity": 99})
+    with pytest.raises(CheckpointError, match="capacity 50000, this one 99"):
+        Algorithm.from_checkpoint(path, other)
+
+
+# The ratio of env steps to gradient steps.
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({}, 10),  # one batch for each round of samples, 5 rows of 2 environments
+        ({"training_intensity": 8.0}, 2),
+        ({"training_intensity": 0.3}, Fraction(160, 3)),
+        ({"training_intensity": 16.0}, 1),
+    ],
+)
+def test_a_gradient_step_stands_for_so_many_env_steps(settings, steps):
+    config = dqn(**settings)
+    assert config.env_steps_per_update == steps
+    _, results = train(config, 15)
+    counted = 0
+    for result in results:
+        begun = result["num_env_steps_sampled_lifetime"]
+        if begun > 30:
+            counted += result["env_runners"]["num_env_steps_sampled"]
+        updates = learnt(result).get("num_gradient_updates_lifetime")
+        assert updates is None or updates == counted // steps
+    assert counted > 80
+
+
+def test_auto_samples_as_many_rows_as_rewards_are_added_up():
+    for n_step, length in ((1, 1), (3, 3), ((2, 5), 5)):
+        settings = dqn(n_step=n_step).env_runners(rollout_fragment_length="auto")
+        assert settings.get_rollout_fragment_length() == length
+
+
+@pytest.mark.parametrize(
+    ("freq", "intensity", "moves"),
+    [
+        (0, 8.0, [True] * 6),
+        (1, 8.0, [True] * 6),
+        (2, 8.0, [True] * 6),
+        (4, 8.0, [False, True] * 3),
+        (5, 8.0, [False, False, True, False, True, False]),
+    ],
+)
+def test_the_target_network_moves_by_env_steps(freq, intensity, moves):
+    config = dqn(target_network_update_freq=freq, training_intensity=intensity)
+    with config.build_algo() as algorithm:
+        learner = algorithm.learner_group.workers[0].target
+        assert [learner.is_time_to_move(n) for n in range(1, 7)] == moves
+
+
+# Experience.
+
+
+def test_before_learning_starts_actions_are_random_and_nothing_is_learnt():
+    with dqn(epsilon=0.0).build_algo() as algorithm:
+        runner = algorithm.env_runner_group.workers[0].target
+        greedy = []
+        for _ in range(8):
+            result = algorithm.train()
+            batch = runner.buffer.columns
+            best = batch["action_dist_inputs"].argmax(-1)
+            greedy.append((batch["actions"] == best)[~batch["reset_rows"]].all())
+            if result["num_env_steps_sampled_lifetime"] <= 30:
+                assert learnt(result) == {}
+        assert learnt(result)["num_gradient_updates_lifetime"] > 0
+    assert not all(greedy[:3])
+    assert all(greedy[4:])
+
+
+@pytest.mark.usefixtures("inline")
+def test_everybodys_steps_are_kept_and_reset_rows_are_not():
+    _, results = train(dqn(num_env_runners=2), 6)
+    sampled = results[-1]["num_env_steps_sampled_lifetime"]
+    assert sampled == results[-1]["replay_buffer"]["num_env_steps_added_lifetime"]
+    drawn = results[-1]["replay_buffer"]["num_env_steps_sampled_lifetime"]
+    assert drawn == 16 * learnt(results[-1])["num_gradient_updates_lifetime"]
+
+
+@pytest.mark.parametrize("num_learners", [0, 1])
+@pytest.mark.usefixtures("inline")
+def test_td_errors_find_the_rows_that_they_are_of(num_learners):
+    """Several gradient steps share one draw; the learner is asked for errors that tell the row."""
+    config = dqn(training_intensity=16.0, num_learners=num_learners)
+    with config.build_algo() as algorithm:
+        for _ in range(5):
+            algorithm.train()
+        replay = algorithm.replays["default_policy"]
+        seen, update = {}, replay.update_priorities
+
+        def note(indices, td_errors):
+            seen.update(zip(indices.tolist(), td_errors.tolist(), strict=True))
+            update(indices, td_errors)
+
+        replay.update_priorities = note
+        drawn, sample = {}, replay.sample
+
+        def remember(*args, **kwargs):
+            draw = sample(*args, **kwargs)
+            drawn.update(zip(draw.indices.tolist(), draw.rewards.tolist(), strict=True))
+            return draw
+
+        replay.sample = remember
+        algorithm.learn(4)
+        assert seen.keys() == drawn.keys()
+        assert len(seen) > 16
+        # Of steps in the middle of an episode the error is small, whatever it is at its end.
+        assert all(error >= 0.0 for error in seen.values())
+
+
+def test_the_rows_of_a_gradient_step_are_from_all_over_the_draw():
+    with dqn().build_algo() as algorithm:
+        for _ in range(5):
+            algorithm.train()
+        learner = algorithm.learner_group.workers[0].target
+        (draw,) = [algorithm.draws(3)["default_policy"]]
+        batch = learner.build_train_batch((draw,))
+        parts = [part.rewards.numpy() for part in learner.minibatches(batch)]
+        assert [len(part) for part in parts] == [16, 16, 16]
+        np.testing.assert_array_equal(np.stack(parts, axis=1).reshape(-1), draw.rewards)
+
+
+# Settings.
+
+
+def test_a_buffer_keeps_its_defaults_if_its_type_stays():
+    alpha = DQNConfig().training(replay_buffer_config={"alpha": 0.5})
+    expected = {"type": "PrioritizedEpisodeReplayBuffer", "capacity": 50_000, "beta": 0.4}
+    assert alpha.replay_buffer_config == expected | {"alpha": 0.5}
+    uniform = DQNConfig().training(replay_buffer_config={"type": "EpisodeReplayBuffer"})
+    assert uniform.replay_buffer_config == {"type": "EpisodeReplayBuffer"}
+    assert OffPolicyConfig().replay_buffer_config["type"] == "EpisodeReplayBuffer"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"replay_buffer_config": {"alhpa": 1}}, "replay_buffer_config.alhpa.*'alpha'"),
+        ({"replay_buffer_config": {"type": "Ring"}}, "replay_buffer_config.type.*'Ring'"),
+        ({"n_step": (3, 2)}, r"n_step: the first is at most the second, got \[3, 2\]"),
+        ({"num_atoms": 3, "v_min": 1.0, "v_max": 1.0}, "v_max: should be more than v_min"),
+        ({"burn_in_len": 3}, "burn_in_len: a burn-in is for memory"),
+    ],
+)
+def test_impossible_settings_are_named(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        dqn(**settings).build_algo()
+
+
+def test_what_is_learnt_is_reported_by_rllibs_names():
+    _, results = train(dqn(), 8)
+    found = learnt(results[-1])
+    assert found.keys() >= {
+        "qf_loss",
+        "qf_mean",
+        "qf_min",
+        "qf_max",
+        "td_error_mean",
+        "total_loss",
+        "default_optimizer_learning_rate",
+        "gradients_default_optimizer_global_norm",
+        "num_module_steps_trained_lifetime",
+    }
+    assert found["qf_min"] <= found["qf_mean"] <= found["qf_max"]
+    assert TD_ERRORS not in found
+    assert results[-1]["replay_buffer"].keys() == {
+        "num_env_steps_stored",
+        "num_episodes_stored",
+        "num_env_steps_added_lifetime",
+        "num_env_steps_evicted_lifetime",
+        "num_env_steps_sampled_lifetime",
+    }
+
+
+# Several agents.
+
+
+def test_every_module_that_learns_has_a_buffer_of_its_own():
+    settings = dqn().environment(make_multi_agent("CartPole-v1"), env_config={"num_agents": 3})
+    settings.multi_agent(
+        policies=["one", "two", "fixed"],
+        policy_mapping_fn=lambda agent, episode: ("one", "two", "fixed")[int(agent)],
+        policies_to_train=["one", "two"],
+        algorithm_config_overrides_per_module={"two": {"train_batch_size_per_learner": 8}},
+    )
+    _, first = train(settings, 10)
+    assert first[-1]["learners"].keys() == {"one", "two"}
+    one, two = (first[-1]["learners"][name] for name in ("one", "two"))
+    updates = one["num_gradient_updates_lifetime"]
+    assert updates == two["num_gradient_updates_lifetime"] > 3
+    assert one["num_module_steps_trained_lifetime"] == 16 * updates
+    assert two["num_module_steps_trained_lifetime"] == 8 * updates
+    by_agent = first[-1]["env_runners"]["num_agent_steps_sampled"]
+    assert by_agent.keys() == {"0", "1", "2"}
+    _, results = train(settings, 10)
+    assert results[-1]["replay_buffer"] == first[-1]["replay_buffer"]

@@ -198,16 +198,10 @@ def _more_than(limit: int) -> Callable[[Any], bool]:
 # Settings whose behaviour is still to come, and which values of them are waited for: these are an
 # error where they are no defaults. Whoever adds the behaviour removes the row.
 PENDING: dict[str, Callable[[Any], bool]] = {
-    "observation_space": _any,
-    "action_space": _any,
     "normalize_actions": _any,
     "clip_actions": _any,
     "disable_env_checking": _any,
     "action_mask_key": _any,
-    "env_runner_cls": _any,
-    "num_cpus_per_env_runner": _any,
-    "num_gpus_per_env_runner": _any,
-    "custom_resources_per_env_runner": _any,
     "batch_mode": _any,
     "num_aggregator_actors_per_learner": _any,
     "max_requests_in_flight_per_aggregator_actor": _any,
@@ -226,7 +220,6 @@ PENDING: dict[str, Callable[[Any], bool]] = {
     "num_consecutive_env_runner_failures_tolerance": _any,
     "env_runner_health_probe_timeout_s": _any,
     "env_runner_restore_timeout_s": _any,
-    "count_steps_by": _any,
     "on_env_runners_recreated": _any,
     "extra_python_environs_for_driver": _any,
     "extra_python_environs_for_worker": _any,

@@ -90,7 +90,8 @@ class EnvRunnersSection(Section):
     """How the vector is made: "auto" takes the environment's own vector form if it has one, "ale"
     is that of Atari games, "envpool" that of the package."""
     num_cpus_per_env_runner: NonNegativeFloat = 1
-    """CPU cores that the runtime sets aside for an env runner actor."""
+    """CPU cores that the runtime sets aside for an env runner actor. With 1, as everywhere in the
+    runtime, an actor needs a core to be placed and none afterwards; any other number it keeps."""
     num_gpus_per_env_runner: NonNegativeFloat = 0
     """GPUs, or parts of one, for an env runner actor."""
     custom_resources_per_env_runner: Resources = Field(default_factory=dict)

@@ -23,6 +23,16 @@ class Samples(NamedTuple):
     syncs: Sequence[Any]
 
 
+def actor_options(config: AlgorithmConfig) -> dict[str, Any]:
+    """Resources of an env runner actor, where the settings ask for others than an actor has."""
+    asked = {
+        "num_cpus": config.num_cpus_per_env_runner if config.num_cpus_per_env_runner != 1 else None,
+        "num_gpus": config.num_gpus_per_env_runner or None,
+        "resources": config.custom_resources_per_env_runner or None,
+    }
+    return {name: amount for name, amount in asked.items() if amount is not None}
+
+
 class EnvRunnerGroup:
     """``num_env_runners`` actors, or one env runner in this process if that is 0.
 
@@ -35,7 +45,14 @@ class EnvRunnerGroup:
         self.config = config
         remote = config.num_env_runners > 0
         self.workers: list[Worker] = [
-            make_worker(interface.runner_class, config, interface.env_spaces, index, remote=remote)
+            make_worker(
+                interface.runner_class,
+                config,
+                interface.env_spaces,
+                index,
+                remote=remote,
+                **actor_options(config),
+            )
             for index in range(max(1, config.num_env_runners))
         ]
         self.weights_seq_no = 0

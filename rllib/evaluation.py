@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from rllib.config import AlgorithmConfig
 from rllib.env_runner import SampleStats
+from rllib.env_runner_group import actor_options
 from rllib.episodes import EpisodeWindow
 from rllib.interface import Interface
 from rllib.metrics_logger import MetricsLogger, filled
@@ -33,6 +34,7 @@ class Evaluation:
                 index,
                 False,
                 remote=remote,
+                **actor_options(self.config),
             )
             for index in range(max(1, config.evaluation_num_env_runners))
         ]

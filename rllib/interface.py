@@ -1,6 +1,6 @@
 """What lies between the environments of an algorithm and its modules."""
 
-from typing import Any
+from typing import Any, cast
 
 from rllib.config import AlgorithmConfig
 from rllib.connectors.base import Pipeline
@@ -38,10 +38,13 @@ class Interface:
     def __init__(self, config: AlgorithmConfig) -> None:
         self.module_ids = config.policy_ids
         self._probe(config)
+        if config.env_runner_cls is not None:
+            self.runner_class = cast(type[Any], config.env_runner_cls)
 
     def _probe(self, config: AlgorithmConfig) -> None:
-        self.env_spaces = probe_spaces(
-            config.env or "", config.env_config, config.gym_env_vectorize_mode
+        probed = probe_spaces(config.env or "", config.env_config, config.gym_env_vectorize_mode)
+        self.env_spaces = Spaces(
+            config.observation_space or probed.observation, config.action_space or probed.action
         )
         self.pipeline = build_pipeline(config)
         self.spaces = self.pipeline.connect(self.env_spaces, 1)

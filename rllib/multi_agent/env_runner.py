@@ -249,7 +249,9 @@ class MultiAgentEnvRunner:
         tally = Tally()
         for actor in self.actors.values():
             actor.explore_by(timestep, random_actions)
-        self._play(tally, lambda: tally.num_env_steps >= self.num_rows * self.env.num_envs)
+        wanted = self.num_rows * self.env.num_envs
+        in_agent_steps = self.config.count_steps_by == "agent_steps"
+        self._play(tally, lambda: tally.num_steps(in_agent_steps) >= wanted)
         batches = {
             module_id: actor.trajectories.take(actor.head, self.weights_seq_no)
             for module_id, actor in self.actors.items()
@@ -373,6 +375,10 @@ class Tally:
         self.missing: list[int] | None = None
         self.by_agent: dict[str, int] = defaultdict(int)
         self.by_module: dict[str, int] = defaultdict(int)
+
+    def num_steps(self, in_agent_steps: bool) -> int:
+        """Steps so far: of the environments, or of all agents together."""
+        return sum(self.by_agent.values()) if in_agent_steps else self.num_env_steps
 
     def count(self, module_id: str, agent_id: Any) -> None:
         """An agent took a step."""

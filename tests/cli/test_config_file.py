@@ -273,7 +273,7 @@ def test_a_draft_tells_whether_actors_will_be_needed(overrides: list[str], wante
     ("name", "message"),
     [
         ("ppo_cartpol", "unknown preset 'ppo_cartpol'; did you mean 'ppo_cartpole'?"),
-        ("zzz", "unknown preset 'zzz'; there are: ppo_cartpole"),
+        ("zzz", "unknown preset 'zzz'; there are: "),
         ("missing.yaml", "missing.yaml: no such file"),
         ("folder/missing", "folder/missing: no such file"),
         ("folder.yaml", "folder.yaml: is not a file"),

@@ -84,3 +84,11 @@ def test_an_env_that_hangs_ends_training_wherever_the_learner_is(num_learners, m
         pytest.raises(TrainingError, match=r"more than sample_timeout_s = 0\.5"),
     ):
         algorithm.train()
+
+
+def test_env_runners_take_the_resources_that_the_settings_ask_for():
+    settings = config().env_runners(num_cpus_per_env_runner=0.5)
+    before = core.available_resources()["CPU"]
+    with settings.build_algo() as algo:
+        algo.train()
+        assert core.available_resources()["CPU"] == before - 2 * 0.5

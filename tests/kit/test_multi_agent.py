@@ -343,3 +343,13 @@ def test_pettingzoo_environments_train(make):
     steps = runners["num_agent_steps_sampled"]
     assert steps["player_0"] == pytest.approx(steps["player_1"], abs=3)
     assert result["learners"].keys() == {"first", "second"}
+
+
+def test_batches_can_be_counted_in_steps_of_agents():
+    settings = config().multi_agent(count_steps_by="agent_steps")
+    runner = runner_of(settings)
+    _, stats = runner.sample()
+    taken = sum(stats.agents.by_agent.values())
+    assert 120 <= taken < 120 + 15  # no more than all agents of one vector step too many
+    assert stats.num_env_steps < 120
+    runner.stop()

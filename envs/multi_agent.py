@@ -1,17 +1,20 @@
 """Environments of several agents, in RLlib's shape.
 
-An agent acts exactly in the steps before which its observation was returned: who is missing from an
-observation dict skips a turn. Rewards may come for any agent at any time; between two of its own
-steps they belong to what it did last. An agent is gone after its ``terminateds`` or ``truncateds``
-was true, or that of ``"__all__"``; others may come at any time.
+An agent acts exactly in the steps before which its observation was returned: who is missing from
+an observation dict skips a turn. Rewards may come for any agent that is there, at any time; between
+two of its own steps they belong to what it did last. An agent is gone after its ``terminateds`` or
+``truncateds`` was true, or that of ``"__all__"``; an observation of it in that step is its last
+one, from which a truncated agent is bootstrapped. Others may come at any time, and so may an agent
+that was gone, to a new life.
 """
 
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import gymnasium as gym
 
 from rllib.envs.faults import EnvSetupError
+from rllib.envs.make import EnvSource, make_single_env
 
 AgentID = Hashable
 AgentDict = dict[Any, Any]
@@ -35,6 +38,16 @@ class MultiAgentEnv(gym.Env[AgentDict, AgentDict]):
     agents: list[Any] = []  # noqa: RUF012
     observation_spaces: Mapping[Any, gym.Space[Any]] | None = None
     action_spaces: Mapping[Any, gym.Space[Any]] | None = None
+
+    @property
+    def num_agents(self) -> int:
+        """Agents that are there now."""
+        return len(self.agents)
+
+    @property
+    def max_num_agents(self) -> int:
+        """Agents that may ever appear."""
+        return len(self.possible_agents)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -62,6 +75,17 @@ class MultiAgentEnv(gym.Env[AgentDict, AgentDict]):
         """Space of an agent's actions."""
         return self._space_of(agent_id, self.action_spaces, "action_space")
 
+    def with_agent_groups(
+        self,
+        groups: Mapping[Hashable, Sequence[Any]],
+        obs_space: gym.Space[Any] | None = None,
+        act_space: gym.Space[Any] | None = None,
+    ) -> "MultiAgentEnv":
+        """The environment with groups of agents that act as one: ``GroupedAgents``."""
+        from rllib.envs.agent_groups import GroupedAgents
+
+        return GroupedAgents(self, groups, obs_space, act_space)
+
     def _space_of(
         self, agent_id: AgentID, spaces: Mapping[Any, gym.Space[Any]] | None, name: str
     ) -> gym.Space[Any]:
@@ -85,12 +109,16 @@ class Replicated(MultiAgentEnv):
     An agent is gone when its copy's episode ends; the episode of all ends with the last one.
 
     Args:
-        make: makes one copy.
-        num_agents: their ids are 0, 1, ...
+        config: ``env_config`` of every copy; its ``num_agents`` (1) says how many there are, with
+            the ids 0, 1, ...
     """
 
-    def __init__(self, make: Callable[[], gym.Env[Any, Any]], num_agents: int) -> None:
-        self.envs = [make() for _ in range(num_agents)]
+    source: ClassVar[EnvSource]
+
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        rest = dict(config or {})
+        num_agents = int(rest.pop("num_agents", 1))
+        self.envs = [make_single_env(type(self).source, rest) for _ in range(num_agents)]
         self.possible_agents = list(range(num_agents))
         self.observation_spaces = {i: env.observation_space for i, env in enumerate(self.envs)}
         self.action_spaces = {i: env.action_space for i, env in enumerate(self.envs)}
@@ -100,13 +128,11 @@ class Replicated(MultiAgentEnv):
     ) -> tuple[AgentDict, AgentDict]:
         """Begin an episode of every copy."""
         self.agents = list(self.possible_agents)
-        first = {
-            i: env.reset(seed=None if seed is None else seed + i, options=options)
-            for i, env in enumerate(self.envs)
-        }
-        return {i: obs for i, (obs, _) in first.items()}, {
-            i: info for i, (_, info) in first.items()
-        }
+        observations, infos = {}, {}
+        for i, env in enumerate(self.envs):
+            own_seed = None if seed is None else seed + i
+            observations[i], infos[i] = env.reset(seed=own_seed, options=options)
+        return observations, infos
 
     def step(  # type: ignore[override]
         self, action_dict: AgentDict
@@ -128,22 +154,17 @@ class Replicated(MultiAgentEnv):
 
 def make_multi_agent(
     env_name_or_creator: str | Callable[[dict[str, Any]], gym.Env[Any, Any]],
-) -> Callable[[dict[str, Any]], MultiAgentEnv]:
+) -> type[Replicated]:
     """RLlib's helper: many independent agents in copies of an environment of one agent.
 
     Args:
         env_name_or_creator: gymnasium id, or a function that takes ``env_config``.
 
     Returns:
-        A function that takes ``env_config``, in which ``num_agents`` (1) says how many.
+        A class whose constructor takes ``env_config``, in which ``num_agents`` (1) says how many.
     """
-    creator = env_name_or_creator
 
-    def make(config: dict[str, Any] | None = None) -> MultiAgentEnv:
-        rest = dict(config or {})
-        num_agents = int(rest.pop("num_agents", 1))
-        if isinstance(creator, str):
-            return Replicated(lambda: gym.make(creator, **rest), num_agents)
-        return Replicated(lambda: creator(rest), num_agents)
+    class MultiEnv(Replicated):
+        source = env_name_or_creator
 
-    return make
+    return MultiEnv

@@ -1,8 +1,7 @@
 """Several agents with a CartPole each; gone when their pole has fallen."""
 
+from collections.abc import Mapping
 from typing import Any
-
-import gymnasium as gym
 
 from rllib.envs.multi_agent import Replicated
 
@@ -14,7 +13,7 @@ class MultiAgentCartPole(Replicated):
         config: ``"num_agents"`` (4); the rest goes to ``gymnasium.make``.
     """
 
-    def __init__(self, config: dict[str, Any] | None = None) -> None:
-        rest = dict(config or {})
-        num_agents = int(rest.pop("num_agents", 4))
-        super().__init__(lambda: gym.make("CartPole-v1", **rest), num_agents)
+    source = "CartPole-v1"
+
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        super().__init__({"num_agents": 4} | dict(config or {}))

@@ -7,13 +7,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.envs.faults import EnvFault, EnvSetupError, close_env, find_nonfinite, raise_fault
+from rllib.envs.faults import (
+    EnvFault,
+    EnvSetupError,
+    close_env,
+    field_path,
+    find_nonfinite,
+    raise_fault,
+)
+from rllib.envs.members import choices_among, describe, find_misfit, find_outsider, fits
 from rllib.envs.multi_agent import ALL, AgentDict, MultiAgentEnv
-from rllib.envs.packing import pack_one, packed_dtype
+from rllib.envs.packing import Packer
+
+Observations = dict[Any, NDArray[Any]]
+"""Packed observations by agent."""
+
+_DICTS = ("obs", "rewards", "terminateds", "truncateds", "infos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +47,13 @@ class AgentStep:
 
     Attributes:
         obs: packed observations of the agents that act next.
-        rewards: of any agents.
+        rewards: of any agents that are there.
         ends: of the agents that are gone, all that were there if the episode is over.
         is_over: whether the episode is over; ``obs`` is then of the first agents of the next one.
         infos: as the environment gave them.
     """
 
-    obs: dict[Any, NDArray[Any]] = field(default_factory=dict)
+    obs: Observations = field(default_factory=dict)
     rewards: dict[Any, float] = field(default_factory=dict)
     ends: dict[Any, End] = field(default_factory=dict)
     is_over: bool = False
@@ -56,6 +68,11 @@ class MultiAgentVector:
         num_envs: E.
         env_config: arguments of the environments.
 
+    Attributes:
+        last_seen: of each environment the agents that are there, with what each saw last.
+        gone: of each environment the agents that are gone in this episode.
+        unseen: of each environment the agents that were paid in this episode before they observed.
+
     Raises:
         EnvSetupError: an environment cannot be made, or is none of several agents.
     """
@@ -69,11 +86,15 @@ class MultiAgentVector:
         self.envs = [make_multi_agent_env(make, env_config) for _ in range(num_envs)]
         self.num_envs = num_envs
         self.num_steps = 0
-        self.last_seen: list[dict[Any, NDArray[Any]]] = [{} for _ in self.envs]
-        self._spaces: dict[Any, gym.Space[Any]] = {}
+        self.last_seen: list[Observations] = [{} for _ in self.envs]
+        self.gone: list[set[Any]] = [set() for _ in self.envs]
+        self.unseen: list[set[Any]] = [set() for _ in self.envs]
+        self._inspectors = {
+            agent: Inspector(self.envs[0], agent) for agent in self.envs[0].possible_agents
+        }
 
-    def reset(self, seed: int) -> list[dict[Any, NDArray[Any]]]:
-        """Begin an episode everywhere; returns observations of those who act first, by agent.
+    def reset(self, seed: int) -> list[Observations]:
+        """Begin an episode everywhere; returns observations of those who act first.
 
         Raises:
             EnvFault: an environment raised, or returned what a reset does not consist of.
@@ -89,103 +110,156 @@ class MultiAgentVector:
         self.num_steps += 1
         return [self._step(index, acted) for index, acted in enumerate(actions)]
 
-    def _begin(self, index: int, seed: int | None) -> dict[Any, NDArray[Any]]:
-        try:
-            result = self.envs[index].reset(seed=seed)
-        except EnvFault:
-            raise
-        except (Exception, SystemExit) as error:
-            raise_fault(error, "reset", index, self.num_steps)
-        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], dict)):
-            self._refuse(index, "reset() result", result, "(dict of observations, dict of infos)")
-        obs = {agent: self._pack(index, agent, each) for agent, each in result[0].items()}
-        self.last_seen[index] = dict(obs)
-        return obs
-
-    def _step(self, index: int, actions: AgentDict) -> AgentStep:
-        try:
-            result = self.envs[index].step(actions)
-        except EnvFault:
-            raise
-        except (Exception, SystemExit) as error:
-            raise_fault(error, "step", index, self.num_steps)
-        is_five_dicts = isinstance(result, tuple) and len(result) == 5
-        if not (is_five_dicts and all(isinstance(part, dict) for part in result)):
-            wanted = "five dicts: (obs, rewards, terminateds, truncateds, infos)"
-            self._refuse(index, "step() result", result, wanted)
-        obs, rewards, terminateds, truncateds, infos = result
-        step = AgentStep(infos=infos)
-        step.rewards = {agent: self._reward(index, agent, r) for agent, r in rewards.items()}
-        seen = {agent: self._pack(index, agent, each) for agent, each in obs.items()}
-        self.last_seen[index] |= seen
-        step.ends = self._ends(index, terminateds, truncateds)
-        step.is_over = bool(terminateds.get(ALL) or truncateds.get(ALL))
-        if step.is_over or not self.last_seen[index]:
-            step.is_over, step.obs = True, self._begin(index, None)
-        else:
-            step.obs = {agent: each for agent, each in seen.items() if agent not in step.ends}
-        return step
-
-    def _ends(self, index: int, terminateds: AgentDict, truncateds: AgentDict) -> dict[Any, End]:
-        """Those who are gone; they are seen no longer."""
-        seen = self.last_seen[index]
-        over = bool(terminateds.get(ALL) or truncateds.get(ALL))
-        named = [agent for agent in [*terminateds, *truncateds] if agent != ALL]
-        ends = {}
-        for agent in dict.fromkeys([*named, *seen]):
-            terminated, truncated = bool(terminateds.get(agent)), bool(truncateds.get(agent))
-            if terminated or truncated or over:
-                terminated = terminated or (not truncated and bool(terminateds.get(ALL)))
-                ends[agent] = End(terminated, seen.pop(agent, None))
-        return ends
-
-    def _pack(self, index: int, agent: Any, obs: Any) -> NDArray[Any]:
-        space = self._space(index, agent)
-        try:
-            packed = pack_one(space, obs)
-            dtype, shape = packed_dtype(space)
-            fits = packed.shape == shape and np.can_cast(np.asarray(packed).dtype, dtype)
-        except (ValueError, TypeError, IndexError, KeyError):
-            fits = False
-        if not fits or (isinstance(space, gym.spaces.Discrete) and not space.contains(obs)):
-            self._refuse(index, f"obs of agent {agent!r}", obs, f"a member of {space}")
-        self._check_finite(index, agent, f"obs of agent {agent!r}", packed)
-        return packed
-
-    def _space(self, index: int, agent: Any) -> gym.Space[Any]:
-        if agent not in self._spaces:
-            self._spaces[agent] = self.envs[index].get_observation_space(agent)
-        return self._spaces[agent]
-
-    def _check_finite(self, index: int, agent: Any, field_name: str, value: NDArray[Any]) -> None:
-        for name in value.dtype.names or ():
-            self._check_finite(index, agent, f"{field_name}[{name!r}]", value[name])
-        if value.dtype.names is None and find_nonfinite(value) is not None:
-            self._refuse(index, field_name, value, "finite numbers")
-
-    def _reward(self, index: int, agent: Any, reward: Any) -> float:
-        try:
-            number = float(reward)
-        except (TypeError, ValueError):
-            self._refuse(index, f"reward of agent {agent!r}", reward, "a number")
-        if not np.isfinite(number):
-            self._refuse(index, f"reward of agent {agent!r}", reward, "a finite number")
-        return number
-
-    def _refuse(self, index: int, name: str, value: Any, wanted: str) -> NoReturn:
-        raise EnvFault(
-            f"environment {index} returned {name} = {value!r:.200} at its env step "
-            f"{self.num_steps}; it should be {wanted}",
-            env_index=index,
-            step=self.num_steps,
-            field=name,
-            value=f"{value!r:.200}",
-        )
-
     def close(self) -> None:
         """Close all environments; may be called twice."""
         while self.envs:
             close_env(self.envs.pop())
+
+    def _begin(self, index: int, seed: int | None) -> Observations:
+        try:
+            result: Any = self.envs[index].reset(seed=seed)
+        except EnvFault:
+            raise
+        except (Exception, SystemExit) as error:
+            raise_fault(error, "reset", index, self.num_steps)
+        if not _are_dicts(result, 2):
+            self._refuse(index, "result of reset()", result, "two dicts: (obs, infos)")
+        self.gone[index], self.unseen[index] = set(), set()
+        self.last_seen[index] = {
+            agent: self._packed(index, agent, each) for agent, each in result[0].items()
+        }
+        return dict(self.last_seen[index])
+
+    def _step(self, index: int, actions: AgentDict) -> AgentStep:
+        obs, rewards, terminateds, truncateds, infos = self._raw_step(index, actions)
+        step = AgentStep(infos=infos)
+        seen = {agent: self._packed(index, agent, each) for agent, each in obs.items()}
+        self.last_seen[index] |= seen
+        self.gone[index].difference_update(seen)
+        self.unseen[index].difference_update(seen)
+        step.rewards = self._checked_rewards(index, rewards)
+        step.ends = self._ends(index, terminateds, truncateds)
+        step.is_over = terminateds[ALL] or truncateds[ALL] or not self.last_seen[index]
+        if step.is_over:
+            step.obs = self._begin(index, None)
+        else:
+            step.obs = {agent: each for agent, each in seen.items() if agent not in step.ends}
+        return step
+
+    def _raw_step(self, index: int, actions: AgentDict) -> tuple[AgentDict, ...]:
+        """Five dicts, whose flags are true or false, for all agents together too."""
+        try:
+            result: Any = self.envs[index].step(actions)
+        except EnvFault:
+            raise
+        except (Exception, SystemExit) as error:
+            raise_fault(error, "step", index, self.num_steps)
+        if not _are_dicts(result, 5):
+            self._refuse(index, "result of step()", result, f"five dicts: ({', '.join(_DICTS)})")
+        obs, rewards, *flags, infos = result
+        for name, each in zip(("terminateds", "truncateds"), flags, strict=True):
+            if ALL not in each:
+                self._refuse(index, name, each, f"a dict that says what is true of {ALL!r}, too")
+            for agent, flag in each.items():
+                if not isinstance(flag, bool | np.bool_) and not fits(flag, (), np.dtype(int)):
+                    self._refuse(index, name, flag, "true or false", agent)
+        terminateds, truncateds = ({a: bool(flag) for a, flag in each.items()} for each in flags)
+        return obs, rewards, terminateds, truncateds, infos
+
+    def _ends(self, index: int, terminateds: AgentDict, truncateds: AgentDict) -> dict[Any, End]:
+        """Those who are gone; they are seen no longer."""
+        there, gone = self.last_seen[index], self.gone[index]
+        all_terminated, over = terminateds[ALL], terminateds[ALL] or truncateds[ALL]
+        ends = {}
+        for agent in dict.fromkeys([*terminateds, *truncateds, *there, *self.unseen[index]]):
+            terminated, truncated = terminateds.get(agent, False), truncateds.get(agent, False)
+            if agent != ALL and agent not in gone and (terminated or truncated or over):
+                by_rule = terminated or (all_terminated and not truncated)
+                ends[agent] = End(by_rule, there.pop(agent, None))
+        gone.update(ends)
+        return ends
+
+    def _packed(self, index: int, agent: Any, obs: Any) -> NDArray[Any]:
+        packed, complaint = self._inspector(index, "obs", agent, obs).inspect(obs)
+        if complaint is not None:
+            self._refuse(index, *complaint, agent)
+        return packed
+
+    def _checked_rewards(self, index: int, rewards: AgentDict) -> dict[Any, float]:
+        """Without the zeros of agents that are gone."""
+        checked = {agent: self._reward(index, agent, each) for agent, each in rewards.items()}
+        there, gone, unseen = self.last_seen[index], self.gone[index], self.unseen[index]
+        for agent in checked.keys() & gone:
+            if checked[agent] and agent not in self.envs[index].agents:
+                wanted = "given before the agent is gone, to be credited to what it did"
+                self._refuse(index, "reward", checked[agent], wanted, agent)
+            if checked[agent]:
+                gone.remove(agent)  # it is back, and will observe later
+            else:
+                del checked[agent]
+        unseen.update(checked.keys() - there.keys())
+        return checked
+
+    def _reward(self, index: int, agent: Any, reward: Any) -> float:
+        self._inspector(index, "reward", agent, reward)
+        if not isinstance(reward, float) and not fits(reward, (), np.dtype(np.float64)):
+            self._refuse(index, "reward", reward, "a number", agent)
+        number = float(reward)
+        if not np.isfinite(number):
+            self._refuse(index, "reward", reward, "a finite number", agent)
+        return number
+
+    def _inspector(self, index: int, name: str, agent: Any, value: Any) -> "Inspector":
+        if agent not in self._inspectors:
+            known = f"of one of possible_agents {self.envs[index].possible_agents}"
+            self._refuse(index, name, value, known, agent)
+        return self._inspectors[agent]
+
+    def _refuse(
+        self, index: int, name: str, value: Any, wanted: str, agent: Any = None
+    ) -> NoReturn:
+        what = name if agent is None else f"{name} of agent {agent!r}"
+        shown = value if isinstance(value, str) else describe(value)
+        raise EnvFault(
+            f"environment {index} returned {what} = {shown} at its env step {self.num_steps}; "
+            f"it should be {wanted}",
+            env_index=index,
+            step=self.num_steps,
+            agent=agent,
+            field=name,
+            value=shown,
+        )
+
+
+class Inspector:
+    """Packs the observations of one agent and finds what is wrong with them.
+
+    Raises:
+        EnvSetupError: the environment does not say what the agent observes, or it cannot be packed.
+    """
+
+    def __init__(self, env: MultiAgentEnv, agent: Any) -> None:
+        self.space = env.get_observation_space(agent)
+        self.packer = Packer(self.space)
+        self._choices = choices_among(self.packer.leaves, is_guarded=True)
+
+    def inspect(self, obs: Any) -> tuple[NDArray[Any], tuple[str, Any, str] | None]:
+        """The packed observation; and of a bad one a field, its value, and what it should be."""
+        if misfit := find_misfit(self.space, obs):
+            return np.empty(0), misfit
+        packed = self.packer.pack_one(obs)
+        if bad := find_nonfinite(packed):
+            element = f" in its element {list(bad.place)}" if bad.place else ""
+            return packed, (field_path("obs", bad.names), f"{bad.value}{element}", "finite")
+        for leaf in self._choices:
+            if outsider := find_outsider(leaf, packed[None]):
+                return packed, (leaf.path("obs"), outsider[1], f"within {leaf.space}")
+        return packed, None
+
+
+def _are_dicts(result: Any, number: int) -> bool:
+    is_tuple = isinstance(result, tuple) and len(result) == number
+    return is_tuple and all(isinstance(part, Mapping) for part in result)
 
 
 def make_multi_agent_env(
@@ -211,6 +285,8 @@ def make_multi_agent_env(
             f"environment {make!r} made {env!r}, which is none of several agents; subclass "
             "MultiAgentEnv, or wrap a PettingZoo environment (ParallelPettingZooEnv, PettingZooEnv)"
         )
+    if not env.possible_agents:
+        env.possible_agents = list(env.agents)  # as in RLlib, agents may be all there are
     if not env.possible_agents:
         raise EnvSetupError(f"{env!r} has no possible_agents; list the ids of all its agents")
     made: MultiAgentEnv = env

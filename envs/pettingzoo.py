@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rllib.envs.faults import EnvSetupError
 from rllib.envs.multi_agent import ALL, AgentDict, MultiAgentEnv
 
 
@@ -10,11 +11,14 @@ class ParallelPettingZooEnv(MultiAgentEnv):
 
     Args:
         env: PettingZoo's environment, owned from here on.
+
+    Raises:
+        EnvSetupError: it does not tell its agents and their spaces beforehand.
     """
 
     def __init__(self, env: Any) -> None:
         self.par_env = env
-        self.possible_agents = list(env.possible_agents)
+        self.possible_agents = _agents_of(env)
         self.observation_spaces = {a: env.observation_space(a) for a in self.possible_agents}
         self.action_spaces = {a: env.action_space(a) for a in self.possible_agents}
 
@@ -51,19 +55,24 @@ class PettingZooEnv(MultiAgentEnv):
 
     Args:
         env: PettingZoo's environment, owned from here on.
+
+    Raises:
+        EnvSetupError: it does not tell its agents and their spaces beforehand.
     """
 
     def __init__(self, env: Any) -> None:
         self.env = env
-        self.possible_agents = list(env.possible_agents)
+        self.possible_agents = _agents_of(env)
         self.observation_spaces = {a: env.observation_space(a) for a in self.possible_agents}
         self.action_spaces = {a: env.action_space(a) for a in self.possible_agents}
+        self._gone: set[Any] = set()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[AgentDict, AgentDict]:
         """Begin an episode; the agent that acts first observes."""
         self.env.reset(seed=seed, options=options)
+        self._gone = set()
         self.agents = list(self.env.agents)
         agent = self.env.agent_selection
         return {agent: self.env.observe(agent)}, {agent: dict(self.env.infos.get(agent, {}))}
@@ -73,15 +82,18 @@ class PettingZooEnv(MultiAgentEnv):
     ) -> tuple[AgentDict, AgentDict, AgentDict, AgentDict, AgentDict]:
         """The selected agent acts; rewards are those of all agents for this one step."""
         env = self.env
-        before = list(env.agents)
+        there = set(env.agents) - self._gone
         env.step(action_dict[env.agent_selection])
-        rewards = {agent: reward for agent, reward in env.rewards.items() if agent in before}
-        terminateds = {agent: bool(env.terminations[agent]) for agent in env.agents}
-        truncateds = {agent: bool(env.truncations[agent]) for agent in env.agents}
-        ended = [agent for agent in env.agents if terminateds[agent] or truncateds[agent]]
+        rewards = {agent: reward for agent, reward in env.rewards.items() if agent in there}
+        # Agents that are gone stay until PettingZoo has had its step of None from each.
+        news = [agent for agent in env.agents if agent not in self._gone]
+        terminateds = {agent: bool(env.terminations[agent]) for agent in news}
+        truncateds = {agent: bool(env.truncations[agent]) for agent in news}
+        ended = [agent for agent in news if terminateds[agent] or truncateds[agent]]
         obs = {agent: env.observe(agent) for agent in ended}
+        self._gone.update(ended)
         self._bury()
-        self.agents = list(env.agents)
+        self.agents = [agent for agent in env.agents if agent not in self._gone]
         if self.agents:
             obs[env.agent_selection] = env.observe(env.agent_selection)
         terminateds[ALL] = not self.agents and not any(truncateds.values())
@@ -92,9 +104,7 @@ class PettingZooEnv(MultiAgentEnv):
     def _bury(self) -> None:
         """PettingZoo wants a step of ``None`` from every agent that is gone."""
         env = self.env
-        while env.agents and (
-            env.terminations[env.agent_selection] or env.truncations[env.agent_selection]
-        ):
+        while env.agents and env.agent_selection in self._gone:
             env.step(None)
 
     def render(self) -> Any:
@@ -104,3 +114,13 @@ class PettingZooEnv(MultiAgentEnv):
     def close(self) -> None:
         """Close PettingZoo's environment."""
         self.env.close()
+
+
+def _agents_of(env: Any) -> list[Any]:
+    agents = getattr(env, "possible_agents", None)
+    if not agents or not callable(getattr(env, "observation_space", None)):
+        raise EnvSetupError(
+            f"{env} does not tell its possible_agents and their spaces before it runs, or is no "
+            "environment of PettingZoo; a wrapper of PettingZoo's around it can tell them"
+        )
+    return list(agents)

@@ -1,7 +1,8 @@
 """A multi-agent environment whose agents come, go and skip turns at random.
 
 Every number in it can be checked by arithmetic: an agent's observation is ``(life, k)``, where
-``life`` counts the agents that ever came and ``k`` their own steps so far.
+``life`` counts the agents that ever came and ``k`` their own steps so far. A reward can tell what
+it was given for, as ``life + t / 64`` in env step ``t`` of the episode.
 """
 
 from typing import Any
@@ -19,7 +20,8 @@ class RandomSchedule(MultiAgentEnv):
 
     Args:
         config: ``"length"``: env steps of an episode (12); ``"nan_agent"``: this agent's reward is
-            NaN; ``"actions"``: number of actions (2).
+            NaN; ``"actions"``: number of actions (2); ``"coded"``: rewards tell life and time,
+            instead of being 0, 1 or 2 at random.
 
     Attributes:
         paid: sum of all rewards of all episodes.
@@ -30,6 +32,7 @@ class RandomSchedule(MultiAgentEnv):
         config = config or {}
         self.length = int(config.get("length", 12))
         self.nan_agent = config.get("nan_agent")
+        self.is_coded = bool(config.get("coded", False))
         self.possible_agents = list(range(5))
         space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
         self.observation_spaces = dict.fromkeys(self.possible_agents, space)
@@ -48,6 +51,7 @@ class RandomSchedule(MultiAgentEnv):
         for agent in self.random.permutation(5)[: self.random.integers(1, 5)]:
             self._come(int(agent))
         self.waiting = set(self.lives)
+        self.agents = sorted(self.lives)
         return {agent: self._obs(agent) for agent in self.waiting}, {}
 
     def _come(self, agent: int) -> None:
@@ -72,7 +76,7 @@ class RandomSchedule(MultiAgentEnv):
         for agent in action_dict:
             self.lives[agent][1] += 1
         rewards = {agent: self._pay(agent) for agent in self.lives if self.random.random() < 0.5}
-        ends = {agent: self._ends() for agent in self.waiting}
+        ends = {agent: self._ends() for agent in self.lives}
         over = self.t == self.length
         obs = {agent: self._obs(agent) for agent, (a, b) in ends.items() if a or b or over}
         for agent, how in ends.items():
@@ -86,9 +90,12 @@ class RandomSchedule(MultiAgentEnv):
         return obs, rewards, terminateds, truncateds, {}
 
     def _pay(self, agent: int) -> float:
-        reward = float(self.random.choice(PAYS))
+        reward = self._code(agent) if self.is_coded else float(self.random.choice(PAYS))
         self.paid += reward
         return float("nan") if agent == self.nan_agent else reward
+
+    def _code(self, agent: int) -> float:
+        return self.lives[agent][0] + self.t / 64.0
 
     def _ends(self) -> tuple[bool, bool]:
         """Terminated, truncated."""
@@ -96,13 +103,16 @@ class RandomSchedule(MultiAgentEnv):
         return dice < 0.1, 0.1 <= dice < 0.2
 
     def _next(self, obs: AgentDict) -> None:
-        """Who acts next; never nobody."""
+        """Who acts next: never nobody, and who comes at once."""
         gone = set(obs)
+        able = sorted(self.lives)
+        self.waiting = {agent for agent in able if self.random.random() < 0.6}
         for agent in range(5):
             if agent not in self.lives and agent not in gone and self.random.random() < 0.2:
                 self._come(agent)
+                self.waiting.add(agent)
         if not self.lives:
             self._come(next(agent for agent in range(5) if agent not in gone))
-        able = sorted(self.lives)
-        self.waiting = {agent for agent in able if self.random.random() < 0.6} or {able[0]}
+        self.waiting = self.waiting or {min(self.lives)}
+        self.agents = sorted(self.lives)
         obs |= {agent: self._obs(agent) for agent in self.waiting}

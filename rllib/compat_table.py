@@ -99,6 +99,9 @@ ALIASES: dict[str, dict[str, str]] = {
     "rllib.env.single_agent_episode": {
         "SingleAgentEpisode": "rllib.single_agent_episode:SingleAgentEpisode"
     },
+    "rllib.env.wrappers.group_agents_wrapper": {
+        "GroupAgentsWrapper": "rllib.envs.agent_groups:GroupedAgents"
+    },
     "rllib.env.wrappers.pettingzoo_env": _PETTING_ZOO,
     "rllib.policy.policy": {"PolicySpec": "rllib.config_multi_agent:PolicySpec"},
     "rllib.tune": _REGISTER,
@@ -152,7 +155,10 @@ ABSENT: dict[str, str] = {
     "rllib.env.external_env": _OLD_STACK,
     "rllib.env.env_context": _STILL_TO_COME,
     "rllib.env.vector_env": "use a gymnasium vector environment",
-    "rllib.env.wrappers.atari_wrappers": _STILL_TO_COME,
+    "rllib.env.wrappers.atari_wrappers": (
+        'environment("ALE/Pong-v5") is the preprocessed game; env_config may hold what '
+        "rllib.envs.atari.SETTINGS lists"
+    ),
     "rllib.env.wrappers.dm_control_wrapper": _STILL_TO_COME,
     "rllib.env.wrappers.open_spiel": _STILL_TO_COME,
     "rllib.evaluation.postprocessing": _OLD_STACK,

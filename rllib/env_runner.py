@@ -269,6 +269,7 @@ def env_errors() -> Iterator[None]:
             str(fault),
             env_index=fault.env_index,
             step=fault.step,
+            agent=fault.agent,
             field=fault.field,
             value=fault.value,
         ) from fault.__cause__ or fault.__context__

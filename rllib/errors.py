@@ -63,6 +63,7 @@ class EnvError(RLlibError):
     Attributes:
         env_index: index in the vector environment, if known.
         step: env steps that this environment had taken since it was made, if known.
+        agent: whose value it was, in an environment of several.
         field: what was wrong (``"obs"``, ``"reward"``, ...), if it was a value.
         value: the offending value.
     """
@@ -73,12 +74,14 @@ class EnvError(RLlibError):
         *,
         env_index: int | None = None,
         step: int | None = None,
+        agent: Any = None,
         field: str | None = None,
         value: Any = None,
     ) -> None:
         super().__init__(message)
         self.env_index = env_index
         self.step = step
+        self.agent = agent
         self.field = field
         self.value = value
 

@@ -81,6 +81,11 @@ class VectorEnv(ABC):
         self._choices = choices_among(self.packer.leaves, is_guarded)
         self._closed = False
 
+    @property
+    def unwrapped(self) -> gym.vector.VectorEnv[Any, Any, Any]:
+        """The gymnasium vector environment without its wrappers."""
+        return self.env.unwrapped
+
     def reset(self, seed: int) -> NDArray[Any]:
         """Begin a new episode everywhere, seeded; returns observations [N, ...].
 

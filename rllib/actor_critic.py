@@ -18,11 +18,11 @@ from rllib.actions import GaussianHead, action_head, input_limits
 from rllib.columns import Columns
 from rllib.config_model import ModelConfig
 from rllib.mlp_policy import Layer, MLPPolicy, layers_of
-from rllib.networks import MLP, Encoder, is_chain, memory_for, output
+from rllib.networks import MLP, Encoder, encoded_tensors, is_chain, memory_for, output
 from rllib.observations import ObservationEncoder
 from rllib.policy import Policy
 from rllib.rl_module import Batch, RLModule
-from rllib.tensors import Tree, to_tensors
+from rllib.tensors import Tree
 
 
 class ActorCriticModule(RLModule):
@@ -86,10 +86,7 @@ class ActorCriticModule(RLModule):
 
     def encode(self, obs: NDArray[Any]) -> Tree:
         """Features [..., D], or a dict of features, images and action mask."""
-        encoded = self.observations.encode(obs)
-        if isinstance(encoded, dict):
-            return {name: to_tensors(part) for name, part in encoded.items()}
-        return to_tensors(encoded)
+        return encoded_tensors(self.observations, obs)
 
     def get_initial_state(self) -> dict[str, Tensor]:
         """Zeros for every part of the memory's state."""

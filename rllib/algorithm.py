@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from rllib import checkpoint
 from rllib.callbacks import Callbacks
 from rllib.config import AlgorithmConfig
+from rllib.config_plain import plain
 from rllib.env_runner import SampleStats
 from rllib.env_runner_group import EnvRunnerGroup, Samples
 from rllib.envs.faults import EnvSetupError
@@ -38,6 +39,7 @@ from rllib.interface import interface_of
 from rllib.learner import Learner, Metrics
 from rllib.learner_group import LearnerGroup
 from rllib.metrics_logger import MetricsLogger, filled, overlaid
+from rllib.module_spec import FullSpec
 from rllib.registry import get_algorithm_class
 from rllib.rl_module import RLModule
 from rllib.torch_state import set_module_state
@@ -291,12 +293,14 @@ class Algorithm(ABC):
             ConfigError: there is no such module.
         """
         module_id = module_id or self.interface.module_ids[0]
-        spaces = self.interface.spaces_of(module_id)
-        config = self.interface.config_of(self.config, module_id)
-        module = config.get_rl_module_spec(spaces).build()
+        module = self._spec_of(module_id).build().eval()
         state = self.interface.of_module(self.learner_group.get_module_state(), module_id)
         set_module_state(module, state)
         return module
+
+    def _spec_of(self, module_id: str) -> FullSpec:
+        spaces = self.interface.spaces_of(module_id)
+        return self.interface.config_of(self.config, module_id).get_rl_module_spec(spaces)
 
     def compute_single_action(self, observation: Any, policy_id: str | None = None) -> Any:
         """A policy's most likely action for one observation; for many, ``get_module``."""
@@ -376,6 +380,7 @@ class Algorithm(ABC):
             "algorithm": self.config.algo_name,
             "algorithm_class": type(self).__qualname__,
             "config": self.config.to_dict(),
+            "modules": {name: plain(self._spec_of(name)) for name in self.interface.module_ids},
             "training_iteration": self.iteration,
             "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
             "params_hash": self.params_hash(),

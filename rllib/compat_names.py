@@ -57,9 +57,18 @@ TUNE_RESULT = {
 }
 """Constant of ``ray.tune.result`` to the key in a result."""
 
+COMPONENTS = {
+    f"COMPONENT_{name.upper()}": name
+    for name in (
+        *("env_runner", "env_to_module_connector", "eval_env_runner", "learner", "learner_group"),
+        *("metrics_logger", "module_to_env_connector", "optimizer", "rl_module"),
+    )
+}
+"""Constant of ``ray.rllib.core`` to a part of a checkpoint's path."""
+
 
 def __getattr__(name: str) -> str:
-    for table in (METRICS, TUNE_RESULT):
+    for table in (METRICS, TUNE_RESULT, COMPONENTS):
         if name in table:
             return table[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

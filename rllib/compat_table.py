@@ -3,6 +3,8 @@
 What RLlib has and we have not stands in ``ABSENT``, with what to do instead.
 """
 
+from rllib.compat_names import COMPONENTS
+
 _ALGORITHM = {"Algorithm": "rllib.algorithm:Algorithm"}
 _CONFIG = {"AlgorithmConfig": "rllib.config:AlgorithmConfig"}
 _CALLBACKS = {
@@ -13,18 +15,25 @@ _IDS = {
     name: f"rllib.compat_names:{name}"
     for name in ("ALL_MODULES", "DEFAULT_AGENT_ID", "DEFAULT_MODULE_ID", "DEFAULT_POLICY_ID")
 }
+_COMPONENTS = {name: f"rllib.compat_names:{name}" for name in COMPONENTS}
 _COLUMNS = {"Columns": "rllib.columns:Columns"}
 _MODULE = {"RLModule": "rllib.rl_module:RLModule"}
 _TORCH_MODULE = {"TorchRLModule": "rllib.rl_module:RLModule"}
 _SPEC = {"RLModuleSpec": "rllib.module_spec:RLModuleSpec"}
 _MULTI_SPEC = {"MultiRLModuleSpec": "rllib.module_spec:MultiRLModuleSpec"}
 _MODEL = {"DefaultModelConfig": "rllib.config_model:ModelConfig"}
-_VALUE_API = {"ValueFunctionAPI": "rllib.compat_tools:ValueFunctionAPI"}
+_VALUE_API = {"ValueFunctionAPI": "rllib.compat_modules:ValueFunctionAPI"}
+_INFERENCE_API = {"InferenceOnlyAPI": "rllib.compat_modules:InferenceOnlyAPI"}
+_TARGET_API = {
+    name: f"rllib.compat_modules:{name}"
+    for name in ("TARGET_NETWORK_ACTION_DIST_INPUTS", "TargetNetworkAPI")
+}
 _LEARNER = {"Learner": "rllib.learner:Learner"}
 _LEARNER_GROUP = {"LearnerGroup": "rllib.learner_group:LearnerGroup"}
 _ENV_RUNNER = {"EnvRunner": "rllib.env_runner:EnvRunner"}
-_MEAN_STD = {"MeanStdFilter": "rllib.connectors:MeanStdFilter"}
-_FLATTEN = {"FlattenObservations": "rllib.connectors:FlattenObservations"}
+_MEAN_STD = {"MeanStdFilter": "rllib.compat_connectors:MeanStdFilter"}
+_FLATTEN = {"FlattenObservations": "rllib.compat_connectors:FlattenObservations"}
+_PAST = {"PrevActionsPrevRewards": "rllib.compat_connectors:PrevActionsPrevRewards"}
 _MULTI_AGENT = {"MultiAgentEnv": "rllib.envs.multi_agent:MultiAgentEnv"}
 _MAKE_MULTI_AGENT = {"make_multi_agent": "rllib.envs.multi_agent:make_multi_agent"}
 _PETTING_ZOO = {
@@ -66,19 +75,26 @@ ALIASES: dict[str, dict[str, str]] = {
     "rllib.algorithms.impala": _IMPALA,
     **{f"rllib.algorithms.{name.lower()}.{name.lower()}": _algorithms(name) for name in _NAMES},
     "rllib.callbacks.callbacks": _CALLBACKS,
-    "rllib.connectors.env_to_module": _MEAN_STD | _FLATTEN,
+    "rllib.connectors.env_to_module": _MEAN_STD | _FLATTEN | _PAST,
     "rllib.connectors.env_to_module.flatten_observations": _FLATTEN,
     "rllib.connectors.env_to_module.frame_stacking": {
-        "FrameStackingEnvToModule": "rllib.connectors:FrameStacking"
+        "FrameStackingEnvToModule": "rllib.compat_connectors:FrameStacking"
     },
     "rllib.connectors.env_to_module.mean_std_filter": _MEAN_STD,
-    "rllib.core": _COLUMNS | _IDS,
+    "rllib.connectors.env_to_module.prev_actions_prev_rewards": _PAST,
+    "rllib.connectors.learner.frame_stacking": {
+        "FrameStackingLearner": "rllib.compat_connectors:FrameStackingLearner"
+    },
+    "rllib.core": _COLUMNS | _IDS | _COMPONENTS,
     "rllib.core.columns": _COLUMNS,
     "rllib.core.learner": _LEARNER | _LEARNER_GROUP,
     "rllib.core.learner.learner": _LEARNER,
     "rllib.core.learner.learner_group": _LEARNER_GROUP,
+    "rllib.core.learner.utils": {"make_target_network": "rllib.compat_modules:make_target_network"},
     "rllib.core.rl_module": _MODULE | _SPEC | _MULTI_SPEC,
-    "rllib.core.rl_module.apis": _VALUE_API,
+    "rllib.core.rl_module.apis": _VALUE_API | _INFERENCE_API | _TARGET_API,
+    "rllib.core.rl_module.apis.inference_only_api": _INFERENCE_API,
+    "rllib.core.rl_module.apis.target_network_api": _TARGET_API,
     "rllib.core.rl_module.apis.value_function_api": _VALUE_API,
     "rllib.core.rl_module.default_model_config": _MODEL,
     "rllib.core.rl_module.multi_rl_module": _MULTI_SPEC,
@@ -103,6 +119,7 @@ ALIASES: dict[str, dict[str, str]] = {
         "GroupAgentsWrapper": "rllib.envs.agent_groups:GroupedAgents"
     },
     "rllib.env.wrappers.pettingzoo_env": _PETTING_ZOO,
+    "rllib.models.torch.misc": {"normc_initializer": "rllib.compat_modules:normc_initializer"},
     "rllib.policy.policy": {"PolicySpec": "rllib.config_multi_agent:PolicySpec"},
     "rllib.tune": _REGISTER,
     "rllib.tune.registry": _REGISTER | {"get_trainable_cls": "rllib.registry:get_algorithm_class"},
@@ -130,6 +147,10 @@ _OWN_LEARNER = "subclass the learner of the algorithm, rllib.algorithms.ppo.PPOL
 _OWN_CONNECTOR = "a connector of your own subclasses rllib.connectors.Connector"
 _OLD_STACK = "it belongs to the old API stack"
 _EPISODES = "a sample is a rllib.batch.SampleBatch of arrays, not a list of episodes"
+_DISTRIBUTIONS = (
+    "module.get_inference_action_dist_cls() is that of a module; one of your own subclasses "
+    "rllib.distributions.Distribution, which the module's make_distribution() returns"
+)
 _NETWORKS = "networks are set by rl_module(model_config=...), or are a RLModule of your own"
 
 ABSENT: dict[str, str] = {
@@ -145,9 +166,8 @@ ABSENT: dict[str, str] = {
     "rllib.connectors.env_to_module.observation_preprocessor": (
         "use rllib.connectors.ObservationFunction"
     ),
-    "rllib.connectors.learner": "fragments hold what came out of the last env-to-module connector",
     "rllib.connectors.module_to_env": _OWN_CONNECTOR,
-    "rllib.core.distribution": "use rllib.distributions",
+    "rllib.core.distribution": _DISTRIBUTIONS,
     "rllib.core.learner.torch": _OWN_LEARNER,
     "rllib.core.models": _NETWORKS,
     "rllib.env.base_env": _OLD_STACK,
@@ -164,7 +184,11 @@ ABSENT: dict[str, str] = {
     "rllib.evaluation.postprocessing": _OLD_STACK,
     "rllib.examples": "RLlib's examples are not part of this package",
     "rllib.execution": _OLD_STACK,
-    "rllib.models": _NETWORKS,
+    "rllib.models.action_dist": _DISTRIBUTIONS,
+    "rllib.models.catalog": _NETWORKS,
+    "rllib.models.modelv2": _NETWORKS,
+    "rllib.models.torch.torch_distributions": _DISTRIBUTIONS,
+    "rllib.models.torch.torch_modelv2": _NETWORKS,
     "rllib.offline": _STILL_TO_COME,
     "rllib.policy.sample_batch": _EPISODES,
     "rllib.tune.search": _STILL_TO_COME,

@@ -1,6 +1,5 @@
 """Small tools of RLlib's that its users' scripts import."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -40,14 +39,6 @@ def try_import_torch(error: bool = False) -> tuple[Any, Any]:
     import torch
 
     return torch, torch.nn
-
-
-class ValueFunctionAPI(ABC):
-    """A module with a value function; only says so."""
-
-    @abstractmethod
-    def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Any:
-        """Values [B] for a batch; ``embeddings`` is what the train forward of it put there."""
 
 
 def check(

@@ -187,8 +187,10 @@ def _one_of(*values: object) -> Callable[[object], bool]:
     return lambda value: value in values
 
 
-def _is_multi(value: object) -> bool:
-    return hasattr(value, "rl_module_specs")
+def _changes_batches(make: Any) -> bool:
+    from rllib.compat_connectors import changes_batches
+
+    return changes_batches(make)
 
 
 def _more_than(limit: int) -> Callable[[Any], bool]:
@@ -205,8 +207,7 @@ PENDING: dict[str, Callable[[Any], bool]] = {
     "batch_mode": _any,
     "num_aggregator_actors_per_learner": _any,
     "max_requests_in_flight_per_aggregator_actor": _any,
-    "learner_connector": _any,
-    "rl_module_spec": _is_multi,
+    "learner_connector": _changes_batches,
     "evaluation_auto_duration_min_env_steps_per_sample": _any,
     "evaluation_auto_duration_max_env_steps_per_sample": _any,
     "evaluation_unhealthy_workers_timeout_s": _any,

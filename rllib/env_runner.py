@@ -70,7 +70,7 @@ class EnvRunner:
     def __init__(
         self, config: AlgorithmConfig, spaces: Spaces, index: int, is_training: bool = True
     ) -> None:
-        self.config = config
+        self.config = config.copy()
         self.index = index
         self.explore = config.explore
         self.pipeline = build_pipeline(config)
@@ -83,6 +83,13 @@ class EnvRunner:
         self.weights_seq_no = 0
         sizes = mask_sizes(spaces.observation, spaces.action)
         self.buffer = RolloutBuffer(config.get_rollout_fragment_length(), sizes)
+        self.metrics = MetricsLogger()
+        self.callbacks = Callbacks.of(config)
+        self._make_env()
+        self.reset(generation=0)
+
+    def _make_env(self) -> None:
+        config = self.config
         assert config.env is not None, "a validated config names an environment"
         with env_errors():
             self.env = make_vector_env(
@@ -91,18 +98,25 @@ class EnvRunner:
                 config.gym_env_vectorize_mode,
                 config.env_config,
             )
-        self.metrics = MetricsLogger()
-        self.callbacks = Callbacks.of(config)
         common = {"env_runner": self, "metrics_logger": self.metrics}
         context = {"env": self.env.env, "env_context": config.env_config}
         self.callbacks.call("on_environment_created", **common, **context)
         module = getattr(self.policy, "module", None)
         self.hooks = EpisodeHooks(self.callbacks, self.env, rl_module=module, **common)
-        self.reset(generation=0)
+
+    def make_env(self) -> None:
+        """Make other environments, of the same spaces, as ``config`` says by now.
+
+        For a curriculum, after ``env_runner.config.environment(env_config=...)``; the episodes
+        under way are given up.
+        """
+        self.env.close()
+        self._make_env()
+        self.reset(self.generation + 1)
 
     def reset(self, generation: int) -> None:
         """Begin new episodes everywhere, with the random streams of this ``generation``."""
-        root = self.config.seed
+        root, self.generation = self.config.seed, generation
         self.rng = derive_rng(root, Role.ENV_RUNNER, self.index, generation)
         self.policy.use_rng(self.rng)
         self.episodes = EpisodeTracker(self.env.num_envs)

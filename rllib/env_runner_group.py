@@ -94,16 +94,23 @@ class EnvRunnerGroup:
             fetch_sample(sync, limit)
         return [fetch_sample(stats, limit) for stats in samples.stats]
 
-    def foreach_env_runner(self, func: Callable[[Any], Any]) -> list[Any]:
+    def foreach_env_runner(
+        self, func: Callable[[Any], Any], *, local_env_runner: bool = True
+    ) -> list[Any]:
         """Call ``func(env_runner)`` where each env runner lives; returns what they return.
 
         The way to change environments while training, from a callback for example: ``func`` gets
         at them by ``env_runner.env``.
 
+        Args:
+            func: may be any function; it travels to actors.
+            local_env_runner: whether one in this process is called, too.
+
         Raises:
             TaskError: ``func`` raised in an actor.
         """
-        return [fetch(each) for each in [worker.call("apply", func) for worker in self.workers]]
+        workers = self.workers if self.config.num_env_runners or local_env_runner else []
+        return [fetch(each) for each in [worker.call("apply", func) for worker in workers]]
 
     def get_state(self) -> dict[str, Any]:
         """State tree of all env runners, by index."""

@@ -9,16 +9,17 @@ Legend: ... leading dimensions, B sequences, L their length, D features, C x H x
 from collections.abc import Callable
 from itertools import pairwise
 from math import prod, sqrt
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rllib.config_model import ModelConfig
 from rllib.errors import ConfigError
 from rllib.initializers import initialize
 from rllib.observations import FEATURES, ObservationEncoder
-from rllib.tensors import Tree
+from rllib.tensors import Tree, to_tensors
 
 Activation = Callable[[Tensor], Tensor]
 LayerT = TypeVar("LayerT", bound=nn.Linear | nn.Conv2d)
@@ -191,6 +192,7 @@ class Encoder(nn.Module):
 
     def __init__(self, observations: ObservationEncoder, model: ModelConfig) -> None:
         super().__init__()
+        self.observations = observations
         self.images = nn.ModuleDict(
             {
                 name.replace(".", "_"): ImageEncoder(leaf.space.shape or (), model)
@@ -203,7 +205,12 @@ class Encoder(nn.Module):
         self.size = self.mlp.size
 
     def forward(self, obs: Tree) -> Tensor:
-        """What ``ObservationEncoder.encode`` gave, as tensors -> [..., size]."""
+        """What ``ObservationEncoder.encode`` gave, as tensors -> [..., size].
+
+        Of a space that is no Dict or Tuple also tensors of the observations as they are.
+        """
+        if isinstance(obs, Tensor) and self._is_raw(obs):
+            obs = encoded_tensors(self.observations, obs.cpu().numpy(), obs.device)
         if isinstance(obs, Tensor):
             out: Tensor = self.mlp(obs)
             return out
@@ -212,6 +219,21 @@ class Encoder(nn.Module):
             parts.append(obs[FEATURES])
         joined: Tensor = self.mlp(torch.cat(parts, -1) if len(parts) > 1 else parts[0])
         return joined
+
+    def _is_raw(self, obs: Tensor) -> bool:
+        if self.names:
+            return True
+        return obs.dtype != torch.float32 or obs.shape[-1] != self.observations.size
+
+
+def encoded_tensors(
+    observations: ObservationEncoder, obs: NDArray[Any], device: torch.device | str = "cpu"
+) -> Tree:
+    """What ``ObservationEncoder.encode`` makes of observations, as tensors."""
+    encoded = observations.encode(obs)
+    if isinstance(encoded, dict):
+        return {name: to_tensors(part).to(device) for name, part in encoded.items()}
+    return to_tensors(encoded).to(device)
 
 
 class Memory(nn.Module):

@@ -12,7 +12,7 @@ Nothing is imported before it is asked for by name.
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Any
 
 from rllib.config_names import nearest
@@ -22,6 +22,18 @@ ALGORITHMS = "rllib.algorithms"
 ENVS = "rllib.envs"
 MODULES = "rllib.modules"
 CALLBACKS = "rllib.callbacks"
+
+OURS: dict[str, dict[str, str]] = {
+    ALGORITHMS: {
+        "APPO": "rllib.algorithms.appo:APPO",
+        "DQN": "rllib.algorithms.dqn:DQN",
+        "IMPALA": "rllib.algorithms.impala:IMPALA",
+        "PPO": "rllib.algorithms.ppo:PPO",
+    },
+    ENVS: {"MultiAgentCartPole": "rllib.envs.multi_agent_cartpole:MultiAgentCartPole"},
+}
+"""What comes with this package: entry points are as old as the last installation, and a bare
+checkout has none."""
 
 EnvCreator = Callable[[dict[str, Any]], Any]
 _registered: dict[str, EnvCreator] = {}
@@ -69,21 +81,21 @@ def find_env(name: str) -> NamedEnv | None:
 
 
 def names(group: str) -> list[str]:
-    """Names of everything that is installed in a group, sorted."""
-    return sorted({entry.name for entry in entry_points(group=group)})
+    """Names of everything that there is in a group, sorted."""
+    return sorted(_targets(group))
 
 
 def load(name: str, group: str = "") -> Any:
     """Import what a name stands for.
 
     Args:
-        name: ``module:Name``, or the name of an entry point.
-        group: of the entry point; without one, only ``module:Name`` is a name.
+        name: ``module:Name``, or a name of the group.
+        group: ours and entry points; without one, only ``module:Name`` is a name.
 
     Raises:
         ConfigError: there is nothing of that name, or it cannot be imported.
     """
-    target = name if ":" in name else _entry_point(name, group)
+    target = name if ":" in name else _target(name, group)
     module, _, path = target.partition(":")
     try:
         found: Any = import_module(module)
@@ -95,16 +107,21 @@ def load(name: str, group: str = "") -> Any:
     return found
 
 
-def _entry_point(name: str, group: str) -> str:
+def _target(name: str, group: str) -> str:
     if not group:
         raise ConfigError(f"{name!r} should be the name of code, 'module:Name'")
-    found: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=group)}
+    found = _targets(group)
     if name in found:
-        return found[name].value
+        return found[name]
     guess = nearest(name, found)
     known = f"there are: {', '.join(sorted(found))}" if found else "write it as 'module:Name'"
     hint = f"did you mean {guess!r}?" if guess else known
     raise ConfigError(f"unknown {_kind(group).removeprefix('the ')}{name!r}; {hint}")
+
+
+def _targets(group: str) -> dict[str, str]:
+    """``module:Name`` of everything in a group, by name."""
+    return {entry.name: entry.value for entry in entry_points(group=group)} | OURS.get(group, {})
 
 
 def _kind(group: str) -> str:

@@ -50,19 +50,18 @@ class TorchPolicy:
         self.rng = rng
 
     def set_weights(self, weights: Weights) -> None:
-        """Take over the part of the module's weights that acting needs; copies them.
+        """Take over the weights that acting needs, and leave those that only training does.
 
         Raises:
             ValueError: they are those of another network.
         """
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
-        _, unexpected = self.module.load_state_dict(tensors, strict=False)
-        missing = self.module.policy_state().keys() - tensors.keys()
-        if missing or unexpected:
+        if missing := self.module.policy_state().keys() - tensors.keys():
             raise ValueError(
                 f"these are not the weights of this {type(self.module).__name__}: "
-                f"{sorted(missing)} missing, {sorted(unexpected)} unknown"
+                f"{sorted(missing)} missing"
             )
+        self.module.load_state_dict(tensors, strict=False)
 
     def initial_state(self, num: int) -> State:
         """State [num, ...] of episodes that begin."""

@@ -26,13 +26,13 @@ from rllib.config_types import Fraction, PositiveFloat, ScheduleOr, Sizes
 from rllib.distributions import Distribution, distribution_for
 from rllib.estimators.action_values import dueling, mean_return, support
 from rllib.mlp_policy import Layer, layers_of
-from rllib.networks import ACTIVATIONS, MLP, Encoder, is_chain, memory_for, output
+from rllib.networks import ACTIVATIONS, MLP, Encoder, encoded_tensors, is_chain, memory_for, output
 from rllib.noisy import NoisyLinear, noise_like
 from rllib.observations import ObservationEncoder
 from rllib.policy import Policy
 from rllib.q_policy import QPolicy
 from rllib.rl_module import Batch, RLModule
-from rllib.tensors import Tree, to_tensors
+from rllib.tensors import Tree
 
 
 class QModelConfig(ModelConfig):
@@ -193,10 +193,7 @@ class QModule(RLModule):
 
     def encode(self, obs: NDArray[Any]) -> Tree:
         """Features [..., D], or a dict of features, images and action mask."""
-        encoded = self.observations.encode(obs)
-        if isinstance(encoded, dict):
-            return {name: to_tensors(part) for name, part in encoded.items()}
-        return to_tensors(encoded)
+        return encoded_tensors(self.observations, obs)
 
     def get_initial_state(self) -> dict[str, Tensor]:
         """Zeros for every part of the memory's state."""

@@ -1,4 +1,4 @@
-"""Algorithms by name: entry points of the group ``rllib.algorithms``, or ``module:Class``.
+"""Algorithms by name: ours, entry points of the group ``rllib.algorithms``, ``module:Class``.
 
 A package of a third party adds an algorithm with two lines in its ``pyproject.toml``::
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def algorithm_names() -> list[str]:
-    """Names of all installed algorithms, sorted."""
+    """Names of all algorithms, ours and installed ones, sorted."""
     return plugins.names(plugins.ALGORITHMS)
 
 

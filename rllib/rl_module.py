@@ -8,8 +8,8 @@ function is needed); ``rllib.actor_critic`` has the default one.
 Legend: B rows, L steps of a sequence, A actions.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rllib.action_dist import ActionDistClass
 from rllib.actions import ActionHead, action_head, mask_sizes
 from rllib.actions import mask_inputs as mask_arrays
 from rllib.columns import Columns
@@ -42,7 +43,7 @@ def max_seq_len_of(model_config: "ModelConfig | Mapping[str, Any]") -> int:
     return int(model_config.get("max_seq_len", ModelConfig().max_seq_len))
 
 
-class RLModule(nn.Module, ABC):
+class RLModule(nn.Module):
     """Policy, and value function where the algorithm needs one.
 
     Args:
@@ -72,6 +73,8 @@ class RLModule(nn.Module, ABC):
         self.head = self.make_head()
         self.distribution = self.make_distribution()
         self.setup()
+        for name in self.get_non_inference_attributes() if inference_only else ():
+            delattr(self, name)
 
     # What a module of one's own overrides.
 
@@ -86,13 +89,22 @@ class RLModule(nn.Module, ABC):
         """The same distribution while training (torch)."""
         return distribution_for(self.action_space)
 
-    @abstractmethod
     def _forward(self, batch: Batch, **kwargs: Any) -> Batch:
-        """Outputs, ``action_dist_inputs`` [B, inputs] among them, for ``batch["obs"]`` [B, ...]."""
+        """Outputs, ``action_dist_inputs`` [B, inputs] among them, for ``batch["obs"]`` [B, ...].
 
+        Raises:
+            TypeError: this module has neither this nor the forward of this purpose.
+        """
+        raise TypeError(
+            f"{type(self).__name__} has no _forward(batch) -> {{'action_dist_inputs': ...}}; "
+            "_forward_inference, _forward_exploration and _forward_train would also do"
+        )
+
+    @torch.no_grad()
     def _forward_inference(self, batch: Batch, **kwargs: Any) -> Batch:
         return self._forward(batch, **kwargs)
 
+    @torch.no_grad()
     def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Batch:
         return self._forward(batch, **kwargs)
 
@@ -123,10 +135,15 @@ class RLModule(nn.Module, ABC):
         """What stands under ``"obs"``: by default tensors [..., *shape] of each part as it is."""
         return to_tensors(obs)
 
+    def get_non_inference_attributes(self) -> list[str]:
+        """Attributes that only training needs: left out where the module only acts."""
+        return []
+
     def policy_state(self) -> dict[str, Tensor]:
-        """The part of the state dict that acting needs; by default all of it."""
-        state: dict[str, Tensor] = self.state_dict()
-        return state
+        """The part of the state dict that acting needs."""
+        others = tuple(f"{name}." for name in self.get_non_inference_attributes())
+        state = self.state_dict()
+        return {name: part for name, part in state.items() if not name.startswith(others)}
 
     @classmethod
     def make_policy(
@@ -153,6 +170,31 @@ class RLModule(nn.Module, ABC):
     def is_stateful(self) -> bool:
         """Whether the module has a memory."""
         return bool(self.get_initial_state())
+
+    def get_inference_action_dist_cls(self) -> ActionDistClass:
+        """What makes a distribution, with RLlib's names, of what ``forward_inference`` gives."""
+        return ActionDistClass(self.distribution)
+
+    get_exploration_action_dist_cls = get_inference_action_dist_cls
+    get_train_action_dist_cls = get_inference_action_dist_cls
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path) -> "RLModule":
+        """A module alone, to act with, out of an algorithm's checkpoint.
+
+        Args:
+            path: the checkpoint's folder, for its first module, or what RLlib calls the module's
+                folder in it: ``path/learner_group/learner/rl_module/default_policy``.
+
+        Called on ``RLModule`` itself it makes the default module of the algorithm; a module of
+        another class needs the call on that class, because loading imports nothing.
+
+        Raises:
+            CheckpointError: it is damaged, has no such module, or one of another class.
+        """
+        from rllib.module_checkpoint import load_module
+
+        return load_module(path, None if cls is RLModule else cls)
 
     def forward_inference(self, batch: Batch, **kwargs: Any) -> Batch:
         """Outputs to act greedily by."""
@@ -241,15 +283,23 @@ class RLModule(nn.Module, ABC):
     ) -> Batch:
         """The forward for acting on observations [B, ...] and state [B, ...] in numpy.
 
+        A module with memory reads sequences of one step, and so has one forward for acting and
+        training.
+
         Args:
             obs: observations.
             state: memory, if the module has any.
             explore: which of the two forwards.
             rng: where the noise of noisy layers comes from; without it there is none.
         """
-        batch: Batch = {Columns.OBS: self.encode(obs)}
+        forward = self.forward_exploration if explore else self.forward_inference
+        lead = (len(obs), 1) if state else (len(obs),)
+        batch: Batch = {Columns.OBS: self.encode(obs[:, None] if state else obs)}
         if explore and rng is not None and self.num_noise:
-            batch[Columns.NOISE] = torch.from_numpy(draw_noise(rng, (len(obs), self.num_noise)))
-        if state:
-            batch[Columns.STATE_IN] = {k: torch.from_numpy(v) for k, v in state.items()}
-        return (self.forward_exploration if explore else self.forward_inference)(batch)
+            batch[Columns.NOISE] = torch.from_numpy(draw_noise(rng, (*lead, self.num_noise)))
+        if not state:
+            return forward(batch)
+        batch[Columns.STATE_IN] = {name: torch.from_numpy(part) for name, part in state.items()}
+        output = forward(batch)
+        output[Columns.ACTION_DIST_INPUTS] = output[Columns.ACTION_DIST_INPUTS][:, 0]
+        return output

@@ -42,16 +42,23 @@ def _past(config: AlgorithmConfig) -> Iterable[Connector]:
 
 
 def _of(make: Callable[..., Any] | None, key: str) -> list[Connector]:
-    """What the function makes: RLlib calls it with (env, spaces, device), all of them optional."""
-    if make is None:
-        return []
-    made = make(*[None] * _num_required(make))
-    connectors = list(made) if isinstance(made, list | tuple | Pipeline) else [made]
+    """What the function of the setting ``key`` makes, called without what RLlib gives it.
+
+    Raises:
+        ConfigError: it returned something else.
+    """
+    connectors = [] if make is None else made_by(make)
     for connector in connectors:
         if not isinstance(connector, Connector):
             text = f"should return a Connector or a list of them, returned {connector!r}"
             raise ConfigError(Problem(text, key))
     return connectors
+
+
+def made_by(make: Callable[..., Any]) -> list[Any]:
+    """What a function returns, or each of what it does."""
+    made = make(*[None] * _num_required(make))
+    return list(made) if isinstance(made, list | tuple | Pipeline) else [made]
 
 
 def _num_required(make: Callable[..., Any]) -> int:

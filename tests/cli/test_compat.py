@@ -8,9 +8,10 @@ import sys
 import pytest
 
 from rllib import compat
+from rllib.compat_modules import ValueFunctionAPI
 from rllib.compat_names import METRICS
 from rllib.compat_table import ABSENT, ALIASES
-from rllib.compat_tools import ValueFunctionAPI, check, override
+from rllib.compat_tools import check, override
 
 NAMES = [(module, name) for module, names in ALIASES.items() for name in names if name != "*"]
 WAITED = {f"rllib.algorithms.{name}" for name in ("sac",)}

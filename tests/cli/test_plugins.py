@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rllib import plugins
+from rllib import plugins, registry
 from rllib.config import AlgorithmConfig
 from rllib.envs.counter import CounterEnv
 from rllib.errors import ConfigError
@@ -81,13 +81,23 @@ from rllib.callbacks import Callbacks
 from rllib.config import AlgorithmConfig
 assert "SomeonesPPO" in registry.algorithm_names()
 for group, name in {plugins.ENVS: "SomeonesEnv", plugins.MODULES: "SomeonesModule"}.items():
-    assert plugins.names(group) == [name]
+    assert name in plugins.names(group)
     assert plugins.load(name, group).__name__ == name
 config = AlgorithmConfig().callbacks("SomeonesCallbacks")
 assert "on_train_result" in Callbacks.of(config)
 assert config.to_dict()["callbacks_class"] == ["someones_plugins:SomeonesCallbacks"]
 """
     run(site, tmp_path, "-c", code)
+
+
+FILES = [path.stem for path in (ROOT / "algorithms").glob("[!_]*.py")]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_algorithm_of_ours_goes_by_the_name_of_its_file(file: str) -> None:
+    algorithm = registry.get_algorithm_class(file.upper())
+    assert algorithm.__module__ == f"rllib.algorithms.{file}"
+    assert algorithm.config_class().algo_class is algorithm
 
 
 def test_a_registered_environment_goes_to_actors_as_what_makes_it(
@@ -108,7 +118,7 @@ def test_a_registered_environment_goes_to_actors_as_what_makes_it(
     [
         (lambda: plugins.register_env("x", 3), "register_env('x') takes a class or a function th"),
         (lambda: plugins.load("nothing"), "'nothing' should be the name of code, 'module:Name'"),
-        (lambda: plugins.load("Nothing", plugins.ENVS), "unknown env 'Nothing'; write it as 'mod"),
+        (lambda: plugins.load("X", plugins.MODULES), "unknown module 'X'; write it as 'module:N"),
         (lambda: plugins.load("PP", plugins.ALGORITHMS), "unknown algorithm 'PP'; did you mean '"),
         (lambda: plugins.load("os:nothing.x"), "'os:nothing.x' cannot be loaded: AttributeError"),
     ],

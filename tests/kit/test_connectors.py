@@ -7,6 +7,7 @@ from gymnasium.vector import AutoresetMode
 
 from rllib import core
 from rllib.algorithms.ppo import PPOConfig
+from rllib.compat_connectors import FrameStackingLearner
 from rllib.connectors import (
     ClipRewards,
     FlattenObservations,
@@ -262,3 +263,12 @@ def test_all_runners_go_by_the_same_statistics_and_a_checkpoint_keeps_them(
             restored = heir.interface.pipeline.get_statistics()
             np.testing.assert_array_equal(restored["1"]["mean"], shared["1"]["mean"])
             heir.train()
+
+
+def test_frame_stacking_for_learners_has_nothing_left_to_do():
+    settings = PPOConfig().environment("CartPole-v1")
+    settings.training(learner_connector=lambda obs, act: FrameStackingLearner(num_frames=4))
+    settings.validate()
+    settings.training(learner_connector=lambda obs, act: MeanStdFilter())
+    with pytest.raises(ConfigError, match=r"learner_connector: .* is not supported yet"):
+        settings.validate()

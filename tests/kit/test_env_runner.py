@@ -227,3 +227,19 @@ def test_an_env_that_raises_because_it_returned_nan_before_is_told_by_the_nan():
     with pytest.raises(EnvError, match=r"obs\[1\] = nan at vector step 2"):
         runner.sample()
     runner.stop()
+
+
+def test_environments_made_anew_are_as_the_config_says_by_then():
+    settings = config().freeze()
+    runner = EnvRunner(settings, probe_spaces(CounterEnv), index=0)
+    runner.set_weights(weights_of(counter_module()), seq_no=1)
+    try:
+        first = runner.env
+        runner.config.environment(env_config={"endings": [(2, "terminated")]})
+        runner.make_env()
+        batch, _ = runner.sample()
+        assert runner.env is not first
+    finally:
+        runner.stop()
+    np.testing.assert_array_equal(batch.terminateds[:, 0], [False, True] * 3 + [False])
+    assert settings.env_config == {"endings": ENDINGS}, "that of others"

@@ -8,6 +8,7 @@ import torch
 from rllib.actor_critic import ActorCriticModule
 from rllib.config_sections import ModelConfig
 from rllib.errors import ConfigError
+from rllib.rl_module import RLModule
 
 BOX_OBS = gym.spaces.Box(-1, 1, (2, 3), np.float64)
 ONE_HOT_OBS = gym.spaces.Discrete(4, start=-1)
@@ -127,3 +128,98 @@ def test_an_observation_space_without_encoding_is_refused():
     space = gym.spaces.Dict({"a": gym.spaces.Text(3)})
     with pytest.raises(ConfigError, match=r"\(at a\) is not supported"):
         ActorCriticModule(space, DISCRETE)
+
+
+RAW = {
+    "shaped box of doubles": BOX_OBS,
+    "one row": gym.spaces.Box(-1, 1, (1, 3), np.float64),
+    "choice": ONE_HOT_OBS,
+    "choices": gym.spaces.MultiDiscrete([2, 3]),
+    "bits": gym.spaces.MultiBinary(4),
+    "image": gym.spaces.Box(0, 255, (40, 40, 3), np.uint8),
+}
+
+
+@pytest.mark.parametrize("space", RAW.values(), ids=RAW)
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_forward_also_takes_observations_as_they_are(space, shared):
+    model = ModelConfig(fcnet_hiddens=(4,), vf_share_layers=shared)
+    module = ActorCriticModule(space, DISCRETE, model_config=model)
+    obs = observations(space)
+    output = module.forward_inference({"obs": torch.from_numpy(obs)})
+    assert not output["action_dist_inputs"].requires_grad
+    np.testing.assert_array_equal(output["action_dist_inputs"].numpy(), dist_inputs(module, obs))
+    raw, encoded = ({"obs": each} for each in (torch.from_numpy(obs), module.encode(obs)))
+    torch.testing.assert_close(module.compute_values(raw), module.compute_values(encoded))
+
+
+class Purposes(RLModule):
+    """Has a forward for each purpose, and none for all of them; a critic only for training."""
+
+    def setup(self):
+        self.pi = torch.nn.Linear(3, 3)
+        self.critic = torch.nn.Linear(3, 1)
+
+    def get_non_inference_attributes(self):
+        return ["critic"]
+
+    def _forward_inference(self, batch, **kwargs):
+        return {"action_dist_inputs": 2 * self.pi(batch["obs"]).detach()}
+
+    def _forward_train(self, batch, **kwargs):
+        return {"action_dist_inputs": self.pi(batch["obs"])}
+
+
+def test_a_module_may_have_a_forward_for_each_purpose_only():
+    module = Purposes(gym.spaces.Box(-1, 1, (3,), np.float32), DISCRETE)
+    batch = {"obs": torch.ones(2, 3)}
+    trained = module.forward_train(batch)["action_dist_inputs"]
+    torch.testing.assert_close(module.forward_inference(batch)["action_dist_inputs"], 2 * trained)
+    with pytest.raises(TypeError, match=r"Purposes has no _forward\(batch\)"):
+        module.forward_exploration(batch)
+
+
+def test_what_only_training_needs_is_left_out_where_a_module_acts():
+    spaces = (gym.spaces.Box(-1, 1, (3,), np.float32), DISCRETE)
+    module = Purposes(*spaces)
+    policy = Purposes.make_policy(*spaces, {})
+    assert not hasattr(policy.module, "critic")
+    assert module.policy_state().keys() == {"pi.weight", "pi.bias"}
+    for weights in (module.policy_state(), module.state_dict()):
+        policy.set_weights({name: tensor.numpy() for name, tensor in weights.items()})
+    with pytest.raises(ValueError, match=r"of this Purposes: \['pi.bias'\] missing"):
+        policy.set_weights({"pi.weight": module.pi.weight.detach().numpy()})
+
+
+class Counting(RLModule):
+    """Reads sequences alone, and counts the steps that it has seen."""
+
+    def setup(self):
+        self.layer = torch.nn.Linear(3, 3)
+
+    def get_initial_state(self):
+        return {"count": np.zeros(1, np.float32)}
+
+    def _forward(self, batch, **kwargs):
+        obs, count = batch["obs"], batch["state_in"]["count"]
+        assert obs.dim() == 3, "[B, L, D]"
+        steps = torch.arange(1, 1 + obs.shape[1]).reshape(1, -1, 1)
+        inputs = self.layer(obs) + count[:, None] + steps
+        return {"action_dist_inputs": inputs, "state_out": {"count": count + obs.shape[1]}}
+
+
+def test_a_module_with_memory_acts_by_the_forward_that_it_is_trained_by():
+    spaces = (gym.spaces.Box(-1, 1, (3,), np.float32), DISCRETE)
+    module, policy = Counting(*spaces), Counting.make_policy(*spaces, {})
+    policy.set_weights({name: part.numpy() for name, part in module.policy_state().items()})
+    obs = observations(spaces[0], count=8).reshape(4, 2, 3)  # 4 steps of 2 environments
+    state, acted = policy.initial_state(2), []
+    for row in obs:
+        inputs, state = policy.forward(row, state, explore=True)
+        acted.append(inputs)
+    sequences = torch.from_numpy(obs).transpose(0, 1)
+    start = {"count": torch.zeros(2, 1)}
+    output = module.forward_train({"obs": sequences, "state_in": start})["action_dist_inputs"]
+    trained = output.transpose(0, 1).detach().numpy()
+    np.testing.assert_allclose(np.stack(acted), trained, rtol=1e-6)
+    np.testing.assert_array_equal(state["count"], [[4], [4]])

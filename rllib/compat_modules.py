@@ -1,0 +1,61 @@
+"""What RLlib's modules of one's own are written with."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+TARGET_NETWORK_ACTION_DIST_INPUTS = "target_network_action_dist_inputs"
+
+
+class ValueFunctionAPI(ABC):
+    """A module with a value function; only says so."""
+
+    @abstractmethod
+    def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Any:
+        """Values [B] for a batch; ``embeddings`` is what the train forward of it put there."""
+
+
+class InferenceOnlyAPI(ABC):
+    """A module with parts that only training needs; only says so."""
+
+    @abstractmethod
+    def get_non_inference_attributes(self) -> list[str]:
+        """Names of the attributes that hold those parts."""
+
+
+class TargetNetworkAPI:
+    """A module with target networks of its own; they are not called, nor asked for.
+
+    A learner that needs a target network makes one of the whole module.
+    """
+
+    def make_target_networks(self) -> None:
+        """Make them, of the networks that they follow."""
+
+    def get_target_network_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Pairs of a network and its target network."""
+        return []
+
+    def forward_target(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """What the target networks say of a batch."""
+        return {}
+
+
+def make_target_network(main_net: nn.Module) -> nn.Module:
+    """A copy of a network that no optimiser trains."""
+    return copy.deepcopy(main_net).requires_grad_(False)
+
+
+def normc_initializer(std: float = 1.0) -> Callable[[Tensor], None]:
+    """A function that draws weights [outputs, inputs] so that each output's have norm ``std``."""
+
+    @torch.no_grad()
+    def draw(weights: Tensor) -> None:
+        weights.normal_()
+        weights.mul_(std / weights.square().sum(1, keepdim=True).sqrt())
+
+    return draw

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,6 +103,8 @@ class RemoteCode:
     blob: bytes
     is_async: bool = False
     """For a class: some method is a coroutine function or an asynchronous generator."""
+    home: weakref.ref[Any] | None = None
+    """The runtime that ``blob`` is for, if it refers to objects or actors."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
@@ -26,7 +27,7 @@ from rllib.core.records import (
     TaskOptions,
 )
 from rllib.core.runtime import ActorLink
-from rllib.core.serialization import dump_code
+from rllib.core.serialization import dump_remote
 from rllib.core.signature import method_signature, signature_of
 
 if TYPE_CHECKING:
@@ -38,6 +39,19 @@ def _returned(refs: list[Any]) -> Any:
     if len(refs) == 1:
         return refs[0]
     return refs or None
+
+
+def _remote_code(target: Any, name: str, is_async: bool = False) -> RemoteCode:
+    """Pickled at the first call, when its globals are complete."""
+    blob, captures = dump_remote(target)
+    return RemoteCode(
+        target, name, blob, is_async, weakref.ref(api.runtime()) if captures else None
+    )
+
+
+def _is_foreign(code: RemoteCode) -> bool:
+    """Whether it refers to what belonged to a runtime that has ended."""
+    return code.home is not None and code.home() is not api.current()
 
 
 def _is_generator(function: Any) -> bool:
@@ -65,8 +79,8 @@ class RemoteFunction:
         an `ObjectRefGenerator`. Raises `TypeError` for arguments that do not fit.
         """
         self._signature.check(args, kwargs)
-        if self._code is None:  # pickled at the first call, when its globals are complete
-            self._code = RemoteCode(self._function, self.__name__, dump_code(self._function))
+        if self._code is None or _is_foreign(self._code):
+            self._code = _remote_code(self._function, self.__name__)
         if self._options.num_returns == STREAMING:
             stream = api.runtime().stream(self._code, args, kwargs, self._options)
             return ObjectRefGenerator(stream)
@@ -110,10 +124,8 @@ class ActorClass:
         Raises `TypeError` for arguments that do not fit.
         """
         self._signature.check(args, kwargs)
-        if self._code is None:
-            self._code = RemoteCode(
-                self._cls, self.__name__, dump_code(self._cls), _is_async(self._cls)
-            )
+        if self._code is None or _is_foreign(self._code):
+            self._code = _remote_code(self._cls, self.__name__, _is_async(self._cls))
         link = api.runtime().create_actor(self._code, self._shape, args, kwargs, self._options)
         return ActorHandle(link, self._shape)
 

@@ -261,6 +261,14 @@ class Runtime(ABC):
     def actor_restore(self, state: tuple[Any, ...]) -> ActorLink:
         """The receiver's side of `actor_reduce`."""
 
+    def expose(self, ref: ObjectRef[Any]) -> None:
+        """``ref`` goes into code that may run in any process; see `find_exposed`."""
+        raise RuntimeError("the references of this engine know how to travel in code")
+
+    def find_exposed(self, owner: bytes, number: int) -> ObjectRef[Any]:
+        """The reference in code that runs here, as long as somebody holds the object."""
+        raise RuntimeError("the references of this engine know how to travel in code")
+
     @abstractmethod
     def shutdown(self) -> None:
         """End everything that this process started: workers, sockets, memory, files."""

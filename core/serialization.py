@@ -124,6 +124,19 @@ def dump_code(value: Any, callback: Callable[[pickle.PickleBuffer], bool] | None
         raise TypeError(f"cannot pickle {_culprit(value)}: {error}") from error
 
 
+def dump_remote(value: Any) -> tuple[bytes, bool]:
+    """A function or class that is to run elsewhere, and whether it refers to objects or actors:
+    then the stream is good for this runtime only.
+
+    Raises `TypeError` as `dump_code` does.
+    """
+    before, _streams.captured = _streams.captured, 0
+    try:
+        return dump_code(value), _streams.captured > 0
+    finally:
+        _streams.captured = before
+
+
 def unpack(body: bytes | memoryview, buffers: Iterable[Any] = (), refs: Sequence[Any] = ()) -> Any:
     """The value of a stream. Arrays are views of ``buffers``, without a copy."""
     if not refs:
@@ -139,6 +152,8 @@ class _Streams(threading.local):
     """What this thread is packing or unpacking now; references inside values look here."""
 
     packing: Packed | None = None
+    captured: int | None = None
+    """References in the code that is being packed."""
     refs: Sequence[Any] = ()
 
 
@@ -146,8 +161,17 @@ _streams = _Streams()
 
 
 def reduce_ref(ref: Any) -> tuple[Any, ...]:
-    """`ObjectRef.__reduce__`: leave an index in the stream and the reference beside it."""
+    """`ObjectRef.__reduce__`: leave an index in the stream and the reference beside it.
+
+    Code that refers to an object names it instead, and is to find it where it runs.
+    """
     packed = _streams.packing
+    if packed is None and _streams.captured is not None:
+        from rllib.core import api
+
+        _streams.captured += 1
+        api.runtime().expose(ref)
+        return _exposed, (ref._owner, ref._number)
     if packed is None:
         raise TypeError(
             f"{ref!r} can only be pickled inside a call, a result or a put of its own runtime; "
@@ -155,6 +179,12 @@ def reduce_ref(ref: Any) -> tuple[Any, ...]:
         )
     packed.refs.append(ref)
     return _ref_at, (len(packed.refs) - 1,)
+
+
+def _exposed(owner: bytes, number: int) -> Any:
+    from rllib.core import api
+
+    return api.runtime().find_exposed(owner, number)
 
 
 def _ref_at(index: int) -> Any:

@@ -53,6 +53,17 @@ class Objects:
     def __init__(self) -> None:
         self.owner = os.urandom(16)
         self._numbers = itertools.count(1)
+        self._exposed: dict[int, ObjectRef[Any]] = {}
+
+    def expose(self, ref: ObjectRef[Any]) -> None:
+        """Code names it: it stays until the end."""
+        self._exposed[ref._number] = ref
+
+    def find_exposed(self, owner: bytes, number: int) -> ObjectRef[Any]:
+        """What code names. Raises `ForeignReferenceError` for what belongs elsewhere."""
+        if owner != self.owner:
+            raise ForeignReferenceError("code refers to an object of a runtime that was shut down")
+        return self._exposed[number]
 
     def new(self, kind: type[Ref], task: str = "") -> Ref:
         """A reference of its own number, still without an outcome; ``task`` is what makes it."""

@@ -216,6 +216,14 @@ class InlineRuntime(Runtime):
 
     # -- objects -------------------------------------------------------------------------------
 
+    def expose(self, ref: ObjectRef[Any]) -> None:
+        """Keep it for the code that names it."""
+        self._objects.expose(ref)
+
+    def find_exposed(self, owner: bytes, number: int) -> ObjectRef[Any]:
+        """The reference itself."""
+        return self._objects.find_exposed(owner, number)
+
     def put(self, value: Any) -> ObjectRef[Any]:
         """Keep a copy."""
         self._check_open()

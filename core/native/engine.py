@@ -534,6 +534,17 @@ class NativeRuntime(NodeQuestions):
         with self.lock:
             return self.actor_calls.link(state[0], state[1])
 
+    def expose(self, ref: ObjectRef[Any]) -> None:
+        """Other processes may ask for it by its number; its owner knows of a borrowed one."""
+        if isinstance(ref, NativeRef) and ref._owner == self.me:
+            with self.lock:
+                self.values.lendings.expose(ref)
+
+    def find_exposed(self, owner: bytes, number: int) -> NativeRef:
+        """Borrow it."""
+        with self.lock:
+            return self.values.find_exposed(owner, number)
+
     def shutdown(self) -> None:
         """End the node if it is ours, and everything of this process."""
         with self.lock:

@@ -217,6 +217,11 @@ class Lendings:
 
     def __init__(self) -> None:
         self._lent: dict[int, _Lending] = {}
+        self._exposed: weakref.WeakValueDictionary[int, NativeRef] = weakref.WeakValueDictionary()
+
+    def expose(self, ref: NativeRef) -> None:
+        """``ref`` can be found by its number, as long as somebody holds it."""
+        self._exposed[ref._number] = ref
 
     def lend(self, ref: NativeRef, to: bytes) -> None:
         """``ref`` goes to process ``to`` once more."""
@@ -226,10 +231,10 @@ class Lendings:
         self._add(ref._number, lending, to, 1)
 
     def passed_on(self, number: int, to: bytes) -> None:
-        """A borrower has sent object ``number`` to ``to``."""
-        lending = self._lent.get(number)
-        if lending is not None:
-            self._add(number, lending, to, 1)
+        """A borrower has sent object ``number`` to ``to``, or ``to`` has it from code."""
+        ref = self.find(number)
+        if ref is not None:
+            self.lend(ref, to)
 
     def returned(self, number: int, count: int, by: bytes) -> None:
         """Process ``by`` gives back ``count`` receipts. It may be ahead of the news of them."""
@@ -253,9 +258,9 @@ class Lendings:
                 del self._lent[number]
 
     def find(self, number: int) -> NativeRef | None:
-        """My object of that number, if somebody else holds it."""
+        """My object of that number, if somebody else holds it, or code names it."""
         lending = self._lent.get(number)
-        return None if lending is None else lending.ref
+        return self._exposed.get(number) if lending is None else lending.ref
 
     def __len__(self) -> int:
         return len(self._lent)

@@ -167,6 +167,13 @@ class Values:
             ref.resolve(self.incoming(at.value, peer, handed=False))
         return ref
 
+    def find_exposed(self, owner: bytes, number: int) -> NativeRef:
+        """A reference that code names: nobody has sent it, so this process tells its owner."""
+        if owner == self.me:
+            return self.lendings.find(number) or self._lost(number)
+        self._peers.tell(owner, wire.Lent(number, self.me))
+        return self.borrowings.receive(owner, number)
+
     def is_borrowed(self, ref: NativeRef) -> bool:
         """Whether it is a reference of another process of this runtime."""
         return self.borrowings.find(ref._owner, ref._number) is ref

@@ -680,6 +680,22 @@ def test_a_stored_handle_keeps_its_actor_alive() -> None:
     assert core.get(core.get(stored)[0].add.remote(), timeout=30) == 8
 
 
+def test_code_may_refer_to_actors_and_objects() -> None:
+    counter, small, large = make_counter().remote(), core.put("x"), core.put(b"x" * 200_000)
+
+    @core.remote
+    def task() -> tuple[int, str, int]:
+        return core.get(counter.add.remote()), core.get(small), len(core.get(large))
+
+    @core.remote
+    class Actor:
+        def method(self, handle: Any = counter) -> int:
+            return core.get(handle.add.remote())
+
+    assert core.get([task.remote() for _ in range(2)]) == [(1, "x", 200_000), (2, "x", 200_000)]
+    assert core.get(Actor.remote().method.remote()) == 3
+
+
 def test_named_actors() -> None:
     Counter = make_counter()
     first = Counter.options(name="one").remote(1)
@@ -894,6 +910,19 @@ def test_references_and_handles_of_a_runtime_end_with_it(no_runtime: str) -> Non
         with pytest.raises(exceptions.CoreError):
             core.get(remote_identity().remote(pending), timeout=10)
         assert core.get(Counter.remote(1).add.remote()) == 2  # code outlives runtimes
+
+
+def test_code_refers_to_what_there_is_now(no_runtime: str) -> None:
+    known: dict[str, Any] = {}
+
+    @core.remote
+    def add() -> int:
+        return core.get(known["counter"].add.remote())
+
+    for first in (10, 20):
+        with start(no_runtime):
+            known["counter"] = make_counter().remote(first)
+            assert core.get(add.remote(), timeout=20) == first + 1
 
 
 def test_shutdown_twice_and_with_disconnect(no_runtime: str) -> None:

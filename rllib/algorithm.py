@@ -8,14 +8,10 @@ An algorithm names a config class and a learner class and writes ``training_step
 """
 
 import hashlib
-import os
-import socket
 import tempfile
 from abc import ABC, abstractmethod
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -36,6 +32,7 @@ from rllib.episodes import EpisodeWindow
 from rllib.errors import CheckpointError, ConfigError, Problem
 from rllib.evaluation import Evaluation, Plays
 from rllib.interface import interface_of
+from rllib.iteration import Iteration, circumstances
 from rllib.learner import Learner, Metrics
 from rllib.learner_group import LearnerGroup
 from rllib.metrics_logger import MetricsLogger, filled, overlaid
@@ -43,7 +40,6 @@ from rllib.module_spec import FullSpec
 from rllib.registry import get_algorithm_class
 from rllib.rl_module import RLModule
 from rllib.torch_state import set_module_state
-from rllib.update_metrics import reduce_modules
 
 
 class Algorithm(ABC):
@@ -67,16 +63,12 @@ class Algorithm(ABC):
         self.time_total_s = 0.0
         self.num_restores = 0
         self.episodes = EpisodeWindow(config.metrics_num_episodes_for_smoothing)
-        self._samples: list[SampleStats] = []
-        self._updates: list[dict[str, Metrics]] = []
-        self._in_flight: deque[tuple[Any, Metrics]] = deque()
-        self._calls = 0
-        self._result: dict[str, Any] = {}
         self.metrics = MetricsLogger()
         self.callbacks = Callbacks.of(self.config)
         self._parts = ExitStack()
         try:
             self._connect()
+            self._books = self._open_books()
             self._call("on_algorithm_init", metrics_logger=self.metrics)
         except BaseException:
             self.stop()
@@ -118,19 +110,26 @@ class Algorithm(ABC):
         """
         started = perf_counter()
         evaluate = self._begin_evaluation()
-        self._samples, self._updates, self._calls = [], [], 0
-        while not self._is_iteration_over(perf_counter() - started):
+        books = self._books = self._open_books()
+        while not books.is_over(perf_counter() - started):
             self.training_step()
-            self._calls += 1
-        while self._in_flight:
-            self._settle_update()
-        self._result = self._summary()
+            books.num_calls += 1
+        books.settle()
         self.iteration += 1
+        result = self._summary()
         if evaluate is not None:
-            self._result["evaluation"] = evaluate()
-        elapsed = perf_counter() - started
+            result["evaluation"] = evaluate()
+        elapsed = result["timers"]["training_iteration"] = perf_counter() - started
         self.time_total_s += elapsed
-        return self._with_metrics(self._times(elapsed) | self._result)
+        return self._with_metrics(self._times(books, elapsed) | result)
+
+    def _open_books(self) -> Iteration:
+        group = self.learner_group
+        limit = self.config.max_requests_in_flight_per_learner if group.is_remote else 0
+        return Iteration(self.config, self._learned, limit)
+
+    def _learned(self, update: Any) -> dict[str, Metrics]:
+        return self.interface.by_module(self.learner_group.fetch_metrics(update))
 
     def _with_metrics(self, result: dict[str, Any]) -> dict[str, Any]:
         """The result with what callbacks add to it, and all metrics that were ever logged."""
@@ -139,19 +138,6 @@ class Algorithm(ABC):
         shown = filled(result, self.metrics.peek())
         self._call("on_train_result", metrics_logger=self.metrics, result=shown)
         return overlaid(shown, self.metrics.compile(), but=result)
-
-    def _is_iteration_over(self, elapsed: float) -> bool:
-        """Updates that are still under way count as not trained yet."""
-        config = self.config
-        sampled = sum(each.num_env_steps for each in self._samples)
-        updates = [metrics for update in self._updates for metrics in update.values()]
-        trained = sum(metrics["num_module_steps_trained"] for metrics in updates)
-        return (
-            self._calls > 0
-            and sampled >= config.min_sample_timesteps_per_iteration
-            and trained >= config.min_train_timesteps_per_iteration
-            and elapsed >= (config.min_time_s_per_iteration or 0.0)
-        )
 
     def _make_evaluation(self) -> Evaluation:
         evaluation = Evaluation(self.config, self.interface)
@@ -206,7 +192,7 @@ class Algorithm(ABC):
 
     def count_samples(self, stats: Sequence[SampleStats]) -> None:
         """Add fragments to the counters, the episodes and the iteration's result."""
-        self._samples += stats
+        self._books.samples += stats
         self.num_env_steps_sampled_lifetime += sum(each.num_env_steps for each in stats)
         self.episodes.add(episode for each in stats for episode in each.episodes)
         self.metrics.aggregate([each.metrics for each in stats], key="env_runners")
@@ -230,55 +216,26 @@ class Algorithm(ABC):
             update: what ``LearnerGroup.update`` returned.
             facts: what is known of it besides the learner's own metrics.
         """
-        self._in_flight.append((update, facts))
-        group = self.learner_group
-        limit = self.config.max_requests_in_flight_per_learner if group.is_remote else 0
-        while len(self._in_flight) > limit:
-            self._settle_update()
-
-    def _settle_update(self) -> None:
-        update, facts = self._in_flight.popleft()
-        learned = self.interface.by_module(self.learner_group.fetch_metrics(update))
-        self._updates.append({name: metrics | facts for name, metrics in learned.items()})
+        self._books.add_update(update, facts)
 
     def _summary(self) -> dict[str, Any]:
-        """What the iteration's samples and updates come to."""
-        stats, learners = self._samples, reduce_modules(self._updates)
-        update_s = sum(metrics.pop("learner_update_s", 0.0) for metrics in learners.values())
-        return {
-            "env_runners": self.episodes.summary()
-            | _agent_counts(stats)
-            | {
-                "num_episodes": sum(len(each.episodes) for each in stats),
-                "num_env_steps_sampled": sum(each.num_env_steps for each in stats),
-                "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
-                "weights_seq_no": self.env_runner_group.weights_seq_no,
-                "sample": max(each.sample_s for each in stats),
-                "env_step_timer": max(each.env_step_s for each in stats),
-            },
+        """What the iteration comes to, and what is counted over the whole run."""
+        result = self._books.summary()
+        result["env_runners"] |= self.episodes.summary() | {
             "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
-            "num_training_step_calls_per_iteration": self._calls,
-            "learners": learners,
-            "timers": {
-                "env_runner_sampling_timer": max(each.sample_s for each in stats),
-                "learner_update_timer": update_s,
-            },
+            "weights_seq_no": self.env_runner_group.weights_seq_no,
         }
+        result["num_env_steps_sampled_lifetime"] = self.num_env_steps_sampled_lifetime
+        return result
 
-    def _times(self, elapsed: float) -> dict[str, Any]:
-        now = datetime.now(UTC)
-        self._result.setdefault("timers", {})["training_iteration"] = elapsed
-        sampled = self._result.get("env_runners", {}).get("num_env_steps_sampled", 0)
+    def _times(self, books: Iteration, elapsed: float) -> dict[str, Any]:
         return {
             "training_iteration": self.iteration,
             "time_this_iter_s": elapsed,
             "time_total_s": self.time_total_s,
-            "timestamp": int(now.timestamp()),
-            "date": now.strftime("%Y-%m-%d_%H-%M-%S"),
-            "hostname": socket.gethostname(),
-            "pid": os.getpid(),
+            **circumstances(),
             "config": self.config.to_dict(),
-            "num_env_steps_sampled_lifetime_throughput": sampled / elapsed,
+            "num_env_steps_sampled_lifetime_throughput": books.num_env_steps / elapsed,
         }
 
     # The policy.
@@ -353,7 +310,7 @@ class Algorithm(ABC):
             ) from error
 
     def _set_state(self, state: dict[str, Any]) -> None:
-        self._in_flight.clear()
+        self._books = self._open_books()  # what was under way belongs to another past
         self.learner_group.set_state(state["learner"])
         self.iteration = int(state["iteration"])
         self.num_env_steps_sampled_lifetime = int(state["num_env_steps_sampled_lifetime"])
@@ -441,21 +398,6 @@ class Algorithm(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def _agent_counts(stats: Sequence[SampleStats]) -> dict[str, Any]:
-    """Steps by agent and by module, where there are several agents."""
-    counts = [each.agents for each in stats if each.agents is not None]
-    if not counts:
-        return {}
-    by_agent, by_module = Counter[str](), Counter[str]()
-    for each in counts:
-        by_agent.update(each.by_agent)
-        by_module.update(each.by_module)
-    return {
-        "num_agent_steps_sampled": dict(by_agent),
-        "num_module_steps_sampled": dict(by_module),
-    }
 
 
 def _writer_of(path: str | Path, metadata: dict[str, Any]) -> type[Algorithm]:

@@ -157,13 +157,16 @@ class MultiAgentVector:
         if not _are_dicts(result, 5):
             self._refuse(index, "result of step()", result, f"five dicts: ({', '.join(_DICTS)})")
         obs, rewards, *flags, infos = result
+        if not any(ALL in each for each in flags):
+            wanted = f"a dict that says what is true of {ALL!r}, too"
+            self._refuse(index, "terminateds", flags[0], wanted)
         for name, each in zip(("terminateds", "truncateds"), flags, strict=True):
-            if ALL not in each:
-                self._refuse(index, name, each, f"a dict that says what is true of {ALL!r}, too")
             for agent, flag in each.items():
                 if not isinstance(flag, bool | np.bool_) and not fits(flag, (), np.dtype(int)):
                     self._refuse(index, name, flag, "true or false", agent)
-        terminateds, truncateds = ({a: bool(flag) for a, flag in each.items()} for each in flags)
+        terminateds, truncateds = (
+            {ALL: False} | {agent: bool(flag) for agent, flag in each.items()} for each in flags
+        )
         return obs, rewards, terminateds, truncateds, infos
 
     def _ends(self, index: int, terminateds: AgentDict, truncateds: AgentDict) -> dict[Any, End]:

@@ -247,8 +247,7 @@ def test_who_is_paid_before_observing_ends_with_the_episode():
         (lambda o, r, *e: (o, {"c": 1.0}, *e), "c", "reward", "possible_agents"),
         (lambda o, r, *e: (o, {"a": np.nan}, *e), "a", "reward", "a finite number"),
         (lambda o, r, *e: (o, {"b": "1"}, *e), "b", "reward", "should be a number"),
-        (lambda o, r, te, tr, i: (o, r, {}, tr, i), None, "terminateds", "'__all__'"),
-        (lambda o, r, te, tr, i: (o, r, te, {"a": False}, i), None, "truncateds", "'__all__'"),
+        (lambda o, r, te, tr, i: (o, r, {"a": True}, {}, i), None, "terminateds", "'__all__'"),
         (
             lambda o, r, te, tr, i: (o, r, te | {"a": None}, tr, i),
             "a",
@@ -265,6 +264,20 @@ def test_mistakes_are_signed(change, agent, field, message):
         vector.step(ACTIONS)
     fault = caught.value
     assert (fault.env_index, fault.step, fault.agent, fault.field) == (0, 1, agent, field)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda o, r, te, tr, i: (o, r, {"__all__": True}, {}, i),
+        lambda o, r, te, tr, i: (o, r, {}, {"__all__": True}, i),
+    ],
+    ids=["terminateds", "truncateds"],
+)
+def test_either_of_both_may_say_nothing_of_all(change):
+    step, *_ = vector_of(change).step(ACTIONS)
+    assert step.is_over
+    assert set(step.ends) == {"a", "b"}
 
 
 def test_what_is_no_reset_is_refused():

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import os
 import time
@@ -410,6 +411,8 @@ class Executor:
 
     def leave(self, error: SystemExit) -> NoReturn:
         """End the process because user code wants it; replies that waited for company go out."""
+        if self._instance is not None:
+            atexit._run_exitfuncs()
         with self._runtime.lock:
             self._runtime.flush()  # before the node hears of it: callers then look for it here
             if self._instance is not None and not error.code:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import socket
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from rllib.core.records import ActorShape
 
 def main(order: wire.Make, directory: str, control: int) -> NoReturn:
     """Serve until the node ends or user code exits."""
+    atexit._clear()  # what was registered before is for the end of the template
     runtime = WorkerRuntime(order, Path(directory))
     with runtime.lock:  # nothing is dispatched before it is there: a question may have come
         runtime.node = _NodeSocket(runtime, socket.socket(fileno=control))

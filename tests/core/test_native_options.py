@@ -9,7 +9,7 @@ import pytest
 from patience import wait_until
 
 from rllib import core
-from rllib.core.exceptions import PendingCallsLimitExceeded
+from rllib.core.exceptions import ActorDiedError, PendingCallsLimitExceeded
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,6 +28,23 @@ def test_a_worker_leaves_after_max_calls() -> None:
     assert len(set(one_by_one)) == 3
     at_once = core.get([pid.remote() for _ in range(20)])
     assert all(at_once.count(each) <= 2 for each in at_once)
+
+
+@pytest.mark.parametrize("end", ["leave", "__ray_terminate__"])
+def test_an_actor_that_ends_in_order_runs_its_exit_functions(tmp_path: Path, end: str) -> None:
+    @core.remote
+    class Leaver:
+        def __init__(self) -> None:
+            import atexit
+
+            atexit.register((tmp_path / "left").touch)
+
+        def leave(self) -> None:
+            core.actor.exit_actor()
+
+    with pytest.raises(ActorDiedError):
+        core.get(getattr(Leaver.remote(), end).remote())
+    assert (tmp_path / "left").exists()
 
 
 def test_groups_run_beside_each_other() -> None:

@@ -8,14 +8,13 @@ al. 2017, arXiv 1707.06887). All together are Rainbow (Hessel et al. 2018, arXiv
 
 With memory, sequences are learnt from (R2D2, Kapturowski et al. 2019).
 
-Read from top to bottom: the settings, what a train batch is, its targets, its loss.
+Read from top to bottom: the settings, the targets, the loss, what the learner does.
 
 Legend: B rows, A actions, M atoms of a distribution of returns, S sequences of L steps.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -23,11 +22,9 @@ from torch import Tensor
 
 from rllib.columns import Columns
 from rllib.config_types import Fraction, ScheduleOr, Sizes
-from rllib.envs.make import Spaces
 from rllib.errors import Problem
 from rllib.estimators.action_values import cross_entropy, huber, project, squared, values_of
 from rllib.learner import DEFAULT_OPTIMIZER, Loss, Metrics
-from rllib.module_spec import FullSpec
 from rllib.off_policy import (
     Q_VALUES,
     TD_ERRORS,
@@ -42,13 +39,14 @@ from rllib.q_module import QModelConfig, QModule
 from rllib.q_sequences import Predicted, SequenceBatch, predicted, sequence_batch, unroll
 from rllib.replay import Transitions, sequence_errors
 from rllib.rl_module import RLModule
-from rllib.sequences import inputs_of
 from rllib.target_network import TargetNetwork
-from rllib.tensors import Tree, to_tensors
+from rllib.transition_batch import TransitionBatch, transition_batch
 
 
 class DQNConfig(OffPolicyConfig):
     """Settings of DQN; names and defaults are RLlib's."""
+
+    shape_class = QModelConfig
 
     lr: ScheduleOr[NonNegativeFloat] = 5e-4
     """Learning rate of the optimiser."""
@@ -107,46 +105,6 @@ class DQNConfig(OffPolicyConfig):
         """The module that is trained unless another one is given."""
         return QModule
 
-    def get_rl_module_spec(self, spaces: Spaces) -> FullSpec:
-        """How the module is made; these settings are part of its own."""
-        spec = super().get_rl_module_spec(spaces)
-        own = {name: getattr(self, name) for name in _MODEL_SETTINGS}
-        if isinstance(spec.model_config, Mapping):
-            return replace(spec, model_config=own | dict(spec.model_config))
-        return replace(spec, model_config=QModelConfig(**own).updated(spec.model_config))
-
-
-_MODEL_SETTINGS = (
-    "dueling",
-    "hiddens",
-    "num_atoms",
-    "v_min",
-    "v_max",
-    "noisy",
-    "sigma0",
-    "epsilon",
-)
-
-
-class DQNBatch(NamedTuple):
-    """What the loss reads of B env steps.
-
-    Attributes:
-        inputs: of the module.
-        next_inputs: the same for what was observed n steps later.
-        actions: [B] int64.
-        rewards: [B] discounted sums of the n rewards.
-        discounts: [B] of the value of what was observed then; 0 where the episode terminated.
-        weights: [B] importance weights.
-    """
-
-    inputs: Tree
-    next_inputs: Tree
-    actions: Tensor
-    rewards: Tensor
-    discounts: Tensor
-    weights: Tensor
-
 
 def dqn_targets(
     following: Predicted, best: Tensor, rewards: Tensor, discounts: Tensor, atoms: Tensor
@@ -192,7 +150,7 @@ def dqn_loss(
     return Loss(loss, {"qf_loss": loss}, {TD_ERRORS: errors.detach().abs(), Q_VALUES: values})
 
 
-class DQNLearner(OffPolicyLearner[DQNBatch | SequenceBatch]):
+class DQNLearner(OffPolicyLearner[TransitionBatch | SequenceBatch]):
     """Learns from transitions or, with memory, from sequences."""
 
     config: DQNConfig
@@ -209,15 +167,11 @@ class DQNLearner(OffPolicyLearner[DQNBatch | SequenceBatch]):
         assert self.module.target_q is not None, "a learner's module has a target network"
         return [TargetNetwork(self.module.target_q, self.optimizers[DEFAULT_OPTIMIZER])]
 
-    def build_train_batch(self, batches: tuple[Draw, ...]) -> DQNBatch | SequenceBatch:
+    def build_train_batch(self, batches: tuple[Draw, ...]) -> TransitionBatch | SequenceBatch:
         """The draw as tensors."""
         (draw,) = batches
         if isinstance(draw, Transitions):
-            return DQNBatch(
-                inputs_of(self.module, draw.obs, {}),
-                inputs_of(self.module, draw.next_obs, {}),
-                *map(to_tensors, (draw.actions, draw.rewards, draw.discounts, draw.weights)),
-            )
+            return transition_batch(draw, self.module)
         return sequence_batch(draw, self.module, self._draw_n(), self.config.gamma)
 
     def _draw_n(self) -> int:
@@ -229,7 +183,7 @@ class DQNLearner(OffPolicyLearner[DQNBatch | SequenceBatch]):
         """Of TD errors."""
         return huber if self.config.td_error_loss_fn == "huber" else squared
 
-    def compute_loss(self, minibatch: DQNBatch | SequenceBatch) -> Loss:
+    def compute_loss(self, minibatch: TransitionBatch | SequenceBatch) -> Loss:
         """``dqn_loss`` of the current network."""
         if isinstance(minibatch, SequenceBatch):
             return self._sequence_loss(minibatch)

@@ -159,7 +159,6 @@ ABSENT: dict[str, str] = {
     "rllib.algorithms.dreamerv3": _STILL_TO_COME,
     "rllib.algorithms.iql": _STILL_TO_COME,
     "rllib.algorithms.marwil": _STILL_TO_COME,
-    "rllib.algorithms.sac": _STILL_TO_COME,
     "rllib.algorithms.ppo.torch": _OWN_LEARNER,
     "rllib.connectors.common": _OWN_CONNECTOR,
     "rllib.connectors.connector_v2": _OWN_CONNECTOR,

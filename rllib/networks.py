@@ -188,9 +188,12 @@ class Encoder(nn.Module):
     Args:
         observations: what ``ObservationEncoder.encode`` makes of the observation space.
         model: the networks' shape.
+        num_more: features beside those of the observations.
     """
 
-    def __init__(self, observations: ObservationEncoder, model: ModelConfig) -> None:
+    def __init__(
+        self, observations: ObservationEncoder, model: ModelConfig, num_more: int = 0
+    ) -> None:
         super().__init__()
         self.observations = observations
         self.images = nn.ModuleDict(
@@ -201,7 +204,8 @@ class Encoder(nn.Module):
         )
         self.names = list(observations.images)
         convolved = [int(part.size) for part in self.images.values()]  # type: ignore[arg-type]
-        self.mlp = MLP(observations.size + sum(convolved), model, "fcnet")
+        self.num_features = observations.size + num_more
+        self.mlp = MLP(self.num_features + sum(convolved), model, "fcnet")
         self.size = self.mlp.size
 
     def forward(self, obs: Tree) -> Tensor:
@@ -223,7 +227,7 @@ class Encoder(nn.Module):
     def _is_raw(self, obs: Tensor) -> bool:
         if self.names:
             return True
-        return obs.dtype != torch.float32 or obs.shape[-1] != self.observations.size
+        return obs.dtype != torch.float32 or obs.shape[-1] != self.num_features
 
 
 def encoded_tensors(

@@ -11,9 +11,10 @@ Legend: B rows of one gradient step.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction as Ratio
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from pydantic import NonNegativeInt, PositiveInt, field_validator
 
 from rllib.algorithm import Algorithm
 from rllib.config import AlgorithmConfig
+from rllib.config_model import ModelConfig
 from rllib.config_types import Fraction, NStepSetting, Overrides, PositiveFloat
 from rllib.env_runner import SampleStats
 from rllib.envs.make import Spaces
@@ -28,6 +30,7 @@ from rllib.errors import ConfigError, Problem
 from rllib.learner import Learner
 from rllib.loss import Metrics
 from rllib.minibatches import BatchT
+from rllib.module_spec import FullSpec
 from rllib.replay import (
     PrioritizedReplay,
     ReplayStatistics,
@@ -49,7 +52,13 @@ Q_VALUES = "qf"
 
 
 class OffPolicyConfig(AlgorithmConfig):
-    """Settings of all off-policy algorithms; names are RLlib's."""
+    """Settings of all off-policy algorithms; names are RLlib's.
+
+    Attributes:
+        shape_class: the networks' settings, of which some are called as settings of the algorithm.
+    """
+
+    shape_class: ClassVar[type[ModelConfig]] = ModelConfig
 
     rollout_fragment_length: PositiveInt | Literal["auto"] = "auto"
     """Env steps per environment in one sample; "auto" is ``n_step``."""
@@ -103,6 +112,15 @@ class OffPolicyConfig(AlgorithmConfig):
             num_envs = max(1, self.num_env_runners) * self.num_envs_per_env_runner
             return Ratio(self.get_rollout_fragment_length() * num_envs)
         return self.total_train_batch_size / Ratio(str(self.training_intensity))
+
+    def get_rl_module_spec(self, spaces: Spaces) -> FullSpec:
+        """How the module is made; what it has to know of these settings is part of its own."""
+        spec = super().get_rl_module_spec(spaces)
+        names = self.shape_class.model_fields.keys() - ModelConfig.model_fields.keys()
+        own = {name: getattr(self, name) for name in names & type(self).model_fields.keys()}
+        if isinstance(spec.model_config, Mapping):
+            return replace(spec, model_config=own | dict(spec.model_config))
+        return replace(spec, model_config=self.shape_class(**own).updated(spec.model_config))
 
     def problems(self) -> Iterator[Problem]:
         """Impossible combinations of settings."""

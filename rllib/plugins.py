@@ -29,6 +29,8 @@ OURS: dict[str, dict[str, str]] = {
         "DQN": "rllib.algorithms.dqn:DQN",
         "IMPALA": "rllib.algorithms.impala:IMPALA",
         "PPO": "rllib.algorithms.ppo:PPO",
+        "SAC": "rllib.algorithms.sac:SAC",
+        "TD3": "rllib.algorithms.td3:TD3",
     },
     ENVS: {"MultiAgentCartPole": "rllib.envs.multi_agent_cartpole:MultiAgentCartPole"},
 }

@@ -14,8 +14,6 @@ from rllib.compat_table import ABSENT, ALIASES
 from rllib.compat_tools import check, override
 
 NAMES = [(module, name) for module, names in ALIASES.items() for name in names if name != "*"]
-WAITED = {f"rllib.algorithms.{name}" for name in ("sac",)}
-"""Modules of ours that some names of the table will lead to, until they are there."""
 
 SCRIPT = """
 from rllib import tune
@@ -61,9 +59,6 @@ def exists(module: str) -> bool:
 
 @pytest.mark.parametrize(("module", "name"), NAMES)
 def test_a_path_of_rllibs_leads_to_ours(module: str, name: str) -> None:
-    target = ALIASES[module][name].partition(":")[0]
-    if target in WAITED and not exists(target):
-        pytest.skip(f"waits for {target}")
     namespace: dict[str, object] = {}
     exec(f"from {module} import {name}", namespace)
     assert namespace[name] is compat.resolve(module, name)

@@ -5,10 +5,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from point_env import POINT
 
 from rllib import core
 from rllib.algorithm import Algorithm
 from rllib.algorithms.dqn import DQNConfig
+from rllib.algorithms.sac import SACConfig
+from rllib.algorithms.td3 import TD3Config
 from rllib.envs.multi_agent import make_multi_agent
 from rllib.errors import CheckpointError, ConfigError
 from rllib.off_policy import TD_ERRORS, OffPolicyConfig
@@ -32,8 +35,27 @@ def dqn(num_env_runners=0, num_learners=0, **settings):
     )
 
 
+def actor_q(config_class, env, num_env_runners=0, num_learners=0, **settings):
+    return (
+        config_class()
+        .environment(env)
+        .env_runners(
+            num_env_runners=num_env_runners, num_envs_per_env_runner=2, rollout_fragment_length=5
+        )
+        .learners(num_learners=num_learners)
+        .training(num_steps_sampled_before_learning_starts=30, train_batch_size_per_learner=16)
+        .training(actor_lr=1e-3, replay_buffer_config={"capacity": 500}, **settings)
+        .rl_module(model_config=SMALL)
+        .reporting(min_sample_timesteps_per_iteration=0)
+        .debugging(seed=7)
+    )
+
+
 CONFIGS = {
     "dqn": dqn,
+    "sac": lambda **given: actor_q(SACConfig, POINT, **given),
+    "discrete sac": lambda **given: actor_q(SACConfig, "CartPole-v1", n_step=2, **given),
+    "td3": lambda **given: actor_q(TD3Config, POINT, training_intensity=8.0, **given),
     "rainbow": lambda **given: dqn(num_atoms=5, noisy=True, n_step=3, epsilon=0.0, **given),
 }
 

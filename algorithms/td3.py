@@ -1,0 +1,120 @@
+"""Twin delayed deep deterministic policy gradient (Fujimoto et al. 2018, arXiv 1802.09477).
+
+Two critics, of which the smaller one is believed; target actions with noise; an actor that moves
+less often than its critics. Without these it is DDPG (Lillicrap et al. 2016, arXiv 1509.02971).
+
+Read from top to bottom: the settings, the losses, what the learner does.
+
+Legend: B rows, A actions, K critics.
+"""
+
+from typing import cast
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from rllib.actor_q_learner import ActorQLearner, ActorQSettings, critics_loss
+from rllib.actor_q_module import TD3Module
+from rllib.columns import Columns
+from rllib.config_types import ScheduleOr
+from rllib.distributions import Deterministic
+from rllib.loss import Loss
+from rllib.off_policy import OffPolicy
+from rllib.optimizer import Adam
+from rllib.rl_module import RLModule
+from rllib.target_network import TargetNetwork
+from rllib.transition_batch import TransitionBatch
+
+
+class TD3Config(ActorQSettings):
+    """Settings of TD3; defaults are those of the paper."""
+
+    actor_lr: ScheduleOr[NonNegativeFloat] = 1e-3
+    """Learning rate of the actor."""
+    critic_lr: ScheduleOr[NonNegativeFloat] = 1e-3
+    """Learning rate of the critics."""
+    policy_delay: PositiveInt = 2
+    """Gradient steps of the critics for each one of the actor and each move of the targets."""
+    target_noise: NonNegativeFloat = 0.2
+    """Standard deviation of the noise in target actions, in units of half the space's width."""
+    target_noise_clip: PositiveFloat = 0.5
+    """Where that noise is cut."""
+    exploration_noise: ScheduleOr[NonNegativeFloat] = 0.1
+    """Standard deviation of the noise to explore with, in units of half the space's width."""
+
+    def get_default_rl_module_class(self) -> type[RLModule]:
+        """The module that is trained unless another one is given."""
+        return TD3Module
+
+
+def td3_targets(next_q: Tensor, rewards: Tensor, discounts: Tensor) -> Tensor:
+    """[B] what critics should say: the smaller value of what comes later is believed.
+
+    Args:
+        next_q: [K, B] by the target critics.
+        rewards: [B].
+        discounts: [B].
+    """
+    return rewards + discounts * next_q.amin(0)
+
+
+class TD3Learner(ActorQLearner):
+    """Critics, and an actor that follows them more slowly."""
+
+    config: TD3Config
+    module: TD3Module
+
+    def configure_optimizers(self) -> dict[str, Adam]:
+        """One for each loss."""
+        config, module = self.config, self.module
+        self.smoothing = Deterministic(config.target_noise, config.target_noise_clip)
+        return {
+            "critic": Adam(module.critics.parameters(), config.critic_lr, epsilon=1e-8),
+            "actor": Adam(module.pi.parameters(), config.actor_lr, epsilon=1e-8),
+        }
+
+    def make_targets(self) -> list[TargetNetwork]:
+        """Those of the critics and of the actor."""
+        assert self.module.target_pi is not None, "the module has one"
+        return [
+            TargetNetwork(self.module.target_critics, self.optimizers["critic"]),
+            TargetNetwork(self.module.target_pi, self.optimizers["actor"]),
+        ]
+
+    @torch.no_grad()
+    def targets_of(self, batch: TransitionBatch) -> Tensor:
+        """[B] by target actions with noise, so that no peak of a critic is believed."""
+        output = self.module.forward_target(batch.next_inputs)
+        dist_inputs = output[Columns.ACTION_DIST_INPUTS]
+        noise = self.smoothing.draw_noise(dist_inputs)
+        actions = self.smoothing.sample(dist_inputs, noise)
+        next_q = self.module.compute_target_q(batch.next_inputs, actions)
+        return td3_targets(next_q, batch.rewards, batch.discounts)
+
+    def compute_loss(self, minibatch: TransitionBatch) -> Loss:
+        """The critics' loss and, if it is its turn, minus the value of the actor's actions."""
+        q_values = self.module.compute_q(minibatch.inputs, minibatch.actions)
+        critics = critics_loss(q_values, self.targets_of(minibatch), minibatch.weights)
+        losses = {"critic": cast(Tensor, critics.total)}
+        if self.is_turn_of_actor(self.descent.num_steps + 1):
+            output = self.module.forward_train(minibatch.inputs)
+            actions = self.module.distribution.mode(output[Columns.ACTION_DIST_INPUTS])
+            losses["actor"] = -self.module.compute_first_q(minibatch.inputs, actions).mean()
+        return Loss(losses, critics.metrics, critics.arrays)
+
+    def is_turn_of_actor(self, num_updates: int) -> bool:
+        """Whether the actor moves in this gradient step, counted from 1."""
+        return num_updates % self.config.policy_delay == 0
+
+    def is_time_to_move(self, num_updates: int) -> bool:
+        """Target networks move after the actor has, if it is time for them."""
+        return self.is_turn_of_actor(num_updates) and super().is_time_to_move(num_updates)
+
+
+class TD3(OffPolicy):
+    """Twin delayed deep deterministic policy gradient."""
+
+    config: TD3Config
+    config_class = TD3Config
+    learner_class = TD3Learner

@@ -61,7 +61,7 @@ def check_mask(
     mask: NDArray[Any],
     sizes: Sequence[int],
     first_step: int,
-    agents: Sequence[str] | None = None,
+    agents: Sequence[tuple[int, Any]] | None = None,
 ) -> None:
     """Refuse masks [T, N, A] that leave no action, whose row 0 is vector step ``first_step``.
 
@@ -69,7 +69,8 @@ def check_mask(
         mask: of every environment in every row.
         sizes: from ``mask_sizes``; they add up to A.
         first_step: the vector step of row 0.
-        agents: [N] whose masks these are, where environments have several agents.
+        agents: [N] environment and agent whose masks these are, where there are several agents;
+            otherwise each column is an environment.
 
     Raises:
         EnvFault: naming environment, agent, vector step and action dimension.
@@ -78,8 +79,9 @@ def check_mask(
     allowed = np.logical_or.reduceat(mask != 0, starts, axis=-1)
     if allowed.all():
         return
-    row, env_index, dimension = (int(i) for i in np.argwhere(~allowed)[0])
-    agent = "" if agents is None else f", agent {agents[env_index]!r},"
+    row, column, dimension = (int(i) for i in np.argwhere(~allowed)[0])
+    env_index, agent_id = (column, None) if agents is None else agents[column]
+    agent = "" if agents is None else f", agent {agent_id!r},"
     place = ACTION_MASK if len(sizes) == 1 else f"{ACTION_MASK} for action dimension {dimension}"
     raise EnvFault(
         f"environment {env_index}{agent} forbids every action in {place} at vector step "
@@ -87,5 +89,5 @@ def check_mask(
         env_index=env_index,
         step=first_step + row,
         field=ACTION_MASK,
-        value=repr(mask[row, env_index].tolist()),
+        value=repr(mask[row, column].tolist()),
     )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib import core
-from rllib.actions import uniform_head
+from rllib.actions import check_mask, mask_sizes, uniform_head
 from rllib.batch import SampleBatch
 from rllib.callbacks import Callbacks
 from rllib.config import AlgorithmConfig
@@ -31,6 +31,7 @@ from rllib.multi_agent.modules import (
     multi_agent_creator,
 )
 from rllib.multi_agent.trajectories import Trajectories
+from rllib.observations import ACTION_MASK
 from rllib.seeding import Role, derive_rng, derive_seed
 
 MultiAgentBatch = dict[str, SampleBatch]
@@ -96,7 +97,9 @@ class Actor:
         self.pipeline = module_pipeline(config)
         if not is_training:
             self.pipeline.freeze()
-        spec = config.get_rl_module_spec(self.pipeline.connect(spaces, 1))
+        seen = self.pipeline.connect(spaces, 1)
+        self.mask_sizes = mask_sizes(seen.observation, seen.action)
+        spec = config.get_rl_module_spec(seen)
         self.policy, self.max_seq_len = spec.make_policy(), spec.max_seq_len
         self.head = self.policy.head
         self.initial = self.policy.initial_state(1)
@@ -122,8 +125,15 @@ class Actor:
         obs: NDArray[Any],
         rng: np.random.Generator,
         explore: bool,
+        step: int,
     ) -> list[Any]:
-        """What each of B agents does on ``obs`` [B, ...], as its environment wants it."""
+        """What each of B agents does on ``obs`` [B, ...], as its environment wants it.
+
+        Raises:
+            EnvFault: a mask forbids an agent everything; it was seen in vector step ``step``.
+        """
+        if self.mask_sizes:
+            check_mask(obs[ACTION_MASK][None], self.mask_sizes, step, agents)
         head = self.head
         before = [self.states.get(agent, self._initial_row) for agent in agents]
         state = {name: np.stack([row[name] for row in before]) for name in self.initial}
@@ -293,7 +303,9 @@ class MultiAgentEnvRunner:
         actions: list[dict[Any, Any]] = [{} for _ in self.episodes]
         for module_id, waiting in sorted(self.waiting.items()):
             agents, obs = [agent for agent, _ in waiting], np.stack([each for _, each in waiting])
-            acted = self.actors[module_id].act(agents, obs, self.rng, self.explore)
+            acted = self.actors[module_id].act(
+                agents, obs, self.rng, self.explore, self.env.num_steps
+            )
             for agent, action in zip(agents, acted, strict=True):
                 actions[agent.env_index][agent.agent_id] = action
                 self.episodes[agent.env_index].steps[agent.agent_id] += 1

@@ -128,8 +128,8 @@ def test_a_mask_that_forbids_everything_is_named():
         check_mask(mask, (4,), first_step=10)
     assert (fault.value.env_index, fault.value.step, fault.value.field) == (1, 12, "action_mask")
     assert fault.value.value == "[0, 0, 0, 0]"
-    with pytest.raises(EnvFault, match="environment 1, agent 'b', forbids"):
-        check_mask(mask, (4,), first_step=10, agents=["a", "b", "c"])
+    with pytest.raises(EnvFault, match="environment 4, agent 'b', forbids"):
+        check_mask(mask, (4,), first_step=10, agents=[(0, "a"), (4, "b"), (4, "c")])
 
 
 def test_every_action_dimension_needs_a_choice():

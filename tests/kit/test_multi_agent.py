@@ -274,6 +274,30 @@ def test_masks_memory_nested_observations_and_several_agents_go_together():
     assert result["env_runners"]["episode_len_mean"] == 6
 
 
+class Stuck(OwnMoves):
+    """From t = 3 on nobody may do anything."""
+
+    def _all(self):
+        obs = super()._all()
+        if self.t == 3:
+            obs = {
+                agent: each | {"action_mask": np.zeros(3, np.int8)} for agent, each in obs.items()
+            }
+        return obs
+
+
+def test_a_mask_that_forbids_everything_is_told_with_its_agent():
+    settings = config(Stuck).multi_agent(
+        policies=["all"], policy_mapping_fn=lambda agent_id, episode: "all"
+    )
+    with (
+        settings.build_algo() as algo,
+        pytest.raises(EnvError, match="environment 0, agent 'a', forbids every action") as caught,
+    ):
+        algo.train()
+    assert caught.value.step == 3
+
+
 @pytest.mark.learning
 def test_two_policies_learn_cartpole_for_four_agents():
     settings = (

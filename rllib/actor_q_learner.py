@@ -4,9 +4,9 @@ Legend: B rows, K critics.
 """
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
 from torch import Tensor
 
 from rllib.actor_q_module import ActorQConfig, ActorQModule
@@ -48,6 +48,12 @@ class ActorQSettings(OffPolicyConfig):
     """Learning rate of the critics."""
     twin_q: bool = True
     """Whether there are two critics, of which the smaller value is believed."""
+
+    @field_validator("lr", mode="before")
+    @classmethod
+    def _no_common_rate(cls, value: Any) -> Any:
+        """RLlib's scripts say None, which is to say that every network has its own."""
+        return cls.model_fields["lr"].default if value is None else value
 
     def problems(self) -> Iterator[Problem]:
         """Impossible combinations of settings."""

@@ -20,6 +20,8 @@ from rllib.algorithms.appo import APPOConfig
 from rllib.algorithms.dqn import DQNConfig
 from rllib.algorithms.impala import IMPALAConfig
 from rllib.algorithms.ppo import PPOConfig
+from rllib.algorithms.sac import SACConfig
+from rllib.algorithms.td3 import TD3Config
 from rllib.config import AlgorithmConfig
 from rllib.workers import PRELOAD
 
@@ -68,6 +70,17 @@ def rainbow() -> AlgorithmConfig:
     return dqn().training(num_atoms=11, v_min=0.0, v_max=50.0, noisy=True, hiddens=[16])
 
 
+def actor_critic(config: AlgorithmConfig, env: str, **env_config: Any) -> AlgorithmConfig:
+    return (
+        config.environment(env, env_config=env_config)
+        .training(
+            num_steps_sampled_before_learning_starts=32, replay_buffer_config={"capacity": 400}
+        )
+        .training(train_batch_size_per_learner=32)
+        .reporting(min_sample_timesteps_per_iteration=32)
+    )
+
+
 def asynchronous(config: AlgorithmConfig) -> AlgorithmConfig:
     return (
         config.environment("CartPole-v1")
@@ -85,6 +98,9 @@ SYNCHRONOUS: dict[str, Callable[[], AlgorithmConfig]] = {
     "PPO multi-agent": lambda: agents(ppo("MultiAgentCartPole", num_agents=3)),
     "DQN": dqn,
     "Rainbow": rainbow,
+    "SAC": lambda: actor_critic(SACConfig(), "Pendulum-v1", max_episode_steps=20),
+    "SAC discrete": lambda: actor_critic(SACConfig(), "CartPole-v1"),
+    "TD3": lambda: actor_critic(TD3Config(), "Pendulum-v1", max_episode_steps=20),
 }
 ASYNCHRONOUS: dict[str, Callable[[], AlgorithmConfig]] = {
     "IMPALA": lambda: asynchronous(IMPALAConfig()),

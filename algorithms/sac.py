@@ -150,7 +150,7 @@ class SACLearner(ActorQLearner):
         targets = self.targets_of(minibatch, alpha)
         critics = critics_loss(self.taken_q(minibatch), targets, minibatch.weights)
         chosen = self.choose(minibatch.inputs)
-        q_values = self.module.compute_q(minibatch.inputs, chosen.actions)
+        q_values = self.module.compute_q(minibatch.inputs, chosen.actions, fixed=True)
         losses = {
             "critic": cast(Tensor, critics.total),
             "actor": actor_loss(chosen, q_values, alpha),

@@ -134,9 +134,17 @@ class ActorQModule(RLModule):
         assert self.target_pi is not None, "only with has_target_actor there is one"
         return self._masked(batch, {Columns.ACTION_DIST_INPUTS: self.target_pi(batch[Columns.OBS])})
 
-    def compute_q(self, batch: Batch, actions: Tensor | None = None) -> Tensor:
-        """[K, B] values of actions [B, A]; of Discrete ones, without any, [K, B, A] of all."""
-        return self._of_actions(self.critics(batch[Columns.OBS], actions))
+    def compute_q(
+        self, batch: Batch, actions: Tensor | None = None, *, fixed: bool = False
+    ) -> Tensor:
+        """[K, B] values of actions [B, A]; of Discrete ones, without any, [K, B, A] of all.
+
+        Args:
+            batch: inputs.
+            actions: of Box spaces.
+            fixed: only actions are to get gradients, not the critics' weights.
+        """
+        return self._of_actions(self.critics(batch[Columns.OBS], actions, fixed=fixed))
 
     def compute_first_q(self, batch: Batch, actions: Tensor) -> Tensor:
         """[B] by the first critic alone."""

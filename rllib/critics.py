@@ -5,12 +5,14 @@ Networks of fully connected layers are stacked: one operation per layer computes
 Legend: B rows, D features, A numbers in an action, K critics, O outputs of a critic.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from rllib.config_model import ModelConfig
+from rllib.dense import dense, is_worth
 from rllib.networks import ACTIVATIONS, MLP, Encoder, is_chain, output
 from rllib.observations import FEATURES, ObservationEncoder
 from rllib.tensors import Tree
@@ -66,7 +68,7 @@ class SeparateCritics(nn.Module):
         super().__init__()
         self.each = nn.ModuleList(each)
 
-    def forward(self, obs: Tree, actions: Tensor | None) -> Tensor:
+    def forward(self, obs: Tree, actions: Tensor | None, *, fixed: bool = False) -> Tensor:
         """[K, B, O]."""
         return torch.stack([critic(obs, actions) for critic in self.each])
 
@@ -90,29 +92,65 @@ class StackedCritics(nn.Module):
             [*critic.encoder.mlp.layers, *critic.hidden.layers, critic.out] for critic in each
         ]
         stacks = [*zip(*layers, strict=True)]
-        self.weights = nn.ParameterList([_stack(s, "weight").transpose(1, 2) for s in stacks])
-        self.biases = nn.ParameterList([_stack(s, "bias").unsqueeze(1) for s in stacks])
+        self.weights = nn.ParameterList([_stack(stack, "weight") for stack in stacks])
+        self.biases = nn.ParameterList([_stack(stack, "bias").unsqueeze(1) for stack in stacks])
         first, later = len(model.fcnet_hiddens), len(model.head_fcnet_hiddens)
         names = [model.fcnet_activation] * first + [model.head_fcnet_activation] * later
-        self.activations = [ACTIVATIONS[name] for name in [*names, "linear"]]
+        self.activations = [*names, "linear"]
 
-    def forward(self, obs: Tree, actions: Tensor | None) -> Tensor:
-        """[K, B, O]."""
-        return self._values(obs, actions, len(self.biases[0]))
+    def forward(self, obs: Tree, actions: Tensor | None, *, fixed: bool = False) -> Tensor:
+        """[K, B, O].
+
+        Args:
+            obs: as encoded.
+            actions: [B, A].
+            fixed: only actions are to get gradients, not weights; saves the time for those.
+        """
+        return self._values(obs, actions, len(self.biases[0]), fixed)
 
     def first(self, obs: Tree, actions: Tensor | None) -> Tensor:
-        """[B, O] of the first alone."""
-        return self._values(obs, actions, 1)[0]
+        """[B, O] of the first alone, whose weights get no gradients."""
+        return self._values(obs, actions, 1, True)[0]
 
-    def _values(self, obs: Tree, actions: Tensor | None, count: int) -> Tensor:
+    def _values(self, obs: Tree, actions: Tensor | None, count: int, fixed: bool) -> Tensor:
         """Of the first ``count``."""
         inputs = with_actions(obs, actions)
         inputs = inputs if isinstance(inputs, Tensor) else inputs[FEATURES]
-        x = inputs.expand(count, *inputs.shape)
-        layers = zip(self.weights, self.biases, self.activations, strict=True)
-        for weight, bias, activation in layers:
-            x = activation(torch.baddbmm(bias[:count], x, weight[:count]))
-        return x
+        layers = [
+            Layer(weight.detach(), bias.detach(), name) if fixed else Layer(weight, bias, name)
+            for weight, bias, name in zip(self.weights, self.biases, self.activations, strict=True)
+        ]
+        widest = max(weight.shape[1] * weight.shape[2] for weight in self.weights)
+        return (_apart if is_worth(inputs, widest) else _together)(inputs, layers, count)
+
+
+class Layer(NamedTuple):
+    """Of K critics: weights [K, O, I], biases [K, 1, O], and the activation after them."""
+
+    weight: Tensor
+    bias: Tensor
+    activation: str
+
+
+def _together(inputs: Tensor, layers: Sequence[Layer], count: int) -> Tensor:
+    """[K, B, O] by one operation per layer, which costs little where layers are small."""
+    x = inputs.expand(count, *inputs.shape)
+    for weight, bias, name in layers:
+        x = torch.baddbmm(bias[:count], x, weight[:count].transpose(1, 2))
+        x = ACTIVATIONS[name](x)
+    return x
+
+
+def _apart(inputs: Tensor, layers: Sequence[Layer], count: int) -> Tensor:
+    """[K, B, O] by the faster operation for single layers."""
+    xs = [inputs] * count
+    for weight, bias, name in layers:
+        # Taken apart at once, so that their gradients are put together at once.
+        parts = zip(weight.unbind(0), bias.squeeze(1).unbind(0), strict=True)
+        is_relu = name == "relu"
+        xs = [dense(x, *part, relu=is_relu) for x, part in zip(xs, parts, strict=False)]
+        xs = xs if is_relu else [ACTIVATIONS[name](x) for x in xs]
+    return torch.stack(xs)
 
 
 def _stack(layers: tuple[nn.Linear, ...], name: str) -> Tensor:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rllib.config_model import ModelConfig
+from rllib.dense import dense
 from rllib.errors import ConfigError
 from rllib.initializers import initialize
 from rllib.observations import FEATURES, ObservationEncoder
@@ -86,13 +87,16 @@ class MLP(nn.Module):
         has_norms = model[f"{stack}_use_layernorm"]
         self.norms = nn.ModuleList([nn.LayerNorm(size) for size in sizes[1:] if has_norms])
         self.activation = ACTIVATIONS[model[f"{stack}_activation"]]
+        self.is_relu = not has_norms and model[f"{stack}_activation"] == "relu"
         initialize(self, model, stack)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., size]."""
         for i, layer in enumerate(self.layers):
-            x = layer(x)
-            x = self.activation(self.norms[i](x) if self.norms else x)
+            assert isinstance(layer, nn.Linear), "they all are"
+            x = dense(x, layer.weight, layer.bias, relu=self.is_relu)
+            if not self.is_relu:
+                x = self.activation(self.norms[i](x) if self.norms else x)
         return x
 
 

@@ -40,7 +40,7 @@ from rllib.replay import (
 )
 from rllib.seeding import Role, derive_rng
 from rllib.target_network import TargetNetwork
-from rllib.tensors import num_rows, rows
+from rllib.tensors import interleaved, num_rows
 from rllib.torch_state import get_module_state
 from rllib.workers import fetch_sample
 
@@ -158,9 +158,7 @@ class OffPolicyLearner(Learner[BatchT]):
 
     def minibatches(self, batch: BatchT) -> Iterator[BatchT]:
         """Each has rows from all over the draw, which prioritised buffers give in their order."""
-        num_parts = max(1, num_rows(batch) // self.config.train_batch_size_per_learner)
-        for part in range(num_parts):
-            yield rows(batch, slice(part, None, num_parts))
+        return interleaved(batch, num_rows(batch) // self.config.train_batch_size_per_learner)
 
     def after_gradient_based_update(self, timestep: int) -> None:
         """Move the target networks if it is time."""

@@ -8,7 +8,6 @@ Legend: P parameters in all.
 """
 
 from collections.abc import Iterable
-from math import sqrt
 from typing import Any, Literal
 
 import numpy as np
@@ -55,6 +54,7 @@ class Adam:
         self.exp_avg = torch.zeros_like(self.flat)
         self.exp_avg_sq = torch.zeros_like(self.flat)
         self.num_steps = 0
+        self._step = torch.zeros((), device=self.flat.device)
         sizes = [p.numel() for p in self.parameters]
         pieces = zip(*(torch.split(x, sizes) for x in (self.flat, self.gradient)), strict=True)
         for parameter, (data, gradient) in zip(self.parameters, pieces, strict=True):
@@ -89,13 +89,23 @@ class Adam:
     def step(self) -> None:
         """One step against the gradients."""
         self.num_steps += 1
-        beta1, beta2 = self.betas
-        self.exp_avg.lerp_(self.gradient, 1.0 - beta1)
-        self.exp_avg_sq.mul_(beta2).addcmul_(self.gradient, self.gradient, value=1.0 - beta2)
-        # The corrections of both moments for their start at zero, moved out of the vectors.
-        correction1, correction2 = 1.0 - beta1**self.num_steps, 1.0 - beta2**self.num_steps
-        scale = self.exp_avg_sq.sqrt().div_(sqrt(correction2)).add_(self.epsilon)
-        self.flat.addcdiv_(self.exp_avg, scale, value=-self.lr / correction1)
+        self._step.fill_(self.num_steps)
+        # What ``torch.optim`` calls with ``fused=True``: one pass over the vectors instead of ten.
+        torch._fused_adam_(
+            [self.flat],
+            [self.gradient],
+            [self.exp_avg],
+            [self.exp_avg_sq],
+            [],
+            [self._step],
+            lr=self.lr,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            weight_decay=0.0,
+            eps=self.epsilon,
+            amsgrad=False,
+            maximize=False,
+        )
 
     def get_state(self) -> dict[str, Any]:
         """State tree: both moments [P] and the number of steps."""

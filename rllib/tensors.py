@@ -1,6 +1,6 @@
 """Trees of tensors: what modules read is one tensor, or dicts and named tuples of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,23 @@ def map_tree(change: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
 def rows(tree: Tree, index: Tensor | slice) -> Tree:
     """The rows ``index`` of every tensor [B, ...]."""
     return map_tree(lambda tensor: tensor[index], tree)
+
+
+def interleaved(tree: Tree, num_parts: int) -> Iterator[Tree]:
+    """Parts i = 0, 1, ... of the rows i, i + num_parts, ... each, as views."""
+    if num_parts <= 1:
+        yield tree
+        return
+    parts: list[Sequence[Tensor]] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        parts.append(tensor.reshape(-1, num_parts, *tensor.shape[1:]).unbind(1))
+        return tensor
+
+    map_tree(keep, tree)
+    for each in zip(*parts, strict=True):
+        columns = iter(each)
+        yield map_tree(lambda _, columns=columns: next(columns), tree)  # type: ignore[misc]
 
 
 def concatenate(trees: list[Tree]) -> Tree:

@@ -5,6 +5,7 @@ Legend: B rows, A actions, M atoms of a distribution of returns.
 
 import torch
 from torch import Tensor
+from torch.nn.functional import huber_loss
 
 
 def dueling(values: Tensor, advantages: Tensor) -> Tensor:
@@ -19,13 +20,13 @@ def dueling(values: Tensor, advantages: Tensor) -> Tensor:
 
 def values_of(q_values: Tensor, actions: Tensor) -> Tensor:
     """[B] or [B, M] of the actions [B] from all of [B, A] or [B, A, M]."""
-    return q_values[torch.arange(len(actions), device=actions.device), actions]
+    index = actions.view(-1, *[1] * (q_values.dim() - 1)).expand(-1, 1, *q_values.shape[2:])
+    return q_values.gather(1, index).squeeze(1)
 
 
 def huber(errors: Tensor, delta: float = 1.0) -> Tensor:
     """Quadratic up to ``delta``, linear beyond: the gradient of no row is larger than ``delta``."""
-    small = errors.abs().clamp(max=delta)
-    return small * (errors.abs() - 0.5 * small)
+    return huber_loss(errors, torch.zeros_like(errors), reduction="none", delta=delta)
 
 
 def squared(errors: Tensor) -> Tensor:

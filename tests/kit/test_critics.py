@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from rllib import dense
 from rllib.actor_q_module import ActorQConfig, SACModule, TD3Module
 from rllib.config_model import ModelConfig
 from rllib.critics import SeparateCritics, StackedCritics, make_critics
@@ -45,6 +46,22 @@ def test_stacked_critics_are_the_critics_they_are_made_of(num_actions, num_criti
     torch.testing.assert_close(values, separate(obs, actions))
     torch.testing.assert_close(stacked.first(obs, actions), values[0])
     torch.testing.assert_close(separate.first(obs, actions), values[0])
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_wide_critics_are_the_same_one_after_the_other(fixed, monkeypatch):
+    model = ModelConfig(fcnet_hiddens=(512, 256), fcnet_activation="relu")
+    torch.manual_seed(0)
+    stacked = make_critics(ObservationEncoder(OBS, model), model, 2, 1, 2)
+    obs, actions = torch.randn(64, 4), torch.randn(64, 2, requires_grad=True)
+    found = []
+    for worth in (1 << 22, 1 << 62):
+        monkeypatch.setattr(dense, "WORTH", worth)
+        values = stacked(obs, actions, fixed=fixed)
+        wanted = [actions] if fixed else [actions, *stacked.parameters()]
+        found.append([values, *torch.autograd.grad(values.square().sum(), wanted)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
 
 
 def test_critics_begin_apart():

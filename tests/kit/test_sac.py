@@ -136,7 +136,7 @@ def test_forbidden_actions_are_worth_nothing_and_have_no_gradient():
 def critic_values(stacked, x):
     """[2, B, O], one critic after the other."""
     (w0, w1), (b0, b1) = stacked.weights, stacked.biases
-    return torch.stack([torch.relu(x @ w0[k] + b0[k]) @ w1[k] + b1[k] for k in range(2)])
+    return torch.stack([torch.relu(x @ w0[k].T + b0[k]) @ w1[k].T + b1[k] for k in range(2)])
 
 
 @pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["continuous", "discrete"])

@@ -53,7 +53,7 @@ def test_the_smaller_value_is_believed():
 def critic_values(stacked, obs, actions):
     """[2, B], one critic after the other."""
     x, (w0, w1), (b0, b1) = torch.cat([obs, actions], -1), stacked.weights, stacked.biases
-    values = [torch.relu(x @ w0[k] + b0[k]) @ w1[k] + b1[k] for k in range(2)]
+    values = [torch.relu(x @ w0[k].T + b0[k]) @ w1[k].T + b1[k] for k in range(2)]
     return torch.stack(values).squeeze(-1)
 
 

@@ -30,9 +30,10 @@ from rllib.circular_buffer import CircularBuffer
 from rllib.columns import Columns
 from rllib.config_types import Fraction
 from rllib.envs.make import Spaces
-from rllib.learner import Loss, Metrics
+from rllib.learner import DEFAULT_OPTIMIZER, Loss, Metrics
 from rllib.seeding import Role, derive_rng
-from rllib.torch_state import get_module_state, move_towards, set_module_state
+from rllib.target_network import TargetNetwork
+from rllib.torch_state import get_module_state, set_module_state
 from rllib.vtrace_batch import Targets, VTraceBatch, correct, forward
 
 
@@ -60,6 +61,11 @@ class APPOConfig(IMPALAConfig):
     """Train batches that the buffer holds. Learning begins when it is full for the first time."""
     circular_buffer_iterations_per_batch: PositiveInt = 2
     """How often each of them is used at most."""
+
+    simple_queue_size: PositiveInt = 32
+    """No effect here: ``max_requests_in_flight_per_learner`` says what may wait for a learner."""
+    use_gae: bool = True
+    """No effect here: advantages are always V-trace's."""
 
     @property
     def target_network_update_interval(self) -> int:
@@ -132,6 +138,7 @@ class APPOLearner(IMPALALearner):
     def __init__(self, config: APPOConfig, spaces: Spaces) -> None:
         super().__init__(config, spaces)
         self.target = deepcopy(self.module).requires_grad_(False)
+        self.follower = TargetNetwork(self.target, self.optimizers[DEFAULT_OPTIMIZER])
         self.kl_coeff = config.kl_coeff if config.use_kl_loss else 0.0
         self.num_batches_lifetime = 0
 
@@ -160,7 +167,7 @@ class APPOLearner(IMPALALearner):
         metrics["curr_kl_coeff"] = self.kl_coeff
         self.num_batches_lifetime += 1
         if self.num_batches_lifetime % self.config.target_network_update_interval == 0:
-            move_towards(self.target, self.module, self.config.tau)
+            self.follower.move(self.config.tau)
         if self.config.use_kl_loss:
             self.kl_coeff *= _kl_factor(metrics["mean_kl_loss"], self.config.kl_target)
 

@@ -21,7 +21,7 @@ from rllib.algorithm import Algorithm
 from rllib.async_sampler import AsyncSampler, Fragment
 from rllib.batch import SampleBatch
 from rllib.config import AlgorithmConfig
-from rllib.config_types import ScheduleOr
+from rllib.config_types import Fraction, ScheduleOr
 from rllib.distributions import Distribution
 from rllib.errors import Problem
 from rllib.fragments import join
@@ -63,6 +63,8 @@ class IMPALAConfig(AlgorithmConfig):
     """Env steps that an iteration samples at least."""
     vtrace: bool = True
     """Whether V-trace corrects for the policy lag; there is no other way."""
+    lambda_: Fraction = 1.0
+    """V-trace: 0 trusts the value function, 1 the sampled returns (remark 2 of the paper)."""
     vtrace_clip_rho_threshold: PositiveFloat = 1.0
     """Limit of the importance weights in value targets."""
     vtrace_clip_pg_rho_threshold: PositiveFloat = 1.0
@@ -72,6 +74,14 @@ class IMPALAConfig(AlgorithmConfig):
     max_policy_lag: PositiveInt | None = 100
     """Updates that a fragment's policy may be behind the learner's; what is older is dropped and
     counted. Null drops nothing."""
+    learner_queue_size: PositiveInt = 3
+    """No effect here: ``max_requests_in_flight_per_learner`` says what may wait for a learner."""
+    num_gpu_loader_threads: NonNegativeInt = 8
+    """No effect here: minibatches are copied to a GPU while it computes, without threads."""
+    timeout_s_sampler_manager: NonNegativeFloat = 0.0
+    """No effect here: fragments are taken as soon as they are there."""
+    timeout_s_aggregator_manager: NonNegativeFloat = 0.0
+    """No effect here: there are no aggregators."""
     vf_loss_coeff: NonNegativeFloat = 0.5
     """Weight of the value loss."""
     entropy_coeff: ScheduleOr[NonNegativeFloat] = 0.01
@@ -209,7 +219,8 @@ class IMPALA(Algorithm):
 
     def gather(self) -> list[Fragment]:
         """The next train batch."""
-        fragments = self.sampler.gather(self.config.fragments_per_update, self.oldest_seq_no)
+        count, sampled = self.config.fragments_per_update, self.num_env_steps_sampled_lifetime
+        fragments = self.sampler.gather(count, self.oldest_seq_no, sampled)
         self.count_samples(fragments.stats)
         self.count_dropped(fragments.dropped)
         return fragments.kept

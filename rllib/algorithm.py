@@ -124,8 +124,9 @@ class Algorithm(ABC):
         return self._with_metrics(self._times(books, elapsed) | result)
 
     def _open_books(self) -> Iteration:
-        group = self.learner_group
-        limit = self.config.max_requests_in_flight_per_learner if group.is_remote else 0
+        is_remote = self.learner_group.is_remote
+        # The next update may be started beside those that the limit leaves.
+        limit = self.config.max_requests_in_flight_per_learner - 1 if is_remote else 0
         return Iteration(self.config, self._learned, limit)
 
     def _learned(self, update: Any) -> dict[str, Metrics]:

@@ -90,6 +90,7 @@ class AsyncSampler:
     def reset(self) -> None:
         """Forget all that was asked for, for example because the env runners were restored."""
         num_runners = len(self.group.workers)
+        self._timestep = 0
         self._offers: deque[_News] = deque()
         self._weights = _News(None, self.group.weights_seq_no)
         self._statistics = _News(None, 0)
@@ -115,14 +116,20 @@ class AsyncSampler:
         is_here = self.is_remote and not isinstance(value, core.ObjectRef)
         return core.put(value) if is_here else value
 
-    def gather(self, count: int, oldest_seq_no: int) -> Gathered:
+    def gather(self, count: int, oldest_seq_no: int, timestep: int = 0) -> Gathered:
         """Take ``count`` fragments, none of them by weights older than ``oldest_seq_no``.
+
+        Args:
+            count: how many.
+            oldest_seq_no: fragments that were sampled with older weights are set apart.
+            timestep: ``num_env_steps_sampled_lifetime``, which env runners are told.
 
         Raises:
             EnvError: an environment raised or returned what cannot be trained on.
             ActorDiedError: an env runner died.
             TrainingError: an env runner took longer than ``sample_timeout_s``.
         """
+        self._timestep = timestep
         gathered = Gathered([], [])
         while len(gathered.kept) < count:
             fragment = self.take()
@@ -173,7 +180,7 @@ class AsyncSampler:
     def _ask(self, runner: int) -> None:
         worker = self.group.workers[runner]
         syncs = self._sync(runner)
-        batch, stats = worker.call("sample")
+        batch, stats = worker.call("sample", self._timestep)
         self._load[runner] += 1
         request = _Request(runner, batch, stats, syncs, self._weights.seq_no, perf_counter())
         if isinstance(stats, core.ObjectRef):

@@ -205,8 +205,6 @@ PENDING: dict[str, Callable[[Any], bool]] = {
     "disable_env_checking": _any,
     "action_mask_key": _any,
     "batch_mode": _any,
-    "num_aggregator_actors_per_learner": _any,
-    "max_requests_in_flight_per_aggregator_actor": _any,
     "learner_connector": _changes_batches,
     "evaluation_auto_duration_min_env_steps_per_sample": _any,
     "evaluation_auto_duration_max_env_steps_per_sample": _any,

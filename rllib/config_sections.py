@@ -184,9 +184,9 @@ class LearnersSection(Section):
     mixed_precision: Literal["bfloat16", "float16"] | None = None
     """Number format of forward and backward passes; null is float32 throughout."""
     num_aggregator_actors_per_learner: NonNegativeInt = 0
-    """Actors that prepare the train batches of one learner; 0 leaves it to the learner."""
+    """No effect here: fragments are arrays from the start, and learners take them as they are."""
     max_requests_in_flight_per_aggregator_actor: PositiveInt = 3
-    """Batches that may wait for an aggregator."""
+    """No effect here: there are no aggregators."""
     max_requests_in_flight_per_learner: PositiveInt = 3
     """Updates that may wait for a learner: bounds how old experience may get."""
     learner_class: Code | None = None

@@ -28,16 +28,12 @@ _INDICES = ("final_index", "state_rows")
 def join(batches: Sequence[SampleBatch]) -> SampleBatch:
     """One fragment with the environments of all; without a copy if there is only one.
 
-    Its ``weights_seq_no`` is the oldest of them.
-
-    Raises:
-        ValueError: they have different numbers of rows.
+    Shorter fragments are filled up with reset rows. Its ``weights_seq_no`` is the oldest of them.
     """
     if len(batches) == 1:
         return batches[0]
-    lengths = {len(batch.rewards) for batch in batches}
-    if len(lengths) > 1:
-        raise ValueError(f"fragments of {sorted(lengths)} rows cannot stand side by side")
+    num_rows = max(len(batch.rewards) for batch in batches)
+    batches = [fill_up(batch, num_rows) for batch in batches]
     widths = [batch.rewards.shape[1] for batch in batches]
     total = sum(widths)
     starts = np.cumsum([0, *widths[:-1]])
@@ -56,6 +52,27 @@ def join(batches: Sequence[SampleBatch]) -> SampleBatch:
         state_in={n: np.concatenate([b.state_in[n] for b in batches]) for n in batches[0].state_in},
         weights_seq_no=min(batch.weights_seq_no for batch in batches),
     )
+
+
+def fill_up(batch: SampleBatch, num_rows: int) -> SampleBatch:
+    """The same fragment with ``num_rows`` rows, of which the new ones are reset rows.
+
+    They hold the observations after the last row, so that each env step is still followed by what
+    was observed after it.
+    """
+    missing = num_rows - len(batch.rewards)
+    if not missing:
+        return batch
+    no = np.zeros((missing, batch.rewards.shape[1]), np.bool_)
+    new: dict[str, Any] = {"obs": np.repeat(batch.last_obs[None], missing, axis=0)}
+    new |= {"terminateds": no, "truncateds": no, "reset_rows": ~no}
+    columns: dict[str, Any] = {}
+    for name in _TIME_MAJOR:
+        column = getattr(batch, name)
+        # The last row again is something valid that nobody looks at.
+        more = new[name] if name in new else np.repeat(column[-1:], missing, axis=0)
+        columns[name] = np.concatenate([column, more])
+    return replace(batch, **columns)
 
 
 def columns(batch: SampleBatch, start: int, stop: int) -> SampleBatch:

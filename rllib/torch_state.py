@@ -35,14 +35,3 @@ def set_module_state(module: nn.Module, state: dict[str, Any]) -> None:
             f"the checkpoint's weights do not fit this network; was it made with another "
             f"model_config or environment? {error}"
         ) from None
-
-
-@torch.no_grad()
-def move_towards(target: nn.Module, source: nn.Module, tau: float) -> None:
-    """Move a target network towards a network of the same shape: ``tau * source + (1 - tau) *
-    target``; what is no parameter is copied.
-    """
-    for moved, parameter in zip(target.parameters(), source.parameters(), strict=True):
-        moved.lerp_(parameter, tau)
-    for copied, buffer in zip(target.buffers(), source.buffers(), strict=True):
-        copied.copy_(buffer)

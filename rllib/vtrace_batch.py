@@ -82,6 +82,7 @@ class Thresholds(Protocol):
     """The settings of V-trace, as algorithms call them."""
 
     gamma: float
+    lambda_: float
     vtrace_clip_rho_threshold: float
     vtrace_clip_pg_rho_threshold: float
 
@@ -148,10 +149,11 @@ def environments(batch: VTraceBatch, chosen: Indices) -> VTraceBatch:
 
 
 def forward(module: RLModule, inputs: Tree) -> Outputs:
-    """The train forward, flat: sequences lose their shape."""
+    """The train forward, flat and in single precision: sequences lose their shape."""
     output = module.forward_train(inputs)
     values = module.compute_values(inputs, output.get(Columns.EMBEDDINGS))
-    return Outputs(output[Columns.ACTION_DIST_INPUTS].flatten(0, values.ndim - 1), values.flatten())
+    dist_inputs = output[Columns.ACTION_DIST_INPUTS].flatten(0, values.ndim - 1)
+    return Outputs(dist_inputs.float(), values.flatten().float())
 
 
 def correct(batch: VTraceBatch, values: Tensor, logp: Tensor, config: Thresholds) -> Targets:
@@ -161,7 +163,7 @@ def correct(batch: VTraceBatch, values: Tensor, logp: Tensor, config: Thresholds
         batch: the fragment.
         values: [O] of the current value function.
         logp: [B] of the actions, by the policy that is to be corrected towards.
-        config: discount factor and limits of the importance weights.
+        config: discount factor, and how far sampled returns and importance weights count.
     """
     rows, V = batch.rows, values.detach().cpu().numpy()
     log_rhos = np.zeros(rows.rewards.shape, np.float32)
@@ -174,6 +176,7 @@ def correct(batch: VTraceBatch, values: Tensor, logp: Tensor, config: Thresholds
         rows.reset_rows,
         log_rhos,
         gamma=config.gamma,
+        lambda_=config.lambda_,
         clip_rho=config.vtrace_clip_rho_threshold,
         clip_pg_rho=config.vtrace_clip_pg_rho_threshold,
     )

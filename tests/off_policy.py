@@ -99,7 +99,9 @@ def _forward(module, obs, state):
     return output["action_dist_inputs"].flatten(), value.flatten()[0], output.get("state_out", {})
 
 
-def vtrace_by_definition(batch, steps, log_rhos, *, gamma, clip_rho=1.0, clip_pg_rho=1.0):
+def vtrace_by_definition(
+    batch, steps, log_rhos, *, gamma, lambda_=1.0, clip_rho=1.0, clip_pg_rho=1.0
+):
     """Value targets and advantages by row: the sum of eq. 1 (Espeholt et al. 2018), term by term.
 
     Args:
@@ -123,7 +125,7 @@ def vtrace_by_definition(batch, steps, log_rhos, *, gamma, clip_rho=1.0, clip_pg
             total += weight * min(clip_rho, rho[row]) * delta(row)
             if last[row]:
                 return total
-            weight *= gamma * min(1.0, rho[row])
+            weight *= gamma * lambda_ * min(1.0, rho[row])
             row += N
 
     def advantage(row):

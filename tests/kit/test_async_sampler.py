@@ -29,7 +29,7 @@ class Stub:
         self.log.append(statistics)
 
     @core.method(num_returns=2)
-    def sample(self):
+    def sample(self, timestep):
         if self.gate:
             Path(self.gate).read_text()
         self.log.append("sample")

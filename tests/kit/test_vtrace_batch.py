@@ -6,7 +6,7 @@ from gymnasium.vector import AutoresetMode
 from off_policy import MEMORY, environment, old_fragments, single_steps, vtrace_by_definition
 
 from rllib.algorithms.impala import IMPALAConfig
-from rllib.fragments import join
+from rllib.fragments import fill_up, join
 from rllib.vtrace_batch import correct, environments, forward, vtrace_batch
 
 KINDS = pytest.mark.parametrize("model", [{"fcnet_hiddens": (4,)}, MEMORY], ids=["mlp", "lstm"])
@@ -30,7 +30,7 @@ def evaluate(batch, module, config):
 @KINDS
 def test_one_forward_says_of_every_step_what_a_forward_of_that_step_says(model, autoreset):
     config = settings(model).training(
-        vtrace_clip_rho_threshold=0.9, vtrace_clip_pg_rho_threshold=1.2
+        lambda_=0.8, vtrace_clip_rho_threshold=0.9, vtrace_clip_pg_rho_threshold=1.2
     )
     module, batches = old_fragments(config, autoreset)
     for batch in batches:
@@ -39,7 +39,7 @@ def test_one_forward_says_of_every_step_what_a_forward_of_that_step_says(model, 
             row: step.logp.item() - batch.action_logp.reshape(-1)[row]
             for row, step in steps.items()
         }
-        limits = {"gamma": 0.9, "clip_rho": 0.9, "clip_pg_rho": 1.2}
+        limits = {"gamma": 0.9, "lambda_": 0.8, "clip_rho": 0.9, "clip_pg_rho": 1.2}
         targets, advantages = vtrace_by_definition(batch, steps, log_rhos, **limits)
         assert np.std([*log_rhos.values()]) > 0.01, "the policy has changed"
         rows = np.flatnonzero(~batch.reset_rows)
@@ -89,14 +89,27 @@ def test_some_of_the_environments_are_what_they_are_among_all(model, autoreset):
             assert len(part.inputs["obs"]) < len(everything.inputs["obs"]) / 4
 
 
-def test_a_fragment_alone_is_not_copied_and_lengths_must_agree():
+def test_a_fragment_alone_is_not_copied():
     config = settings({"fcnet_hiddens": (4,)})
-    _, (first, *_) = old_fragments(config, AutoresetMode.NEXT_STEP)
-    assert join([first]) is first
-    longer = config.copy().env_runners(rollout_fragment_length=12)
-    _, (second, *_) = old_fragments(longer, AutoresetMode.NEXT_STEP)
-    with pytest.raises(ValueError, match=r"\[11, 12\] rows cannot stand side by side"):
-        join([first, second])
+    _, (fragment, *_) = old_fragments(config, AutoresetMode.NEXT_STEP)
+    assert join([fragment]) is fragment
+
+
+@MODES
+@KINDS
+def test_fragments_of_other_lengths_are_filled_up_with_what_changes_nothing(model, autoreset):
+    config = settings(model)
+    module, batches = old_fragments(config, autoreset)
+    for batch in batches:
+        longer = fill_up(batch, 17)
+        assert longer.rewards.shape == (17, 2)
+        assert longer.num_env_steps == batch.num_env_steps
+        before, after = (evaluate(vtrace_batch(b, module), module, config) for b in (batch, longer))
+        for expected, found in zip(before, after, strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+    joined = join([batches[0], fill_up(batches[1], 17)])
+    assert joined.rewards.shape == (17, 4)
+    assert joined.num_env_steps == batches[0].num_env_steps + batches[1].num_env_steps
 
 
 def test_targets_carry_no_gradient():

@@ -50,8 +50,9 @@ def of_actor(options: ActorOptions, shape: ActorShape) -> Keywords:
         "lifetime": "detached" if options.detached else None,
         "get_if_exists": options.get_if_exists,
     }
-    if options.placement != options.resources:  # a CPU to begin with, and none later
-        del keywords["num_cpus"]
+    if options.placement != options.resources:
+        # A CPU to begin with, and none later: but for Ray to do so nothing may be said of either.
+        del keywords["num_cpus"], keywords["num_gpus"]
     return keywords
 
 

@@ -696,6 +696,13 @@ def test_code_may_refer_to_actors_and_objects() -> None:
     assert core.get(Actor.remote().method.remote()) == 3
 
 
+def test_actors_that_ask_for_nothing_need_no_cpu_each() -> None:
+    Counter = make_counter()
+    crowd = [Counter.remote(start) for start in range(12)]
+    counted = core.get([counter.add.remote() for counter in crowd], timeout=60)
+    assert counted == list(range(1, 13))
+
+
 def test_named_actors() -> None:
     Counter = make_counter()
     first = Counter.options(name="one").remote(1)

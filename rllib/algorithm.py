@@ -193,7 +193,7 @@ class Algorithm(ABC):
 
     def count_samples(self, stats: Sequence[SampleStats]) -> None:
         """Add fragments to the counters, the episodes and the iteration's result."""
-        self._books.samples += stats
+        self._books.add_samples(stats)
         self.num_env_steps_sampled_lifetime += sum(each.num_env_steps for each in stats)
         self.episodes.add(episode for each in stats for episode in each.episodes)
         self.metrics.aggregate([each.metrics for each in stats], key="env_runners")

@@ -29,6 +29,8 @@ class Iteration:
 
     Attributes:
         num_calls: training steps so far.
+        num_env_steps: sampled so far.
+        num_steps_trained: by updates that are done, over all modules.
     """
 
     def __init__(
@@ -38,7 +40,12 @@ class Iteration:
         self.samples: list[SampleStats] = []
         self.updates: list[Learned] = []
         self.in_flight: deque[tuple[Any, Metrics]] = deque()
-        self.num_calls = 0
+        self.num_calls = self.num_env_steps = self.num_steps_trained = 0
+
+    def add_samples(self, stats: Sequence[SampleStats]) -> None:
+        """Add fragments."""
+        self.samples += stats
+        self.num_env_steps += sum(each.num_env_steps for each in stats)
 
     def add_update(self, update: Any, facts: Metrics) -> None:
         """Add an update that was started, and wait for earlier ones if too many are under way.
@@ -56,21 +63,16 @@ class Iteration:
             update, facts = self.in_flight.popleft()
             learned = self.fetch(update)
             self.updates.append({name: metrics | facts for name, metrics in learned.items()})
-
-    @property
-    def num_env_steps(self) -> int:
-        """Env steps sampled so far."""
-        return sum(each.num_env_steps for each in self.samples)
+            trained = (metrics["num_module_steps_trained"] for metrics in learned.values())
+            self.num_steps_trained += sum(trained)
 
     def is_over(self, elapsed: float) -> bool:
         """Whether it is as long as the settings ask for; updates under way do not count yet."""
         config = self.config
-        metrics = [each for update in self.updates for each in update.values()]
-        trained = sum(each["num_module_steps_trained"] for each in metrics)
         return (
             self.num_calls > 0
             and self.num_env_steps >= config.min_sample_timesteps_per_iteration
-            and trained >= config.min_train_timesteps_per_iteration
+            and self.num_steps_trained >= config.min_train_timesteps_per_iteration
             and elapsed >= (config.min_time_s_per_iteration or 0.0)
         )
 

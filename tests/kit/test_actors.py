@@ -3,6 +3,7 @@
 import pytest
 
 from rllib import core, signals, workers
+from rllib.algorithms.impala import IMPALAConfig
 from rllib.algorithms.ppo import PPO, PPOConfig
 from rllib.envs.counter import CounterEnv
 from rllib.errors import EnvError, TrainingError
@@ -66,6 +67,39 @@ def test_an_env_that_fails_in_an_actor_is_told_with_its_own_traceback():
 def test_a_killed_env_runner_ends_training_and_is_told():
     died = pytest.raises(core.exceptions.ActorDiedError, match=r"SIGKILL|signal 9")
     with config(CounterEnv, kill_at=20).build_algo() as algorithm, died:
+        algorithm.train()
+
+
+def asynchronous(num_learners=1, **env_config):
+    return (
+        IMPALAConfig()
+        .environment(CounterEnv, env_config=env_config)
+        .env_runners(num_envs_per_env_runner=4, rollout_fragment_length=16)
+        .learners(num_learners=num_learners)
+        .rl_module(model_config={"fcnet_hiddens": (16,)})
+    )
+
+
+@pytest.mark.parametrize("num_learners", [0, 2])
+def test_an_env_runner_that_nobody_waits_for_is_told_when_it_dies(num_learners):
+    died = pytest.raises(core.exceptions.ActorDiedError, match=r"SIGKILL|signal 9")
+    with asynchronous(num_learners, kill_at=100).build_algo() as algorithm, died:
+        algorithm.train()
+
+
+@pytest.mark.parametrize("num_learners", [0, 1])
+def test_an_env_runner_that_nobody_waits_for_is_told_when_it_hangs(num_learners, monkeypatch):
+    monkeypatch.setattr(workers, "STOP_SECONDS", 0.1)
+    settings = asynchronous(num_learners, hang_at=100).env_runners(sample_timeout_s=0.5)
+    late = pytest.raises(TrainingError, match=r"env runner . needed more than sample_timeout_s")
+    with settings.build_algo() as algorithm, late:
+        algorithm.train()
+
+
+def test_a_learner_that_nobody_waits_for_is_told_when_it_fails():
+    settings = asynchronous(reward_scale=1e30)
+    overflows = pytest.raises(TrainingError, match="vf_loss = inf")
+    with settings.build_algo() as algorithm, overflows:
         algorithm.train()
 
 

@@ -228,6 +228,24 @@ def test_actors_on_the_serial_engine_learn_the_same_every_time(layout):
     assert max(lags) <= 2 * layout[0]
 
 
+def test_several_agents_learn_each_from_its_own_fragments():
+    settings = (
+        config(env="MultiAgentCartPole", num_agents=3)
+        .multi_agent(policies={"even", "odd"}, policy_mapping_fn=by_parity)
+        .training(minibatch_size=64)
+    )
+    first, results = train(settings)
+    again, _ = train(settings)
+    assert first == again
+    learners = results[-1]["learners"]
+    trained = {name: each["num_module_steps_trained_lifetime"] for name, each in learners.items()}
+    assert trained["even"] > 1.5 * trained["odd"] > 0  # agents 0 and 2, and agent 1
+
+
+def by_parity(agent, episode):
+    return "odd" if agent % 2 else "even"
+
+
 @pytest.mark.usefixtures("inline")
 def test_weights_go_out_once_per_interval():
     settings = config(1, 0).training(broadcast_interval=4)

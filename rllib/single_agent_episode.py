@@ -54,12 +54,12 @@ class SingleAgentEpisode:
         return self.is_terminated or self.is_truncated
 
     @property
-    def env_t(self) -> int:
+    def t(self) -> int:
         """Env steps so far."""
         return len(self.rewards)
 
     def __len__(self) -> int:
-        return self.env_t
+        return self.t
 
     def get_return(self) -> float:
         """Sum of the rewards so far."""

@@ -2,12 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from rllib.config import AlgorithmConfig
 from rllib.config_model import ModelConfig
+from rllib.config_names import UNSUPPORTED, UNSUPPORTED_METHODS
+from rllib.registry import get_config_class
 
 PAGE = (Path(__file__).parents[2] / "docs" / "coming-from-rllib.md").read_text()
 PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -34,12 +37,34 @@ def test_all_settings_without_effect_are_listed() -> None:
 
 
 def test_the_defaults_shown_are_ours() -> None:
-    config = AlgorithmConfig()
     for row in section("Defaults that differ").splitlines():
         if row.startswith("| `"):
             name, ours = (cell.strip(" `") for cell in row.split("|")[1:3])
-            key, _, inner = name.partition(".")
-            assert yaml.safe_load(ours) == (config[key][inner] if inner else config[key])
+            first, *keys = name.split(".")
+            shared = first in AlgorithmConfig.public_names()
+            found: Any = AlgorithmConfig() if shared else get_config_class(first)()
+            for key in [first, *keys] if shared else keys:
+                found = found[key]
+            assert yaml.safe_load(ours) == found, name
+
+
+def test_all_settings_that_there_are_not_are_listed_with_the_nearest() -> None:
+    shown = {}
+    for row in section("Settings that there are not").splitlines():
+        if row.startswith("| `"):
+            names, nearest = row.split("|")[1:3]
+            shown |= dict.fromkeys(re.findall(r"`(\w+)`", names), nearest.strip(" `"))
+    assert shown == UNSUPPORTED
+    assert all(f"`{method}`" in PAGE for method in UNSUPPORTED_METHODS)
+
+
+def test_the_imports_shown_are_the_changes_that_scripts_need() -> None:
+    for row in PAGE.partition("## Programs")[0].splitlines():
+        theirs, *ours = re.findall(r"`((?:from|import) [^`]*)`", row) or [""]
+        if theirs and "ray.rllib" in theirs:
+            assert ours == [theirs.replace("ray.rllib", "rllib")]
+        for line in ours:
+            exec(line, {})
 
 
 def test_the_config_shown_has_right_names() -> None:

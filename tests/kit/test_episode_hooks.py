@@ -91,7 +91,7 @@ def test_an_episode_gives_out_its_parts() -> None:
     episode.add_env_reset("s0")
     episode.add_env_step("s1", 5, 1.0)
     episode.add_env_step("s2", 6, 2.5, truncated=True)
-    assert (len(episode), episode.env_t, episode.get_return()) == (2, 2, 3.5)
+    assert (len(episode), episode.t, episode.get_return()) == (2, 2, 3.5)
     assert (episode.is_terminated, episode.is_truncated, episode.is_done) == (False, True, True)
     assert episode.get_observations() == ["s0", "s1", "s2"]
     assert episode.get_observations(-1) == "s2"

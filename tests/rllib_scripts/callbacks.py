@@ -10,7 +10,7 @@ class Angles(RLlibCallback):
         metrics_logger.log_value("started", 1, reduce="sum")
 
     def on_episode_created(self, *, episode, env_index, **kwargs):
-        assert episode.env_t == 0
+        assert len(episode) == episode.t == 0
         episode.custom_data["angles"] = []
 
     def on_episode_start(self, *, episode, env_runner, metrics_logger, env, env_index, **kwargs):
@@ -22,7 +22,7 @@ class Angles(RLlibCallback):
 
     def on_episode_end(self, *, episode, metrics_logger, **kwargs):
         angles = episode.custom_data["angles"]
-        assert len(angles) == len(episode)
+        assert len(angles) == episode.t
         assert episode.is_done
         metrics_logger.log_value("angle_mean", np.mean(angles), window=10)
         metrics_logger.log_dict({"angle": {"max": max(angles)}}, reduce="max")

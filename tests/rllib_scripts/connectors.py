@@ -7,6 +7,7 @@ from ray.rllib.connectors.env_to_module import FlattenObservations, MeanStdFilte
 from ray.rllib.connectors.env_to_module.frame_stacking import FrameStackingEnvToModule
 from ray.rllib.connectors.env_to_module.prev_actions_prev_rewards import PrevActionsPrevRewards
 from ray.rllib.connectors.learner.frame_stacking import FrameStackingLearner
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
 
 class Nested(gym.ObservationWrapper):
@@ -27,6 +28,26 @@ class Nested(gym.ObservationWrapper):
         return {"position": obs[:2], "rest": (obs[2:], int(obs[2] > 0))}
 
 
+class Screen(gym.Env):
+    """A picture that gets brighter."""
+
+    observation_space = gym.spaces.Box(0.0, 1.0, (42, 42, 1), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, config=None):
+        self.time = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return np.zeros((42, 42, 1), np.float32), {}
+
+    def step(self, action):
+        self.time += 1
+        obs = np.full((42, 42, 1), self.time / 5, np.float32)
+        return obs, float(action), self.time == 5, False, {}
+
+
 def small(config):
     return config.env_runners(num_env_runners=0, num_envs_per_env_runner=2).training(
         train_batch_size_per_learner=64, minibatch_size=32, num_epochs=1
@@ -35,7 +56,7 @@ def small(config):
 
 def in_features(algo):
     algo.train()
-    sizes = [p.shape[-1] for p in algo.get_module().parameters() if p.dim() == 2]
+    sizes = [p.shape[1] for p in algo.get_module().parameters() if p.dim() > 1]
     algo.stop()
     return sizes[0]
 
@@ -45,20 +66,19 @@ if __name__ == "__main__":
     config.env_runners(env_to_module_connector=lambda env, spaces, device: MeanStdFilter())
     assert in_features(config.build_algo()) == 4
 
-    config = small(PPOConfig().environment("CartPole-v1"))
+    config = small(PPOConfig().environment(Screen))
     config.env_runners(
         env_to_module_connector=lambda env, spaces, device: FrameStackingEnvToModule(num_frames=3)
     )
-    config.training(
-        learner_connector=lambda obs_space, act_space: FrameStackingLearner(num_frames=3)
-    )
-    assert in_features(config.build_algo()) == 12
+    config.training(learner_connector=lambda obs, act: FrameStackingLearner(num_frames=3))
+    config.rl_module(model_config=DefaultModelConfig(conv_filters=[[4, 8, 4], [4, 4, 2]]))
+    assert in_features(config.build_algo()) == 3
 
     config = small(PPOConfig().environment(Nested))
     config.env_runners(
         env_to_module_connector=lambda env, spaces, device: [
             FlattenObservations(),
-            MeanStdFilter(clip_by_value=None),
+            MeanStdFilter(clip_by_value=5.0),
         ]
     )
     assert in_features(config.build_algo()) == 6

@@ -44,7 +44,7 @@ class Curriculum(RLlibCallback):
     def on_train_result(self, *, algorithm, metrics_logger, result, **kwargs):
         if algorithm.stage == 0 and result[ENV_RUNNER_RESULTS][EPISODE_RETURN_MEAN] > -100.0:
             algorithm.stage = 1
-            algorithm.env_runner_group.foreach_env_runner(func=lengthen)
+            algorithm.env_runner_group.foreach_env_runner(func=lengthen, local_env_runner=False)
         metrics_logger.log_value("stage", algorithm.stage, reduce="max")
 
 
@@ -66,6 +66,6 @@ if __name__ == "__main__":
     )
     assert ends == [[6, 6]]
 
-    algo.env_runner_group.foreach_env_runner(make_anew)
+    algo.env_runner_group.foreach_env_runner(make_anew, local_env_runner=False)
     assert algo.train()[ENV_RUNNER_RESULTS]["episode_len_min"] == 1
     algo.stop()

@@ -1,9 +1,11 @@
 """IMPALA with the settings of its examples."""
 
+import ray
 from ray.rllib.algorithms.impala import IMPALA, IMPALAConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
 if __name__ == "__main__":
+    ray.init(num_cpus=4, ignore_reinit_error=True)
     config = (
         IMPALAConfig()
         .environment("CartPole-v1")

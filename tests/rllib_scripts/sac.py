@@ -10,7 +10,7 @@ def sac(env):
     return (
         SACConfig()
         .environment(env)
-        .env_runners(num_env_runners=0, rollout_fragment_length=1)
+        .env_runners(num_env_runners=0)
         .training(
             initial_alpha=1.001,
             actor_lr=2e-4,
@@ -53,5 +53,5 @@ if __name__ == "__main__":
         learner = result[LEARNER_RESULTS]["default_policy"]
         assert learner["alpha_value"] > 0.9
         assert learner["qf_mean"] is not None
-        assert {"actor_loss", "critic_loss", "alpha_loss"} <= learner.keys()
+        assert {"policy_loss", "qf_loss", "alpha_loss"} <= learner.keys()
         algo.stop()

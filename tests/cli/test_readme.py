@@ -47,5 +47,11 @@ def test_the_python_shown_compiles_and_the_presets_exist() -> None:
 
 def test_every_file_that_the_design_page_names_exists() -> None:
     page = (ROOT / "docs" / "design.md").read_text()
-    for name in re.findall(r"`([\w/]+\.py)`", page):
-        assert (ROOT / name).is_file() or (ROOT / "rllib" / name).is_file(), name
+    for name in re.findall(r"`([\w/]+(?:\.py|/))`", page):
+        assert (ROOT / name).exists() or (ROOT / "rllib" / name).exists(), name
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target

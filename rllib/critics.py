@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rllib.config_model import ModelConfig
 from rllib.dense import dense, is_worth
-from rllib.networks import ACTIVATIONS, MLP, Encoder, is_chain, output
+from rllib.networks import ACTIVATIONS, MLP, Encoder, in_float32, is_chain, output
 from rllib.observations import FEATURES, ObservationEncoder
 from rllib.tensors import Tree
 
@@ -121,7 +121,9 @@ class StackedCritics(nn.Module):
             for weight, bias, name in zip(self.weights, self.biases, self.activations, strict=True)
         ]
         widest = max(weight.shape[1] * weight.shape[2] for weight in self.weights)
-        return (_apart if is_worth(inputs, widest) else _together)(inputs, layers, count)
+        forward = _apart if is_worth(inputs, widest) else _together
+        hidden = forward(inputs.expand(count, *inputs.shape), layers[:-1])
+        return in_float32(lambda x: _together(x, layers[-1:]), hidden)
 
 
 class Layer(NamedTuple):
@@ -132,18 +134,18 @@ class Layer(NamedTuple):
     activation: str
 
 
-def _together(inputs: Tensor, layers: Sequence[Layer], count: int) -> Tensor:
-    """[K, B, O] by one operation per layer, which costs little where layers are small."""
-    x = inputs.expand(count, *inputs.shape)
+def _together(x: Tensor, layers: Sequence[Layer]) -> Tensor:
+    """[K, B, O] of [K, B, I], by one operation per layer: costs little where they are small."""
+    count = len(x)
     for weight, bias, name in layers:
         x = torch.baddbmm(bias[:count], x, weight[:count].transpose(1, 2))
         x = ACTIVATIONS[name](x)
     return x
 
 
-def _apart(inputs: Tensor, layers: Sequence[Layer], count: int) -> Tensor:
-    """[K, B, O] by the faster operation for single layers."""
-    xs = [inputs] * count
+def _apart(x: Tensor, layers: Sequence[Layer]) -> Tensor:
+    """[K, B, O] of [K, B, I], by the faster operation for single layers."""
+    xs = [*x.unbind(0)]
     for weight, bias, name in layers:
         # Taken apart at once, so that their gradients are put together at once.
         parts = zip(weight.unbind(0), bias.squeeze(1).unbind(0), strict=True)

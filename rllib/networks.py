@@ -45,6 +45,14 @@ def linear(fan_in: int, fan_out: int, gain: float = sqrt(2)) -> nn.Linear:
     return _orthogonal(nn.Linear(fan_in, fan_out), gain)
 
 
+def in_float32(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """What a layer makes of ``x``, in float32 also where others compute in 16 bits."""
+    if not torch.is_autocast_enabled(x.device.type):
+        return layer(x)
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x.float())
+
+
 class Output(nn.Linear):
     """A last layer: it computes in float32 also where the others do in 16 bits, because of values
     and log probabilities small differences are taken.
@@ -52,10 +60,7 @@ class Output(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out]."""
-        if not torch.is_autocast_enabled(x.device.type):
-            return super().forward(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())
+        return in_float32(super().forward, x)
 
 
 def output(fan_in: int, fan_out: int, gain: float = 1.0) -> Output:

@@ -26,7 +26,16 @@ from rllib.config_types import Fraction, PositiveFloat, ScheduleOr, Sizes
 from rllib.distributions import Distribution, distribution_for
 from rllib.estimators.action_values import dueling, mean_return, support
 from rllib.mlp_policy import Layer, layers_of
-from rllib.networks import ACTIVATIONS, MLP, Encoder, encoded_tensors, is_chain, memory_for, output
+from rllib.networks import (
+    ACTIVATIONS,
+    MLP,
+    Encoder,
+    encoded_tensors,
+    in_float32,
+    is_chain,
+    memory_for,
+    output,
+)
 from rllib.noisy import NoisyLinear, noise_like
 from rllib.observations import ObservationEncoder
 from rllib.policy import Policy
@@ -101,11 +110,13 @@ class NoisyStream(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """[..., fan_in] -> [..., fan_out], with noise [..., sum of noise_sizes] if there is any."""
-        parts = None if noise is None else torch.split(noise, self.noise_sizes, -1)
-        for index, layer in enumerate(self.layers):
-            x = self.activation(x) if index else x
-            x = layer(x, None if parts is None else parts[index])
-        return x
+        parts: Sequence[Tensor | None] = [None] * len(self.layers)
+        if noise is not None:
+            parts = torch.split(noise, self.noise_sizes, -1)
+        *hidden, (out, last) = zip(self.layers, parts, strict=True)
+        for layer, part in hidden:
+            x = self.activation(layer(x, part))
+        return in_float32(lambda features: out(features, last), x)
 
 
 class QNetwork(nn.Module):

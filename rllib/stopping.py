@@ -24,6 +24,9 @@ COMMON_METRICS = (
     "env_runners/num_env_steps_sampled_lifetime",
 )
 
+# Sections of which the first results may have nothing.
+LATE = ("evaluation", "learners")
+
 # Names of other libraries and of RLlib's older releases.
 RENAMED_METRICS = {
     "episode_reward_mean": "env_runners/episode_return_mean",
@@ -61,10 +64,10 @@ def reached(stop: Mapping[str, float], result: Mapping[str, Any]) -> str | None:
 
     Raises:
         ConfigError: if a metric is not in the result and is none of those that come with the first
-            finished episode.
+            finished episode, evaluation or update.
     """
     known = {path for path, _ in leaves(result)}
-    problems = [_unknown(key, known) for key in stop if key not in {*known, *COMMON_METRICS}]
+    problems = [_unknown(key, known) for key in stop if not _may_come(key, known)]
     if problems:
         raise ConfigError(problems)
     metrics = flatten(result)
@@ -72,6 +75,14 @@ def reached(stop: Mapping[str, float], result: Mapping[str, Any]) -> str | None:
         if key in metrics and metrics[key] >= threshold:
             return f"{key} = {metrics[key]:g}"
     return None
+
+
+def _may_come(metric: str, known: Iterable[str]) -> bool:
+    """Whether it is there, or may be as soon as there is anything at all of its section."""
+    if metric in {*known, *COMMON_METRICS}:
+        return True
+    section = metric.partition("/")[0]
+    return section in LATE and not any(path.startswith(f"{section}/") for path in known)
 
 
 def _unknown(metric: str, metrics: Iterable[str]) -> Problem:

@@ -133,6 +133,15 @@ def test_a_metric_that_is_not_finite_yet_is_known_all_the_same() -> None:
     assert reached({"learners/loss": 1}, {"learners": {"loss": float("nan")}}) is None
 
 
+def test_a_metric_of_evaluation_may_be_missing_between_evaluations() -> None:
+    metric = "evaluation/env_runners/episode_return_mean"
+    result = {"evaluation": {"env_runners": {"episode_return_mean": 480.0}}}
+    assert reached({metric: 475}, {STEPS: 10}) is None
+    assert reached({metric: 475}, result) == f"{metric} = 480"
+    with pytest.raises(ConfigError, match="episode_return_mean"):
+        reached({"evaluation/episode_return_maen": 475}, result)
+
+
 @pytest.mark.parametrize(
     ("metric", "hint"),
     [

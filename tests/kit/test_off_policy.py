@@ -134,6 +134,13 @@ def test_a_buffer_of_another_size_is_no_continuation(tmp_path):
         Algorithm.from_checkpoint(path, other)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", None])
+def test_values_are_float32_whatever_the_layers_compute_in(make, precision):
+    settings = make().learners(mixed_precision=precision)
+    _, results = train(settings, 8)
+    assert np.isfinite(learnt(results[-1])["qf_mean"])
+
+
 # The ratio of env steps to gradient steps.
 
 

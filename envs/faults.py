@@ -11,41 +11,19 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib.envs.located import Located
+
 
 class EnvSetupError(ValueError):
     """An environment cannot be made or used as asked; the message names the fix."""
 
 
-class EnvFault(RuntimeError):
+class EnvFault(Located, RuntimeError):
     """An environment raised, died, or returned a value that cannot be trained on.
 
     The message carries the environment's own traceback as text, because the exception crosses
     process borders, where ``__cause__`` is lost.
-
-    Attributes:
-        env_index: index in the vector environment, ``None`` if the backend cannot tell.
-        step: env steps that this environment had taken since it was made, if known.
-        agent: whose value it is, in an environment of several.
-        field: ``"obs"``, ``"reward"``, ``"obs['camera']"``, ... if a value is at fault.
-        value: the offending number, or the ``repr`` of what is none.
     """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        env_index: int | None = None,
-        step: int | None = None,
-        agent: Any = None,
-        field: str | None = None,
-        value: Any = None,
-    ) -> None:
-        super().__init__(message)
-        self.env_index = env_index
-        self.step = step
-        self.agent = agent
-        self.field = field
-        self.value = value
 
 
 def raise_fault(

@@ -6,52 +6,8 @@ from rllib.envs.faults import EnvSetupError
 from rllib.envs.multi_agent import ALL, AgentDict, MultiAgentEnv
 
 
-class ParallelPettingZooEnv(MultiAgentEnv):
-    """An environment of PettingZoo's parallel API: all agents act at once.
-
-    Args:
-        env: PettingZoo's environment, owned from here on.
-
-    Raises:
-        EnvSetupError: it does not tell its agents and their spaces beforehand.
-    """
-
-    def __init__(self, env: Any) -> None:
-        self.par_env = env
-        self.possible_agents = _agents_of(env)
-        self.observation_spaces = {a: env.observation_space(a) for a in self.possible_agents}
-        self.action_spaces = {a: env.action_space(a) for a in self.possible_agents}
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[AgentDict, AgentDict]:
-        """Begin an episode."""
-        obs, infos = self.par_env.reset(seed=seed, options=options)
-        self.agents = list(self.par_env.agents)
-        return dict(obs), dict(infos or {})
-
-    def step(  # type: ignore[override]
-        self, action_dict: AgentDict
-    ) -> tuple[AgentDict, AgentDict, AgentDict, AgentDict, AgentDict]:
-        """One step of all agents."""
-        obs, rewards, terminateds, truncateds, infos = self.par_env.step(action_dict)
-        self.agents = list(self.par_env.agents)
-        terminateds, truncateds = dict(terminateds), dict(truncateds)
-        terminateds[ALL] = not self.agents and all(terminateds.values())
-        truncateds[ALL] = not self.agents and not terminateds[ALL]
-        return dict(obs), dict(rewards), terminateds, truncateds, dict(infos)
-
-    def render(self) -> Any:
-        """What PettingZoo's environment renders."""
-        return self.par_env.render()
-
-    def close(self) -> None:
-        """Close PettingZoo's environment."""
-        self.par_env.close()
-
-
-class PettingZooEnv(MultiAgentEnv):
-    """An environment of PettingZoo's AEC API: agents act one after the other.
+class _FromPettingZoo(MultiAgentEnv):
+    """An environment of PettingZoo.
 
     Args:
         env: PettingZoo's environment, owned from here on.
@@ -65,6 +21,49 @@ class PettingZooEnv(MultiAgentEnv):
         self.possible_agents = _agents_of(env)
         self.observation_spaces = {a: env.observation_space(a) for a in self.possible_agents}
         self.action_spaces = {a: env.action_space(a) for a in self.possible_agents}
+
+    def render(self) -> Any:
+        """What PettingZoo's environment renders."""
+        return self.env.render()
+
+    def close(self) -> None:
+        """Close PettingZoo's environment."""
+        self.env.close()
+
+
+class ParallelPettingZooEnv(_FromPettingZoo):
+    """An environment of PettingZoo's parallel API: all agents act at once."""
+
+    @property
+    def par_env(self) -> Any:
+        """RLlib's name of ``env``."""
+        return self.env
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[AgentDict, AgentDict]:
+        """Begin an episode."""
+        obs, infos = self.env.reset(seed=seed, options=options)
+        self.agents = list(self.env.agents)
+        return dict(obs), dict(infos or {})
+
+    def step(  # type: ignore[override]
+        self, action_dict: AgentDict
+    ) -> tuple[AgentDict, AgentDict, AgentDict, AgentDict, AgentDict]:
+        """One step of all agents."""
+        obs, rewards, terminateds, truncateds, infos = self.env.step(action_dict)
+        self.agents = list(self.env.agents)
+        terminateds, truncateds = dict(terminateds), dict(truncateds)
+        terminateds[ALL] = not self.agents and all(terminateds.values())
+        truncateds[ALL] = not self.agents and not terminateds[ALL]
+        return dict(obs), dict(rewards), terminateds, truncateds, dict(infos)
+
+
+class PettingZooEnv(_FromPettingZoo):
+    """An environment of PettingZoo's AEC API: agents act one after the other."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
         self._gone: set[Any] = set()
 
     def reset(
@@ -106,14 +105,6 @@ class PettingZooEnv(MultiAgentEnv):
         env = self.env
         while env.agents and env.agent_selection in self._gone:
             env.step(None)
-
-    def render(self) -> Any:
-        """What PettingZoo's environment renders."""
-        return self.env.render()
-
-    def close(self) -> None:
-        """Close PettingZoo's environment."""
-        self.env.close()
 
 
 def _agents_of(env: Any) -> list[Any]:

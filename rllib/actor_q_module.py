@@ -46,9 +46,7 @@ class ActorQConfig(ModelConfig):
 
 def actor_q_shape(model_config: ModelConfig | Mapping[str, Any]) -> ActorQConfig:
     """Any settings of networks as those of actor and critics."""
-    shape: ModelConfig = ActorQConfig().updated(model_config)
-    assert isinstance(shape, ActorQConfig), "it keeps its class"
-    return shape
+    return ActorQConfig().updated(model_config)
 
 
 class Actor(nn.Module):

@@ -1,7 +1,7 @@
 """The shape of the networks: what stands under ``model_config``."""
 
 from collections.abc import Callable, Iterator, KeysView, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from pydantic.json_schema import SkipJsonSchema
@@ -109,7 +109,7 @@ class ModelConfig(BaseModel):
     fusionnet_bias_initializer_kwargs: Arguments = None
     """Arguments of that function."""
 
-    def updated(self, settings: "ModelConfig | Mapping[str, Any]") -> "ModelConfig":
+    def updated(self, settings: "ModelConfig | Mapping[str, Any]") -> Self:
         """The same with ``settings``, of which only those count that were set."""
         if isinstance(settings, ModelConfig):
             settings = {name: settings[name] for name in settings.model_fields_set}

@@ -279,11 +279,4 @@ def env_errors() -> Iterator[None]:
     try:
         yield
     except EnvFault as fault:
-        raise EnvError(
-            str(fault),
-            env_index=fault.env_index,
-            step=fault.step,
-            agent=fault.agent,
-            field=fault.field,
-            value=fault.value,
-        ) from fault.__cause__ or fault.__context__
+        raise EnvError(str(fault), **fault.place) from fault.__cause__ or fault.__context__

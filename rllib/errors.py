@@ -6,7 +6,9 @@ and leaves with ``exit_code``: 2 for bad input (nothing was started), 1 for a ru
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from rllib.envs.located import Located
 
 
 class RLlibError(Exception):
@@ -55,35 +57,11 @@ class CheckpointError(RLlibError):
     """A checkpoint cannot be read or written; the message gives the reason and the path."""
 
 
-class EnvError(RLlibError):
+class EnvError(Located, RLlibError):
     """An environment raised, or returned something that cannot be trained on.
 
     Raise it ``from`` the environment's own exception, so that its traceback is shown.
-
-    Attributes:
-        env_index: index in the vector environment, if known.
-        step: env steps that this environment had taken since it was made, if known.
-        agent: whose value it was, in an environment of several.
-        field: what was wrong (``"obs"``, ``"reward"``, ...), if it was a value.
-        value: the offending value.
     """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        env_index: int | None = None,
-        step: int | None = None,
-        agent: Any = None,
-        field: str | None = None,
-        value: Any = None,
-    ) -> None:
-        super().__init__(message)
-        self.env_index = env_index
-        self.step = step
-        self.agent = agent
-        self.field = field
-        self.value = value
 
 
 class TrainingError(RLlibError):

@@ -67,8 +67,7 @@ class QModelConfig(ModelConfig):
 
 def q_shape(model_config: ModelConfig | Mapping[str, Any]) -> QModelConfig:
     """Any settings of networks as those of a Q-network, with the widths of both streams."""
-    shape: ModelConfig = QModelConfig().updated(model_config)
-    assert isinstance(shape, QModelConfig), "it keeps its class"
+    shape = QModelConfig().updated(model_config)
     hiddens = shape.head_fcnet_hiddens or shape.hiddens
     return shape.model_copy(update={"head_fcnet_hiddens": hiddens})
 

@@ -155,7 +155,7 @@ class APPOLearner(IMPALALearner):
         distribution, steps = self.module.distribution, minibatch.steps
         with torch.no_grad():
             output = self.target.forward_train(minibatch.inputs)[Columns.ACTION_DIST_INPUTS]
-            inputs = output.reshape(-1, output.shape[-1])[steps]
+            inputs = output.reshape(-1, output.shape[-1])[steps].float()
             logp = distribution.log_prob(inputs, minibatch.actions)
         with torch.set_grad_enabled(self.kl_coeff > 0.0):
             kl = distribution.kl(inputs, dist_inputs[steps])

@@ -9,6 +9,7 @@ from off_policy import MEMORY, environment, old_fragments, single_steps, stir, v
 
 from rllib import core
 from rllib.algorithms.appo import APPO, APPOConfig, APPOLearner
+from rllib.algorithms.impala import IMPALAConfig, IMPALALearner
 from rllib.envs.counter import CounterEnv
 from rllib.envs.make import probe_spaces
 
@@ -148,6 +149,40 @@ def test_the_weight_of_the_kl_penalty_adapts(kl_target, factor):
     stir(learner.target)
     coeffs = [learner.update(batch)["curr_kl_coeff"] for _ in range(3)]
     assert coeffs == pytest.approx([1.0, factor, factor**2])
+
+
+# Devices and number formats.
+
+
+def learners_of(schema, learner_class, **settings):
+    return learner_class(environment(schema()).training(lr=1e-3).learners(**settings), SPACES)
+
+
+LEARNERS = pytest.mark.parametrize(
+    ("schema", "learner_class"), [(IMPALAConfig, IMPALALearner), (APPOConfig, APPOLearner)]
+)
+
+
+@LEARNERS
+def test_half_precision_learns_almost_the_same(schema, learner_class):
+    _, batches = old_fragments(environment(schema()), AutoresetMode.NEXT_STEP)
+    full, half = (
+        learners_of(schema, learner_class, mixed_precision=kind) for kind in (None, "bfloat16")
+    )
+    losses = [learner.update(*batches)["total_loss"] for learner in (full, half)]
+    assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@LEARNERS
+def test_a_gpu_learns_what_a_cpu_learns(schema, learner_class):
+    _, batches = old_fragments(environment(schema()), AutoresetMode.NEXT_STEP)
+    cpu, gpu = (learners_of(schema, learner_class, device=device) for device in ("cpu", "cuda"))
+    losses = [learner.update(*batches)["total_loss"] for learner in (cpu, gpu)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    gpu.set_state(cpu.get_state())
+    assert torch.equal(weights_of(gpu.module).cpu(), weights_of(cpu.module))
 
 
 # Runs.

@@ -306,9 +306,9 @@ def test_ctrl_c_at_any_moment_loses_no_call(driver: Any) -> None:
 
         storming = threading.Thread(target=storm)
         storming.start()
-        while len(refs) < 3000:
+        while len(refs) < 3000 or hits < 20:
             try:
-                while len(refs) < 3000:
+                while len(refs) < 3000 or hits < 20:
                     refs.append(actor.pid.remote())
                     core.get(refs[-1])
             except KeyboardInterrupt:
@@ -322,11 +322,11 @@ def test_ctrl_c_at_any_moment_loses_no_call(driver: Any) -> None:
             except KeyboardInterrupt:
                 continue
         values = core.get(refs, timeout=20)
-        say(len(values), len(set(values)), hits > 10)
+        say(len(values) == len(refs), len(set(values)))
         """
     )
     status, out, err = stormy.end(60)
-    assert (status, out, err) == (0, "3000 1 True\n", "")
+    assert (status, out, err) == (0, "True 1\n", "")
 
 
 def test_a_handler_of_the_user_is_left_alone(driver: Any) -> None:

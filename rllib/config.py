@@ -23,6 +23,7 @@ from rllib.config_sections import SECTIONS
 from rllib.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from rllib.actions import Fit
     from rllib.algorithm import Algorithm
     from rllib.envs.make import Spaces
     from rllib.module_spec import FullSpec, RLModuleSpec
@@ -279,7 +280,15 @@ class AlgorithmConfig(ConfigBuilder):
         from rllib.module_spec import RLModuleSpec
 
         spec: RLModuleSpec = self.rl_module_spec or RLModuleSpec()
-        return spec.completed(self.get_default_rl_module_class(), spaces, self.model)
+        default = self.get_default_rl_module_class()
+        return spec.completed(default, spaces, self.model, self.action_fit)
+
+    @property
+    def action_fit(self) -> "Fit":
+        """How continuous actions become those of the environment; stretched ones are clipped."""
+        if self.normalize_actions:
+            return "stretch"
+        return "clip" if self.clip_actions else "none"
 
     @property
     def algo_name(self) -> str:

@@ -64,9 +64,11 @@ class EnvironmentSection(Section):
     """What training sees of a reward: its sign (true), or its value clipped to plus and minus this;
     returns are reported as they are."""
     normalize_actions: bool = True
-    """Continuous actions: whether the policy acts in [-1, 1], stretched to the action space."""
+    """Continuous actions: whether -1 and 1 stand for the bounds of the action space, to which the
+    policy's actions are stretched and then clipped."""
     clip_actions: bool = False
-    """Continuous actions: whether they are clipped to the action space as they are."""
+    """Continuous actions that are not normalised: whether they are clipped to the action space;
+    otherwise the environment gets them as they are."""
     disable_env_checking: bool = False
     """Whether the environment is taken as it is, without a check of its spaces and values."""
     is_atari: bool | None = None

@@ -8,6 +8,7 @@ from rllib.config_model import ModelConfig
 from rllib.config_plain import code_name
 from rllib.config_spaces import read_space
 from rllib.errors import CheckpointError
+from rllib.module_spec import FullSpec
 from rllib.registry import get_config_class
 from rllib.rl_module import RLModule
 from rllib.torch_state import set_module_state
@@ -50,9 +51,14 @@ def _build(facts: dict[str, Any], module_class: type[RLModule], folder: Path) ->
             f"{folder} was written with a {name}, not a {code_name(module_class)}; import that "
             "class, and call from_checkpoint on it"
         )
-    spaces = (read_space(facts[f"{kind}_space"]) for kind in ("observation", "action"))
     model = facts["model_config"]
-    return module_class(*spaces, model_config=ModelConfig(**model) if _is_ours(model) else model)
+    return FullSpec(
+        module_class,
+        read_space(facts["observation_space"]),
+        read_space(facts["action_space"]),
+        ModelConfig(**model) if _is_ours(model) else model,
+        facts.get("action_fit", "stretch"),
+    ).build()
 
 
 def _is_ours(model: dict[str, Any]) -> bool:

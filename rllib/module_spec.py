@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from rllib.actions import Fit
 from rllib.config_model import ModelConfig
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError
@@ -33,7 +34,13 @@ class RLModuleSpec:
     learner_only: bool = False
     model_config: ModelConfig | Mapping[str, Any] | None = None
 
-    def completed(self, default: type[RLModule], spaces: Spaces, model: ModelConfig) -> "FullSpec":
+    def completed(
+        self,
+        default: type[RLModule],
+        spaces: Spaces,
+        model: ModelConfig,
+        action_fit: Fit = "stretch",
+    ) -> "FullSpec":
         """The same with everything that was left open.
 
         Args:
@@ -41,6 +48,7 @@ class RLModuleSpec:
                 said here. That of a class of one's own is what is said here, and nothing else.
             spaces: where none are named.
             model: the networks' shape where nothing is said of it.
+            action_fit: how continuous actions are fitted to their space.
         """
         shape: ModelConfig | Mapping[str, Any] = model
         if self.model_config is not None:
@@ -50,6 +58,7 @@ class RLModuleSpec:
             self.observation_space or spaces.observation,
             self.action_space or spaces.action,
             shape,
+            action_fit,
         )
 
 
@@ -89,6 +98,7 @@ class FullSpec:
     observation_space: gym.Space[Any]
     action_space: gym.Space[Any]
     model_config: ModelConfig | Mapping[str, Any]
+    action_fit: Fit = "stretch"
 
     @property
     def max_seq_len(self) -> int:
@@ -97,15 +107,19 @@ class FullSpec:
 
     def build(self, *, inference_only: bool = False) -> RLModule:
         """Make the module; its weights are drawn from torch's random numbers."""
-        return self.module_class(
+        module = self.module_class(
             observation_space=self.observation_space,
             action_space=self.action_space,
             inference_only=inference_only,
             model_config=self.model_config,
         )
+        module.head = module.head.fitted(self.action_fit)
+        return module
 
     def make_policy(self) -> Policy:
         """What an env runner acts by."""
-        return self.module_class.make_policy(
+        policy = self.module_class.make_policy(
             self.observation_space, self.action_space, self.model_config
         )
+        policy.head = policy.head.fitted(self.action_fit)
+        return policy

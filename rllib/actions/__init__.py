@@ -6,7 +6,7 @@ The twin of ``rllib.distributions``, which trains the same distributions in torc
 come from outside as *noise*, drawn once per fragment, so that acting is a pure function.
 """
 
-from rllib.actions.base import ActionHead, input_limits
+from rllib.actions.base import ActionHead, Fit, input_limits
 from rllib.actions.binary import BernoulliHead
 from rllib.actions.box import BoxHead, DeterministicHead, GaussianHead, SquashedGaussianHead
 from rllib.actions.categorical import CategoricalHead, MultiCategoricalHead
@@ -25,6 +25,7 @@ __all__ = [
     "CompositeHead",
     "DeterministicHead",
     "EpsilonGreedyHead",
+    "Fit",
     "GaussianHead",
     "Kind",
     "MultiCategoricalHead",

@@ -5,7 +5,7 @@ Legend: B rows, A actions or action dimensions.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -13,6 +13,9 @@ from numpy.typing import DTypeLike, NDArray
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Shape = tuple[int, ...]
+Fit = Literal["stretch", "clip", "none"]
+"""How real numbers become actions of a bounded space: stretched to its bounds, of which -1 and 1
+are the images, and clipped; clipped alone; or not at all."""
 
 
 class ActionHead(ABC):
@@ -63,6 +66,10 @@ class ActionHead(ABC):
 
     def at(self, timestep: int) -> "ActionHead":
         """The head with its schedules at their values of this timestep; most have none."""
+        return self
+
+    def fitted(self, fit: Fit) -> "ActionHead":
+        """The head that fits real numbers to their space in this way; most have none."""
         return self
 
 

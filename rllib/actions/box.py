@@ -3,16 +3,16 @@
 Legend: B rows, A action dimensions.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf, log, pi
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.actions.base import ActionHead, Floats, Shape
+from rllib.actions.base import ActionHead, Fit, Floats, Shape
 from rllib.schedules import Points, value_at
 
 LOG_2PI = log(2.0 * pi)
@@ -31,9 +31,14 @@ class BoxHead(ActionHead):
 
     So a network with outputs of order one covers any space. What is trained on is the action
     before it is stretched and clipped.
+
+    Args:
+        space: of the actions.
+        fit: what else may become of them on the way to the environment.
     """
 
     space: gym.spaces.Box
+    fit: Fit = field(default="stretch", kw_only=True)
 
     action_dtype = np.float32
 
@@ -67,18 +72,25 @@ class BoxHead(ActionHead):
         return rng.standard_normal((*shape, self.num_actions), dtype=np.float32)
 
     def to_env(self, actions: Floats) -> NDArray[Any]:
-        """[B, *space.shape], stretched and clipped to the space."""
-        scale, offset = self._stretch
-        stretched = (actions * scale + offset).reshape(-1, *self.space.shape)
-        fitted = stretched.astype(self.space.dtype, copy=False)
-        return np.minimum(np.maximum(fitted, self.space.low), self.space.high)
+        """[B, *space.shape], as ``fit`` says."""
+        if self.fit == "stretch":
+            scale, offset = self._stretch
+            actions = actions * scale + offset
+        shaped = actions.reshape(-1, *self.space.shape).astype(self.space.dtype, copy=False)
+        if self.fit == "none":
+            return shaped
+        return np.minimum(np.maximum(shaped, self.space.low), self.space.high)
+
+    def fitted(self, fit: Fit) -> Self:
+        """The same with another ``fit``."""
+        return replace(self, fit=fit)
 
 
 @dataclass(frozen=True)
 class GaussianHead(BoxHead):
     """Independent normals; inputs are means and log standard deviations [B, 2A], noise is normal.
 
-    In a bounded space -1 and 1 stand for the bounds, and what lies beyond is clipped.
+    By default -1 and 1 stand for the bounds of the space, and what lies beyond is clipped.
     """
 
     @cached_property
@@ -114,7 +126,7 @@ class SquashedGaussianHead(BoxHead):
     """tanh of independent normals (Haarnoja et al. 2018, arXiv 1812.05905, appendix C).
 
     Inputs are means and log standard deviations [B, 2A] of the normals, the latter clipped to
-    ``LOG_STD_RANGE``; noise is normal. Actions lie in [-1, 1] and cover the bounds of the space.
+    ``LOG_STD_RANGE``; noise is normal. Actions lie in [-1, 1], and by default cover the space.
     """
 
     @cached_property

@@ -149,5 +149,4 @@ def choices(space: gym.spaces.MultiDiscrete | gym.spaces.Box) -> NDArray[Any]:
     if isinstance(space, gym.spaces.MultiDiscrete):
         return space.nvec
     # In Python's integers: there are more numbers of 64 bits than such a number can count.
-    count: NDArray[Any] = space.high.astype(object) - space.low.astype(object) + 1
-    return count
+    return np.asarray(space.high.astype(object) - space.low.astype(object) + 1)

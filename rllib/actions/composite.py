@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.actions.base import ActionHead, Floats, Shape
+from rllib.actions.base import ActionHead, Fit, Floats, Shape
 
 Columns = int | slice
 """Where a part's numbers stand in a row; an ``int`` if a part's own rows have no dimension."""
@@ -90,6 +90,10 @@ class CompositeHead(ActionHead):
     def at(self, timestep: int) -> "CompositeHead":
         """The parts with their schedules at this timestep."""
         return CompositeHead(self.space, [head.at(timestep) for head in self.heads])
+
+    def fitted(self, fit: Fit) -> "CompositeHead":
+        """The parts with this way of fitting real numbers."""
+        return CompositeHead(self.space, [head.fitted(fit) for head in self.heads])
 
     def draw_noise(self, rng: np.random.Generator, shape: Shape) -> Floats:
         """[*shape, noise of all parts], each part's of its own kind."""

@@ -4,7 +4,6 @@ Legend: B rows, A action dimensions.
 """
 
 from dataclasses import dataclass, replace
-from math import log
 
 import gymnasium as gym
 import numpy as np
@@ -14,8 +13,6 @@ from rllib.actions.box import BoxHead
 from rllib.actions.categorical import CategoricalHead
 from rllib.actions.greedy import EpsilonGreedyHead
 from rllib.errors import ConfigError
-
-LOG_2 = log(2.0)
 
 
 def uniform_head(head: ActionHead) -> ActionHead:
@@ -30,7 +27,7 @@ def uniform_head(head: ActionHead) -> ActionHead:
         case CategoricalHead():
             return EpsilonGreedyHead(head.space, epsilon=1.0)
         case BoxHead():
-            return UniformBoxHead(_bounded(head.space), head.num_inputs)
+            return UniformBoxHead(_bounded(head.space), head.num_inputs, fit=head.fit)
     raise ConfigError(
         f"actions of {type(head).__name__} cannot be drawn uniformly; only those of Discrete and "
         "of Box of floats can be"
@@ -51,7 +48,9 @@ class UniformBoxHead(BoxHead):
     """Any action within the bounds of the space; noise is uniform in [-1, 1).
 
     Args:
+        space: of the actions.
         width: of the network's output, which is not looked at.
+        fit: where actions are not stretched to the bounds later, they are drawn between them.
     """
 
     width: int
@@ -66,13 +65,15 @@ class UniformBoxHead(BoxHead):
         return 2.0 * rng.random((*shape, self.num_actions), dtype=np.float32) - 1.0
 
     def sample(self, inputs: Floats, noise: Floats) -> Floats:
-        """[B, A] in [-1, 1)."""
-        return noise
+        """[B, A] in [-1, 1), or between the bounds."""
+        return noise if self.fit == "stretch" else noise * self._stretch[0] + self._stretch[1]
 
     def mode(self, inputs: Floats) -> Floats:
         """[B, A] the middle of the bounds."""
-        return np.zeros((len(inputs), self.num_actions), np.float32)
+        return self.sample(inputs, np.zeros((len(inputs), self.num_actions), np.float32))
 
     def log_prob(self, inputs: Floats, actions: Floats) -> Floats:
         """[B]."""
-        return np.full(len(inputs), -LOG_2 * self.num_actions, np.float32)
+        widths = 2.0 if self.fit == "stretch" else 2.0 * self._stretch[0]
+        density = -np.log(np.broadcast_to(widths, self.num_actions)).sum()
+        return np.full(len(inputs), density, np.float32)

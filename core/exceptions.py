@@ -119,6 +119,12 @@ def _dual_class(user_class: type[BaseException]) -> Any:
     """A subclass of both `TaskError` and the user's class, shown under the latter's name."""
 
     class Dual(TaskError, user_class):  # type: ignore[misc, valid-type]
+        def __new__(cls, error: TaskError) -> Any:
+            cause = error.cause
+            if isinstance(cause, BaseExceptionGroup):  # which is made with its members
+                return super().__new__(cls, cause.message, [_of_user(e) for e in cause.exceptions])
+            return super().__new__(cls, error)
+
         def __init__(self, error: TaskError) -> None:
             # The user's constructor may demand anything, so its state is copied, not rebuilt.
             _copy_state(error.cause, self)
@@ -130,6 +136,10 @@ def _dual_class(user_class: type[BaseException]) -> Any:
     Dual.__name__ = f"TaskError({user_class.__name__})"
     Dual.__qualname__ = Dual.__name__
     return Dual
+
+
+def _of_user(error: BaseException) -> BaseException:
+    return error.as_user_error() if isinstance(error, TaskError) else error
 
 
 def _copy_state(source: Any, target: Any) -> None:

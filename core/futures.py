@@ -74,9 +74,18 @@ def _complete(future: Any, runtime: Runtime, ref: ObjectRef[Any]) -> None:
     try:
         (value,) = runtime.get((ref,), None)
     except BaseException as error:
-        future.set_exception(error)
+        future.set_exception(_for_coroutines(error))
     else:
         future.set_result(value)
+
+
+def _for_coroutines(error: BaseException) -> BaseException:
+    """A coroutine in which `StopIteration` is raised returns; so that one is told as a cause."""
+    if not isinstance(error, StopIteration):
+        return error
+    story = RuntimeError(f"the call raised StopIteration:\n{error}")
+    story.__cause__ = error
+    return story
 
 
 def _complete_empty(future: Any, _runtime: Runtime, _ref: ObjectRef[Any]) -> None:

@@ -39,6 +39,7 @@ from rllib.core.native.calls import Calls
 from rllib.core.native.cancelling import Cancelling
 from rllib.core.native.connection import Frame
 from rllib.core.native.inbox import Inbox
+from rllib.core.native.interrupts import InterruptGuard
 from rllib.core.native.leases import Task
 from rllib.core.native.ledger import Ledger
 from rllib.core.native.lineage import Lineage, is_lost
@@ -77,6 +78,7 @@ class NativeRuntime(NodeQuestions):
     """Of a session that is being recorded."""
     driver: bytes
     """The process that owns detached actors."""
+    interrupts: InterruptGuard
 
     def __init__(self, me: bytes, directory: Path, namespace: str, ledger: Ledger) -> None:
         super().__init__()
@@ -390,6 +392,7 @@ class NativeRuntime(NodeQuestions):
     def wait_for(self, done: Callable[[], bool], timeout: float | None) -> bool:
         """Block until ``done()``; ``False`` when late."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        self.interrupts.cover()
         with self.lock:
             self._check_open()
             self.flush()

@@ -16,8 +16,8 @@ def exit_process(code: int) -> NoReturn:
     os._exit(code)
 
 
-def interrupt_main() -> None:
-    """Have the main thread's handler of SIGINT run, also amid a sleep or a system call."""
+def interrupt_main(number: int = signal.SIGINT) -> None:
+    """Have the main thread's handler of that signal run, also amid a sleep or a system call."""
     main = threading.main_thread().ident
     assert main is not None
-    signal.pthread_kill(main, signal.SIGINT)
+    signal.pthread_kill(main, number)

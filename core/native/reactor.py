@@ -14,6 +14,7 @@ import os
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 
 from rllib.core.native.poller import READ, WRITE, Events, Poller, new_poller
@@ -45,7 +46,7 @@ class Reactor:
         self._lock = lock
         self._finish = finish
         self._handlers: dict[int, Handler] = {}
-        self._postponed: Callable[[], None] | None = None
+        self._postponed: deque[Callable[[], None]] = deque()
         self._poller = poller or new_poller()
         self._turn = threading.Lock()  # held by the thread that reads
         self._led = False  # ... when that is a thread inside run_until
@@ -178,7 +179,7 @@ class Reactor:
         """Run ``action`` in the background once nobody holds the lock; ``False`` if it is late."""
         if self._stopping:
             return False
-        self._postponed = action
+        self._postponed.append(action)
         self.nudge()
         return True
 
@@ -197,10 +198,10 @@ class Reactor:
         self._nudged = False
         with self._lock:
             self._finish()
-        postponed, self._postponed = self._postponed, None
-        if postponed is not None:
+        if self._postponed:
             time.sleep(_PAUSE_S)  # else a signal would hit the handler that has just put it off
-            postponed()
+            while self._postponed:
+                self._postponed.popleft()()
             self.announce()  # a signal just before a system call is not noticed until that returns
 
     def _take_turn(self) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import ray.exceptions
 
@@ -16,13 +14,16 @@ _HEAD = re.compile(r"ray::(?P<function>.+?)\(\) \(pid=(?P<pid>\d+)")
 """How Ray begins the story of an exception in a task."""
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """What Ray raises within the block leaves it as an exception of ours."""
-    try:
-        yield
-    except ray.exceptions.RayError as error:
-        raise translate(error) from None
+class translated:
+    """What Ray raises within the block leaves it as an exception of ours; `StopIteration`, too,
+    which a context manager that is a generator cannot let pass."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, ray.exceptions.RayError):
+            raise translate(error) from None
 
 
 def translate(error: BaseException) -> BaseException:

@@ -3,6 +3,7 @@
 Where Ray does something else than our own engines the test states both.
 """
 
+import asyncio
 import os
 import sys
 import threading
@@ -570,6 +571,75 @@ def test_every_kind_of_base_exception_comes_back(engine: str) -> None:
     for kind in kinds:  # inline, an interrupt is the driver's own
         with pytest.raises(exceptions.TaskError, match="odd"):
             core.get(fail.remote(kind), timeout=30)
+
+
+def test_a_group_of_exceptions_comes_back_as_one() -> None:
+    @core.remote
+    def fail(kind: type) -> None:
+        raise kind("many", [ValueError("a"), TypeError("b")])
+
+    class Mine(ExceptionGroup):
+        pass
+
+    for kind in (ExceptionGroup, Mine):
+        with pytest.raises(kind, match="many") as caught:
+            core.get(fail.remote(kind))
+        assert isinstance(caught.value, exceptions.TaskError)
+        assert [type(each) for each in caught.value.exceptions] == [ValueError, TypeError]
+    seen = []
+    try:
+        core.get(fail.remote(ExceptionGroup))
+    except* ValueError as found:
+        seen += found.exceptions
+    except* TypeError as found:
+        seen += found.exceptions
+    assert [str(each) for each in seen] == ["a", "b"]
+
+
+def test_a_group_of_what_are_no_plain_exceptions_is_a_task_error(engine: str) -> None:
+    if engine == "inline":
+        return  # there it is the driver's own
+
+    @core.remote
+    def fail() -> None:
+        raise BaseExceptionGroup("many", [GeneratorExit(), TypeError("b")])
+
+    with pytest.raises(exceptions.TaskError, match="many") as caught:
+        core.get(fail.remote())
+    assert isinstance(caught.value.cause, BaseExceptionGroup)
+
+
+def test_errors_of_calls_within_a_group_are_the_users_own(engine: str) -> None:
+    @core.remote
+    def fail() -> None:
+        raise ValueError("a")
+
+    @core.remote
+    def gather() -> None:
+        try:
+            core.get(fail.remote())
+        except ValueError as error:
+            raise ExceptionGroup("many", [error]) from None
+
+    with pytest.raises(ExceptionGroup) as caught:
+        core.get(gather.remote())
+    (inner,) = caught.value.exceptions
+    assert isinstance(inner, ValueError)
+    assert isinstance(inner, exceptions.TaskError)
+
+
+def test_stop_iteration_of_a_call_ends_no_coroutine() -> None:
+    @core.remote
+    def stop() -> None:
+        raise StopIteration(3)
+
+    async def wait_for_it() -> Any:
+        return await stop.remote()
+
+    with pytest.raises(StopIteration):
+        core.get(stop.remote())
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(wait_for_it())
 
 
 def test_exit_in_a_task_is_a_crash(engine: str) -> None:

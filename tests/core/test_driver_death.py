@@ -329,6 +329,82 @@ def test_ctrl_c_at_any_moment_loses_no_call(driver: Any) -> None:
     assert (status, out, err) == (0, "True 1\n", "")
 
 
+def test_what_a_handler_of_the_user_raises_leaves_get_and_nothing_else(driver: Any) -> None:
+    status, out, err = driver(
+        """
+        class Alarm(Exception):
+            pass
+
+        def ring(*_):
+            raise Alarm
+
+        actor = Actor.remote()
+        pid = core.get(actor.pid.remote())
+        never = Actor.remote().sleep.remote()
+        signal.signal(signal.SIGALRM, ring)
+        for verb in (core.get, lambda ref: core.wait([ref])):
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            try:
+                verb(never)
+            except Alarm:
+                say(core.get(actor.pid.remote()) == pid)
+        core.shutdown()
+        say(signal.getsignal(signal.SIGALRM) is ring)
+        """
+    ).end()
+    assert (status, out, err) == (0, "True\nTrue\nTrue\n", "")
+
+
+def test_alarms_at_any_moment_lose_no_call(driver: Any) -> None:
+    """A storm of exceptions from a handler amid calls: every call is answered afterwards."""
+    status, out, err = driver(
+        """
+        class Alarm(Exception):
+            pass
+
+        def ring(*_):
+            raise Alarm
+
+        actor = Actor.remote()
+        core.get(actor.pid.remote())
+        signal.signal(signal.SIGALRM, ring)
+        refs, hits = [], 0
+        while hits < 200:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.001 + hits * 1e-5)
+                while True:
+                    refs.append(actor.pid.remote())
+                    core.get(refs[-1])
+            except Alarm:
+                hits += 1
+        values = core.get(refs, timeout=20)
+        say(len(values) == len(refs), len(set(values)))
+        """
+    ).end(60)
+    assert (status, out, err) == (0, "True 1\n", "")
+
+
+def test_a_handler_of_a_task_may_raise_in_get(driver: Any) -> None:
+    status, out, err = driver(
+        """
+        @core.remote
+        def impatient(actor):
+            def ring(*_):
+                raise TimeoutError("rang")
+
+            signal.signal(signal.SIGALRM, ring)
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            try:
+                core.get(actor.sleep.remote())
+            except TimeoutError as error:
+                return str(error), core.get(core.put(1))
+
+        say(core.get([impatient.remote(Actor.remote()) for _ in range(2)]))
+        """
+    ).end()
+    assert (status, out, err) == (0, "[('rang', 1), ('rang', 1)]\n", "")
+
+
 def test_a_handler_of_the_user_is_left_alone(driver: Any) -> None:
     status, out, _ = driver(
         """

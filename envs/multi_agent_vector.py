@@ -101,14 +101,17 @@ class MultiAgentVector:
         """
         return [self._begin(index, seed + index) for index in range(self.num_envs)]
 
-    def step(self, actions: Sequence[AgentDict]) -> list[AgentStep]:
-        """Step every environment with the actions of those who were to act.
+    def step(self, actions: Sequence[AgentDict | None]) -> list[AgentStep | None]:
+        """Step every environment with the actions of those who were to act; ``None`` lets it rest.
 
         Raises:
             EnvFault: an environment raised, or returned what cannot be trained on.
         """
         self.num_steps += 1
-        return [self._step(index, acted) for index, acted in enumerate(actions)]
+        return [
+            None if acted is None else self._step(index, acted)
+            for index, acted in enumerate(actions)
+        ]
 
     def close(self) -> None:
         """Close all environments; may be called twice."""

@@ -21,8 +21,8 @@ class SampleBatch:
         rewards: [T, N] float32 r_t.
         terminateds: [T, N] s_{t+1} is terminal.
         truncateds: [T, N] the episode was cut after a_t.
-        reset_rows: [T, N] rows in which the environment was only reset: no env steps, never
-            trained on.
+        reset_rows: [T, N] rows in which the environment was only reset, or had played enough: no
+            env steps, never trained on.
         action_dist_inputs: [T, N, inputs] what the behaviour policy's network gave out.
         action_logp: [T, N] log probability of a_t under the behaviour policy.
         last_obs: [N, ...] the observations after the last row.

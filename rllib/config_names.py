@@ -225,7 +225,6 @@ def _more_than(limit: int) -> Callable[[Any], bool]:
 PENDING: dict[str, Callable[[Any], bool]] = {
     "disable_env_checking": _any,
     "action_mask_key": _any,
-    "batch_mode": _any,
     "learner_connector": _changes_batches,
     "evaluation_auto_duration_min_env_steps_per_sample": _any,
     "evaluation_auto_duration_max_env_steps_per_sample": _any,

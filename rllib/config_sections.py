@@ -101,7 +101,9 @@ class EnvRunnersSection(Section):
     rollout_fragment_length: PositiveInt | Literal["auto"] = "auto"
     """Env steps per environment in one sample; "auto" fits the train batch."""
     batch_mode: Literal["truncate_episodes", "complete_episodes"] = "truncate_episodes"
-    """Whether a sample ends in the midst of an episode, or is longer so that episodes are whole."""
+    """Whether a sample ends in the midst of episodes, or has whole ones: each environment plays
+    until it has ended one and stepped ``rollout_fragment_length`` times, and every sample begins
+    with new episodes."""
     explore: bool = True
     """Whether env runners sample actions; otherwise they take the most likely ones."""
     exploration_noise_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0

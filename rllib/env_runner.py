@@ -30,7 +30,8 @@ from rllib.memory import PolicyMemory
 from rllib.metrics_logger import MetricsLogger
 from rllib.noise import CorrelatedNoise
 from rllib.rollout import RolloutBuffer
-from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
+from rllib.seeding import Role, derive_rng, derive_seed, draw_seed, rng_state, set_rng_state
+from rllib.whole_episodes import EpisodeBuffer
 
 
 class AgentCounts(NamedTuple):
@@ -82,7 +83,9 @@ class EnvRunner:
         self.head = self.policy.head
         self.weights_seq_no = 0
         sizes = mask_sizes(spaces.observation, spaces.action)
-        self.buffer = RolloutBuffer(config.get_rollout_fragment_length(), sizes)
+        is_whole = config.batch_mode == "complete_episodes"
+        buffer = EpisodeBuffer if is_whole else RolloutBuffer
+        self.buffer: RolloutBuffer = buffer(config.get_rollout_fragment_length(), sizes)
         self.metrics = MetricsLogger()
         self.callbacks = Callbacks.of(config)
         self._make_env()
@@ -119,12 +122,15 @@ class EnvRunner:
         root, self.generation = self.config.seed, generation
         self.rng = derive_rng(root, Role.ENV_RUNNER, self.index, generation)
         self.policy.use_rng(self.rng)
+        self._begin_episodes(derive_seed(root, Role.ENVIRONMENT, self.index, generation))
+
+    def _begin_episodes(self, seed: int) -> None:
         self.episodes = EpisodeTracker(self.env.num_envs)
         self.memory = PolicyMemory(self.policy.initial_state(self.env.num_envs), self.max_seq_len)
         self.noise = CorrelatedNoise(self.config.exploration_noise_correlation, self.policy.head)
         self.hooks.before_reset()
         with env_errors():
-            obs = self.env.reset(derive_seed(root, Role.ENVIRONMENT, self.index, generation))
+            obs = self.env.reset(seed)
         self.hooks.after_reset(obs)
         self.obs = self.pipeline.on_reset(obs)
 
@@ -141,7 +147,7 @@ class EnvRunner:
     def sample(
         self, timestep: int = 0, random_actions: bool = False
     ) -> tuple[SampleBatch, SampleStats]:
-        """Step the environments for one fragment.
+        """Step the environments for one fragment; for one of whole episodes they begin anew.
 
         Args:
             timestep: ``num_env_steps_sampled_lifetime``, which schedules of exploration go by.
@@ -151,6 +157,8 @@ class EnvRunner:
             EnvError: an environment raised or returned NaN or infinity.
         """
         started = perf_counter()
+        if self.buffer.is_of_episodes:
+            self._begin_episodes(draw_seed(self.rng))
         head = self.policy.head
         self.head = uniform_head(head) if random_actions else head.at(timestep)
         with env_errors():
@@ -165,24 +173,29 @@ class EnvRunner:
         return batch, stats._replace(news=news, metrics=metrics)
 
     def _roll(self, random_actions: bool) -> tuple[SampleBatch, float]:
-        head, env, buffer, memory = self.head, self.env, self.buffer, self.memory
-        noise = head.draw_noise(self.rng, (buffer.num_rows, env.num_envs))
-        noise = noise if random_actions else self.noise.of(noise)
-        first_step = env.num_steps + 1
+        buffer, memory = self.buffer, self.memory
+        noise = self._noise(random_actions)
+        first_step = self.env.num_steps + 1
         self.env_step_s = 0.0
         buffer.begin()
         memory.begin_fragment()
         try:
             # NaN is looked for once per fragment, so until then it must pass through silently.
             with np.errstate(all="ignore"):
-                for t in range(buffer.num_rows):
+                while not buffer.is_full:
                     buffer.keep_states(memory.state, memory.begins)
                     obs = self.obs
-                    buffer.add(obs, *self._step(noise[t]))
+                    buffer.add(obs, *self._step(next(noise)))
         finally:
             # Also when the environment raised: a NaN that it returned before may be the reason.
             buffer.check_finite(first_step, self.obs)
-        return buffer.finish(head, self.obs, self.weights_seq_no), self.env_step_s
+        return buffer.finish(self.head, self.obs, self.weights_seq_no), self.env_step_s
+
+    def _noise(self, random_actions: bool) -> Iterator[NDArray[Any]]:
+        """[N, ...] for one row after the other, drawn for as many at once as a fragment has."""
+        while True:
+            drawn = self.head.draw_noise(self.rng, (self.buffer.num_rows, self.env.num_envs))
+            yield from drawn if random_actions else self.noise.of(drawn)
 
     def _step(self, noise: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float32], EnvStep]:
         """Act once everywhere: actions, what they were drawn from, and what came of them."""

@@ -27,7 +27,12 @@ class RolloutBuffer:
     Args:
         num_rows: T.
         mask_sizes: of the action masks in observations; empty without.
+
+    Attributes:
+        is_of_episodes: whether every fragment begins with new episodes, and has whole ones.
     """
+
+    is_of_episodes = False
 
     def __init__(self, num_rows: int, mask_sizes: Sequence[int] = ()) -> None:
         self.num_rows, self.mask_sizes = num_rows, mask_sizes
@@ -42,6 +47,11 @@ class RolloutBuffer:
         self.raw_rewards: list[NDArray[np.float32]] = []
         self.states: list[State] = []
         self.state_rows: list[NDArray[np.int64]] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the fragment is complete."""
+        return self.length == self.num_rows
 
     def keep_states(self, state: State, begins: NDArray[np.bool_]) -> None:
         """Of the row that is added next: the memory [N, ...] of the sequences that begin there."""
@@ -133,6 +143,7 @@ class RolloutBuffer:
 
     def finish(self, head: ActionHead, last_obs: NDArray[Any], weights_seq_no: int) -> SampleBatch:
         """The full fragment; log probabilities are worked out here, in one go."""
+        self._finished()
         no_obs = np.empty((0, *last_obs.shape[1:]), last_obs.dtype)
         columns: dict[str, Any] = self.columns
         return SampleBatch(
@@ -144,6 +155,9 @@ class RolloutBuffer:
             weights_seq_no=weights_seq_no,
             **self._sequences(),
         )
+
+    def _finished(self) -> None:
+        """The last row is in."""
 
     def _sequences(self) -> dict[str, Any]:
         """The memory's columns; none for a policy without memory."""

@@ -36,6 +36,11 @@ def derive_seed(root: int, role: Role, index: int = 0, generation: int = 0) -> i
     return int(seed_sequence(root, role, index, generation).generate_state(1)[0] >> 1)
 
 
+def draw_seed(rng: np.random.Generator) -> int:
+    """A seed of the same range out of a stream, which a restored stream draws again."""
+    return int(rng.integers(2**31))
+
+
 def derive_rng(root: int, role: Role, index: int = 0, generation: int = 0) -> np.random.Generator:
     """A generator for one role."""
     return np.random.Generator(np.random.PCG64(seed_sequence(root, role, index, generation)))

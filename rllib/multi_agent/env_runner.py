@@ -6,7 +6,7 @@ Legend: E environments, B agents of one module that act at the same time.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ from rllib.multi_agent.modules import (
 from rllib.multi_agent.trajectories import Trajectories
 from rllib.observations import ACTION_MASK
 from rllib.seeding import Role, derive_rng, derive_seed
+from rllib.whole_episodes import EpisodeCount
 
 MultiAgentBatch = dict[str, SampleBatch]
 """Fragments by module id; modules whose agents did nothing are missing."""
@@ -43,6 +44,10 @@ class Agent(NamedTuple):
 
     env_index: int
     agent_id: Any
+
+
+Waiting = dict[str, list[tuple[Agent, NDArray[Any]]]]
+"""Agents that are to act on what they observed, by module id."""
 
 
 @dataclass
@@ -219,7 +224,7 @@ class MultiAgentEnvRunner:
             self._tell("on_episode_created", index)
         with env_errors():
             first = self.env.reset(derive_seed(root, Role.ENVIRONMENT, self.index, generation))
-        self.waiting: dict[str, list[tuple[Agent, NDArray[Any]]]] = defaultdict(list)
+        self.waiting: Waiting = defaultdict(list)
         for index, obs in enumerate(first):
             self._observe(index, obs)
             self._tell("on_episode_start", index)
@@ -246,6 +251,9 @@ class MultiAgentEnvRunner:
     ) -> tuple[MultiAgentBatch, SampleStats]:
         """Step the environments for one fragment.
 
+        In one of whole episodes an environment rests before its next episode until all have played
+        enough.
+
         What an agent did last counts when it is known what came of it: in a later fragment, if the
         agent is neither asked again nor gone within this one.
 
@@ -256,12 +264,15 @@ class MultiAgentEnvRunner:
         Raises:
             EnvError: an environment raised or returned what cannot be trained on.
         """
-        tally = Tally()
+        tally = Tally(self.config.count_steps_by == "agent_steps")
         for actor in self.actors.values():
             actor.explore_by(timestep, random_actions)
-        wanted = self.num_rows * self.env.num_envs
-        in_agent_steps = self.config.count_steps_by == "agent_steps"
-        self._play(tally, lambda: tally.num_steps(in_agent_steps) >= wanted)
+        if self.config.batch_mode == "complete_episodes":
+            count = tally.whole = EpisodeCount(self.num_rows, self.env.num_envs)
+            self._play(tally, lambda: not count.is_open.any())
+        else:
+            wanted = self.num_rows * self.env.num_envs
+            self._play(tally, lambda: tally.num_steps >= wanted)
         batches = {
             module_id: actor.trajectories.take(actor.head, self.weights_seq_no)
             for module_id, actor in self.actors.items()
@@ -300,8 +311,9 @@ class MultiAgentEnvRunner:
         tally.sample_s = perf_counter() - started
 
     def _step(self, tally: "Tally") -> None:
-        actions: list[dict[Any, Any]] = [{} for _ in self.episodes]
-        for module_id, waiting in sorted(self.waiting.items()):
+        playing = tally.playing(self.env.num_envs)
+        actions: dict[int, dict[Any, Any]] = {int(index): {} for index in playing}
+        for module_id, waiting in sorted(self._take_waiting(actions).items()):
             agents, obs = [agent for agent, _ in waiting], np.stack([each for _, each in waiting])
             acted = self.actors[module_id].act(
                 agents, obs, self.rng, self.explore, self.env.num_steps
@@ -310,13 +322,25 @@ class MultiAgentEnvRunner:
                 actions[agent.env_index][agent.agent_id] = action
                 self.episodes[agent.env_index].steps[agent.agent_id] += 1
                 tally.count(module_id, agent.agent_id)
-        self.waiting = defaultdict(list)
         before = perf_counter()
-        steps = self.env.step(actions)
+        found = self.env.step([actions.get(index) for index in range(self.env.num_envs)])
         tally.env_step_s += perf_counter() - before
-        for index, step in enumerate(steps):
+        steps = {index: step for index, step in enumerate(found) if step is not None}
+        for index, step in steps.items():
             self._take(index, step, tally)
-        tally.num_env_steps += len(steps)
+        tally.count_steps(actions, steps)
+
+    def _take_waiting(self, playing: Collection[int]) -> Waiting:
+        """Those who act now; whose environments rest are still waiting."""
+        ready, self.waiting = self.waiting, defaultdict(list)
+        if len(playing) == self.env.num_envs:
+            return ready
+        acting: Waiting = defaultdict(list)
+        for module_id, waiting in ready.items():
+            for agent, obs in waiting:
+                their = acting if agent.env_index in playing else self.waiting
+                their[module_id].append((agent, obs))
+        return acting
 
     def _take(self, index: int, step: AgentStep, tally: "Tally") -> None:
         """What came of one environment's step."""
@@ -376,21 +400,45 @@ class MultiAgentEnvRunner:
 class Tally:
     """What the algorithm wants to know of a fragment.
 
+    Args:
+        in_agent_steps: whether steps are those of all agents together, or of the environments.
+
     Attributes:
-        missing: episodes that each environment has still to end, if only whole ones count.
+        missing: episodes that each environment has still to end, if a number of them is wanted.
+        whole: which environments play on, if whole episodes of a number of steps are wanted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, in_agent_steps: bool = False) -> None:
+        self.in_agent_steps = in_agent_steps
         self.num_env_steps = 0
         self.sample_s = self.env_step_s = 0.0
         self.episodes: list[Episode] = []
         self.missing: list[int] | None = None
+        self.whole: EpisodeCount | None = None
         self.by_agent: dict[str, int] = defaultdict(int)
         self.by_module: dict[str, int] = defaultdict(int)
 
-    def num_steps(self, in_agent_steps: bool) -> int:
-        """Steps so far: of the environments, or of all agents together."""
-        return sum(self.by_agent.values()) if in_agent_steps else self.num_env_steps
+    @property
+    def num_steps(self) -> int:
+        """Steps so far."""
+        return sum(self.by_agent.values()) if self.in_agent_steps else self.num_env_steps
+
+    def playing(self, num_envs: int) -> Iterable[int]:
+        """The environments that are to be stepped, out of ``num_envs``."""
+        return range(num_envs) if self.whole is None else np.flatnonzero(self.whole.is_open)
+
+    def count_steps(
+        self, actions: Mapping[int, Mapping[Any, Any]], steps: Mapping[int, AgentStep]
+    ) -> None:
+        """Environments were stepped with the actions of their agents."""
+        self.num_env_steps += len(steps)
+        if self.whole is None:
+            return
+        num_steps, is_over = np.zeros((2, len(self.whole.is_open)), np.int64)
+        for index, step in steps.items():
+            num_steps[index] = len(actions[index]) if self.in_agent_steps else 1
+            is_over[index] = step.is_over
+        self.whole.add(num_steps, is_over > 0)
 
     def count(self, module_id: str, agent_id: Any) -> None:
         """An agent took a step."""

@@ -16,11 +16,16 @@ class GuardedEnv(gym.Wrapper[Any, Any, Any, Any]):
     It sits directly around each single environment, also in the worker processes of an
     asynchronous backend, because only there are the environment's own traceback and return value
     at hand: the backends stretch, cut and convert what does not fit, or fail without a name.
+
+    Args:
+        env: a single environment.
+        env_index: of it in the vector.
+        is_checked: whether observations, rewards and flags are looked at, too.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], env_index: int) -> None:
+    def __init__(self, env: gym.Env[Any, Any], env_index: int, is_checked: bool = True) -> None:
         super().__init__(env)
-        self.env_index = env_index
+        self.env_index, self.is_checked = env_index, is_checked
         self.num_steps = 0
         self._space: gym.Space[Any] = env.observation_space
         self._is_plain = isinstance(self._space, gym.spaces.Box)
@@ -70,12 +75,14 @@ class GuardedEnv(gym.Wrapper[Any, Any, Any, Any]):
         close_env(self.env)
 
     def _check_obs(self, operation: str, obs: Any) -> None:
-        if self._is_plain and is_exact(self._space, obs):
+        if not self.is_checked or (self._is_plain and is_exact(self._space, obs)):
             return
         if misfit := find_misfit(self._space, obs):
             self._raise_misfit(operation, misfit)
 
     def _check_scalars(self, reward: Any, terminated: Any, truncated: Any) -> None:
+        if not self.is_checked:
+            return
         if not isinstance(reward, float) and not fits(reward, (), np.dtype(np.float64)):
             self._refuse("step", "reward", reward, "a number")
         for name, flag in (("terminated", terminated), ("truncated", truncated)):

@@ -35,6 +35,7 @@ def make_vector_env(
     mode: VectorizeMode = "auto",
     env_config: Mapping[str, Any] | None = None,
     autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
+    is_checked: bool = True,
 ) -> VectorEnv:
     """Make ``num_envs`` environments behind the one step schema.
 
@@ -47,6 +48,8 @@ def make_vector_env(
             ``rllib.envs.atari.SETTINGS``, with "envpool" those of ``envpool.make``.
         autoreset_mode: asked of the sync, async and ale backends. SAME_STEP wastes no row on
             resets; the others have the mode that they declare.
+        is_checked: whether what environments return is compared with their spaces, by us and by
+            gymnasium.
 
     Raises:
         EnvSetupError: unknown id, no such backend for it, a package is missing, or the environment
@@ -54,8 +57,9 @@ def make_vector_env(
     """
     config = dict(env_config or {})
     backend = choose_backend(env, mode)
-    vector = _make(backend, env, num_envs, config, autoreset_mode)
-    adapted = adapt(vector, is_guarded=backend in ("sync", "async"))
+    vector = _make(backend, env, num_envs, config, autoreset_mode, is_checked)
+    is_guarded = backend in ("sync", "async")
+    adapted = adapt(vector, is_guarded=is_guarded, is_checked=is_checked)
     adapted.backend = backend
     return adapted
 
@@ -92,7 +96,10 @@ _OTHERS = "use gym_env_vectorize_mode 'auto', 'sync' or 'async'"
 
 
 def probe_spaces(
-    env: EnvSource, env_config: Mapping[str, Any] | None = None, mode: VectorizeMode = "auto"
+    env: EnvSource,
+    env_config: Mapping[str, Any] | None = None,
+    mode: VectorizeMode = "auto",
+    is_checked: bool = True,
 ) -> Spaces:
     """Spaces of a single environment, from one that is made and closed at once.
 
@@ -103,7 +110,7 @@ def probe_spaces(
     if mode == "envpool":
         pool = EnvPoolBackend(str(env), 1, config)
         return Spaces(pool.single_observation_space, pool.single_action_space)
-    single = make_single_env(env, config)
+    single = make_single_env(env, config, is_checked)
     try:
         return Spaces(_space_of(single, "observation_space"), _space_of(single, "action_space"))
     finally:
@@ -117,23 +124,33 @@ def _space_of(env: gym.Env[Any, Any], name: str) -> gym.Space[Any]:
     return space
 
 
-def make_single_env(env: EnvSource, config: Mapping[str, Any]) -> gym.Env[Any, Any]:
+def make_single_env(
+    env: EnvSource, config: Mapping[str, Any], is_checked: bool = True
+) -> gym.Env[Any, Any]:
     """One environment, as it is in every vector.
+
+    Args:
+        env: gymnasium id, or what makes an environment.
+        config: its arguments.
+        is_checked: whether gymnasium's own checks are around one that is made by id.
 
     Raises:
         EnvSetupError: unknown id, a package is missing, or the environment cannot be made.
     """
     with _named_errors(env, config):
-        made = _by_id(env, dict(config)) if isinstance(env, str) else env(dict(config))
+        arguments = dict(config)
+        made = _by_id(env, arguments, is_checked) if isinstance(env, str) else env(arguments)
     if not isinstance(made, gym.Env):
         raise EnvSetupError(f"environment {env!r} made {made!r}, which is no gymnasium.Env")
     return made
 
 
-def _by_id(env_id: str, config: dict[str, Any]) -> gym.Env[Any, Any]:
+def _by_id(env_id: str, config: dict[str, Any], is_checked: bool) -> gym.Env[Any, Any]:
     spec = find_spec(env_id)
     load_maker(env_id, spec.entry_point)
-    return AtariEnv(spec.kwargs["game"], config) if is_atari(env_id) else gym.make(spec, **config)
+    if is_atari(env_id):
+        return AtariEnv(spec.kwargs["game"], config)
+    return gym.make(spec, **({} if is_checked else {"disable_env_checker": True}) | config)
 
 
 def _make(
@@ -142,6 +159,7 @@ def _make(
     num_envs: int,
     config: dict[str, Any],
     autoreset: AutoresetMode,
+    is_checked: bool,
 ) -> gym.vector.VectorEnv[Any, Any, Any]:
     if backend == "envpool":
         return EnvPoolBackend(str(env), num_envs, config)
@@ -151,15 +169,15 @@ def _make(
             if backend == "ale":
                 return make_atari_vector(spec.kwargs["game"], num_envs, config, autoreset)
             return gym.make_vec(spec, num_envs, vectorization_mode=backend, **config)
-    makers = [_guarded_maker(env, config, index) for index in range(num_envs)]
+    makers = [_guarded_maker(env, config, index, is_checked) for index in range(num_envs)]
     kind = AsyncBackend if backend == "async" else SyncVectorEnv
     return kind(makers, copy=False, autoreset_mode=autoreset)
 
 
 def _guarded_maker(
-    env: EnvSource, config: dict[str, Any], index: int
+    env: EnvSource, config: dict[str, Any], index: int, is_checked: bool
 ) -> Callable[[], gym.Env[Any, Any]]:
-    return lambda: GuardedEnv(make_single_env(env, config), index)
+    return lambda: GuardedEnv(make_single_env(env, config, is_checked), index, is_checked)
 
 
 @contextmanager

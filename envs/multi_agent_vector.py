@@ -67,6 +67,7 @@ class MultiAgentVector:
         make: takes ``env_config`` and returns an environment.
         num_envs: E.
         env_config: arguments of the environments.
+        is_checked: whether observations are to be members of their spaces.
 
     Attributes:
         last_seen: of each environment the agents that are there, with what each saw last.
@@ -82,6 +83,7 @@ class MultiAgentVector:
         make: Callable[[dict[str, Any]], Any],
         num_envs: int,
         env_config: Mapping[str, Any] | None = None,
+        is_checked: bool = True,
     ) -> None:
         self.envs = [make_multi_agent_env(make, env_config) for _ in range(num_envs)]
         self.num_envs = num_envs
@@ -90,7 +92,8 @@ class MultiAgentVector:
         self.gone: list[set[Any]] = [set() for _ in self.envs]
         self.unseen: list[set[Any]] = [set() for _ in self.envs]
         self._inspectors = {
-            agent: Inspector(self.envs[0], agent) for agent in self.envs[0].possible_agents
+            agent: Inspector(self.envs[0], agent, is_checked)
+            for agent in self.envs[0].possible_agents
         }
 
     def reset(self, seed: int) -> list[Observations]:
@@ -240,18 +243,23 @@ class MultiAgentVector:
 class Inspector:
     """Packs the observations of one agent and finds what is wrong with them.
 
+    Args:
+        env: its environment.
+        agent: its id.
+        is_checked: whether observations are to be members of their space, rather than only finite.
+
     Raises:
         EnvSetupError: the environment does not say what the agent observes, or it cannot be packed.
     """
 
-    def __init__(self, env: MultiAgentEnv, agent: Any) -> None:
-        self.space = env.get_observation_space(agent)
+    def __init__(self, env: MultiAgentEnv, agent: Any, is_checked: bool = True) -> None:
+        self.space, self.is_checked = env.get_observation_space(agent), is_checked
         self.packer = Packer(self.space)
-        self._choices = choices_among(self.packer.leaves, is_guarded=True)
+        self._choices = choices_among(self.packer.leaves, is_guarded=True) if is_checked else []
 
     def inspect(self, obs: Any) -> tuple[NDArray[Any], tuple[str, Any, str] | None]:
         """The packed observation; and of a bad one a field, its value, and what it should be."""
-        if misfit := find_misfit(self.space, obs):
+        if self.is_checked and (misfit := find_misfit(self.space, obs)):
             return np.empty(0), misfit
         packed = self.packer.pack_one(obs)
         if bad := find_nonfinite(packed):

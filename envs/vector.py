@@ -59,6 +59,7 @@ class VectorEnv(ABC):
     Args:
         env: the gymnasium vector environment, owned from here on.
         is_guarded: what each single environment returns has been looked at already.
+        is_checked: whether observations are to be members of their space.
 
     Attributes:
         backend: what steps them, as ``rllib.envs.make.choose_backend`` calls it.
@@ -70,7 +71,11 @@ class VectorEnv(ABC):
     backend: str = "given"
 
     def __init__(
-        self, env: gym.vector.VectorEnv[Any, Any, Any], *, is_guarded: bool = False
+        self,
+        env: gym.vector.VectorEnv[Any, Any, Any],
+        *,
+        is_guarded: bool = False,
+        is_checked: bool = True,
     ) -> None:
         self.env = env
         self.num_envs = env.num_envs
@@ -78,7 +83,7 @@ class VectorEnv(ABC):
         self.action_space = env.single_action_space
         self.num_steps = 0
         self.packer = Packer(self.observation_space)
-        self._choices = choices_among(self.packer.leaves, is_guarded)
+        self._choices = choices_among(self.packer.leaves, is_guarded) if is_checked else []
         self._closed = False
 
     @property
@@ -176,10 +181,8 @@ class VectorEnv(ABC):
 class NextStepEnv(VectorEnv):
     """NEXT_STEP: the step after an episode's end is the reset, and its action is ignored."""
 
-    def __init__(
-        self, env: gym.vector.VectorEnv[Any, Any, Any], *, is_guarded: bool = False
-    ) -> None:
-        super().__init__(env, is_guarded=is_guarded)
+    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], **checks: bool) -> None:
+        super().__init__(env, **checks)
         self.resets_next = self._no_reset_rows()
 
     def _on_reset(self) -> None:
@@ -234,12 +237,15 @@ class DisabledEnv(VectorEnv):
         return EnvStep(obs, reward, terminated, truncated, self._no_reset_rows(), final_obs)
 
 
-def adapt(env: gym.vector.VectorEnv[Any, Any, Any], *, is_guarded: bool = False) -> VectorEnv:
+def adapt(
+    env: gym.vector.VectorEnv[Any, Any, Any], *, is_guarded: bool = False, is_checked: bool = True
+) -> VectorEnv:
     """Put a gymnasium vector environment behind the step schema, by the mode that it declares.
 
     Args:
         env: owned from here on.
         is_guarded: its single environments are ``GuardedEnv``.
+        is_checked: whether observations are to be members of their space.
 
     Raises:
         EnvSetupError: it declares no autoreset mode, so its episode borders cannot be known; or
@@ -253,7 +259,7 @@ def adapt(env: gym.vector.VectorEnv[Any, Any, Any], *, is_guarded: bool = False)
             f"{env} declares no autoreset mode (metadata['autoreset_mode'] is {mode!r}); where its "
             "episodes end cannot be known. Set it to one of gymnasium.vector.AutoresetMode."
         ) from None
-    return adapter(env, is_guarded=is_guarded)
+    return adapter(env, is_guarded=is_guarded, is_checked=is_checked)
 
 
 _ADAPTERS: dict[AutoresetMode, type[VectorEnv]] = {

@@ -223,8 +223,6 @@ def _more_than(limit: int) -> Callable[[Any], bool]:
 # Settings whose behaviour is still to come, and which values of them are waited for: these are an
 # error where they are no defaults. Whoever adds the behaviour removes the row.
 PENDING: dict[str, Callable[[Any], bool]] = {
-    "disable_env_checking": _any,
-    "action_mask_key": _any,
     "learner_connector": _changes_batches,
     "evaluation_auto_duration_min_env_steps_per_sample": _any,
     "evaluation_auto_duration_max_env_steps_per_sample": _any,

@@ -70,11 +70,13 @@ class EnvironmentSection(Section):
     """Continuous actions that are not normalised: whether they are clipped to the action space;
     otherwise the environment gets them as they are."""
     disable_env_checking: bool = False
-    """Whether the environment is taken as it is, without a check of its spaces and values."""
+    """Whether observations, rewards and flags are taken as they are, without comparing them with
+    the spaces; what is not finite is refused all the same."""
     is_atari: bool | None = None
     """No effect here: networks are chosen by the shape of observations."""
     action_mask_key: str = "action_mask"
-    """Field of a Dict observation that says which actions are allowed."""
+    """Field of a Dict observation that says which actions are allowed; connectors and modules see
+    it as "action_mask"."""
 
 
 class EnvRunnersSection(Section):

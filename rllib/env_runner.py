@@ -100,6 +100,7 @@ class EnvRunner:
                 config.num_envs_per_env_runner,
                 config.gym_env_vectorize_mode,
                 config.env_config,
+                is_checked=not config.disable_env_checking,
             )
         common = {"env_runner": self, "metrics_logger": self.metrics}
         context = {"env": self.env.env, "env_context": config.env_config}

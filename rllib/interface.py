@@ -42,7 +42,12 @@ class Interface:
             self.runner_class = cast(type[Any], config.env_runner_cls)
 
     def _probe(self, config: AlgorithmConfig) -> None:
-        probed = probe_spaces(config.env or "", config.env_config, config.gym_env_vectorize_mode)
+        probed = probe_spaces(
+            config.env or "",
+            config.env_config,
+            config.gym_env_vectorize_mode,
+            is_checked=not config.disable_env_checking,
+        )
         self.env_spaces = Spaces(
             config.observation_space or probed.observation, config.action_space or probed.action
         )

@@ -10,6 +10,7 @@ from rllib.connectors.filters import MeanStdFilter, NormalizeRewards
 from rllib.connectors.observations import (
     FlattenObservations,
     FrameStacking,
+    MaskFrom,
     ObservationFunction,
     PrevActionsPrevRewards,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "Connector",
     "FlattenObservations",
     "FrameStacking",
+    "MaskFrom",
     "MeanStdFilter",
     "NormalizeRewards",
     "ObservationFunction",

@@ -7,9 +7,10 @@ from typing import Any
 from rllib.config import AlgorithmConfig
 from rllib.connectors.base import Connector, Pipeline
 from rllib.connectors.filters import MeanStdFilter
-from rllib.connectors.observations import PrevActionsPrevRewards
+from rllib.connectors.observations import MaskFrom, PrevActionsPrevRewards
 from rllib.connectors.rewards import ClipRewards
 from rllib.errors import ConfigError, Problem
+from rllib.observations import ACTION_MASK
 
 
 def build_pipeline(config: AlgorithmConfig) -> Pipeline:
@@ -21,12 +22,17 @@ def build_pipeline(config: AlgorithmConfig) -> Pipeline:
     return Pipeline(
         [
             *_of(config.module_to_env_connector, "module_to_env_connector"),
+            *_mask_from(config.action_mask_key),
             *_clip_rewards(config.clip_rewards),
             *_of(config.env_to_module_connector, "env_to_module_connector"),
             *([MeanStdFilter()] if config.observation_filter == "MeanStdFilter" else []),
             *_past(config),
         ]
     )
+
+
+def _mask_from(key: str) -> Iterable[Connector]:
+    return [] if key == ACTION_MASK else [MaskFrom(key)]
 
 
 def _clip_rewards(limit: bool | float | None) -> Iterable[Connector]:

@@ -15,7 +15,7 @@ from rllib.connectors.base import Connector, StateTree, fresh_rows, with_observa
 from rllib.envs.make import Spaces
 from rllib.envs.packing import packed_dtype
 from rllib.envs.vector import EnvStep
-from rllib.errors import ConfigError
+from rllib.errors import ConfigError, Problem
 from rllib.observations import ACTION_MASK, FEATURES, ObservationEncoder
 
 
@@ -48,6 +48,44 @@ class ObservationFunction(Connector):
         """Change the observations of one vector step."""
         final_obs = None if step.final_obs is None else self.change(step.final_obs)
         return with_observations(step, self.change(step.obs), final_obs)
+
+
+class MaskFrom(ObservationFunction):
+    """The field of Dict observations that says which actions are allowed gets its usual name.
+
+    Connectors and modules find it as ``action_mask``, whatever the environment calls it.
+
+    Args:
+        key: the environment's name of the field.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(self._renamed)
+        self.key = key
+
+    def connect(self, spaces: Spaces, num_envs: int) -> Spaces:
+        """The Dict with the field under its usual name, in the same place.
+
+        Raises:
+            ConfigError: there is no such field, or another one has the usual name.
+        """
+        space = spaces.observation
+        names = list(space.spaces) if isinstance(space, gym.spaces.Dict) else []
+        if self.key not in names or ACTION_MASK in names:
+            fault = f"another field {ACTION_MASK!r}" if ACTION_MASK in names else "no such field"
+            text = f"{self.key!r}: observations of {space} have {fault}"
+            raise ConfigError(Problem(text, "action_mask_key"))
+        parts = {self._name(name): space[name] for name in names}  # type: ignore[index]
+        renamed = gym.spaces.Dict(OrderedDict(parts))
+        self.dtype, _ = packed_dtype(renamed)
+        return spaces._replace(observation=renamed)
+
+    def _name(self, name: str) -> str:
+        return ACTION_MASK if name == self.key else name
+
+    def _renamed(self, obs: NDArray[Any]) -> NDArray[Any]:
+        """The same memory under other names."""
+        return obs.view(self.dtype)
 
 
 class FlattenObservations(ObservationFunction):

@@ -188,7 +188,10 @@ class MultiAgentEnvRunner:
         self.num_episodes = 0
         with env_errors():
             self.env = MultiAgentVector(
-                multi_agent_creator(config), config.num_envs_per_env_runner, config.env_config
+                multi_agent_creator(config),
+                config.num_envs_per_env_runner,
+                config.env_config,
+                is_checked=not config.disable_env_checking,
             )
         self.metrics = MetricsLogger()
         self.callbacks = Callbacks.of(config)

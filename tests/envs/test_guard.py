@@ -11,7 +11,7 @@ from gymnasium.vector.utils import batch_space
 
 from rllib.envs.faults import EnvFault, EnvSetupError
 from rllib.envs.guard import GuardedEnv
-from rllib.envs.make import make_vector_env, probe_spaces
+from rllib.envs.make import make_single_env, make_vector_env, probe_spaces
 from rllib.envs.vector import adapt
 
 ZEROS = np.zeros(3, np.float32)
@@ -72,6 +72,35 @@ def test_what_is_no_step_is_refused_by_name(mode, then, field, wanted):
     fault = caught.value
     assert (fault.env_index, fault.step, fault.field) == (0, 1, field)
     assert "environment 0 returned" in str(fault)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_unchecked_environments_are_taken_as_they_are(mode):
+    space = gym.spaces.Dict({"n": Discrete(4), "x": Box(-1, 1, (3,), np.float32)})
+    then = step_of({"n": 9, "x": np.full(3, 7.0)}, reward=np.full((), 2), terminated=0.0)
+    config = {"first": ({"n": 0, "x": ZEROS}, {}), "then": then, "space": space}
+    env = make_vector_env(Says, 1, mode, config, is_checked=False)
+    try:
+        env.reset(seed=0)
+        step = env.step(np.zeros(1, np.int64))
+    finally:
+        env.close()
+    assert step.obs["n"].tolist() == [9]
+    assert step.obs["x"].tolist() == [[7.0] * 3]
+    assert step.reward.tolist() == [2.0]
+
+
+def test_unchecked_environments_are_still_named_when_they_raise():
+    env = make_vector_env(Says, 2, "sync", {"then": lambda: 1 / 0}, is_checked=False)
+    env.reset(seed=0)
+    with pytest.raises(EnvFault, match="environment 0 raised ZeroDivisionError"):
+        env.step(np.zeros(2, np.int64))
+
+
+def test_gymnasiums_own_checks_go_with_ours():
+    for is_checked in (True, False):
+        env = make_single_env("CartPole-v1", {}, is_checked)
+        assert ("PassiveEnvChecker" in str(env)) == is_checked
 
 
 @pytest.mark.parametrize(

@@ -266,6 +266,19 @@ def test_mistakes_are_signed(change, agent, field, message):
     assert (fault.env_index, fault.step, fault.agent, fault.field) == (0, 1, agent, field)
 
 
+def test_unchecked_observations_need_not_be_of_their_space_but_finite():
+    def changed(value):
+        return lambda o, *rest: (o | {"a": np.array([value, 0.0])}, *rest)
+
+    vector = MultiAgentVector(Pair, 2, {"step": changed(1e9)}, is_checked=False)
+    vector.reset(seed=0)
+    assert vector.step(ACTIONS)[0].obs["a"].tolist() == [1e9, 0.0]
+    vector = MultiAgentVector(Pair, 2, {"step": changed(np.nan)}, is_checked=False)
+    vector.reset(seed=0)
+    with pytest.raises(EnvFault, match=r"obs of agent 'a' = nan in its element \[0\]"):
+        vector.step(ACTIONS)
+
+
 @pytest.mark.parametrize(
     "change",
     [

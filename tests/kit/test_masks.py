@@ -9,9 +9,14 @@ from rllib import actions as acting
 from rllib import core
 from rllib import distributions as training
 from rllib.actions import action_head, check_mask, mask_sizes
+from rllib.algorithms.dqn import DQNConfig
 from rllib.algorithms.ppo import PPOConfig
+from rllib.connectors import FlattenObservations, MaskFrom
 from rllib.distributions import distribution_for
 from rllib.envs.faults import EnvFault
+from rllib.envs.make import Spaces
+from rllib.envs.masked_walk import MaskedWalk
+from rllib.envs.packing import pack
 from rllib.errors import ConfigError, EnvError
 
 DISCRETE = gym.spaces.Discrete(4)
@@ -212,3 +217,80 @@ def test_a_mask_without_an_action_stops_the_run_and_says_where():
     with pytest.raises(EnvError, match="action_mask for action dimension 1") as caught:
         train(forbid_at=5)
     assert (caught.value.env_index, caught.value.field) == (0, "action_mask")
+
+
+class Renamed(gym.Wrapper):
+    """The same environment, whose mask has another name."""
+
+    def __init__(self, config):
+        super().__init__(MaskedWalk(20))
+        parts = self.env.observation_space.spaces
+        self.observation_space = gym.spaces.Dict(self._names(parts))
+
+    def _names(self, parts):
+        return {"allowed": parts["action_mask"], "zone": parts["place"]}
+
+    def reset(self, **kwargs):
+        obs, info = self.env.reset(**kwargs)
+        return self._names(obs), info
+
+    def step(self, action):
+        obs, *rest = self.env.step(action)
+        return self._names(obs), *rest
+
+
+def walk(config_class=PPOConfig, key="allowed", **settings):
+    return (
+        config_class()
+        .environment(Renamed, action_mask_key=key)
+        .env_runners(num_env_runners=0, num_envs_per_env_runner=2, **settings)
+        .training(train_batch_size_per_learner=40)
+        .rl_module(model_config={"fcnet_hiddens": (8,)})
+    )
+
+
+@pytest.mark.parametrize("memory", [{}, {"use_lstm": True, "lstm_cell_size": 4, "max_seq_len": 5}])
+@pytest.mark.parametrize("flatten", [False, True])
+@pytest.mark.parametrize("config_class", [PPOConfig, DQNConfig])
+def test_the_mask_may_have_another_name(config_class, flatten, memory):
+    connector = {"env_to_module_connector": FlattenObservations} if flatten else {}
+    settings = walk(config_class, **connector).rl_module(model_config=memory)
+    if config_class is PPOConfig:
+        settings.training(minibatch_size=None, num_epochs=1)
+    with core.init(address="inline"), settings.build_algo() as algo:
+        for _ in range(2):
+            result = algo.train()
+        assert result["env_runners"]["episode_return_min"] > -1.0  # which a forbidden action costs
+        allowed = np.array([0, 0, 1, 0, 0, 0, 0, 1], np.int8)
+        if not memory:
+            obs = {"allowed": allowed, "zone": np.int64(4)}
+            assert algo.compute_single_action(obs) in (2, 7)
+
+
+def test_renamed_observations_are_the_same_memory():
+    spaces = Spaces(Renamed({}).observation_space, gym.spaces.Discrete(8))
+    connector = MaskFrom("allowed")
+    seen = connector.connect(spaces, 2).observation
+    assert list(seen.spaces) == ["action_mask", "zone"]
+    parts = {"allowed": np.eye(8, dtype=np.int8)[:2], "zone": np.array([3, 9])}
+    obs = pack(spaces.observation, parts, 2)
+    renamed = connector.on_reset(obs)
+    assert np.shares_memory(renamed, obs)
+    np.testing.assert_array_equal(renamed["action_mask"], parts["allowed"])
+    np.testing.assert_array_equal(renamed["zone"], parts["zone"])
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (gym.spaces.Dict({"mask": gym.spaces.MultiBinary(2)}), "no such field"),
+        (gym.spaces.Box(-1, 1, (2,)), "no such field"),
+        (
+            gym.spaces.Dict({n: gym.spaces.MultiBinary(2) for n in ("allowed", "action_mask")}),
+            "another field 'action_mask'",
+        ),
+    ],
+)
+def test_a_name_that_there_is_not_is_an_error(space, message):
+    with pytest.raises(ConfigError, match=rf"action_mask_key: 'allowed'.*{message}"):
+        MaskFrom("allowed").connect(Spaces(space, DISCRETE), 1)

@@ -54,7 +54,6 @@ _INIT_OPTIONS = {
     "enable_resource_isolation": "workers run in the driver's control group",
     "include_dashboard": _NO_DASHBOARD,
     "job_config": "give namespace and runtime_env by themselves",
-    "labels": _CLUSTER,
     "local_mode": 'use init(address="inline")',
     "logging_config": _LOGGING,
     "logging_format": _LOGGING,

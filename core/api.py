@@ -66,6 +66,7 @@ def init(
     num_cpus: float | None = None,
     num_gpus: float | None = None,
     resources: Mapping[str, float] | None = None,
+    labels: Mapping[str, str] | None = None,
     object_store_memory: int | None = None,
     object_spilling_directory: str | None = None,
     namespace: str | None = None,
@@ -82,7 +83,8 @@ def init(
     ``"inline"`` runs everything in this process, serially; ``None``, ``"local"`` and ``"auto"``
     start the native engine on this machine; ``"ray"`` and ``"ray:..."``, with an address of Ray's,
     hand everything to an installed Ray. ``num_cpus`` (default: the cores this process may use),
-    ``num_gpus`` and ``resources`` are logical amounts that tasks and actors ask for;
+    ``num_gpus`` and ``resources`` are logical amounts that tasks and actors ask for; ``labels`` are
+    the machine's for options like ``label_selector``, see `labels`;
     ``object_store_memory`` limits the shared memory of all processes together, in bytes; what does
     not fit goes to disk, into the session's directory or ``object_spilling_directory``;
     ``preload`` names modules that workers find already imported; ``runtime_env`` is what all tasks
@@ -97,6 +99,7 @@ def init(
     """
     global _runtime
     from rllib.core import init_options
+    from rllib.core.labels import check_labels
 
     if others:
         from rllib.core.absent import check_init_options
@@ -114,6 +117,7 @@ def init(
             _runtime = _start_engine(
                 address,
                 amounts=init_options.machine_amounts(num_cpus, num_gpus, resources),
+                labels=check_labels(labels),
                 object_store_memory=init_options.store_bytes(object_store_memory),
                 object_spilling_directory=object_spilling_directory,
                 namespace=init_options.text("namespace", namespace),
@@ -151,7 +155,7 @@ def _start_engine(
     if address == "inline":
         from rllib.core.inline.runtime import InlineRuntime
 
-        return InlineRuntime(namespace, amounts, kw["runtime_env"])
+        return InlineRuntime(namespace, amounts, kw["runtime_env"], kw["labels"])
     if address in ("local", "auto"):
         from rllib.core.native.platform import check_native
 

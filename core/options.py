@@ -20,7 +20,13 @@ _CALL_KEYS = (
     "_generator_backpressure_num_objects",
     "enable_task_events",
 )
-_PLACE_KEYS = ("scheduling_strategy", "runtime_env", "accelerator_type")
+_PLACE_KEYS = (
+    "scheduling_strategy",
+    "runtime_env",
+    "accelerator_type",
+    "label_selector",
+    "fallback_strategy",
+)
 _TASK_KEYS = (*_RESOURCE_KEYS, *_CALL_KEYS, "max_retries", "max_calls", *_PLACE_KEYS)
 _METHOD_KEYS = (*_CALL_KEYS, "max_task_retries", "concurrency_group")
 _ACTOR_KEYS = (
@@ -40,7 +46,6 @@ _ACTOR_KEYS = (
 MAX_RETURNS = 65_535
 """What the wire format can count."""
 
-_NOT_YET = ("fallback_strategy", "label_selector")
 _ACCELERATOR_SHARE = 0.001
 """Of the resource that says that a machine has such GPUs; small, so that it never runs out."""
 
@@ -62,6 +67,8 @@ def task_options(given: Given, *, is_generator: bool = False) -> TaskOptions:
         name=_text(given, "name"),
         backpressure=_backpressure(given),
         strategy=_strategy(given, resources),
+        label_selector=_selector(given),
+        fallback_strategy=_fallbacks(given),
         runtime_env=_runtime_env(given),
     )
 
@@ -101,6 +108,8 @@ def actor_options(given: Given) -> ActorOptions:
         max_restarts=_int(given, "max_restarts", 0, low=-1),
         detached=_is_detached(given),
         strategy=_strategy(given, placement),
+        label_selector=_selector(given),
+        fallback_strategy=_fallbacks(given),
         runtime_env=_runtime_env(given),
     )
 
@@ -125,8 +134,6 @@ def _check_names(given: Given, known: tuple[str, ...], what: str) -> None:
     for key in given:
         if key in known:
             continue
-        if key in _NOT_YET:
-            raise ValueError(f"option {key!r} of {what} is not supported by rllib.core yet")
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
         raise ValueError(f"{key!r} is not an option of {what}{hint}")
@@ -145,6 +152,22 @@ def _strategy(given: Given, needs: Mapping[str, float]) -> Any:
     from rllib.core.util.scheduling_strategies import check_strategy
 
     return check_strategy(given["scheduling_strategy"], needs)
+
+
+def _selector(given: Given) -> dict[str, str]:
+    if given.get("label_selector") is None:
+        return {}
+    from rllib.core.labels import check_selector
+
+    return check_selector(given["label_selector"])
+
+
+def _fallbacks(given: Given) -> tuple[dict[str, dict[str, str]], ...]:
+    if given.get("fallback_strategy") is None:
+        return ()
+    from rllib.core.labels import check_fallbacks
+
+    return check_fallbacks(given["fallback_strategy"])
 
 
 def _runtime_env(given: Given) -> dict[str, Any]:

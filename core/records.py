@@ -42,6 +42,10 @@ class TaskOptions:
     """A generator pauses when that many of its results were not taken; -1 without limit."""
     strategy: Any = None
     """Where it may run; see `rllib.core.util.scheduling_strategies`. ``None`` for anywhere."""
+    label_selector: Mapping[str, str] = field(default_factory=dict)
+    """What labels its machine must have; see `rllib.core.labels`."""
+    fallback_strategy: tuple[Mapping[str, Mapping[str, str]], ...] = ()
+    """Further selectors, one of which will do as well."""
     runtime_env: Mapping[str, Any] = field(default_factory=dict)
     """Environment variables, working directory and modules of the worker."""
 
@@ -89,6 +93,10 @@ class ActorOptions:
     detached: bool = False
     """It lives until it is killed, whatever becomes of its handles and its creator."""
     strategy: Any = None
+    """As in `TaskOptions`."""
+    label_selector: Mapping[str, str] = field(default_factory=dict)
+    """As in `TaskOptions`."""
+    fallback_strategy: tuple[Mapping[str, Mapping[str, str]], ...] = ()
     """As in `TaskOptions`."""
     runtime_env: Mapping[str, Any] = field(default_factory=dict)
     """As in `TaskOptions`."""

@@ -214,9 +214,13 @@ class Runtime(ABC):
                 "NodeManagerAddress": "127.0.0.1",
                 "NodeManagerHostname": host,
                 "Resources": self.resources()[0],
-                "Labels": {},
+                "Labels": self.labels(),
             }
         ]
+
+    @abstractmethod
+    def labels(self) -> dict[str, str]:
+        """Labels of this machine."""
 
     @abstractmethod
     def resources(self) -> tuple[dict[str, float], dict[str, float]]:
@@ -235,8 +239,16 @@ class Runtime(ABC):
         """Namespace and name of every living actor that has a name."""
 
     @abstractmethod
-    def create_group(self, bundles: list[dict[str, float]], strategy: str, name: str) -> bytes:
+    def create_group(
+        self,
+        bundles: list[dict[str, float]],
+        strategy: str,
+        name: str,
+        selectors: list[dict[str, str]],
+    ) -> bytes:
         """Reserve bundles together, as soon as that is possible; the id of the group.
+
+        ``selectors`` say for each bundle what labels its machine must have; none for any.
 
         Raises `CoreSystemError` when the name is taken.
         """

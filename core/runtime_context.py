@@ -59,8 +59,8 @@ class RuntimeContext:
         return {"GPU": list(api.runtime().where().gpus)}
 
     def get_node_labels(self) -> dict[str, str]:
-        """Labels of the machine: none on a single one."""
-        return {}
+        """Labels of the machine: its id under ``ray.io/node-id``, and those given to ``init``."""
+        return api.runtime().labels()
 
     def get_runtime_env_string(self) -> str:
         """The ``runtime_env`` as JSON."""

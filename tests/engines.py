@@ -13,6 +13,9 @@ from rllib.core.native.driver import DriverRuntime
 ENGINES = {"inline": "inline", "native": "local", "ray": "ray"}
 """Their names, and the addresses by which `core.init` knows them."""
 
+LABELS = {"zone": "b"}
+"""Of the machine, on every engine."""
+
 if os.environ.get("RLLIB_PORTABLE"):  # Ray has but one way to work, which is tried without this
     del ENGINES["ray"]
 
@@ -22,7 +25,7 @@ def start(name: str, **given: Any) -> core.api.Context:
     if name == "ray" and _ray().is_initialized():
         return core.init(address="ray", **given)
     # Ray prints what it thinks of a dying worker; it may not.
-    options = {"num_cpus": 2, "log_to_driver": name != "ray", **given}
+    options = {"num_cpus": 2, "labels": LABELS, "log_to_driver": name != "ray", **given}
     return core.init(address=ENGINES[name], **options)
 
 
@@ -33,7 +36,7 @@ def is_idle() -> bool:
 
 def start_ray() -> None:
     """Connect this process to a new Ray, on which `start` then starts the engine."""
-    _ray().init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    _ray().init(num_cpus=2, labels=LABELS, include_dashboard=False, log_to_driver=False)
 
 
 def end_ray() -> None:

@@ -19,6 +19,7 @@ from rllib.core.exceptions import (
     TaskUnschedulableError,
 )
 from rllib.core.facts import GroupFacts
+from rllib.core.labels import Alternatives, both, matches, parse, shown
 from rllib.core.native import wire
 from rllib.core.native.amounts import Pool, devices, floats, units
 from rllib.core.native.groups import Groups, facts
@@ -29,21 +30,28 @@ from rllib.core.native.placing import by_strategy
 class InlineGroups:
     """The groups of one runtime."""
 
-    def __init__(self, node: str, amounts: Mapping[str, float]) -> None:
+    def __init__(self, node: str, labels: Mapping[str, str], amounts: Mapping[str, float]) -> None:
         self._node = node
+        self._labels = labels
         self._out: list[Instruction] = []
         self._pool = Pool(units(amounts), devices(amounts.get("GPU", 0.0), ()))
-        self._groups = Groups(node, self._pool, self._out)
+        self._groups = Groups(node, labels, self._pool, self._out)
 
     def free(self) -> dict[str, float]:
         """What is not reserved."""
         return floats(self._pool.free)
 
     def create(
-        self, bundles: list[dict[str, float]], strategy: str, name: str, namespace: str
+        self,
+        bundles: list[dict[str, float]],
+        strategy: str,
+        name: str,
+        namespace: str,
+        selectors: list[dict[str, str]],
     ) -> bytes:
         """Reserve them now, if they fit. Raises `CoreSystemError` for a name that is taken."""
-        order = wire.CreateGroup(0, os.urandom(16), bundles, strategy, name, namespace)
+        labels = tuple(parse(selector) for selector in selectors)
+        order = wire.CreateGroup(0, os.urandom(16), bundles, strategy, name, namespace, labels)
         self._groups.create(b"", order)
         for answer in self._settle():
             if isinstance(answer, wire.GroupCreated) and answer.name_taken:
@@ -71,14 +79,18 @@ class InlineGroups:
             "one waits: remove another group, or ask for less"
         )
 
-    def refusal(self, strategy: Any) -> Exception | None:
-        """Why something with that strategy cannot run; ``None`` where it can."""
+    def refusal(self, strategy: Any, labels: Alternatives) -> Exception | None:
+        """Why something with that strategy, and these labels, cannot run; ``None`` where it can."""
         place = by_strategy(strategy)
-        if place.group:
-            return self.trouble(place.group)
         if place.node and place.node != self._node and not place.soft:
             return TaskUnschedulableError(f"node {place.node} is not there")
-        return None
+        wanted = both(place.labels, labels)
+        if not matches(self._labels, wanted):
+            return TaskUnschedulableError(
+                f"no node has the labels {shown(wanted)}, and in the inline engine nothing changes "
+                f"while one waits; the labels are {dict(self._labels)}"
+            )
+        return self.trouble(place.group) if place.group else None
 
     def _settle(self) -> list[Any]:
         """Let what is free go to who waits; the answers."""

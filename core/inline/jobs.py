@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from rllib.core import trace
 from rllib.core.exceptions import TaskError
 from rllib.core.facts import TaskFacts, Where
-from rllib.core.records import RetryOn
+from rllib.core.records import ActorOptions, RetryOn, TaskOptions
 
 if TYPE_CHECKING:
     from rllib.core.inline.actors import InlineActor
+    from rllib.core.labels import Alternatives
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Setting:
 
     strategy: Any = None
     runtime_env: Mapping[str, Any] = field(default_factory=dict)
+    labels: Alternatives = ()
 
     def describe(self, where: Where) -> None:
         """Fill in what is known."""
@@ -38,15 +40,18 @@ class Setting:
         """Whether what it starts runs in its placement group, too."""
         return bool(getattr(self.strategy, "placement_group_capture_child_tasks", False))
 
-    def of_child(self, strategy: Any, runtime_env: Mapping[str, Any]) -> Setting:
+    def of_child(self, options: TaskOptions | ActorOptions) -> Setting:
         """Of something with these options that is started from here."""
+        strategy, runtime_env = options.strategy, options.runtime_env
         if strategy is None and self.captures:
             strategy = self.strategy
-        if strategy is None and not (runtime_env or self.runtime_env):
+        if strategy is None and not (runtime_env or self.runtime_env or options.label_selector):
             return _NOWHERE
+        from rllib.core.labels import alternatives
         from rllib.core.runtime_env import merge
 
-        return Setting(strategy, merge(self.runtime_env, runtime_env))
+        wanted = alternatives(options.label_selector, options.fallback_strategy)
+        return Setting(strategy, merge(self.runtime_env, runtime_env), wanted)
 
 
 _NOWHERE = Setting()

@@ -28,6 +28,7 @@ from rllib.core.inline.executor import Executor
 from rllib.core.inline.jobs import Job, Policy, Setting
 from rllib.core.inline.objects import InlineRef, Objects, stored
 from rllib.core.inline.streams import InlineStream
+from rllib.core.labels import NODE_ID
 from rllib.core.measurements import Measurement, Measurements
 from rllib.core.object_ref import ObjectRef
 from rllib.core.records import (
@@ -53,9 +54,14 @@ class InlineRuntime(Runtime):
     serial = True
 
     def __init__(
-        self, namespace: str, amounts: Mapping[str, float], runtime_env: Mapping[str, Any]
+        self,
+        namespace: str,
+        amounts: Mapping[str, float],
+        runtime_env: Mapping[str, Any],
+        labels: Mapping[str, str],
     ) -> None:
         self.namespace = namespace
+        self._labels = labels
         self._amounts = {"CPU": float(os.cpu_count() or 1), **amounts}
         self._setting = Setting(runtime_env=runtime_env)  # of what the driver starts
         self._objects = Objects()
@@ -254,25 +260,31 @@ class InlineRuntime(Runtime):
     def _setting_of(self, options: TaskOptions | ActorOptions) -> Setting:
         job = self._executor.job
         parent = self._setting if job is None else job.setting
-        return parent.of_child(options.strategy, options.runtime_env)
+        return parent.of_child(options)
 
     def _refusal(self, setting: Setting) -> Exception | None:
         """Why nothing can run in that setting."""
-        if setting.strategy is None:
+        if setting.strategy is None and not setting.labels:
             return None
-        return self._placement().refusal(setting.strategy)
+        return self._placement().refusal(setting.strategy, setting.labels)
 
     def _placement(self) -> InlineGroups:
         """Made when the first group or strategy is."""
         if self._groups is None:
             from rllib.core.inline.groups import InlineGroups
 
-            self._groups = InlineGroups(self._node_id, self._amounts)
+            self._groups = InlineGroups(self._node_id, self.labels(), self._amounts)
         return self._groups
 
-    def create_group(self, bundles: list[dict[str, float]], strategy: str, name: str) -> bytes:
+    def create_group(
+        self,
+        bundles: list[dict[str, float]],
+        strategy: str,
+        name: str,
+        selectors: list[dict[str, str]],
+    ) -> bytes:
         """Reserve them now."""
-        return self._placement().create(bundles, strategy, name, self.namespace)
+        return self._placement().create(bundles, strategy, name, self.namespace, selectors)
 
     def group_ready(self, group: bytes, value: Any) -> ObjectRef[Any]:
         """Ready in any case: with an error for a group that is not there."""
@@ -286,6 +298,10 @@ class InlineRuntime(Runtime):
         """All."""
         return self._placement().table()
 
+    def labels(self) -> dict[str, str]:
+        """Its id, and what was given to `init`."""
+        return {**self._labels, NODE_ID: self._node_id}
+
     def resources(self) -> tuple[dict[str, float], dict[str, float]]:
         """Nothing but bundles is ever held: calls run one after the other."""
         free = dict(self._amounts) if self._groups is None else self._groups.free()
@@ -295,7 +311,7 @@ class InlineRuntime(Runtime):
 
     @property
     def _node_id(self) -> str:
-        return self._objects.owner.hex() * 2
+        return (self._objects.owner.hex() * 2)[:56]  # as long as other nodes' are
 
     def where(self) -> Where:
         """The driver, or the job that runs in it."""

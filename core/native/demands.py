@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rllib.core.labels import shown
 from rllib.core.native import wire
 from rllib.core.native.actors import Actor
 from rllib.core.native.amounts import Amounts, Share, units
@@ -34,8 +36,16 @@ class Demand:
     def kind(self) -> tuple[Any, ...]:
         """Demands of one client with the same kind can use each other's leases."""
         needs = self.needs
-        place = (needs.group, needs.bundle, needs.environment)
+        place = (needs.group, needs.bundle, needs.environment, needs.labels)
         return self.actor is None, tuple(sorted(self.amounts.items())), place
+
+    def complaint_of_labels(self, there: Mapping[str, str]) -> str:
+        """That it waits for a machine which is not there."""
+        return (
+            f"{self.name} needs a node whose labels are {shown(self.needs.labels)}, but there is "
+            f"only one with {dict(there)}; it waits for ever: give init() labels, or add a "
+            "fallback_strategy"
+        )
 
     def complaint(self, there: Any) -> str:
         """That it waits for more than there is."""

@@ -13,7 +13,7 @@ from rllib.core import trace
 from rllib.core.native import platform, wire
 from rllib.core.native.call import Build, Target
 from rllib.core.native.engine import NativeRuntime
-from rllib.core.native.gpus import gpu_resource, visible_gpus
+from rllib.core.native.gpus import gpu_labels, gpu_resource, visible_gpus
 from rllib.core.native.interrupts import InterruptGuard
 from rllib.core.native.ledger import LEDGER, Cells, Ledger
 from rllib.core.native.memory_monitor import MemoryMonitor, Usage
@@ -36,6 +36,7 @@ def start_driver(
     *,
     object_store_memory: int | None,
     object_spilling_directory: str | None,
+    labels: Mapping[str, str],
     log_to_driver: bool,
     preload: tuple[str, ...],
     runtime_env: Mapping[str, Any],
@@ -64,7 +65,13 @@ def start_driver(
     with runtime.lock:  # nothing is dispatched before all of it is there
         runtime.node = Node(
             runtime,
-            Scheduler(_positive(total), lambda: os.urandom(16), node_id(session.directory), gpus),
+            Scheduler(
+                _positive(total),
+                lambda: os.urandom(16),
+                node_id(session.directory),
+                gpus,
+                {**(gpu_labels() if gpus else {}), **labels},
+            ),
             lambda: TemplateProcess(session, preload),
             lambda worker: keeper.order(worker, namespace),
             keeper,

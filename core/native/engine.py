@@ -197,7 +197,7 @@ class NativeRuntime(NodeQuestions):
         process die meanwhile. The node answers this process."""
 
     def _order(self, actor_id: bytes, shape: ActorShape, options: ActorOptions) -> wire.PlaceActor:
-        place = self.placing.find(options.strategy, options.runtime_env)
+        place = self.placing.find(options)
         return wire.PlaceActor(
             actor_id,
             shape.class_name,

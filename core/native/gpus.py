@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from rllib.core.labels import ACCELERATOR
+
 _DRIVER = Path("/proc/driver/nvidia/gpus")
 _MODEL = re.compile(r"^Model:\s*\w+\s+([A-Z0-9]+)", re.MULTILINE)
 
@@ -29,9 +31,18 @@ def visible_gpus(wanted: float | None) -> list[str]:
 def gpu_resource() -> dict[str, float]:
     """What ``accelerator_type`` asks for, as ``accelerator_type:H100``; none where the driver does
     not tell which GPUs there are."""
+    return {f"accelerator_type:{model}": 1.0 for model in _models()[:1]}
+
+
+def gpu_labels() -> dict[str, str]:
+    """The same as a label of the machine."""
+    models = _models()
+    return {ACCELERATOR: models[0]} if models else {}
+
+
+def _models() -> list[str]:
     texts = [path.read_text(encoding="utf-8") for path in sorted(_DRIVER.glob("*/information"))]
-    models = [found[1] for text in texts if (found := _MODEL.search(text))]
-    return {f"accelerator_type:{model}": 1.0 for model in models[:1]}
+    return [found[1] for text in texts if (found := _MODEL.search(text))]
 
 
 def _installed() -> int:

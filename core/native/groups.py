@@ -10,10 +10,11 @@ A bundle is a share of the node's pool and a pool itself, from which tasks and a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rllib.core.facts import GroupFacts
+from rllib.core.labels import matches, shown
 from rllib.core.native import wire
 from rllib.core.native.amounts import Pool, Share, floats, units
 from rllib.core.native.instructions import Instruction, Tell, Warn
@@ -50,8 +51,11 @@ class Group:
 class Groups:
     """Feed it events; what watchers are to hear goes to ``out``."""
 
-    def __init__(self, node: str, pool: Pool, out: list[Instruction]) -> None:
+    def __init__(
+        self, node: str, labels: Mapping[str, str], pool: Pool, out: list[Instruction]
+    ) -> None:
         self._node = node
+        self._labels = labels
         self._pool = pool
         self._out = out
         self._groups: dict[bytes, Group] = {}
@@ -127,6 +131,8 @@ class Groups:
         order = group.order
         if order.strategy == "STRICT_SPREAD" and len(order.bundles) > 1:
             why = "STRICT_SPREAD wants a node for each bundle, and there is one node"
+        elif not all(matches(self._labels, (each,)) for each in order.labels):
+            why = f"it wants {shown(order.labels)} of a node's labels, and they are {self._labels}"
         elif not _reserve(self._pool.unused(), order):
             why = f"there is only {floats(self._pool.total)} in all"
         else:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rllib.core import labels
 from rllib.core.native import wire
 from rllib.core.native.packages import Environments
+from rllib.core.records import ActorOptions, TaskOptions
 
 
 class Place(NamedTuple):
@@ -19,6 +21,7 @@ class Place(NamedTuple):
     node: str = ""
     soft: bool = False
     environment: str = ""
+    labels: labels.Alternatives = ()
 
 
 ANYWHERE = Place()
@@ -43,14 +46,19 @@ class Placing:
         text = self._environments.resolve(self.inherited.environment, runtime_env)
         self.inherited = self.inherited._replace(environment=text)
 
-    def find(self, strategy: Any, runtime_env: Mapping[str, Any]) -> Place:
+    def find(self, options: TaskOptions | ActorOptions) -> Place:
         """The place of something with these options."""
-        if strategy is None and not runtime_env:
-            return self.inherited
-        text = self._environments.resolve(self.inherited.environment, runtime_env)
-        if strategy is None:
-            return self.inherited._replace(environment=text)
-        return by_strategy(strategy)._replace(environment=text)
+        if options.strategy is None and not (options.runtime_env or options.label_selector):
+            return self.inherited  # whatever else it might fall back on
+        text = self._environments.resolve(self.inherited.environment, options.runtime_env)
+        place = self.inherited if options.strategy is None else by_strategy(options.strategy)
+        return with_labels(place, options)._replace(environment=text)
+
+
+def with_labels(place: Place, options: TaskOptions | ActorOptions) -> Place:
+    """A place that has also the labels which these options want."""
+    wanted = labels.alternatives(options.label_selector, options.fallback_strategy)
+    return place._replace(labels=labels.both(place.labels, wanted))
 
 
 def by_strategy(strategy: Any) -> Place:
@@ -58,11 +66,14 @@ def by_strategy(strategy: Any) -> Place:
     # Whoever has such an object has imported the module; others need not.
     from rllib.core.util.scheduling_strategies import (
         NodeAffinitySchedulingStrategy,
+        NodeLabelSchedulingStrategy,
         PlacementGroupSchedulingStrategy,
     )
 
     if isinstance(strategy, NodeAffinitySchedulingStrategy):
         return Place(node=strategy.node_id, soft=strategy.soft)
+    if isinstance(strategy, NodeLabelSchedulingStrategy):
+        return Place(labels=(strategy.demands(),))
     if isinstance(strategy, PlacementGroupSchedulingStrategy):
         group = strategy.placement_group
         if group is not None:

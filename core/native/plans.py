@@ -47,7 +47,7 @@ class Plans:
     def _new(self, code: RemoteCode, options: TaskOptions) -> Plan:
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()  # they are cheap to make again, and most have been forgotten
-        place = self._placing.find(options.strategy, options.runtime_env)
+        place = self._placing.find(options)
         kind = tuple(sorted(options.resources.items())), place
         target = self._target(code, options)
         plan = Plan(options, code, self._placing.inherited, target, kind)

@@ -13,6 +13,7 @@ from typing import Any
 from rllib.core import trace
 from rllib.core.exceptions import CoreSystemError, TaskPlacementGroupRemoved
 from rllib.core.facts import ActorFacts, Found, GroupFacts, ObjectFacts, TaskFacts, WorkerFacts
+from rllib.core.labels import parse
 from rllib.core.measurements import Measurement
 from rllib.core.native import wire
 from rllib.core.native.groups import facts
@@ -114,6 +115,11 @@ class NodeQuestions(Runtime):
         answer = self._ask(wire.AskResources(next(self._numbers), idle))
         return answer.total, answer.free
 
+    def labels(self) -> dict[str, str]:
+        """Ask the node."""
+        found: dict[str, str] = self._ask(wire.AskResources(next(self._numbers))).labels
+        return found
+
     def actor_names(self) -> list[tuple[str, str]]:
         """Ask the node."""
         names: list[tuple[str, str]] = self._ask(wire.AskNames(next(self._numbers))).names
@@ -186,11 +192,18 @@ class NodeQuestions(Runtime):
 
     # -- placement groups ----------------------------------------------------------------------
 
-    def create_group(self, bundles: list[dict[str, float]], strategy: str, name: str) -> bytes:
+    def create_group(
+        self,
+        bundles: list[dict[str, float]],
+        strategy: str,
+        name: str,
+        selectors: list[dict[str, str]],
+    ) -> bytes:
         """Order it; whether its name is taken is all that is waited for."""
         group = os.urandom(16)
         seq = next(self._numbers)
-        order = wire.CreateGroup(seq, group, bundles, strategy, name, self.namespace)
+        labels = tuple(parse(selector) for selector in selectors)
+        order = wire.CreateGroup(seq, group, bundles, strategy, name, self.namespace, labels)
         if not name:
             with self.lock:
                 self._check_open()

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from rllib.core.labels import NODE_ID, matches
 from rllib.core.measurements import Measurements
 from rllib.core.native import wire
 from rllib.core.native.actors import Actor, Actors
@@ -38,8 +39,10 @@ class Scheduler:
         new_id: Callable[[], bytes],
         node: str = "",
         gpus: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         self.node = node
+        self.labels = {**(labels or {}), NODE_ID: node}
         self.pool = Pool(units(total), devices(total.get("GPU", 0.0), gpus))
         self._out: list[Instruction] = []
         self._demands: list[Demand] = []
@@ -48,7 +51,7 @@ class Scheduler:
         self._complaints: set[str] = set()
         self._measurements = Measurements()
         self._actors = Actors(self._out)
-        self._groups = Groups(node, self.pool, self._out)
+        self._groups = Groups(node, self.labels, self.pool, self._out)
         spare = max(1, self.pool.total.get("CPU", 0) // UNIT)
         self._workforce = Workforce(new_id, spare, self._out)
 
@@ -114,7 +117,7 @@ class Scheduler:
                 self._out.append(Tell(client, wire.Names(seq, self._actors.names())))
             case wire.AskResources(seq, idle):
                 total, free = floats(self.pool.total), floats(self._free_without(idle))
-                self._out.append(Tell(client, wire.Resources(seq, total, free)))
+                self._out.append(Tell(client, wire.Resources(seq, total, free, self.labels)))
             case _:
                 raise wire.WireError(f"{type(question).__name__} is no message to a node")
 
@@ -170,6 +173,9 @@ class Scheduler:
         if needs.node and needs.node != self.node and not needs.soft:
             text = f"{demand.name} may run only on node {needs.node}, which is not there"
             self._refuse(demand, text, "unschedulable")
+        elif needs.node and not needs.soft and not matches(self.labels, needs.labels):
+            text = f"{demand.name} may run only on node {needs.node}, and wants other labels of it"
+            self._refuse(demand, text, "unschedulable")
         elif needs.group and self._groups.get(needs.group) is None:
             self._refuse(demand, GROUP_REMOVED, "group removed")
         else:
@@ -217,6 +223,8 @@ class Scheduler:
         return None
 
     def _pools(self, needs: wire.Needs) -> list[Pool]:
+        if not matches(self.labels, needs.labels):
+            return []
         if not needs.group:
             return [self.pool]
         group = self._groups.get(needs.group)
@@ -229,7 +237,9 @@ class Scheduler:
             if demand.needs.group and (known is None or not known.bundles):
                 return False  # it has its hope when the group is placed
             demand.fits = any(p.could_cover(demand.amounts) for p in self._pools(demand.needs))
-            if not demand.fits:
+            if not matches(self.labels, demand.needs.labels):
+                self._complain(demand.complaint_of_labels(self.labels))
+            elif not demand.fits:
                 there = floats(self.pool.total) if known is None else known.order.bundles
                 self._complain(demand.complaint(there))
         return demand.fits

@@ -19,6 +19,7 @@ def connect(
     *,
     object_store_memory: int | None,
     object_spilling_directory: str | None,
+    labels: Mapping[str, str],
     log_to_driver: bool,
     preload: Sequence[str],
     runtime_env: Mapping[str, Any],
@@ -36,6 +37,7 @@ def connect(
         "object_spilling_directory": object_spilling_directory,
         "runtime_env": _environment(runtime_env, preload),
         "namespace": namespace,
+        "labels": labels,
         "_system_config": system_config,
     }
     given = {name: value for name, value in asked.items() if value or value == 0}

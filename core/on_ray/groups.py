@@ -13,9 +13,12 @@ from rllib.core.on_ray.refs import RayRef
 from rllib.core.util import scheduling_strategies as ours
 
 
-def create(bundles: list[dict[str, float]], strategy: str, name: str) -> bytes:
+def create(
+    bundles: list[dict[str, float]], strategy: str, name: str, selectors: list[dict[str, str]]
+) -> bytes:
     """Have Ray reserve the bundles; the id of the group."""
-    group = ray.util.placement_group(bundles, strategy, name)
+    labels = {"bundle_label_selector": selectors} if selectors else {}
+    group = ray.util.placement_group(bundles, strategy, name, **labels)
     return bytes(group.id.binary())
 
 
@@ -54,6 +57,8 @@ def place(strategy: Any) -> Any:
     """A scheduling strategy as Ray's; names are the same."""
     if isinstance(strategy, ours.NodeAffinitySchedulingStrategy):
         return rays.NodeAffinitySchedulingStrategy(strategy.node_id, strategy.soft)
+    if isinstance(strategy, ours.NodeLabelSchedulingStrategy):
+        return rays.NodeLabelSchedulingStrategy(_rays(strategy.hard), soft=_rays(strategy.soft))
     if isinstance(strategy, ours.PlacementGroupSchedulingStrategy):
         group = strategy.placement_group
         return rays.PlacementGroupSchedulingStrategy(
@@ -62,6 +67,14 @@ def place(strategy: Any) -> Any:
             strategy.placement_group_capture_child_tasks,
         )
     return strategy
+
+
+def _rays(expressions: ours.Expressions | None) -> dict[str, Any]:
+    """Conditions on labels as Ray's; names are the same."""
+    return {
+        key: getattr(rays, type(wanted).__name__)(*getattr(wanted, "values", ()))
+        for key, wanted in (expressions or {}).items()
+    }
 
 
 def _handle(group: bytes) -> PlacementGroup:

@@ -99,6 +99,10 @@ def _of_place(options: TaskOptions | ActorOptions) -> Keywords:
     keywords: Keywords = {}
     if options.strategy is not None:
         keywords["scheduling_strategy"] = place(options.strategy)
+    if options.label_selector:
+        keywords["label_selector"] = dict(options.label_selector)
+    if options.fallback_strategy:
+        keywords["fallback_strategy"] = [dict(each) for each in options.fallback_strategy]
     if options.runtime_env:
         keywords["runtime_env"] = dict(options.runtime_env)
     return keywords

@@ -186,10 +186,16 @@ class RayRuntime(Runtime):
 
     # -- placement groups ----------------------------------------------------------------------
 
-    def create_group(self, bundles: list[dict[str, float]], strategy: str, name: str) -> bytes:
+    def create_group(
+        self,
+        bundles: list[dict[str, float]],
+        strategy: str,
+        name: str,
+        selectors: list[dict[str, str]],
+    ) -> bytes:
         """Ray's ``placement_group``."""
         with translated():
-            return groups.create(bundles, strategy, name)
+            return groups.create(bundles, strategy, name, selectors)
 
     def group_ready(self, group: bytes, value: Any) -> ObjectRef[Any]:
         """By Ray's own sign."""
@@ -213,6 +219,11 @@ class RayRuntime(Runtime):
         """As Ray lists them."""
         listed: list[dict[str, Any]] = ray.nodes()
         return listed
+
+    def labels(self) -> dict[str, str]:
+        """As Ray knows them."""
+        found: dict[str, str] = ray.get_runtime_context().get_node_labels()
+        return found
 
     def resources(self) -> tuple[dict[str, float], dict[str, float]]:
         """As Ray counts them, with entries of its own."""

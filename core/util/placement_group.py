@@ -17,6 +17,7 @@ from typing import Any
 from rllib.core import api
 from rllib.core.exceptions import GetTimeoutError
 from rllib.core.facts import GroupFacts
+from rllib.core.labels import check_selector
 from rllib.core.object_ref import ObjectRef
 from rllib.core.options import amount
 
@@ -98,12 +99,15 @@ def placement_group(
     strategy: str = "PACK",
     name: str = "",
     lifetime: str | None = None,
+    *,
+    bundle_label_selector: list[dict[str, str]] | None = None,
 ) -> PlacementGroup:
     """Reserve bundles of resources together, as soon as that is possible; returns at once.
 
     ``STRICT_SPREAD`` wants a node of its own for each bundle; the other strategies mean the same
     on one machine. A group lives until it is removed or the runtime ends, with whatever
-    ``lifetime``. Raises `ValueError` for bundles that cannot be, `CoreSystemError` for a name that
+    ``lifetime``. ``bundle_label_selector`` says for each bundle what labels its machine must have.
+    Raises `ValueError` for bundles and selectors that cannot be, `CoreSystemError` for a name that
     is taken.
     """
     if strategy not in STRATEGIES:
@@ -113,9 +117,9 @@ def placement_group(
     if not isinstance(name, str):
         raise TypeError(f"the name of a placement group must be a str, got {name!r}")
     checked = _checked(bundles)
-    return PlacementGroup(
-        PlacementGroupID(api.runtime().create_group(checked, strategy, name)), checked
-    )
+    selectors = _checked_selectors(bundle_label_selector, len(checked))
+    group = api.runtime().create_group(checked, strategy, name, selectors)
+    return PlacementGroup(PlacementGroupID(group), checked)
 
 
 def _checked(bundles: Any) -> list[dict[str, float]]:
@@ -135,6 +139,19 @@ def _checked_bundle(bundle: Any) -> dict[str, float]:
     if not held:
         raise ValueError(f"a bundle must reserve something, got {bundle!r}")
     return held
+
+
+def _checked_selectors(given: Any, count: int) -> list[dict[str, str]]:
+    if given is None:
+        return []
+    if not isinstance(given, list) or len(given) != count:
+        raise ValueError(
+            f"bundle_label_selector must list one selector for each of {count} bundles: {given!r}"
+        )
+    try:
+        return [check_selector(selector) for selector in given]
+    except TypeError as error:
+        raise ValueError(f"bundle_label_selector {given!r}: {error}") from None
 
 
 def remove_placement_group(placement_group: PlacementGroup) -> None:

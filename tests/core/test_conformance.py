@@ -396,8 +396,6 @@ def test_unknown_and_wrong_options() -> None:
         identity.options(num_return=2)
     with pytest.raises(ValueError, match="did you mean 'max_concurrency'"):
         Counter.options(max_concurency=2)
-    with pytest.raises(ValueError, match=r"label_selector.*not supported"):
-        Counter.options(label_selector={"zone": "a"})
     with pytest.raises(TypeError, match="num_returns"):
         identity.options(num_returns="2")
     for count in (-1, 70_000):

@@ -13,7 +13,6 @@ from rllib import core
     [
         ("include_dashboard", True, "no dashboard"),
         ("_temp_dir", "/tmp/x", "TMPDIR"),
-        ("labels", {"zone": "a"}, "one machine"),
         ("local_mode", True, "inline"),
     ],
 )
@@ -73,6 +72,13 @@ def test_the_context_tells_where_it_is() -> None:
         ({"preload": "numpy"}, TypeError, "list of names of modules"),
         ({"_system_config": 3}, TypeError, "must map names"),
         ({"address": 3}, TypeError, "address must be a str"),
+        ({"labels": ["zone"]}, TypeError, "labels must map keys"),
+        ({"labels": {"zone": 3}}, TypeError, "label 'zone' must be a str"),
+        ({"labels": {3: "a"}}, TypeError, "key of a label must be a str"),
+        ({"labels": {"-zone": "a"}}, ValueError, "no key of a label"),
+        ({"labels": {"a/b/zone": "a"}}, ValueError, "no key of a label"),
+        ({"labels": {"zone": "a!"}}, ValueError, "cannot be 'a!'"),
+        ({"labels": {"ray.io/node-id": "a"}}, ValueError, "the runtime's own"),
     ],
 )
 def test_an_argument_that_makes_no_sense_is_named(

@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from rllib.core.labels import NODE_ID, parse
 from rllib.core.native import wire
 from rllib.core.native.amounts import UNIT, Pool, Share, units
 from rllib.core.native.groups import Bundle
@@ -88,8 +89,36 @@ def test_what_never_fits_is_warned_about_once() -> None:
     assert "needs {'CPU': 3.0}" in warning.text
     assert node.handle(DRIVER, lease(2, {"CPU": 3.0})) == []  # the next task of that kind
     assert node.handle(DRIVER, wire.AskResources(1)) == [
-        Tell(DRIVER, wire.Resources(1, {"CPU": 2.0}, {"CPU": 2.0}))
+        Tell(DRIVER, wire.Resources(1, {"CPU": 2.0}, {"CPU": 2.0}, {NODE_ID: ""}))
     ]
+
+
+def test_labels_that_are_not_there_are_warned_about_once() -> None:
+    node = scheduler()
+    wanted = (parse({"zone": "in(a,b)"}), parse({"tier": "!gold", "zone": "c"}))
+    (warning,) = node.handle(DRIVER, lease(1, {"CPU": 1.0}, labels=wanted))
+    assert isinstance(warning, Warn)
+    assert "'zone' 'a' or 'b', or else 'tier' not 'gold' and 'zone' 'c'" in warning.text
+    assert node.handle(DRIVER, lease(2, {"CPU": 1.0}, labels=wanted)) == []
+    assert node.handle(DRIVER, lease(3, {"CPU": 1.0})) == [Start(b"w1")]
+    assert node.handle(DRIVER, wire.ReturnLease(1)) == []
+
+
+def test_a_lease_of_a_node_with_other_labels_is_refused() -> None:
+    node = Scheduler({"CPU": 1.0}, lambda: b"w", "here", labels={"zone": "b"})
+    wanted = {"node": "here", "labels": (parse({"zone": "!b"}),)}
+    (lost,) = node.handle(DRIVER, lease(1, {"CPU": 1.0}, **wanted))
+    assert lost.message.fate == "unschedulable"
+    assert node.handle(DRIVER, lease(2, {"CPU": 1.0}, labels=(parse({"zone": "b"}),)))
+
+
+def test_a_group_whose_labels_are_not_there_is_warned_about_once() -> None:
+    node = scheduler()
+    order = wire.CreateGroup(1, b"g", [{"CPU": 1}], "PACK", labels=(parse({"zone": "a"}),))
+    (warning,) = node.handle(DRIVER, order)
+    assert isinstance(warning, Warn)
+    assert "'zone' 'a'" in warning.text
+    assert node.handle(DRIVER, wire.WatchGroup(1, b"g")) == []
 
 
 def test_what_idle_leases_hold_counts_as_free() -> None:
@@ -105,7 +134,7 @@ def test_what_idle_leases_hold_counts_as_free() -> None:
         ([], {"CPU": 0.0, "GPU": 0.0}),
         ([(DRIVER, [1, 2, 77]), (b"gone", [1])], {"CPU": 1.0, "GPU": 1.0}),  # the bundle is taken
     ):
-        answer = wire.Resources(1, total, free)
+        answer = wire.Resources(1, total, free, node.labels)
         assert node.handle(DRIVER, wire.AskResources(1, idle)) == [Tell(DRIVER, answer)]
 
 

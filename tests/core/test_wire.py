@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rllib.core.labels import parse
 from rllib.core.native import wire
 from rllib.core.native.connection import Connection, Frame
 
@@ -132,8 +133,9 @@ RECORDS = [
     wire.Freed([(0, 64)]),
     wire.RequestLease(1, wire.Needs({"CPU": 0.5}, environment="{}")),
     wire.PlaceActor(b"a", "C", b"shape", {}, wire.Needs({"CPU": 1.0})),
+    wire.RequestLease(2, wire.Needs({}, labels=(parse({"zone": "!in(a,b)"}),))),
     wire.ActorFound(3, b"a", b"shape"),
-    wire.Resources(1, {"CPU": 2.0}, {}),
+    wire.Resources(1, {"CPU": 2.0}, {}, {"zone": "b"}),
     wire.AskResources(1, [(b"a", [1, 2])]),
     wire.AskAll(1, "tasks"),
     wire.Account(1, b"body"),

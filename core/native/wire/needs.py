@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from rllib.core.labels import Alternatives
 from rllib.core.native.wire.message import Message
 
 
@@ -23,6 +24,8 @@ class Needs(Message):
     """Whether another node will do should that one not be there."""
     environment: str = ""
     """Variables, working directory and modules; see `runtime_env`."""
+    labels: Alternatives = ()
+    """What labels the node must have."""
 
 
 class Assignment(Message):

@@ -93,6 +93,7 @@ class Resources(Message, tag="resources"):
     seq: int
     total: dict[str, float]
     free: dict[str, float]
+    labels: dict[str, str]
 
 
 class Survey(Message, tag="survey"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from rllib.core.labels import Selector
 from rllib.core.measurements import Measurement
 from rllib.core.native.wire.message import Message
 from rllib.core.native.wire.needs import Needs
@@ -103,6 +104,8 @@ class CreateGroup(Message, tag="create_group"):
     name: str = ""
     """With one, the answer is `GroupCreated`."""
     namespace: str = ""
+    labels: tuple[Selector, ...] = ()
+    """What labels the node of each bundle must have."""
 
 
 class RemoveGroup(Message, tag="remove_group"):

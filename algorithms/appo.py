@@ -25,16 +25,16 @@ from rllib.algorithms.impala import (
     actor_critic,
     explained,
 )
-from rllib.async_sampler import Fragment
-from rllib.circular_buffer import CircularBuffer
+from rllib.checkpoints.torch_state import get_module_state, set_module_state
 from rllib.columns import Columns
-from rllib.config_types import Fraction
+from rllib.config.types import Fraction
 from rllib.envs.make import Spaces
-from rllib.learner import DEFAULT_OPTIMIZER, Loss, Metrics
+from rllib.learning.circular_buffer import CircularBuffer
+from rllib.learning.learner import DEFAULT_OPTIMIZER, Loss, Metrics
+from rllib.learning.target_network import TargetNetwork
+from rllib.learning.vtrace_batch import Targets, VTraceBatch, correct, forward
+from rllib.sampling.async_sampler import Fragment
 from rllib.seeding import Role, derive_rng
-from rllib.target_network import TargetNetwork
-from rllib.torch_state import get_module_state, set_module_state
-from rllib.vtrace_batch import Targets, VTraceBatch, correct, forward
 
 
 class APPOConfig(IMPALAConfig):

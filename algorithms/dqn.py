@@ -21,10 +21,16 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor
 
 from rllib.columns import Columns
-from rllib.config_types import Fraction, ScheduleOr, Sizes
+from rllib.config.types import Fraction, ScheduleOr, Sizes
 from rllib.errors import Problem
 from rllib.estimators.action_values import cross_entropy, huber, project, squared, values_of
-from rllib.learner import DEFAULT_OPTIMIZER, Loss, Metrics
+from rllib.learning.learner import DEFAULT_OPTIMIZER, Loss, Metrics
+from rllib.learning.optimizer import Adam
+from rllib.learning.q_sequences import Predicted, SequenceBatch, predicted, sequence_batch, unroll
+from rllib.learning.target_network import TargetNetwork
+from rllib.learning.transition_batch import TransitionBatch, transition_batch
+from rllib.modules.q_module import QModelConfig, QModule
+from rllib.modules.rl_module import RLModule
 from rllib.off_policy import (
     Q_VALUES,
     TD_ERRORS,
@@ -34,13 +40,7 @@ from rllib.off_policy import (
     OffPolicyLearner,
     report_values,
 )
-from rllib.optimizer import Adam
-from rllib.q_module import QModelConfig, QModule
-from rllib.q_sequences import Predicted, SequenceBatch, predicted, sequence_batch, unroll
 from rllib.replay import Transitions, sequence_errors
-from rllib.rl_module import RLModule
-from rllib.target_network import TargetNetwork
-from rllib.transition_batch import TransitionBatch, transition_batch
 
 
 class DQNConfig(OffPolicyConfig):

@@ -18,15 +18,13 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor
 
 from rllib.algorithm import Algorithm
-from rllib.async_sampler import AsyncSampler, Fragment
 from rllib.batch import SampleBatch
 from rllib.config import AlgorithmConfig
-from rllib.config_types import Fraction, ScheduleOr
+from rllib.config.types import Fraction, ScheduleOr
 from rllib.distributions import Distribution
 from rllib.errors import Problem
-from rllib.fragments import join
-from rllib.learner import Learner, Loss, Metrics
-from rllib.vtrace_batch import (
+from rllib.learning.learner import Learner, Loss, Metrics
+from rllib.learning.vtrace_batch import (
     Outputs,
     Targets,
     VTraceBatch,
@@ -35,6 +33,8 @@ from rllib.vtrace_batch import (
     forward,
     vtrace_batch,
 )
+from rllib.sampling.async_sampler import AsyncSampler, Fragment
+from rllib.sampling.fragments import join
 
 
 class IMPALAConfig(AlgorithmConfig):

@@ -16,14 +16,14 @@ from rllib.algorithm import Algorithm
 from rllib.batch import SampleBatch
 from rllib.columns import Columns
 from rllib.config import AlgorithmConfig
-from rllib.config_types import Fraction, ScheduleOr
+from rllib.config.types import Fraction, ScheduleOr
 from rllib.distributions import Distribution
 from rllib.envs.make import Spaces
 from rllib.errors import Problem
 from rllib.estimators import gae
-from rllib.learner import Learner, Loss, Metrics
-from rllib.rl_module import RLModule
-from rllib.sequences import compute_values, inputs_of, train_steps
+from rllib.learning.learner import Learner, Loss, Metrics
+from rllib.learning.sequences import compute_values, inputs_of, train_steps
+from rllib.modules.rl_module import RLModule
 from rllib.tensors import Tree, concatenate, live
 
 

@@ -16,17 +16,17 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
-from rllib.actor_q_learner import ActorQLearner, ActorQSettings, critics_loss
-from rllib.actor_q_module import SACModule
 from rllib.columns import Columns
-from rllib.config_types import ScheduleOr
+from rllib.config.types import ScheduleOr
 from rllib.distributions import SquashedGaussian
-from rllib.loss import Loss, Metrics
+from rllib.learning.actor_q_learner import ActorQLearner, ActorQSettings, critics_loss
+from rllib.learning.loss import Loss, Metrics
+from rllib.learning.optimizer import Adam
+from rllib.learning.target_network import TargetNetwork
+from rllib.learning.transition_batch import TransitionBatch
+from rllib.modules.actor_q_module import SACModule
+from rllib.modules.rl_module import Batch, RLModule
 from rllib.off_policy import OffPolicy
-from rllib.optimizer import Adam
-from rllib.rl_module import Batch, RLModule
-from rllib.target_network import TargetNetwork
-from rllib.transition_batch import TransitionBatch
 
 
 class SACConfig(ActorQSettings):

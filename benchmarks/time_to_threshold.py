@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import facts
-from rllib import checkpoint
-from rllib.checkpoint_folder import CheckpointFolder
+from rllib.checkpoints import checkpoint
+from rllib.checkpoints.folder import CheckpointFolder
 
 LAYOUTS = {
     "2 env runner actors, 1 learner actor": ["num_env_runners=2", "num_learners=1"],

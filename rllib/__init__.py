@@ -7,7 +7,7 @@ runtime must not pay for torch.
 from importlib import import_module
 from typing import Any
 
-from rllib import compat
+from rllib.compat import import_hook
 
 __version__ = "0.1.0"
 
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 
-compat.install()
+import_hook.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -20,26 +20,26 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib import checkpoint
 from rllib.callbacks import Callbacks
+from rllib.checkpoints import checkpoint
+from rllib.checkpoints.torch_state import set_module_state
 from rllib.config import AlgorithmConfig
-from rllib.config_plain import plain
-from rllib.env_runner import SampleStats
-from rllib.env_runner_group import EnvRunnerGroup, Samples
+from rllib.config.plain import plain
 from rllib.envs.faults import EnvSetupError
 from rllib.envs.packing import row_of
-from rllib.episodes import EpisodeWindow
 from rllib.errors import CheckpointError, ConfigError, Problem
-from rllib.evaluation import Evaluation, Plays
 from rllib.interface import interface_of
-from rllib.iteration import Iteration, circumstances
-from rllib.learner import Learner, Metrics
-from rllib.learner_group import LearnerGroup
-from rllib.metrics_logger import MetricsLogger, filled, overlaid
-from rllib.module_spec import FullSpec
+from rllib.learning.learner import Learner, Metrics
+from rllib.learning.learner_group import LearnerGroup
+from rllib.metrics.iteration import Iteration, circumstances
+from rllib.metrics.metrics_logger import MetricsLogger, filled, overlaid
+from rllib.modules.rl_module import RLModule
+from rllib.modules.spec import FullSpec
 from rllib.registry import get_algorithm_class
-from rllib.rl_module import RLModule
-from rllib.torch_state import set_module_state
+from rllib.sampling.env_runner import SampleStats
+from rllib.sampling.env_runner_group import EnvRunnerGroup, Samples
+from rllib.sampling.episodes import EpisodeWindow
+from rllib.sampling.evaluation import Evaluation, Plays
 
 
 class Algorithm(ABC):
@@ -328,7 +328,7 @@ class Algorithm(ABC):
         self.env_runner_group.send_weights(weights, int(state["weights_seq_no"]))
 
     def save_to_path(self, path: str | Path | None = None) -> str:
-        """Write a checkpoint folder and return its path; see ``rllib.checkpoint.save``.
+        """Write a checkpoint folder and return its path; see ``rllib.checkpoints.checkpoint.save``.
 
         Args:
             path: the folder; by default a new one in the system's temporary folder.

@@ -16,16 +16,16 @@ its own objects, made in its own process.
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rllib.config_names import explain_unknown
+from rllib.config.names import explain_unknown
 from rllib.errors import CallbackError, ConfigError, Problem, RLlibError
 
 if TYPE_CHECKING:
     from rllib.algorithm import Algorithm
     from rllib.config import AlgorithmConfig
-    from rllib.env_runner import EnvRunner
-    from rllib.env_runner_group import EnvRunnerGroup
-    from rllib.metrics_logger import MetricsLogger
-    from rllib.rl_module import RLModule
+    from rllib.metrics.metrics_logger import MetricsLogger
+    from rllib.modules.rl_module import RLModule
+    from rllib.sampling.env_runner import EnvRunner
+    from rllib.sampling.env_runner_group import EnvRunnerGroup
 
 
 class RLlibCallback:

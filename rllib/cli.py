@@ -63,11 +63,11 @@ def train(
     """
     # A module of the user's that registers an environment is found beside the command, but last.
     sys.path.append(str(Path.cwd()))
-    from rllib.signals import Interrupted, StopSignals
+    from rllib.runs.signals import Interrupted, StopSignals
 
     try:
         with StopSignals().installed() as signals:
-            from rllib.session import Order, Session
+            from rllib.runs.session import Order, Session
 
             order = Order(
                 config=config,

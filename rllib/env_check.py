@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from rllib import plugins
-from rllib.config_file import read_assignment
+from rllib.config.file import read_assignment
 from rllib.envs.check import check_env, is_bad
 from rllib.envs.make import EnvSource
 from rllib.errors import ConfigError

@@ -5,11 +5,11 @@ from typing import Any, cast
 from rllib.config import AlgorithmConfig
 from rllib.connectors.base import Pipeline
 from rllib.connectors.build import build_pipeline
-from rllib.env_runner import EnvRunner
 from rllib.envs.make import Spaces, probe_spaces
 from rllib.envs.multi_agent import MultiAgentEnv
 from rllib.envs.packing import pack_one
 from rllib.errors import ConfigError
+from rllib.sampling.env_runner import EnvRunner
 
 
 class Interface:

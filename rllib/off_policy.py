@@ -21,16 +21,17 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt, field_validator
 
 from rllib.algorithm import Algorithm
+from rllib.checkpoints.torch_state import get_module_state
 from rllib.config import AlgorithmConfig
-from rllib.config_model import ModelConfig
-from rllib.config_types import Fraction, NStepSetting, Overrides, PositiveFloat
-from rllib.env_runner import SampleStats
+from rllib.config.model import ModelConfig
+from rllib.config.types import Fraction, NStepSetting, Overrides, PositiveFloat
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError, Problem
-from rllib.learner import Learner
-from rllib.loss import Metrics
-from rllib.minibatches import BatchT
-from rllib.module_spec import FullSpec
+from rllib.learning.learner import Learner
+from rllib.learning.loss import Metrics
+from rllib.learning.minibatches import BatchT
+from rllib.learning.target_network import TargetNetwork
+from rllib.modules.spec import FullSpec
 from rllib.replay import (
     PrioritizedReplay,
     ReplayStatistics,
@@ -38,10 +39,9 @@ from rllib.replay import (
     Transitions,
     make_replay,
 )
+from rllib.sampling.env_runner import SampleStats
 from rllib.seeding import Role, derive_rng
-from rllib.target_network import TargetNetwork
 from rllib.tensors import interleaved, num_rows
-from rllib.torch_state import get_module_state
 from rllib.workers import fetch_sample
 
 Draw = Transitions | StepSequences

@@ -15,7 +15,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from rllib.config_names import nearest
+from rllib.config.names import nearest
 from rllib.errors import ConfigError
 
 ALGORITHMS = "rllib.algorithms"

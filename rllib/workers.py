@@ -13,13 +13,13 @@ from rllib import core
 from rllib.errors import RLlibError, TrainingError
 
 # What env runners and learners need; their processes find it imported already.
-PRELOAD = ("torch", "gymnasium", "rllib.env_runner", "rllib.learner")
+PRELOAD = ("torch", "gymnasium", "rllib.sampling.env_runner", "rllib.learning.learner")
 
 STOP_SECONDS = 2.0
 """How long actors may take to close their environments before they are killed.
 
-Less than an interrupted run has for cleaning up (``rllib.signals.CLEAN_UP_S``), so that it still
-ends in order, with its last words, when an environment hangs.
+Less than an interrupted run has for cleaning up (``rllib.runs.signals.CLEAN_UP_S``), so that it
+still ends in order, with its last words, when an environment hangs.
 """
 
 

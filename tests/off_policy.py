@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from rllib.env_runner import EnvRunner
 from rllib.envs.counter import CounterEnv
 from rllib.envs.make import make_vector_env, probe_spaces
-from rllib.sequences import observed, successors
+from rllib.learning.sequences import observed, successors
+from rllib.sampling.env_runner import EnvRunner
 
 ENDINGS = [
     (3, "terminated"),

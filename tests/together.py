@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Lock
 from typing import Any
 
-from rllib.peers import Peers
+from rllib.learning.peers import Peers
 
 
 class Round:

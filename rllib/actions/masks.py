@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rllib.envs.faults import EnvFault
 from rllib.errors import ConfigError
-from rllib.observations import ACTION_MASK
+from rllib.modules.observations import ACTION_MASK
 
 Floats = NDArray[np.float32]
 

@@ -10,7 +10,7 @@ from rllib.connectors.filters import MeanStdFilter
 from rllib.connectors.observations import MaskFrom, PrevActionsPrevRewards
 from rllib.connectors.rewards import ClipRewards
 from rllib.errors import ConfigError, Problem
-from rllib.observations import ACTION_MASK
+from rllib.modules.observations import ACTION_MASK
 
 
 def build_pipeline(config: AlgorithmConfig) -> Pipeline:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from rllib.connectors.base import Connector, StateTree, with_observations
 from rllib.connectors.rewards import with_rewards
+from rllib.connectors.running_stats import Moments, SharedMoments
 from rllib.envs.make import Spaces
 from rllib.envs.vector import EnvStep
 from rllib.errors import ConfigError
-from rllib.running_stats import Moments, SharedMoments
 
 _EPSILON = 1e-8
 

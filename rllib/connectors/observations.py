@@ -16,7 +16,7 @@ from rllib.envs.make import Spaces
 from rllib.envs.packing import packed_dtype
 from rllib.envs.vector import EnvStep
 from rllib.errors import ConfigError, Problem
-from rllib.observations import ACTION_MASK, FEATURES, ObservationEncoder
+from rllib.modules.observations import ACTION_MASK, FEATURES, ObservationEncoder
 
 
 class ObservationFunction(Connector):

@@ -1,4 +1,4 @@
-"""Steps environments of several agents with the current policies; see ``rllib.env_runner``.
+"""Steps environments of several agents by the current policies; cf. ``rllib.sampling.env_runner``.
 
     waiting observations --by module--> policy --actions--> environments --> trajectories by module
 
@@ -19,11 +19,10 @@ from rllib.actions import check_mask, mask_sizes, uniform_head
 from rllib.batch import SampleBatch
 from rllib.callbacks import Callbacks
 from rllib.config import AlgorithmConfig
-from rllib.env_runner import AgentCounts, SampleStats, env_errors
 from rllib.envs.multi_agent_vector import AgentStep, MultiAgentVector
 from rllib.envs.packing import row_of
-from rllib.episodes import Episode
-from rllib.metrics_logger import MetricsLogger
+from rllib.metrics.metrics_logger import MetricsLogger
+from rllib.modules.observations import ACTION_MASK
 from rllib.multi_agent.modules import (
     ModuleSpaces,
     module_config,
@@ -31,9 +30,10 @@ from rllib.multi_agent.modules import (
     multi_agent_creator,
 )
 from rllib.multi_agent.trajectories import Trajectories
-from rllib.observations import ACTION_MASK
+from rllib.sampling.env_runner import AgentCounts, SampleStats, env_errors
+from rllib.sampling.episodes import Episode
+from rllib.sampling.whole_episodes import EpisodeCount
 from rllib.seeding import Role, derive_rng, derive_seed
-from rllib.whole_episodes import EpisodeCount
 
 MultiAgentBatch = dict[str, SampleBatch]
 """Fragments by module id; modules whose agents did nothing are missing."""

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from rllib.config import AlgorithmConfig
-from rllib.devices import learner_device, meeting_device
-from rllib.learner import Learner, Metrics
+from rllib.learning.devices import learner_device, meeting_device
+from rllib.learning.learner import Learner, Metrics
+from rllib.learning.peers import Alone, Members, Peers
+from rllib.learning.shares import Share, take
 from rllib.multi_agent.env_runner import MultiAgentBatch
 from rllib.multi_agent.modules import ModuleSpaces, module_config
-from rllib.peers import Alone, Members, Peers
-from rllib.shares import Share, take
 
 
 class MultiLearner:

@@ -10,7 +10,7 @@ from rllib.envs.faults import close_env
 from rllib.envs.make import EnvSource, Spaces
 from rllib.envs.multi_agent_vector import make_multi_agent_env
 from rllib.errors import ConfigError, Problem
-from rllib.module_spec import MultiRLModuleSpec
+from rllib.modules.spec import MultiRLModuleSpec
 from rllib.seeding import Role, derive_seed
 
 ModuleSpaces = dict[str, Spaces]

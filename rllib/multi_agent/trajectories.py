@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rllib.actions import ActionHead
 from rllib.batch import SampleBatch
-from rllib.rollout import log_prob
+from rllib.sampling.rollout import log_prob
 
 State = dict[str, NDArray[Any]]
 

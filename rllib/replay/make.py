@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rllib.config_names import nearest
+from rllib.config.names import nearest
 from rllib.errors import ConfigError, Problem
 from rllib.replay.frame_stack import FrameStack
 from rllib.replay.prioritized import PrioritizedReplay

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rllib import checkpoint
+from rllib.checkpoints import checkpoint
 from rllib.config import AlgorithmConfig
 from rllib.errors import EnvError
 

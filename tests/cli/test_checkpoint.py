@@ -17,9 +17,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import rllib.checkpoint as checkpoint_module
-from rllib.checkpoint import FILES, MANIFEST, STATE, TENSORS, load, load_metadata, save
-from rllib.checkpoint_folder import CheckpointFolder
+import rllib.checkpoints.checkpoint as checkpoint_module
+from rllib.checkpoints.checkpoint import FILES, MANIFEST, STATE, TENSORS, load, load_metadata, save
+from rllib.checkpoints.folder import CheckpointFolder
 from rllib.errors import CheckpointError
 
 ARRAYS = {
@@ -370,8 +370,8 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
 WRITER = """
 import sys, itertools
 import numpy as np
-from rllib.checkpoint_folder import CheckpointFolder
-from rllib.checkpoint import save
+from rllib.checkpoints.folder import CheckpointFolder
+from rllib.checkpoints.checkpoint import save
 from pathlib import Path
 folder = CheckpointFolder(Path(sys.argv[1]), keep=2)
 for n in itertools.count(1):

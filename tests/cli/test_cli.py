@@ -12,11 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rllib.checkpoint import load_metadata
-from rllib.checkpoint_folder import CheckpointFolder
-from rllib.loggers import read_json_lines
+from rllib.checkpoints.checkpoint import load_metadata
+from rllib.checkpoints.folder import CheckpointFolder
+from rllib.runs.loggers import read_json_lines
 
 HERE = Path(__file__).parent
+PATH = f"{HERE}{os.pathsep}{HERE.parent.parent}"
+"""The algorithms beside this file, and the project that this file belongs to."""
 TOY = """\
 algorithm: counting_algo:Counting
 environment:
@@ -66,7 +68,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"} | environment,
+            env=os.environ | {"PYTHONPATH": PATH, "OMP_NUM_THREADS": "1"} | environment,
         )
         started.append(process)
         return process
@@ -311,7 +313,7 @@ def test_a_broken_env_ends_the_run_with_its_own_traceback(
     for message in messages:
         assert message in output
     assert "training failed: " in output
-    assert "rllib/session.py" not in output
+    assert "rllib/runs/session.py" not in output
     assert "the last checkpoint is runs/ppo/checkpoints/iteration_" in output
 
 

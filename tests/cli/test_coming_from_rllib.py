@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from rllib.config import AlgorithmConfig
-from rllib.config_model import ModelConfig
-from rllib.config_names import UNSUPPORTED, UNSUPPORTED_METHODS
+from rllib.config.model import ModelConfig
+from rllib.config.names import UNSUPPORTED, UNSUPPORTED_METHODS
 from rllib.registry import get_config_class
 
 PAGE = (Path(__file__).parents[2] / "docs" / "coming-from-rllib.md").read_text()

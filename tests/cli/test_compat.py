@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from rllib import compat
-from rllib.compat_modules import ValueFunctionAPI
-from rllib.compat_names import METRICS
-from rllib.compat_table import ABSENT, ALIASES
-from rllib.compat_tools import check, override
+from rllib.compat import import_hook
+from rllib.compat.modules import ValueFunctionAPI
+from rllib.compat.names import METRICS
+from rllib.compat.table import ABSENT, ALIASES
+from rllib.compat.tools import check, override
 
 NAMES = [(module, name) for module, names in ALIASES.items() for name in names if name != "*"]
 
@@ -61,7 +61,7 @@ def exists(module: str) -> bool:
 def test_a_path_of_rllibs_leads_to_ours(module: str, name: str) -> None:
     namespace: dict[str, object] = {}
     exec(f"from {module} import {name}", namespace)
-    assert namespace[name] is compat.resolve(module, name)
+    assert namespace[name] is import_hook.resolve(module, name)
 
 
 @pytest.mark.parametrize("module", [module for module in ABSENT if not exists(module)])
@@ -117,8 +117,8 @@ def test_a_module_of_aliases_tells_its_names() -> None:
 
 
 def test_the_hook_is_installed_once() -> None:
-    compat.install()
-    finders = [finder for finder in sys.meta_path if isinstance(finder, compat.AliasFinder)]
+    import_hook.install()
+    finders = [finder for finder in sys.meta_path if isinstance(finder, import_hook.AliasFinder)]
     assert len(finders) == 1
     assert finders[0].find_spec("numpy") is None
 

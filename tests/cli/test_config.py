@@ -7,8 +7,8 @@ import pytest
 from pydantic import NonNegativeFloat
 
 from rllib.config import AlgorithmConfig
-from rllib.config_names import RENAMED, UNSUPPORTED
-from rllib.config_types import ScheduleOr
+from rllib.config.names import RENAMED, UNSUPPORTED
+from rllib.config.types import ScheduleOr
 from rllib.errors import ConfigError
 
 

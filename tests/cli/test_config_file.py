@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rllib import yaml_tree
-from rllib.config_file import find_config, load_plan, read_draft
+from rllib.config import yaml_tree
+from rllib.config.file import find_config, load_plan, read_draft
+from rllib.config.plan import RunPlan
 from rllib.errors import ConfigError
-from rllib.plan import RunPlan
 
 HEAD = "algorithm: counting_algo:Counting\nenvironment:\n  env: CartPole-v1\n"
 

@@ -9,17 +9,17 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rllib.actor_critic import ActorCriticModule
 from rllib.config import AlgorithmConfig
-from rllib.config_model import ModelConfig
-from rllib.config_multi_agent import PolicySpec
-from rllib.config_names import FIXED, PENDING, UNSUPPORTED
-from rllib.config_plain import plain
-from rllib.config_spaces import read_space, write_space
+from rllib.config.model import ModelConfig
+from rllib.config.multi_agent import PolicySpec
+from rllib.config.names import FIXED, PENDING, UNSUPPORTED
+from rllib.config.plain import plain
+from rllib.config.spaces import read_space, write_space
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError
-from rllib.module_spec import MultiRLModuleSpec, RLModuleSpec
-from rllib.rl_module import RLModule
+from rllib.modules.actor_critic import ActorCriticModule
+from rllib.modules.rl_module import RLModule
+from rllib.modules.spec import MultiRLModuleSpec, RLModuleSpec
 
 HOOKS = dict.fromkeys(
     [

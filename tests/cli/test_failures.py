@@ -6,7 +6,7 @@ from pathlib import Path
 import rllib.config
 from rllib import core
 from rllib.errors import ConfigError, EnvError, Problem, TrainingError
-from rllib.failures import describe, fold
+from rllib.runs.failures import describe, fold
 
 FROZEN = '  File "<frozen importlib._bootstrap>", line 1204, in _gcd_import\n'
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from rllib.loggers import Loggers, TensorBoard, flatten, read_json_lines
+from rllib.runs.loggers import Loggers, TensorBoard, flatten, read_json_lines
 
 
 def result(iteration: int, **more: object) -> dict[str, object]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rllib.config_file import load_plan
+from rllib.config.file import load_plan
 
 PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "configs").glob("*.yaml"))
 

@@ -5,12 +5,12 @@ import io
 import pytest
 from rich.console import Console as RichConsole
 
-from rllib.console import Console
-from rllib.episodes import Episode, EpisodeWindow
 from rllib.errors import ConfigError
-from rllib.loggers import flatten
-from rllib.progress import Pace, Progress, clock, sparkline
-from rllib.stopping import reached
+from rllib.runs.console import Console
+from rllib.runs.loggers import flatten
+from rllib.runs.progress import Pace, Progress, clock, sparkline
+from rllib.runs.stopping import reached
+from rllib.sampling.episodes import Episode, EpisodeWindow
 
 STEPS, RETURN = "num_env_steps_sampled_lifetime", "env_runners/episode_return_mean"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rllib.config_file import find_config, load_plan
+from rllib.config.file import find_config, load_plan
 from rllib.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

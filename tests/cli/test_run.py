@@ -12,14 +12,14 @@ import counting_algo
 import pytest
 from rich.console import Console as RichConsole
 
-import rllib.files
+import rllib.checkpoints.files
 from rllib import core
-from rllib.checkpoint import TENSORS
-from rllib.checkpoint_folder import CheckpointFolder
-from rllib.console import Console
-from rllib.loggers import JsonLines, read_json_lines
-from rllib.session import Order, Session
-from rllib.signals import StopSignals
+from rllib.checkpoints.checkpoint import TENSORS
+from rllib.checkpoints.folder import CheckpointFolder
+from rllib.runs.console import Console
+from rllib.runs.loggers import JsonLines, read_json_lines
+from rllib.runs.session import Order, Session
+from rllib.runs.signals import StopSignals
 
 CONFIG = """\
 algorithm: counting_algo:Counting
@@ -153,7 +153,7 @@ def test_a_failing_environment_ends_the_run_and_keeps_the_last_checkpoint(train:
     assert "training failed: env 3 raised in step 42" in output
     assert "TypeError" in output
     assert 'counting_algo.py", line' in output  # the environment's own traceback
-    assert "rllib/run.py" not in output  # and none of ours
+    assert "rllib/runs/run.py" not in output  # and none of ours
     assert "the last checkpoint is runs/toy/checkpoints/iteration_000000002 (iteration 2, 200" in (
         output
     )
@@ -320,7 +320,7 @@ def test_a_disk_that_is_full_from_the_start_is_one_message(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr(rllib.files, "write_durably", fail)
+        patched.setattr(rllib.checkpoints.files, "write_durably", fail)
         code, output = train()
     assert code == 2
     assert "error: runs/toy: cannot be written: No space left on device" in output

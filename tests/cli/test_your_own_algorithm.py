@@ -104,8 +104,8 @@ def test_its_file_is_as_short_as_it_can_be() -> None:
 
 def test_everything_that_the_page_names_exists() -> None:
     from rllib.config import AlgorithmConfig
-    from rllib.learner import Learner
-    from rllib.rl_module import RLModule
+    from rllib.learning.learner import Learner
+    from rllib.modules.rl_module import RLModule
 
     table = PAGE.partition("## Where to do more")[2]
     owners = {"Learner": Learner, "AlgorithmConfig": AlgorithmConfig, "RLModule": RLModule}

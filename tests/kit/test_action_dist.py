@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from rllib.actor_critic import ActorCriticModule
-from rllib.config_sections import ModelConfig
+from rllib.config.sections import ModelConfig
+from rllib.modules.actor_critic import ActorCriticModule
 
 OBS = gym.spaces.Box(-1, 1, (3,), np.float32)
 SPACES = {

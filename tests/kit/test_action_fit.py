@@ -9,9 +9,9 @@ from rllib import core
 from rllib.actions import action_head, uniform_head
 from rllib.algorithms.ppo import PPOConfig
 from rllib.algorithms.sac import SACConfig
-from rllib.env_runner import EnvRunner
 from rllib.envs.make import Spaces
-from rllib.rl_module import RLModule
+from rllib.modules.rl_module import RLModule
+from rllib.sampling.env_runner import EnvRunner
 
 BOX = gym.spaces.Box(np.array([-4.0, 0.0], np.float32), np.array([2.0, 0.5], np.float32))
 OBS = gym.spaces.Box(-1, 1, (2,))

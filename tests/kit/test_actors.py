@@ -2,11 +2,12 @@
 
 import pytest
 
-from rllib import core, signals, workers
+from rllib import core, workers
 from rllib.algorithms.impala import IMPALAConfig
 from rllib.algorithms.ppo import PPO, PPOConfig
 from rllib.envs.counter import CounterEnv
 from rllib.errors import EnvError, TrainingError
+from rllib.runs import signals
 
 
 @pytest.fixture(scope="module", autouse=True)

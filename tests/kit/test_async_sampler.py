@@ -9,9 +9,9 @@ import pytest
 
 from rllib import core
 from rllib.algorithms.impala import IMPALAConfig
-from rllib.async_sampler import AsyncSampler
-from rllib.env_runner import SampleStats
 from rllib.errors import TrainingError
+from rllib.sampling.async_sampler import AsyncSampler
+from rllib.sampling.env_runner import SampleStats
 from rllib.workers import LocalWorker, RemoteWorker, fetch
 
 
@@ -76,7 +76,7 @@ def inline():
 
 @pytest.fixture(scope="module")
 def processes():
-    with core.init(num_cpus=4, preload=["rllib.async_sampler"]):
+    with core.init(num_cpus=4, preload=["rllib.sampling.async_sampler"]):
         yield
 
 

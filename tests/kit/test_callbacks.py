@@ -8,7 +8,7 @@ import pytest
 
 from rllib.callbacks import HOOKS, Callbacks, DefaultCallbacks, RLlibCallback
 from rllib.config import AlgorithmConfig
-from rllib.config_sections import CallbacksSection
+from rllib.config.sections import CallbacksSection
 from rllib.errors import CallbackError, ConfigError, TrainingError
 
 calls: list[tuple[str, dict[str, Any]]] = []

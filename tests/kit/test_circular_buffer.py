@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rllib.circular_buffer import CircularBuffer
+from rllib.learning.circular_buffer import CircularBuffer
 
 
 def buffer(num_batches, iterations_per_batch, seed=0):

@@ -7,7 +7,7 @@ from gymnasium.vector import AutoresetMode
 
 from rllib import core
 from rllib.algorithms.ppo import PPOConfig
-from rllib.compat_connectors import FrameStackingLearner
+from rllib.compat.connectors import FrameStackingLearner
 from rllib.connectors import (
     ClipRewards,
     FlattenObservations,
@@ -19,12 +19,12 @@ from rllib.connectors import (
     PrevActionsPrevRewards,
 )
 from rllib.connectors.build import build_pipeline
-from rllib.env_runner import EnvRunner
+from rllib.connectors.running_stats import Moments, SharedMoments
 from rllib.envs.counter import CounterEnv
 from rllib.envs.make import Spaces, make_vector_env, probe_spaces
 from rllib.envs.vector import EnvStep
 from rllib.errors import ConfigError
-from rllib.running_stats import Moments, SharedMoments
+from rllib.sampling.env_runner import EnvRunner
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from rllib import dense
-from rllib.actor_q_module import ActorQConfig, SACModule, TD3Module
-from rllib.config_model import ModelConfig
-from rllib.critics import SeparateCritics, StackedCritics, make_critics
+from rllib.config.model import ModelConfig
 from rllib.errors import ConfigError
-from rllib.mlp_policy import MLPPolicy
-from rllib.observations import ObservationEncoder
-from rllib.policy import TorchPolicy
+from rllib.modules import dense
+from rllib.modules.actor_q_module import ActorQConfig, SACModule, TD3Module
+from rllib.modules.critics import SeparateCritics, StackedCritics, make_critics
+from rllib.modules.observations import ObservationEncoder
+from rllib.policies.mlp_policy import MLPPolicy
+from rllib.policies.policy import TorchPolicy
 
 OBS = gym.spaces.Box(-1, 1, (4,), np.float32)
 MASKED = gym.spaces.Dict({"action_mask": gym.spaces.MultiBinary(3), "x": OBS})

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import linear
 
-import rllib.dense as module
-from rllib.dense import dense, is_worth
+import rllib.modules.dense as module
+from rllib.modules.dense import dense, is_worth
 
 LARGE, SMALL = (4, 32, 96), (5, 8)
 

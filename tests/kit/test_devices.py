@@ -9,10 +9,10 @@ import torch
 
 from rllib.algorithms.ppo import PPOConfig, PPOLearner
 from rllib.config import AlgorithmConfig
-from rllib.devices import Uploads, ahead, device_of, learner_device, meeting_device
-from rllib.env_runner import EnvRunner
 from rllib.envs.make import probe_spaces
 from rllib.errors import ConfigError
+from rllib.learning.devices import Uploads, ahead, device_of, learner_device, meeting_device
+from rllib.sampling.env_runner import EnvRunner
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
 

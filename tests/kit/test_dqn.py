@@ -9,7 +9,7 @@ import torch
 
 from rllib.algorithms.dqn import DQNConfig, DQNLearner
 from rllib.envs.make import Spaces
-from rllib.q_module import QModule
+from rllib.modules.q_module import QModule
 from rllib.replay import StepSequences, Transitions
 
 OBS = gym.spaces.Box(-1, 1, (3,), np.float32)
@@ -291,7 +291,7 @@ def test_a_module_of_ones_own_gets_the_settings_and_acts_in_torch():
         def encode(self, obs):
             return super().encode(np.sign(obs))
 
-    from rllib.module_spec import RLModuleSpec
+    from rllib.modules.spec import RLModuleSpec
 
     settings = running("CartPole-v1", noisy=True)
     settings.rl_module(rl_module_spec=RLModuleSpec(Own, model_config={"fcnet_hiddens": (7,)}))

@@ -5,12 +5,12 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
-from rllib.actor_critic import ActorCriticModule
 from rllib.algorithms.ppo import PPOConfig, ppo_batch
-from rllib.env_runner import EnvRunner
 from rllib.envs.counter import CounterEnv
 from rllib.envs.make import make_vector_env, probe_spaces
 from rllib.errors import EnvError
+from rllib.modules.actor_critic import ActorCriticModule
+from rllib.sampling.env_runner import EnvRunner
 
 ENDINGS = [
     (3, "terminated"),

@@ -9,8 +9,8 @@ from gymnasium.vector import AutoresetMode
 from rllib.callbacks import Callbacks, RLlibCallback
 from rllib.envs.counter import CounterEnv
 from rllib.envs.make import make_vector_env
-from rllib.episode_hooks import EpisodeHooks
-from rllib.single_agent_episode import SingleAgentEpisode
+from rllib.sampling.episode_hooks import EpisodeHooks
+from rllib.sampling.single_agent_episode import SingleAgentEpisode
 
 Event = tuple[str, int, str, int]
 

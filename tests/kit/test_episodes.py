@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from rllib.episodes import Episode, EpisodeTracker, EpisodeWindow
+from rllib.sampling.episodes import Episode, EpisodeTracker, EpisodeWindow
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
 
 

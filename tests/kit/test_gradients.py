@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from rllib.gradients import backward, not_finite, own_parameters
-from rllib.optimizer import Adam
+from rllib.learning.gradients import backward, not_finite, own_parameters
+from rllib.learning.optimizer import Adam
 
 
 class Product(nn.Module):

@@ -15,7 +15,7 @@ from rllib.algorithms.impala import IMPALA, IMPALAConfig, IMPALALearner
 from rllib.envs.counter import CounterEnv
 from rllib.envs.make import probe_spaces
 from rllib.errors import ConfigError
-from rllib.shares import divide
+from rllib.learning.shares import divide
 
 MODELS = pytest.mark.parametrize("model", [{"fcnet_hiddens": (4,)}, MEMORY], ids=["mlp", "lstm"])
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from rllib.actor_critic import ActorCriticModule
 from rllib.algorithms.ppo import PPOConfig
-from rllib.config_model import ModelConfig
+from rllib.config.model import ModelConfig
 from rllib.errors import ConfigError
-from rllib.policy import TorchPolicy
+from rllib.modules.actor_critic import ActorCriticModule
+from rllib.policies.policy import TorchPolicy
 
 OBS = gym.spaces.Box(-1, 1, (3,), np.float32)
 PIXELS = gym.spaces.Box(0, 255, (84, 84, 4), np.uint8)

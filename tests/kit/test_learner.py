@@ -11,11 +11,11 @@ from torch import Tensor
 
 from rllib.algorithms.ppo import PPOConfig, PPOLearner
 from rllib.config import AlgorithmConfig
-from rllib.env_runner import EnvRunner
 from rllib.envs.make import Spaces, probe_spaces
 from rllib.errors import CheckpointError, TrainingError
-from rllib.learner import Learner, Loss
-from rllib.optimizer import Adam
+from rllib.learning.learner import Learner, Loss
+from rllib.learning.optimizer import Adam
+from rllib.sampling.env_runner import EnvRunner
 
 SPACES = Spaces(gym.spaces.Box(-1, 1, (1,), np.float32), gym.spaces.Discrete(2))
 

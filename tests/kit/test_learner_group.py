@@ -7,13 +7,14 @@ from threading import Event
 import numpy as np
 import pytest
 
-from rllib import core, learner_group
+from rllib import core
 from rllib.algorithms.ppo import PPO, PPOConfig, PPOLearner
 from rllib.core.exceptions import ActorDiedError
-from rllib.env_runner import EnvRunner
 from rllib.envs.make import probe_spaces
 from rllib.errors import ConfigError, LearnerError, TrainingError
-from rllib.learner_group import LearnerGroup
+from rllib.learning import learner_group
+from rllib.learning.learner_group import LearnerGroup
+from rllib.sampling.env_runner import EnvRunner
 
 SPACES = probe_spaces("CartPole-v1")
 

@@ -8,11 +8,11 @@ import torch
 from together import together
 
 from rllib.algorithms.ppo import PPOConfig, PPOLearner
-from rllib.env_runner import EnvRunner
 from rllib.envs.make import probe_spaces
 from rllib.errors import TrainingError
-from rllib.learner import Learner, Loss
-from rllib.shares import divide
+from rllib.learning.learner import Learner, Loss
+from rllib.learning.shares import divide
+from rllib.sampling.env_runner import EnvRunner
 
 SPACES = probe_spaces("CartPole-v1")
 

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rllib.metric_stats import KINDS, REDUCTIONS, make_stats, number
-from rllib.metrics_logger import MetricsLogger
+from rllib.metrics.metrics_logger import MetricsLogger
+from rllib.metrics.stats import KINDS, REDUCTIONS, make_stats, number
 
 HOW: list[dict[str, Any]] = [
     {"reduce": "mean"},

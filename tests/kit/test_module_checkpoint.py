@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from rllib.actor_critic import ActorCriticModule
 from rllib.algorithms.ppo import PPOConfig
 from rllib.envs.multi_agent import make_multi_agent
 from rllib.errors import CheckpointError
-from rllib.module_spec import RLModuleSpec
-from rllib.rl_module import RLModule
+from rllib.modules.actor_critic import ActorCriticModule
+from rllib.modules.rl_module import RLModule
+from rllib.modules.spec import RLModuleSpec
 
 
 class Small(RLModule):
@@ -62,7 +62,9 @@ def test_a_module_of_ones_own_by_its_class(tmp_path):
     settings = PPOConfig().environment("CartPole-v1").rl_module(rl_module_spec=spec)
     path, (module,) = saved(settings, tmp_path / "checkpoint")
     assert_same(Small.from_checkpoint(path), module)
-    with pytest.raises(CheckpointError, match=r":Small, not a rllib.actor_critic:ActorCriticModul"):
+    with pytest.raises(
+        CheckpointError, match=r":Small, not a rllib.modules.actor_critic:ActorCriticModul"
+    ):
         RLModule.from_checkpoint(path)
 
 

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from rllib.actor_critic import ActorCriticModule
 from rllib.algorithms.ppo import PPOConfig
-from rllib.config_sections import ModelConfig
+from rllib.config.sections import ModelConfig
 from rllib.errors import ConfigError
-from rllib.mlp_policy import MLPPolicy
-from rllib.networks import ImageEncoder, Memory
-from rllib.observations import ObservationEncoder
-from rllib.policy import TorchPolicy
+from rllib.modules.actor_critic import ActorCriticModule
+from rllib.modules.networks import ImageEncoder, Memory
+from rllib.modules.observations import ObservationEncoder
+from rllib.policies.mlp_policy import MLPPolicy
+from rllib.policies.policy import TorchPolicy
 
 PIXELS = gym.spaces.Box(0, 255, (84, 84, 4), np.uint8)
 STACKED = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from rllib.actions import action_head
+from rllib.actions.noise import CorrelatedNoise
 from rllib.algorithms.ppo import PPOConfig
-from rllib.env_runner import EnvRunner
 from rllib.envs.make import probe_spaces
 from rllib.errors import ConfigError
-from rllib.noise import CorrelatedNoise
+from rllib.sampling.env_runner import EnvRunner
 
 HEAD = action_head(gym.spaces.Box(-1, 1, (3,), np.float32))
 

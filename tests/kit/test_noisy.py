@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from rllib.mlp_policy import Chain, Layer
-from rllib.noisy import NoisyLinear, draw_noise, noise_like
+from rllib.modules.noisy import NoisyLinear, draw_noise, noise_like
+from rllib.policies.mlp_policy import Chain, Layer
 
 
 def layer(fan_in=3, fan_out=2, sigma0=0.5):

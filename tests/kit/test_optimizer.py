@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from rllib.optimizer import Adam
+from rllib.learning.optimizer import Adam
 
 
 def network():

@@ -9,7 +9,7 @@ from together import together
 
 from rllib import core
 from rllib.core.util.collective import CollectiveError
-from rllib.peers import Alone, Members, Peers
+from rllib.learning.peers import Alone, Members, Peers
 
 
 def all_of_it(peers: Peers):

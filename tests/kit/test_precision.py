@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from rllib.algorithms.ppo import PPOConfig, PPOLearner
-from rllib.env_runner import EnvRunner
 from rllib.envs.make import probe_spaces
 from rllib.errors import TrainingError
-from rllib.loss import StepReport, report_of
-from rllib.networks import output
-from rllib.precision import FIRST_SCALE, LARGEST_SCALE, STEPS_TO_GROWTH, LossScale
+from rllib.learning.loss import StepReport, report_of
+from rllib.learning.precision import FIRST_SCALE, LARGEST_SCALE, STEPS_TO_GROWTH, LossScale
+from rllib.modules.networks import output
+from rllib.sampling.env_runner import EnvRunner
 
 SPACES = probe_spaces("CartPole-v1")
 

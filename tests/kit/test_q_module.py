@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from rllib.actions import FORBIDDEN
-from rllib.config_model import ModelConfig
+from rllib.config.model import ModelConfig
 from rllib.errors import ConfigError
-from rllib.policy import TorchPolicy
-from rllib.q_module import QModelConfig, QModule
-from rllib.q_policy import QPolicy
+from rllib.modules.q_module import QModelConfig, QModule
+from rllib.policies.policy import TorchPolicy
+from rllib.policies.q_policy import QPolicy
 
 OBS = gym.spaces.Box(-1, 1, (4,), np.float32)
 MASKED = gym.spaces.Dict({"action_mask": gym.spaces.MultiBinary(3), "x": OBS})

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rllib.columns import Columns
-from rllib.q_module import QModelConfig, QModule
-from rllib.q_sequences import predicted, sequence_batch, unroll
+from rllib.learning.q_sequences import predicted, sequence_batch, unroll
+from rllib.modules.q_module import QModelConfig, QModule
 from rllib.replay import StepSequences
 
 GAMMA = 0.5

@@ -10,8 +10,7 @@ from gymnasium.wrappers import FrameStackObservation
 from replay_streams import FIELDS, Source, new_numbers
 
 from rllib.algorithms.ppo import PPOConfig
-from rllib.checkpoint_tree import decode, encode
-from rllib.env_runner import EnvRunner
+from rllib.checkpoints.tree import decode, encode
 from rllib.envs.counter import CounterEnv
 from rllib.envs.make import make_vector_env, probe_spaces
 from rllib.errors import CheckpointError, ConfigError
@@ -25,6 +24,7 @@ from rllib.replay import (
 from rllib.replay.array_state import array_from_state, array_to_state
 from rllib.replay.memory_log import MemoryLog
 from rllib.replay.pool import Pool
+from rllib.sampling.env_runner import EnvRunner
 
 ENDINGS = [
     (3, "terminated"),

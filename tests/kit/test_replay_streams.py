@@ -15,7 +15,7 @@ from replay_streams import (
     new_numbers,
 )
 
-from rllib.checkpoint_tree import decode, encode
+from rllib.checkpoints.tree import decode, encode
 from rllib.replay import FrameStack, PrioritizedReplay, UniformReplay, join_rows
 
 CLASSES = [UniformReplay, PrioritizedReplay]

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from rllib.actor_critic import ActorCriticModule
-from rllib.config_sections import ModelConfig
+from rllib.config.sections import ModelConfig
 from rllib.errors import ConfigError
-from rllib.rl_module import RLModule
+from rllib.modules.actor_critic import ActorCriticModule
+from rllib.modules.rl_module import RLModule
 
 BOX_OBS = gym.spaces.Box(-1, 1, (2, 3), np.float64)
 ONE_HOT_OBS = gym.spaces.Discrete(4, start=-1)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rllib.running_stats import Moments, SharedMoments
+from rllib.connectors.running_stats import Moments, SharedMoments
 
 SEEDS = st.integers(0, 2**32 - 1)
 

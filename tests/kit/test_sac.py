@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from rllib.actor_q_learner import critics_loss
 from rllib.algorithms.sac import (
     Chosen,
     SACConfig,
@@ -19,6 +18,7 @@ from rllib.algorithms.sac import (
 )
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError
+from rllib.learning.actor_q_learner import critics_loss
 from rllib.replay import Transitions
 
 OBS = gym.spaces.Box(-1, 1, (3,), np.float32)

@@ -6,10 +6,10 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from rllib.algorithms.ppo import PPOConfig, ppo_batch
-from rllib.env_runner import EnvRunner
 from rllib.envs.counter import CounterEnv
 from rllib.envs.make import make_vector_env, probe_spaces
-from rllib.sequences import compute_values, observed, sequences, successors
+from rllib.learning.sequences import compute_values, observed, sequences, successors
+from rllib.sampling.env_runner import EnvRunner
 
 ENDINGS = [
     (3, "terminated"),

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 
 from rllib.batch import SampleBatch
-from rllib.fragments import columns
-from rllib.sequences import observed, sequences, successors
-from rllib.shares import Share, divide, take
+from rllib.learning.sequences import observed, sequences, successors
+from rllib.learning.shares import Share, divide, take
+from rllib.sampling.fragments import columns
 
 
 @given(st.integers(1, 9), st.integers(1, 9))

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from rllib.optimizer import Adam
-from rllib.target_network import TargetNetwork
+from rllib.learning.optimizer import Adam
+from rllib.learning.target_network import TargetNetwork
 
 
 def network():

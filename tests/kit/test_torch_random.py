@@ -2,7 +2,7 @@
 
 import torch
 
-from rllib.torch_random import TorchStream
+from rllib.learning.torch_random import TorchStream
 
 
 def draw(stream):

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rllib.actions import action_head
+from rllib.learning.sequences import observed, sequences, successors
 from rllib.multi_agent.trajectories import Trajectories
-from rllib.sequences import observed, sequences, successors
 
 HEAD = action_head(gym.spaces.Discrete(2))
 LOGITS = np.zeros(2, np.float32)

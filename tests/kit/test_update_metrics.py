@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rllib.update_metrics import reduce_updates
+from rllib.metrics.update_metrics import reduce_updates
 
 
 def test_each_kind_of_metric_is_put_together_in_its_own_way():

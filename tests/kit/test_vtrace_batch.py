@@ -6,8 +6,8 @@ from gymnasium.vector import AutoresetMode
 from off_policy import MEMORY, environment, old_fragments, single_steps, vtrace_by_definition
 
 from rllib.algorithms.impala import IMPALAConfig
-from rllib.fragments import fill_up, join
-from rllib.vtrace_batch import correct, environments, forward, vtrace_batch
+from rllib.learning.vtrace_batch import correct, environments, forward, vtrace_batch
+from rllib.sampling.fragments import fill_up, join
 
 KINDS = pytest.mark.parametrize("model", [{"fcnet_hiddens": (4,)}, MEMORY], ids=["mlp", "lstm"])
 MODES = pytest.mark.parametrize("autoreset", list(AutoresetMode))

@@ -10,13 +10,13 @@ from rllib import core
 from rllib.algorithms.dqn import DQNConfig
 from rllib.algorithms.impala import IMPALAConfig
 from rllib.algorithms.ppo import PPOConfig, ppo_batch
-from rllib.env_runner import EnvRunner
 from rllib.envs.counter import CounterEnv
 from rllib.envs.make import make_vector_env, probe_spaces
 from rllib.envs.schedules import RandomSchedule
 from rllib.multi_agent.env_runner import MultiAgentEnvRunner
 from rllib.multi_agent.modules import probe_module_spaces
-from rllib.whole_episodes import EpisodeCount
+from rllib.sampling.env_runner import EnvRunner
+from rllib.sampling.whole_episodes import EpisodeCount
 
 ENDINGS = [(3, "terminated"), (2, "truncated"), (1, "truncated"), (4, "terminated")]
 MODES = pytest.mark.parametrize("autoreset", list(AutoresetMode))

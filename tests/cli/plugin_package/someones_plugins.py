@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rllib.algorithms.ppo import PPO, PPOConfig
 from rllib.callbacks import RLlibCallback
-from rllib.rl_module import RLModule
+from rllib.modules.rl_module import RLModule
 
 
 class SomeonesConfig(PPOConfig):

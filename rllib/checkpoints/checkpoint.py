@@ -1,0 +1,281 @@
+"""Checkpoint files: a folder with tensors, JSON and a manifest that seals them.
+
+::
+
+    manifest.json        format, version, and for each file its size and SHA-256; written last
+    metadata.json        what the writer wants to say about the checkpoint
+    state.json           the state tree; where a tensor belongs stands {"$tensor": name}
+    tensors.safetensors  the tensors by name
+
+Loading never executes code: nothing is unpickled, no name is imported, and no file outside the
+folder is opened. The checksums find damage, not forgery: who can write the folder can reseal it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from rllib.checkpoints.files import sync_file, sync_folder, write_durably
+from rllib.checkpoints.tree import StateTree, Tensors, decode, encode
+from rllib.errors import CheckpointError
+
+FORMAT = "rllib-checkpoint"
+VERSION = 1
+MANIFEST, METADATA, STATE, TENSORS = (
+    "manifest.json",
+    "metadata.json",
+    "state.json",
+    "tensors.safetensors",
+)
+FILES = (METADATA, STATE, TENSORS)
+MAX_JSON_BYTES = 256 * 2**20
+
+
+class _Seal(msgspec.Struct, forbid_unknown_fields=True):
+    bytes: int
+    sha256: str
+
+
+class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
+    format: str
+    version: int
+    files: dict[str, _Seal]
+
+
+def save(path: str | Path, state: StateTree, *, metadata: Mapping[str, Any]) -> None:
+    """Write a checkpoint folder; at any moment ``path`` is the old one, the new one, or absent.
+
+    Args:
+        path: the folder to make. An empty folder or an older checkpoint there is replaced.
+        state: nested dicts with string keys; leaves are numpy arrays, torch tensors, JSON scalars
+            or lists.
+        metadata: JSON data that can be read without the state.
+
+    Raises:
+        CheckpointError: if a leaf cannot be written, if ``path`` holds something else, or if the
+            disk refuses; nothing is left behind then, and an older checkpoint stays.
+    """
+    target = Path(path).absolute()
+    tensors: Tensors = {}
+    try:
+        state_json = _to_json(encode(state, "", tensors), "state")
+    except RecursionError:
+        raise CheckpointError("state: nested too deeply, or contains itself") from None
+    metadata_json = _to_json(dict(metadata), "metadata")
+    _check_replaceable(target)
+    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        beside.mkdir(parents=True)
+        write_durably(beside / METADATA, metadata_json)
+        write_durably(beside / STATE, state_json)
+        save_file(tensors, beside / TENSORS)
+        sync_file(beside / TENSORS)
+        write_durably(beside / MANIFEST, _sealed(beside))
+        sync_folder(beside)
+        _move_into_place(beside, target)
+    except (OSError, SafetensorError) as error:
+        size = sum(array.nbytes for array in tensors.values()) + len(state_json)
+        raise CheckpointError(_write_problem(target, error, size)) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def load(path: str | Path) -> tuple[StateTree, dict[str, Any]]:
+    """Read a checkpoint folder.
+
+    Returns:
+        The state tree, with every tensor as a writable numpy array, and the metadata.
+
+    Raises:
+        CheckpointError: if anything is missing, damaged, too large or of another kind, with the
+            reason; nothing of it is used then.
+    """
+    folder = _checkpoint_folder(path)
+    contents = _verified(folder)
+    metadata = _from_json(contents[METADATA], folder / METADATA)
+    tree = _from_json(contents[STATE], folder / STATE)
+    try:
+        with safe_open(folder / TENSORS, framework="np") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / TENSORS}: no valid tensors: {error}") from None
+    try:
+        state = decode(tree, tensors)
+    except (CheckpointError, RecursionError) as error:
+        raise CheckpointError(f"{folder / STATE}: damaged: {error}") from None
+    if tensors:
+        raise CheckpointError(
+            f"{folder / TENSORS}: {next(iter(tensors))!r} is no part of the state"
+        )
+    return state, metadata
+
+
+def load_metadata(path: str | Path) -> dict[str, Any]:
+    """Read only the metadata of a checkpoint, checked in the same way."""
+    folder = _checkpoint_folder(path)
+    seals = _manifest(folder).files
+    return _from_json(_sealed_content(folder / METADATA, seals[METADATA]), folder / METADATA)
+
+
+# Writing.
+
+
+def _to_json(tree: Any, what: str) -> bytes:
+    try:
+        data = json.dumps(tree, indent=1).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{what}: cannot be saved as JSON: {error}") from None
+    if len(data) > MAX_JSON_BYTES:
+        raise CheckpointError(f"{what}: {len(data):,} bytes of JSON; hold large data in arrays")
+    return data
+
+
+def _sealed(folder: Path) -> bytes:
+    seals = {
+        name: _Seal((folder / name).stat().st_size, _sha256_of(folder / name)) for name in FILES
+    }
+    return msgspec.json.format(msgspec.json.encode(_Manifest(FORMAT, VERSION, seals)))
+
+
+def _check_replaceable(target: Path) -> None:
+    if not os.path.lexists(target):
+        return
+    if not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).exists()):
+        raise CheckpointError(f"{target}: exists and is no checkpoint; it is left as it is")
+
+
+def _move_into_place(beside: Path, target: Path) -> None:
+    """Rename; an older checkpoint steps aside first, since folders cannot be renamed over."""
+    aside = target.with_name(f".{target.name}.{os.getpid()}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if target.exists():
+        target.rename(aside)
+    try:
+        beside.rename(target)
+    except OSError:
+        if aside.exists():
+            aside.rename(target)
+        raise
+    sync_folder(target.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write_problem(target: Path, error: Exception, size: int) -> str:
+    """The reason, and how much room there is, since a full disk is the most frequent one."""
+    existing = next(folder for folder in target.parents if folder.exists())
+    free = shutil.disk_usage(existing).free
+    reason = getattr(error, "strerror", None) or error
+    return f"{target}: cannot be written: {reason} (needs {size:,} bytes, {free:,} are free)"
+
+
+# Reading.
+
+
+def _checkpoint_folder(path: str | Path) -> Path:
+    folder = Path(path)
+    if not os.path.lexists(folder):
+        raise CheckpointError(f"{folder}: no such checkpoint")
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: a checkpoint is a folder, this is not one")
+    return folder
+
+
+def _manifest(folder: Path) -> _Manifest:
+    path = folder / MANIFEST
+    data = _read_plain_file(path, MAX_JSON_BYTES)
+    try:
+        kind = msgspec.json.decode(data)
+        if kind.get("format") != FORMAT:
+            raise CheckpointError(f"{path}: not a checkpoint of rllib")
+        if kind.get("version") != VERSION:
+            text = f"format version {kind.get('version')!r}, this rllib reads {VERSION}"
+            raise CheckpointError(f"{path}: {text}; use the release that wrote it")
+        manifest = msgspec.convert(kind, _Manifest)
+    except (msgspec.MsgspecError, AttributeError, UnicodeDecodeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: damaged: {error}") from None
+    _check_names(path, manifest.files)
+    return manifest
+
+
+def _check_names(path: Path, names: Iterable[str]) -> None:
+    """Only the known names are ever joined to the folder, so no path can lead out of it."""
+    foreign, missing = sorted(set(names) - set(FILES)), sorted(set(FILES) - set(names))
+    if foreign:
+        raise CheckpointError(f"{path}: lists {foreign[0]!r}, which is no file of a checkpoint")
+    if missing:
+        raise CheckpointError(f"{path}: does not list {missing[0]!r}")
+
+
+def _verified(folder: Path) -> dict[str, bytes]:
+    """Contents of the JSON files, after the seals of all files were found intact."""
+    seals = _manifest(folder).files
+    _verify_tensors(folder / TENSORS, seals[TENSORS])
+    return {name: _sealed_content(folder / name, seals[name]) for name in (METADATA, STATE)}
+
+
+def _verify_tensors(path: Path, seal: _Seal) -> None:
+    size = _plain_file_size(path)
+    _compare(path, seal.bytes, size, "size in bytes")
+    available = psutil.virtual_memory().available
+    if size > available:
+        raise CheckpointError(f"{path}: {size:,} bytes, {available:,} bytes of memory are free")
+    _compare(path, seal.sha256, _sha256_of(path), "SHA-256")
+
+
+def _sealed_content(path: Path, seal: _Seal) -> bytes:
+    _compare(path, seal.bytes, _plain_file_size(path), "size in bytes")
+    data = _read_plain_file(path, MAX_JSON_BYTES)
+    _compare(path, seal.sha256, hashlib.sha256(data).hexdigest(), "SHA-256")
+    return data
+
+
+def _compare(path: Path, sealed: object, found: object, what: str) -> None:
+    if sealed != found:
+        raise CheckpointError(
+            f"{path}: damaged or changed: {what} is {found}, the manifest says {sealed}"
+        )
+
+
+def _plain_file_size(path: Path) -> int:
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise CheckpointError(f"{path}: not a plain file (links are not followed)")
+    return status.st_size
+
+
+def _read_plain_file(path: Path, limit: int) -> bytes:
+    size = _plain_file_size(path)
+    if size > limit:
+        raise CheckpointError(f"{path}: {size:,} bytes, the limit is {limit:,}")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from None
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _from_json(data: bytes, path: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: damaged: {error}") from None
+    if not isinstance(tree, dict):
+        raise CheckpointError(f"{path}: damaged: should be a mapping")
+    return tree

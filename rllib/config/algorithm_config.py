@@ -1,0 +1,359 @@
+"""The configuration of an algorithm: one flat, typed, validated record.
+
+Python builder, YAML file, ``key=value`` on the command line and JSON schema are four views of it::
+
+    PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=2).training(lr=3e-4)
+
+An algorithm subclasses ``AlgorithmConfig`` and adds its own settings as fields; they belong to the
+section ``training``. The names are those of RLlib's new API stack.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+
+from pydantic import PrivateAttr, ValidationError
+
+from rllib import plugins
+from rllib.config.builder import ConfigBuilder
+from rllib.config.model import ModelConfig
+from rllib.config.multi_agent import DEFAULT_POLICY_ID, PolicySpec, SpacePair, complete_policies
+from rllib.config.names import PENDING, explain_unknown
+from rllib.config.plain import code_in
+from rllib.config.sections import SECTIONS
+from rllib.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from rllib.actions import Fit
+    from rllib.algorithm import Algorithm
+    from rllib.envs.make import Spaces
+    from rllib.modules.rl_module import RLModule
+    from rllib.modules.spec import FullSpec, RLModuleSpec
+
+__all__ = ["AlgorithmConfig", "ModelConfig"]
+
+
+class AlgorithmConfig(ConfigBuilder):
+    """Base configuration; every field is documented in ``rllib.config.sections``.
+
+    Raises:
+        ConfigError: from the constructor, the builder methods, assignment and ``validate``, naming
+            every key that is wrong and the nearest right one.
+    """
+
+    section = "training"
+    algo: ClassVar[str] = ""
+    """Name of the algorithm in the registry; by default the class name without ``Config``."""
+
+    _algo_name: str = PrivateAttr("")
+    _in_evaluation: bool = PrivateAttr(False)
+
+    # Derived settings.
+
+    @property
+    def total_train_batch_size(self) -> int:
+        """Env steps per training iteration over all learners."""
+        return self.train_batch_size_per_learner * max(1, self.num_learners)
+
+    @property
+    def num_threads_per_learner(self) -> int:
+        """Threads that torch may use in a learner's process."""
+        return 1 if self.num_cpus_per_learner == "auto" else self.num_cpus_per_learner
+
+    def get_rollout_fragment_length(self) -> int:
+        """Env steps per environment in one sample, with "auto" worked out (rounded up)."""
+        if self.rollout_fragment_length != "auto":
+            return self.rollout_fragment_length
+        num_envs = max(1, self.num_env_runners) * self.num_envs_per_env_runner
+        return -(-self.total_train_batch_size // num_envs)
+
+    @property
+    def in_evaluation(self) -> bool:
+        """Whether these are the settings of evaluation."""
+        return self._in_evaluation
+
+    def get_evaluation_config_object(self) -> Self:
+        """The settings of evaluation: these with ``evaluation_config`` and its own env runners."""
+        twin = self.copy().update_from_dict(self.evaluation_config or {})
+        twin.num_env_runners = self.evaluation_num_env_runners
+        twin.evaluation_config = twin.evaluation_interval = None
+        twin._in_evaluation = True
+        return twin
+
+    # Several policies.
+
+    @property
+    def is_multi_agent(self) -> bool:
+        """Whether there are other policies than the default one."""
+        return self.policies is not None and set(self.policies) != {DEFAULT_POLICY_ID}
+
+    @property
+    def policy_ids(self) -> tuple[str, ...]:
+        """Ids of all policies, which are also those of their modules."""
+        return tuple(self.policies or (DEFAULT_POLICY_ID,))
+
+    def get_module_id(self, agent_id: Any, episode: Any = None) -> str:
+        """Id of the policy that acts for an agent, as ``policy_mapping_fn`` says.
+
+        Raises:
+            ConfigError: it names a policy that there is not.
+        """
+        if self.policy_mapping_fn is None:
+            return self.policy_ids[0]
+        found = self.policy_mapping_fn(agent_id, episode)
+        if found in self.policy_ids:
+            return cast(str, found)
+        text = f"gave {found!r} for agent {agent_id!r}; policies are {', '.join(self.policy_ids)}"
+        raise ConfigError(Problem(text, "policy_mapping_fn"))
+
+    def is_policy_to_train(self, policy_id: str, batch: Any = None) -> bool:
+        """Whether a policy learns, from ``batch`` if ``policies_to_train`` is a function."""
+        if self.policies_to_train is None:
+            return True
+        if callable(self.policies_to_train):
+            return bool(self.policies_to_train(policy_id, batch))
+        return policy_id in self.policies_to_train
+
+    def get_config_for_module(self, module_id: str) -> Self:
+        """These settings with what is particular about one module, as a frozen copy."""
+        spec: PolicySpec = (self.policies or {}).get(module_id) or PolicySpec()
+        settings = dict(spec.config or {})
+        settings |= self.algorithm_config_overrides_per_module.get(module_id, {})
+        return self.copy().update_from_dict(settings).freeze() if settings else self
+
+    def get_multi_agent_setup(
+        self, *, env: Any = None, spaces: Mapping[str, SpacePair] | None = None
+    ) -> tuple[dict[str, PolicySpec], Callable[..., bool]]:
+        """Everything about every policy.
+
+        Args:
+            env: where spaces come from that no spec names: of the agents that a policy acts for.
+            spaces: (observation space, action space) by policy id; goes before ``env``.
+
+        Returns:
+            Complete specs by policy id, and a function (policy id, batch) that says whether a
+            policy learns.
+
+        Raises:
+            ConfigError: a policy's spaces are unknown, or its agents have different ones.
+        """
+        own = (self.observation_space, self.action_space)
+        specs = self.policies or {DEFAULT_POLICY_ID: PolicySpec()}
+        complete = complete_policies(specs, spaces or {}, env, self.get_module_id, own)
+        return {
+            policy: PolicySpec(None, *pair, self.get_config_for_module(policy))
+            for policy, pair in complete.items()
+        }, self.is_policy_to_train
+
+    # Checks.
+
+    def problems(self) -> Iterator[Problem]:
+        """Impossible combinations; an algorithm extends this with its own."""
+        yield from self._beyond_shared_limits()
+        yield from self._waited_for()
+        yield from self._problems_of_overrides()
+        yield from self._problems_of_model()
+        yield from self._problems_of_policies()
+        if self.env is None:
+            yield Problem('missing: name an environment, for example "CartPole-v1"', "env")
+        if (self.minibatch_size or 0) > self.train_batch_size_per_learner:
+            limit = self.train_batch_size_per_learner
+            text = f"{self.minibatch_size} is more than train_batch_size_per_learner, {limit}"
+            yield Problem(text, "minibatch_size")
+        if self.evaluation_duration == "auto" and not self.evaluation_parallel_to_training:
+            text = '"auto" goes on while training does: set evaluation_parallel_to_training'
+            yield Problem(text, "evaluation_duration")
+
+    def _beyond_shared_limits(self) -> Iterator[Problem]:
+        """A subclass that gives a shared setting another default may have lost its limits."""
+        for section in SECTIONS:
+            try:
+                section(**{name: getattr(self, name) for name in section.model_fields})
+            except ValidationError as error:
+                yield from self.explain(error)
+
+    def _waited_for(self) -> Iterator[Problem]:
+        """Settings whose behaviour is still to come."""
+        defaults = type(self)()
+        for key, is_waited_for in PENDING.items():
+            value, default = _setting(self, key), _setting(defaults, key)
+            if value != default and is_waited_for(value):
+                yield Problem(f"{value!r} is not supported yet; leave it at {default!r}", key)
+
+    def _problems_of_overrides(self) -> Iterator[Problem]:
+        """Settings within settings: of evaluation, of single policies and modules."""
+        yield from self._problems_within("evaluation_config", self.evaluation_config or {})
+        for policy, spec in (self.policies or {}).items():
+            yield from self._problems_within(f"policies.{policy}.config", spec.config or {})
+        for module, settings in self.algorithm_config_overrides_per_module.items():
+            key = f"algorithm_config_overrides_per_module.{module}"
+            yield from self._problems_within(key, settings)
+
+    def _problems_within(self, name: str, settings: Mapping[str, Any]) -> Iterator[Problem]:
+        twin = self.copy()
+        for key, value in settings.items():
+            try:
+                twin[key] = value
+            except ConfigError as error:
+                yield from (Problem(p.text, f"{name}.{p.key}") for p in error.problems)
+            else:
+                here = [p for p in twin._waited_for() if p.key.partition(".")[0] == key]
+                yield from (Problem(p.text, f"{name}.{p.key}") for p in here)
+
+    def _problems_of_model(self) -> Iterator[Problem]:
+        specs = self._module_specs
+        if not any(spec.module_class for spec in specs):
+            yield from _problems_of_networks(self.model, "model_config")
+        for spec in specs:
+            if spec.module_class is None and spec.model_config is not None:
+                key = "rl_module_spec.model_config"
+                try:
+                    model = self.model.updated(spec.model_config)
+                except ValidationError as error:
+                    yield from (Problem(p.text, f"{key}.{p.key}") for p in self.explain(error))
+                else:
+                    yield from _problems_of_networks(model, key)
+
+    @property
+    def _module_specs(self) -> "list[RLModuleSpec]":
+        """All that was said of single modules."""
+        spec = self.rl_module_spec
+        specs = getattr(spec, "rl_module_specs", spec)
+        found = specs.values() if isinstance(specs, Mapping) else [specs]
+        return [each for each in found if each is not None]
+
+    def _problems_of_policies(self) -> Iterator[Problem]:
+        if self.policy_mapping_fn is None and len(self.policy_ids) > 1:
+            text = f"missing: which of {', '.join(self.policy_ids)} acts for an agent"
+            yield Problem(text, "policy_mapping_fn")
+        listed = self.policies_to_train if isinstance(self.policies_to_train, tuple) else ()
+        named = {"policies_to_train": listed}
+        named["algorithm_config_overrides_per_module"] = tuple(
+            self.algorithm_config_overrides_per_module
+        )
+        for key, ids in named.items():
+            for unknown in sorted(set(ids) - set(self.policy_ids)):
+                text = f"there is no policy {unknown!r}; there are {', '.join(self.policy_ids)}"
+                yield Problem(text, key)
+
+    def validate(self) -> None:  # type: ignore[override]  # RLlib's name; pydantic's is deprecated
+        """Raise ``ConfigError`` with every impossible combination of settings."""
+        problems = list(self.problems())
+        if problems:
+            raise ConfigError(problems)
+
+    # Going on later.
+
+    def get_state(self) -> dict[str, Any]:
+        """Plain data that ``from_state`` makes the same settings of."""
+        return {"algorithm": self.algo_name, "config": self.to_dict()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The settings of ``get_state``, or of the metadata of a checkpoint.
+
+        Nothing that a state names is imported. Called on ``AlgorithmConfig`` itself, it makes the
+        config of the registered algorithm that the state is of.
+
+        Raises:
+            ConfigError: a setting is wrong, or is a class or function, which a state only names.
+        """
+        schema = cls
+        if cls is AlgorithmConfig:
+            from rllib.registry import get_config_class
+
+            schema = cast(type[Self], get_config_class(_plain_name(state)))
+        settings = state["config"]
+        if problems := list(code_in(settings, schema.public_fields())):
+            raise ConfigError(problems)
+        return schema.from_dict(settings)
+
+    # The algorithm.
+
+    def get_default_rl_module_class(self) -> "type[RLModule]":
+        """The module that this algorithm trains unless it is given another one."""
+        from rllib.modules.actor_critic import ActorCriticModule
+
+        return ActorCriticModule
+
+    def get_rl_module_spec(self, spaces: "Spaces") -> "FullSpec":
+        """How the module for these spaces is made."""
+        from rllib.modules.spec import RLModuleSpec
+
+        spec: RLModuleSpec = self.rl_module_spec or RLModuleSpec()
+        default = self.get_default_rl_module_class()
+        return spec.completed(default, spaces, self.model, self.action_fit)
+
+    @property
+    def action_fit(self) -> "Fit":
+        """How continuous actions become those of the environment; stretched ones are clipped."""
+        if self.normalize_actions:
+            return "stretch"
+        return "clip" if self.clip_actions else "none"
+
+    @property
+    def algo_name(self) -> str:
+        """Name of the algorithm as the registry knows it (``PPO``, or ``module:Class``)."""
+        return self._algo_name or type(self).algo or type(self).__name__.removesuffix("Config")
+
+    @property
+    def algo_class(self) -> "type[Algorithm]":
+        """The algorithm's class, found by name through the registry."""
+        from rllib.registry import get_algorithm_class
+
+        return get_algorithm_class(self.algo_name)
+
+    def resolved(self) -> Self:
+        """A frozen copy in which an environment's registered name has become what makes it.
+
+        It is what actors get: names that a program registers are unknown in other processes.
+        """
+        twin = self.copy()
+        if isinstance(twin.env, str):
+            twin.env = plugins.find_env(twin.env) or twin.env
+        return twin.freeze()
+
+    def build_algo(
+        self, env: str | Callable[..., Any] | None = None, use_copy: bool = True
+    ) -> "Algorithm":
+        """Check the settings and build the algorithm from a frozen copy of them.
+
+        Args:
+            env: instead of the one that is set.
+            use_copy: False freezes these settings themselves as well.
+        """
+        config = self.copy()
+        if env is not None:
+            config.environment(env)
+        config.validate()
+        if not use_copy:
+            self.freeze()
+        return self.algo_class(config.freeze())
+
+    def build(self, *args: Any, **kwargs: Any) -> "Algorithm":
+        """RLlib's older name of ``build_algo``."""
+        return self.build_algo(*args, **kwargs)
+
+
+def _problems_of_networks(model: ModelConfig, key: str) -> Iterator[Problem]:
+    """Of the default modules, which know no settings but their own."""
+    for name in model.own_settings:
+        yield Problem(explain_unknown(name, type(model).model_fields), f"{key}.{name}")
+    if model.use_lstm and model.use_gru:
+        yield Problem("use_lstm is set as well; choose one of them", f"{key}.use_gru")
+    for name, value in model.items():
+        initializer = name.removesuffix("_kwargs")
+        if value and initializer != name and model[initializer] is None:
+            yield Problem(f"are arguments of {initializer}, which is not set", f"{key}.{name}")
+
+
+def _setting(config: AlgorithmConfig, key: str) -> Any:
+    """The value at a key of ``PENDING``; one within the model may come without the others."""
+    name, _, inner = key.partition(".")
+    return config[name][inner] if inner else config[name]
+
+
+def _plain_name(state: Mapping[str, Any]) -> str:
+    name = str(state.get("algorithm"))
+    if ":" in name:
+        raise ConfigError(f"the settings are those of {name}; call from_state on its own config")
+    return name

@@ -1,0 +1,161 @@
+"""Types of settings: numbers within limits, schedules, code by name, spaces."""
+
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    Tag,
+    WithJsonSchema,
+)
+
+from rllib import plugins
+from rllib.config.spaces import read_space
+from rllib.errors import ConfigError
+
+
+def _public_name(attribute: str) -> str:
+    """pydantic keeps the attribute ``model_config`` to itself, so in Python it is ``model``."""
+    return "model_config" if attribute == "model" else attribute
+
+
+SETTINGS = ConfigDict(
+    strict=True,
+    extra="forbid",
+    validate_assignment=True,
+    use_attribute_docstrings=True,
+    allow_inf_nan=False,
+    populate_by_name=True,
+    alias_generator=_public_name,
+)
+
+T = TypeVar("T")
+PositiveFloat = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Sizes = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
+
+
+# Schedules.
+
+
+def _kind_of_value(value: object) -> str:
+    return "schedule" if isinstance(value, list | tuple) else "value"
+
+
+def _whole(value: object) -> object:
+    """``1e6`` is how timesteps are written; YAML and Python read it as a float."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _check_points(points: tuple[tuple[int, Any], ...]) -> tuple[tuple[int, Any], ...]:
+    steps = [step for step, _ in points]
+    if not steps or steps[0] != 0:
+        raise ValueError("a schedule [[timestep, value], ...] begins at timestep 0")
+    if sorted(set(steps)) != steps:
+        raise ValueError(f"the timesteps of a schedule rise from point to point, got {steps}")
+    return points
+
+
+Timestep = Annotated[NonNegativeInt, BeforeValidator(_whole)]
+Schedule = Annotated[
+    tuple[Annotated[tuple[Timestep, T], Field(strict=False)], ...],
+    Field(strict=False),
+    AfterValidator(_check_points),
+]
+ScheduleOr = Annotated[
+    Annotated[T, Tag("value")] | Annotated[Schedule[T], Tag("schedule")],
+    Discriminator(_kind_of_value),
+]
+"""A value, or ``[[timestep, value], ...]``: piecewise linear in the env steps sampled so far, the
+first point at timestep 0; after the last one its value stays (``rllib.schedules.value_at``)."""
+
+
+NStepSetting = PositiveInt | Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)]
+"""A number of steps, or the fewest and the most."""
+
+
+# Code: classes and functions, in a file by name.
+
+
+def _load(value: object, group: str = "") -> object:
+    try:
+        return plugins.load(value, group) if isinstance(value, str) else value
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+CODE = WithJsonSchema({"type": "string", "description": "module:Name"})
+"""Marks the settings whose text is imported."""
+
+Code = Annotated[Callable[..., Any], BeforeValidator(_load), CODE]
+"""A class or function; ``module:Name`` in a file."""
+ModuleClass = Annotated[
+    Callable[..., Any], BeforeValidator(partial(_load, group=plugins.MODULES)), CODE
+]
+"""The same, or the name of an entry point of the group ``rllib.modules``."""
+CallbackClass = Annotated[
+    Callable[..., Any], BeforeValidator(partial(_load, group=plugins.CALLBACKS)), CODE
+]
+"""The same, or the name of an entry point of the group ``rllib.callbacks``."""
+
+
+def _one_or_many(value: object) -> object:
+    """A single item is a list of one; None is none."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+Codes = Annotated[tuple[Code, ...], BeforeValidator(_one_or_many)]
+"""A class or function, or a list of them."""
+CallbackClasses = Annotated[tuple[CallbackClass, ...], BeforeValidator(_one_or_many)]
+"""A callback class, or a list of them."""
+
+
+# Others.
+
+
+def explicit(config: object) -> object:
+    """Of a config, what was set in it; anything else as it is."""
+    if not isinstance(config, BaseModel):
+        return config
+    fields = type(config).model_fields
+    return {str(fields[name].alias): getattr(config, name) for name in config.model_fields_set}
+
+
+Overrides = Annotated[dict[str, Any], BeforeValidator(explicit)]
+"""Settings that differ, by name, or a config, of which those count that were set in it."""
+
+
+def _enum_value(value: object) -> object:
+    return value.value if isinstance(value, Enum) else value
+
+
+VectorizeMode = Annotated[
+    Literal["auto", "sync", "async", "vector_entry_point", "ale", "envpool"],
+    BeforeValidator(_enum_value),
+]
+"""A word, or a member of ``gymnasium.VectorizeMode``."""
+
+
+def _activation(value: object) -> object:
+    """RLlib's other names for the same functions."""
+    if value is None:
+        return "linear"
+    return "silu" if value == "swish" else value
+
+
+Activation = Annotated[Literal["tanh", "relu", "silu", "linear"], BeforeValidator(_activation)]
+"""Also ``"swish"`` for ``"silu"`` and null for ``"linear"``."""
+
+Space = Annotated[Any, BeforeValidator(read_space), WithJsonSchema({"type": "object"})]
+"""A ``gymnasium.Space``; in a file ``{Box: {low: -1, high: 1, shape: [4], dtype: float32}}``."""

@@ -1,0 +1,111 @@
+"""One gradient step: from a loss, of which every learner has its part, to better parameters."""
+
+from collections.abc import Mapping
+from math import isfinite
+
+import torch
+from torch import Tensor, nn
+
+from rllib.config import AlgorithmConfig
+from rllib.errors import TrainingError
+from rllib.learning.gradients import (
+    Averaged,
+    Optimizers,
+    average,
+    backward,
+    named_gradients,
+    not_finite,
+)
+from rllib.learning.loss import Loss, StepReport
+from rllib.learning.peers import Peers
+from rllib.learning.precision import LossScale
+
+
+class Descent:
+    """Makes the steps of all optimisers of a module.
+
+    Args:
+        module: what is trained; it has the names for what is not finite.
+        optimizers: by name.
+        config: clipping, what is reported, and what to do about gradients that are not finite.
+        scale: of losses, where gradients have the range of float16.
+
+    Attributes:
+        num_steps: steps so far.
+        num_skipped: steps that were not made, because their gradients were not finite.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizers: Optimizers,
+        config: AlgorithmConfig,
+        scale: LossScale | None,
+    ) -> None:
+        self.module, self.optimizers, self.config = module, optimizers, config
+        self.scale = scale
+        self.num_steps = self.num_skipped = 0
+
+    def step(self, loss: Loss | None, weight: int, peers: Peers) -> StepReport:
+        """One step of every optimiser that has a loss.
+
+        Args:
+            loss: of a minibatch; None for this learner's part if it is empty.
+            weight: rows of the minibatch; they do not matter to a learner on its own.
+            peers: the learners; all make the same step.
+
+        Raises:
+            TrainingError: the loss or a gradient is not finite, and that is not to be skipped;
+                nothing was changed.
+        """
+        scalars = loss.scalars() if loss else {}
+        arrays = loss.arrays if loss else {}
+        trained, total = self._gradients(loss, scalars, weight, peers)
+        norms = {name: optimizer.gradient_norm() for name, optimizer in trained.items()}
+        if not all(isfinite(float(x)) for x in (total, *norms.values())):
+            self._skip({**scalars, "total_loss": total}, trained)
+            return StepReport(scalars, arrays)
+        named = {f"gradients_{name}_global_norm": norm for name, norm in norms.items()}
+        if self.config.log_gradients:
+            for name, gradient in named_gradients(self.module, trained):
+                named[f"gradients_{name}_norm"] = gradient.norm()
+        self._descend(trained)
+        return StepReport({**scalars, **named} if loss else {}, arrays)
+
+    def _gradients(
+        self, loss: Loss | None, scalars: Mapping[str, Tensor], weight: int, peers: Peers
+    ) -> Averaged:
+        scale = self.scale.value if self.scale else 1.0
+        trained = backward(loss.scaled(scale), self.optimizers) if loss else {}
+        total = scalars["total_loss"] if loss else torch.zeros(())
+        averaged = Averaged(trained, total)
+        if peers.size > 1:
+            averaged = average(trained, total, weight, self.optimizers, peers)
+        if scale != 1.0:
+            for optimizer in averaged.trained.values():
+                optimizer.gradient.div_(scale)
+        return averaged
+
+    def _descend(self, trained: Optimizers) -> None:
+        for optimizer in trained.values():
+            if self.config.grad_clip is not None:
+                optimizer.clip(self.config.grad_clip, self.config.grad_clip_by)
+            optimizer.step()
+        self.num_steps += 1
+        if self.scale:
+            self.scale.grow()
+
+    def _skip(self, scalars: Mapping[str, Tensor], trained: Optimizers) -> None:
+        """Leave the step out, if that may be."""
+        overflows = isfinite(float(scalars["total_loss"]))  # then it is gradients that do
+        is_mended = self.scale is not None and overflows and self.scale.shrink()
+        if not (is_mended or self.config.torch_skip_nan_gradients):
+            self._raise_not_finite(scalars, trained)
+        self.num_skipped += 1
+
+    def _raise_not_finite(self, scalars: Mapping[str, Tensor], trained: Optimizers) -> None:
+        raise TrainingError(
+            f"not finite in gradient step {self.num_steps + 1}: "
+            f"{', '.join(not_finite(scalars, self.module, trained))}. "
+            "Lower lr, set grad_clip, or look for extreme rewards."
+        )

@@ -1,0 +1,259 @@
+"""Owns module, optimisers and loss, and turns experience into better weights.
+
+    fragments -> build_train_batch -> minibatches -> compute_loss -> gradients -> optimisers
+                                          ^                                          |
+                                          '------- after_gradient_based_update <-----'
+
+A learner lives in the main process or in an actor and cannot tell which. An algorithm subclasses
+it with two methods: what a train batch is, and what the loss of a minibatch is. The others of the
+drawing, and what the optimisers are, may be overridden as well.
+
+Of several learners each has a part of the fragments. Their gradients are averaged in every step, so
+that all have the same weights; what else is meant of the whole train batch, such as a mean of
+advantages, is computed through ``group``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from time import perf_counter
+from typing import Any, Generic
+
+import torch
+from numpy.typing import NDArray
+
+from rllib.checkpoints.torch_state import get_module_state, set_module_state
+from rllib.config import AlgorithmConfig
+from rllib.envs.make import Spaces
+from rllib.learning.descent import Descent
+from rllib.learning.devices import Uploads, ahead, learner_device, meeting_device
+from rllib.learning.gradients import own_parameters
+from rllib.learning.loss import Loss, Metrics, StepReport, merge, report_of
+from rllib.learning.minibatches import BatchT, count_steps, epochs
+from rllib.learning.optimizer import Adam
+from rllib.learning.peers import Alone, Members, Peers
+from rllib.learning.precision import Precision
+from rllib.learning.shares import Share, take
+from rllib.learning.torch_random import TorchStream
+from rllib.schedules import value_at
+from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
+
+__all__ = ["Learner", "Loss", "Metrics"]
+
+DEFAULT_OPTIMIZER = "default_optimizer"
+
+
+class Learner(ABC, Generic[BatchT]):
+    """One module, its optimisers, one loss.
+
+    Sets the number of torch's threads in its process to ``num_cpus_per_learner``: small networks
+    get slower, not faster, by threads that torch would start on its own.
+
+    Args:
+        config: the algorithm's configuration.
+        spaces: of a single environment.
+
+    Attributes:
+        device: where it computes. Train batches are made on the CPU; minibatches come from there.
+        module: what is trained.
+        optimizers: by name.
+        group: all learners of the algorithm, for what they compute together.
+        timestep: env steps sampled so far, as the current update was told.
+        steps_per_learner: env steps of the current train batch, as a mean over the learners.
+        rng: for numpy's random numbers; torch's come from a stream of the learner's own.
+    """
+
+    def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
+        torch.set_num_threads(config.num_threads_per_learner)
+        self.config, self.spaces = config, spaces
+        self.device = learner_device(config)
+        self.precision = Precision(config.mixed_precision, self.device)
+        self.uploads = Uploads(self.device) if self.device.type == "cuda" else None
+        self.timestep = 0
+        self.steps_per_learner = 0.0
+        with TorchStream(derive_seed(config.seed, Role.MODULE_INIT)).active():
+            self.module = config.get_rl_module_spec(spaces).build().to(self.device)
+            self.optimizers = self.configure_optimizers()
+        own_parameters(self.module, self.optimizers)
+        self.descent = Descent(self.module, self.optimizers, config, self.precision.scale)
+        self.num_steps_trained_lifetime = 0
+        self.group: Peers = Alone()
+        self._begin_streams()
+
+    def _begin_streams(self) -> None:
+        self.rng = derive_rng(self.config.seed, Role.LEARNER, self.group.rank)
+        seed = derive_seed(self.config.seed, Role.LEARNER, self.group.rank)
+        self.torch_stream = TorchStream(seed, self.device)
+
+    def join(self, group: Peers) -> None:
+        """Become one of several learners, with random streams of its own."""
+        before, self.group = self.group.rank, group
+        if group.rank != before:
+            self._begin_streams()
+
+    def join_members(self, rank: int, size: int, name: str, timeout_s: float) -> None:
+        """The same by what ``peers.Members`` takes; blocks until all have done so."""
+        self.group.leave()
+        self.join(Members(rank, size, name, meeting_device(self.config, self.device), timeout_s))
+
+    # What an algorithm decides.
+
+    def configure_optimizers(self) -> dict[str, Adam]:
+        """The optimisers, by name: by default one of the whole module, with step size ``lr``.
+
+        Called once, when ``config``, ``spaces`` and ``module`` are there. A parameter belongs to
+        one optimiser; those that belong to none, such as target networks, are not trained.
+        """
+        return {DEFAULT_OPTIMIZER: Adam(self.module.parameters(), self.config.lr)}
+
+    @abstractmethod
+    def build_train_batch(self, batches: tuple[Any, ...]) -> BatchT:
+        """One train batch of what ``update`` was given, without reset rows.
+
+        Of several learners one may get so little that it has no rows.
+        """
+
+    def minibatches(self, batch: BatchT) -> Iterator[BatchT]:
+        """What each gradient step is computed on, in turn: equally many at all learners.
+
+        By default ``num_epochs`` passes over the train batch, in equal parts of about
+        ``minibatch_size`` env steps.
+        """
+        size = self.config.minibatch_size or self.steps_per_learner
+        return epochs(
+            batch,
+            max(1, round(self.steps_per_learner / size)) if size else 1,
+            self.config.num_epochs,
+            lambda num_rows: torch.from_numpy(self.rng.permutation(num_rows)),
+            new_order=self.config.shuffle_batch_per_epoch,
+        )
+
+    @abstractmethod
+    def compute_loss(self, minibatch: BatchT) -> Loss:
+        """The loss of one minibatch, with gradients: a mean over its rows."""
+
+    def after_gradient_based_update(self, timestep: int) -> None:
+        """Called after every gradient step: the place to move target networks."""
+
+    def after_update(self, metrics: Metrics) -> None:
+        """Adapt coefficients to the finished update; may add to its metrics.
+
+        The metrics are those of all learners, so that all adapt in the same way.
+        """
+
+    def setting(self, name: str) -> float:
+        """The value that a setting has now: a number, or what its schedule says."""
+        return value_at(getattr(self.config, name), self.timestep)
+
+    # The update.
+
+    def update(self, *batches: Any, timestep: int = 0, shares: Sequence[Share] = ()) -> Metrics:
+        """Learn from fragments, or whatever ``build_train_batch`` takes.
+
+        Args:
+            batches: the experience.
+            timestep: ``num_env_steps_sampled_lifetime``, which schedules go by.
+            shares: of each batch this learner's share, if it is not all of it.
+
+        Returns:
+            The loss's metrics, and the optimisers' and counters under RLlib's names, of all
+            learners; ``learner_update_s`` is the wall-clock time in seconds.
+
+        Raises:
+            TrainingError: a loss or gradient is not finite; the weights are those of before the
+                gradient step that would have spoilt them.
+            CollectiveError: another learner died or failed.
+        """
+        started = perf_counter()
+        self.timestep = timestep
+        for optimizer in self.optimizers.values():
+            optimizer.set_timestep(timestep)
+        if shares:
+            batches = tuple(map(take, batches, shares))
+        try:
+            with self.torch_stream.active():
+                metrics = self._update(batches)
+        except BaseException:
+            self.group.leave()  # the others shall not wait
+            raise
+        metrics["learner_update_s"] = perf_counter() - started
+        return metrics
+
+    def _update(self, batches: tuple[Any, ...]) -> Metrics:
+        train_batch = self.build_train_batch(batches)
+        num_steps = count_steps(train_batch)
+        total = self.group.total(num_steps)
+        self.steps_per_learner = total / self.group.size
+        minibatches = self.minibatches(train_batch)
+        if self.uploads is not None:
+            minibatches = ahead(minibatches, self.uploads)
+        steps = [self._step(minibatch) for minibatch in minibatches]
+        reports = self.group.gather(report_of(steps, num_steps))
+        metrics = merge(reports) | self._count(total)
+        self.after_update(metrics)
+        return metrics
+
+    def _step(self, minibatch: BatchT) -> StepReport:
+        """One gradient step; a learner without rows takes part by what the others compute."""
+        weight = count_steps(minibatch) if self.group.size > 1 else 1
+        with self.precision.autocast():
+            loss = self.compute_loss(minibatch) if weight else None
+        report = self.descent.step(loss, weight, self.group)
+        self.after_gradient_based_update(self.timestep)
+        return report
+
+    def _count(self, num_steps: int) -> Metrics:
+        self.num_steps_trained_lifetime += num_steps
+        rates: Metrics = {
+            f"{name}_learning_rate": each.lr for name, each in self.optimizers.items()
+        }
+        if self.precision.scale is not None or self.config.torch_skip_nan_gradients:
+            rates["num_gradient_updates_skipped_lifetime"] = self.descent.num_skipped
+        return rates | {
+            "num_trainable_parameters": sum(len(each.flat) for each in self.optimizers.values()),
+            "num_module_steps_trained": num_steps,
+            "num_module_steps_trained_lifetime": self.num_steps_trained_lifetime,
+            "num_gradient_updates_lifetime": self.descent.num_steps,
+            "module_train_batch_size_mean": num_steps,
+        }
+
+    # State.
+
+    def get_weights(self) -> dict[str, NDArray[Any]]:
+        """Copies of the weights that acting needs, by name."""
+        return get_module_state(self.module.policy_state())
+
+    def get_module_state(self) -> dict[str, NDArray[Any]]:
+        """Copies of all weights, by name."""
+        return get_module_state(self.module.state_dict())
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree: weights, optimisers, counters, and this learner's random streams by rank."""
+        return {
+            "module": self.get_module_state(),
+            "optimizers": {name: each.get_state() for name, each in self.optimizers.items()},
+            "streams": {str(self.group.rank): self.get_streams()},
+            "num_steps_trained_lifetime": self.num_steps_trained_lifetime,
+            "num_updates_lifetime": self.descent.num_steps,
+            "loss_scale": self.precision.scale.get_state() if self.precision.scale else {},
+        }
+
+    def get_streams(self) -> dict[str, Any]:
+        """State tree of the random streams."""
+        return {"numpy": rng_state(self.rng), "torch": self.torch_stream.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``get_state``; without a random stream for its rank, with its own.
+
+        Raises:
+            CheckpointError: the weights are those of another network.
+        """
+        set_module_state(self.module, state["module"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.set_state(state["optimizers"][name])
+        if streams := state["streams"].get(str(self.group.rank)):
+            set_rng_state(self.rng, streams["numpy"])
+            self.torch_stream.set_state(streams["torch"])
+        self.num_steps_trained_lifetime = int(state["num_steps_trained_lifetime"])
+        self.descent.num_steps = int(state["num_updates_lifetime"])
+        if self.precision.scale and state["loss_scale"]:
+            self.precision.scale.set_state(state["loss_scale"])

@@ -1,0 +1,227 @@
+"""The learners of an algorithm, wherever they are.
+
+    fragments -> their shares -> learner 0 -> weights, metrics
+                              -> learner 1 -> the same
+                              -> ...
+
+The learners average their gradients in every step, so that each of them has the same weights.
+"""
+
+from collections.abc import Sequence
+from secrets import token_hex
+from typing import Any
+
+from rllib import core
+from rllib.config import AlgorithmConfig
+from rllib.core import api
+from rllib.core.exceptions import ActorError
+from rllib.core.util.collective import CollectiveError
+from rllib.envs.make import Spaces
+from rllib.errors import ConfigError, LearnerError, Problem, RLlibError
+from rllib.learning.learner import Learner, Metrics
+from rllib.learning.shares import divide
+from rllib.workers import Worker, fetch, fetch_sample, make_worker, stop_all
+
+PATIENCE_S = 300.0
+"""How long a learner waits for the others once all have their fragments. Of one that died it learns
+at once, so this is for one that hangs, and must be longer than the slowest update."""
+
+LAST_WORDS_S = 5.0
+"""How long the other learners may take to fail as well, once one has failed."""
+
+
+class LearnerGroup:
+    """Learner actors, or a learner in this process if ``num_learners`` is 0.
+
+    Args:
+        learner_class: the algorithm's learner.
+        config: the algorithm's configuration.
+        spaces: of a single environment.
+
+    Raises:
+        ConfigError: several learners on the engine that runs one call at a time, or more resources
+            for them than there are.
+    """
+
+    def __init__(
+        self, learner_class: type[Learner[Any]], config: AlgorithmConfig, spaces: Spaces
+    ) -> None:
+        self.config = config
+        self.is_remote = config.num_learners > 0
+        self._is_joined = False
+        self.workers: list[Worker] = [
+            make_worker(learner_class, config, spaces, remote=self.is_remote, **_resources(config))
+            for _ in range(max(1, config.num_learners))
+        ]
+        try:
+            self._check_resources()
+            self._join()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _check_resources(self) -> None:
+        """An actor whose resources nobody has would wait for ever."""
+        number = self.config.num_learners
+        wanted = {
+            "GPU": self.config.num_gpus_per_learner,
+            **self.config.custom_resources_per_learner,
+        }
+        if not (self.is_remote and any(wanted.values())):
+            return
+        there = core.cluster_resources()
+        for name, amount in wanted.items():
+            if number * amount > (found := there.get(name, 0.0)):
+                key = "num_gpus_per_learner" if name == "GPU" else "custom_resources_per_learner"
+                text = f"{number} learners want {amount:g} {name} each, but there are {found:g}"
+                raise ConfigError(Problem(text, key))
+
+    def _join(self) -> None:
+        """Make the learners a group, unless they are one; a failed update has broken it."""
+        if self._is_joined or len(self.workers) == 1:
+            return
+        if api.runtime().serial:
+            text = "several learners work at the same time; the inline engine, which runs one call "
+            raise ConfigError(Problem(text + "after the other, takes 0 or 1", "num_learners"))
+        name, size = f"learners-{token_hex(4)}", len(self.workers)
+        timeout = self.config.sample_timeout_s + PATIENCE_S
+        self._fetch(
+            [
+                worker.call("join_members", rank, size, name, timeout)
+                for rank, worker in enumerate(self.workers)
+            ]
+        )
+        self._is_joined = True
+
+    # Updates.
+
+    def update(self, batches: Sequence[Any], *, timestep: int = 0) -> Any:
+        """Start an update on experience. Several may be under way; they are made in this order.
+
+        Args:
+            batches: handles of ``SampleBatch``, which are divided among the learners, or of what
+                else the learner takes: as many for each.
+            timestep: ``num_env_steps_sampled_lifetime``, which schedules go by.
+
+        Returns:
+            What ``fetch_metrics`` takes.
+
+        Raises:
+            TrainingError: the learner is in this process, so that it is here where a fragment is
+                waited for, and one took longer than ``sample_timeout_s``.
+        """
+        self._join()
+        if not self.is_remote:
+            limit = self.config.sample_timeout_s
+            batches = [fetch_sample(batch, limit) for batch in batches]
+        if len(self.workers) == 1:
+            return [self.workers[0].call("update", *batches, timestep=timestep)]
+        batches = [b if isinstance(b, core.ObjectRef) else core.put(b) for b in batches]
+        return [
+            worker.call(
+                "update",
+                *(batches[index] for index in shares),
+                timestep=timestep,
+                shares=[*shares.values()],
+            )
+            for worker, shares in zip(
+                self.workers, divide(len(batches), len(self.workers)), strict=True
+            )
+        ]
+
+    def fetch_metrics(self, update: Any) -> Metrics:
+        """Wait for an update.
+
+        Raises:
+            TrainingError: a loss or gradient was not finite.
+            LearnerError: a learner died, or does not answer.
+        """
+        metrics: Metrics = self._fetch(update)[0]
+        return metrics
+
+    # State.
+
+    def get_weights(self) -> Any:
+        """A handle of the weights after all updates started so far."""
+        return self.workers[0].call("get_weights")
+
+    def get_module_state(self) -> dict[str, Any]:
+        """All weights, by name."""
+        weights: dict[str, Any] = self._fetch([self.workers[0].call("get_module_state")])[0]
+        return weights
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree of the learners: they differ in nothing but their random streams."""
+        handles = [self.workers[0].call("get_state")]
+        handles += [worker.call("get_streams") for worker in self.workers[1:]]
+        state, *streams = self._fetch(handles)
+        named = {str(rank): each for rank, each in enumerate(streams, start=1)}
+        return {**state, "streams": {**state["streams"], **named}}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``get_state``, also of another number of learners."""
+        self._join()
+        self._fetch([worker.call("set_state", state) for worker in self.workers])
+
+    def stop(self) -> None:
+        """End the learners."""
+        stop_all(self.workers)
+
+    # Failures.
+
+    def _fetch(self, handles: list[Any]) -> list[Any]:
+        """What all learners answer; or what went wrong first, as soon as that is known."""
+        failures: dict[int, Exception] = {}
+        silent = set(range(len(handles)))
+        while silent:
+            rank = _first_done(handles, silent, LAST_WORDS_S if failures else None)
+            if rank is None:
+                break
+            silent.remove(rank)
+            try:
+                handles[rank] = fetch(handles[rank])
+            except Exception as error:
+                failures[rank] = error
+        if not failures:
+            return handles
+        self._is_joined = False
+        raise self._explained(failures, silent)
+
+    def _explained(self, failures: dict[int, Exception], silent: set[int]) -> Exception:
+        """Of all failures the cause: the others failed because of it."""
+        for rank, error in failures.items():
+            if isinstance(error, ActorError):
+                own = getattr(error.__cause__, "cause", None)  # what its constructor raised
+                if isinstance(own, RLlibError):
+                    return own
+                return self._learner_error(rank, f"died: {error}", error)
+        causes = [error for error in failures.values() if not isinstance(error, CollectiveError)]
+        if causes:
+            return causes[0]
+        last = next(iter(failures.values()))
+        if silent:
+            cause = getattr(last, "cause", None) or last  # without the other's traceback
+            return self._learner_error(min(silent), f"does not answer: {cause}", last)
+        return last
+
+    def _learner_error(self, rank: int, text: str, cause: Exception) -> LearnerError:
+        error = LearnerError(f"learner {rank} of {len(self.workers)} {text}", rank=rank)
+        error.__cause__ = cause
+        return error
+
+
+def _resources(config: AlgorithmConfig) -> dict[str, Any]:
+    """Options of a learner actor that asks for something. It never waits for CPUs."""
+    gpus, others = config.num_gpus_per_learner, config.custom_resources_per_learner
+    if not (gpus or others):
+        return {}
+    return {"num_cpus": 0, "num_gpus": gpus, "resources": others}
+
+
+def _first_done(handles: list[Any], ranks: set[int], timeout: float | None) -> int | None:
+    """Which of the calls has ended; None if none has within ``timeout`` seconds."""
+    local = [rank for rank in ranks if not isinstance(handles[rank], core.ObjectRef)]
+    if local:
+        return local[0]
+    ready, _ = core.wait([handles[rank] for rank in sorted(ranks)], timeout=timeout)
+    return next((rank for rank in ranks if handles[rank] in ready), None)

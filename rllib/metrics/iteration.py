@@ -1,0 +1,121 @@
+"""The books of one training iteration: what was sampled and trained in it, and what that comes to.
+
+training_step --stats, updates--> Iteration --> the metrics of train()'s result
+"""
+
+import os
+import socket
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rllib.config import AlgorithmConfig
+from rllib.learning.learner import Metrics
+from rllib.metrics.update_metrics import reduce_modules
+from rllib.sampling.env_runner import SampleStats
+
+Learned = dict[str, Metrics]
+"""Metrics of an update, by module id."""
+
+
+class Iteration:
+    """Counts samples and updates; some updates may still be under way.
+
+    Args:
+        config: how long an iteration is.
+        fetch: waits for an update and returns what was learnt.
+        max_in_flight: updates that may be under way while the next training step begins.
+
+    Attributes:
+        num_calls: training steps so far.
+        num_env_steps: sampled so far.
+        num_steps_trained: by updates that are done, over all modules.
+    """
+
+    def __init__(
+        self, config: AlgorithmConfig, fetch: Callable[[Any], Learned], max_in_flight: int
+    ) -> None:
+        self.config, self.fetch, self.max_in_flight = config, fetch, max_in_flight
+        self.samples: list[SampleStats] = []
+        self.updates: list[Learned] = []
+        self.in_flight: deque[tuple[Any, Metrics]] = deque()
+        self.num_calls = self.num_env_steps = self.num_steps_trained = 0
+
+    def add_samples(self, stats: Sequence[SampleStats]) -> None:
+        """Add fragments."""
+        self.samples += stats
+        self.num_env_steps += sum(each.num_env_steps for each in stats)
+
+    def add_update(self, update: Any, facts: Metrics) -> None:
+        """Add an update that was started, and wait for earlier ones if too many are under way.
+
+        Args:
+            update: what ``fetch`` takes.
+            facts: what is known of it besides the learner's own metrics.
+        """
+        self.in_flight.append((update, facts))
+        self.settle(self.max_in_flight)
+
+    def settle(self, num_left: int = 0) -> None:
+        """Wait for updates until no more than ``num_left`` are under way."""
+        while len(self.in_flight) > num_left:
+            update, facts = self.in_flight.popleft()
+            learned = self.fetch(update)
+            self.updates.append({name: metrics | facts for name, metrics in learned.items()})
+            trained = (metrics["num_module_steps_trained"] for metrics in learned.values())
+            self.num_steps_trained += sum(trained)
+
+    def is_over(self, elapsed: float) -> bool:
+        """Whether it is as long as the settings ask for; updates under way do not count yet."""
+        config = self.config
+        return (
+            self.num_calls > 0
+            and self.num_env_steps >= config.min_sample_timesteps_per_iteration
+            and self.num_steps_trained >= config.min_train_timesteps_per_iteration
+            and elapsed >= (config.min_time_s_per_iteration or 0.0)
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Metrics of the samples and updates, under RLlib's names."""
+        stats, learners = self.samples, reduce_modules(self.updates)
+        update_s = sum(metrics.pop("learner_update_s", 0.0) for metrics in learners.values())
+        sample_s = max((each.sample_s for each in stats), default=0.0)
+        return {
+            "env_runners": agent_counts(stats)
+            | {
+                "num_episodes": sum(len(each.episodes) for each in stats),
+                "num_env_steps_sampled": self.num_env_steps,
+                "sample": sample_s,
+                "env_step_timer": max((each.env_step_s for each in stats), default=0.0),
+            },
+            "num_training_step_calls_per_iteration": self.num_calls,
+            "learners": learners,
+            "timers": {"env_runner_sampling_timer": sample_s, "learner_update_timer": update_s},
+        }
+
+
+def agent_counts(stats: Sequence[SampleStats]) -> dict[str, Any]:
+    """Steps by agent and by module, where there are several agents."""
+    counts = [each.agents for each in stats if each.agents is not None]
+    if not counts:
+        return {}
+    by_agent, by_module = Counter[str](), Counter[str]()
+    for each in counts:
+        by_agent.update(each.by_agent)
+        by_module.update(each.by_module)
+    return {
+        "num_agent_steps_sampled": dict(by_agent),
+        "num_module_steps_sampled": dict(by_module),
+    }
+
+
+def circumstances() -> dict[str, Any]:
+    """When and where a result came to be, under RLlib's names."""
+    now = datetime.now(UTC)
+    return {
+        "timestamp": int(now.timestamp()),
+        "date": now.strftime("%Y-%m-%d_%H-%M-%S"),
+        "hostname": socket.gethostname(),
+        "pid": os.getpid(),
+    }

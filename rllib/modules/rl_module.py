@@ -1,0 +1,305 @@
+"""What a policy is made of: a torch module with one forward for each of RLlib's three purposes.
+
+    obs --encode--> {"obs": tensors} --forward_*--> {"action_dist_inputs": ..., ...}
+
+A module of one's own overrides ``setup`` and ``_forward`` (and ``compute_values`` where a value
+function is needed); ``rllib.modules.actor_critic`` has the default one.
+
+Legend: B rows, L steps of a sequence, A actions.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rllib.actions import ActionHead, action_head, mask_sizes
+from rllib.actions import mask_inputs as mask_arrays
+from rllib.columns import Columns
+from rllib.config.sections import ModelConfig
+from rllib.distributions import Distribution, distribution_for, mask_inputs
+from rllib.distributions.action_dist import ActionDistClass
+from rllib.envs.packing import num_in, pack
+from rllib.modules.noisy import draw_noise
+from rllib.modules.observations import ACTION_MASK
+from rllib.tensors import Tree, to_tensors
+
+if TYPE_CHECKING:
+    from rllib.policies.policy import Policy
+
+Batch = dict[str, Any]
+State = dict[str, NDArray[Any]]
+
+
+def max_seq_len_of(model_config: "ModelConfig | Mapping[str, Any]") -> int:
+    """Steps of the longest sequence that a module of this shape is trained on."""
+    if isinstance(model_config, ModelConfig):
+        return model_config.max_seq_len
+    return int(model_config.get("max_seq_len", ModelConfig().max_seq_len))
+
+
+class RLModule(nn.Module):
+    """Policy, and value function where the algorithm needs one.
+
+    Args:
+        observation_space: of a single environment.
+        action_space: of a single environment.
+        inference_only: made to act with, so parts that only training needs may be left out.
+        learner_only: made to train with.
+        model_config: the networks' shape: a ``ModelConfig``, or a module's own dict.
+    """
+
+    framework = "torch"
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        *,
+        inference_only: bool = False,
+        learner_only: bool = False,
+        model_config: ModelConfig | Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.observation_space, self.action_space = observation_space, action_space
+        self.inference_only, self.learner_only = inference_only, learner_only
+        self.model_config = ModelConfig() if model_config is None else model_config
+        self.has_mask = bool(mask_sizes(observation_space, action_space))
+        self.head = self.make_head()
+        self.distribution = self.make_distribution()
+        self.setup()
+        for name in self.get_non_inference_attributes() if inference_only else ():
+            delattr(self, name)
+
+    # What a module of one's own overrides.
+
+    def setup(self) -> None:
+        """Make the layers; the spaces and ``model_config`` are attributes already."""
+
+    def make_head(self) -> ActionHead:
+        """How actions are drawn from ``action_dist_inputs`` while acting (numpy)."""
+        return action_head(self.action_space)
+
+    def make_distribution(self) -> Distribution:
+        """The same distribution while training (torch)."""
+        return distribution_for(self.action_space)
+
+    def _forward(self, batch: Batch, **kwargs: Any) -> Batch:
+        """Outputs, ``action_dist_inputs`` [B, inputs] among them, for ``batch["obs"]`` [B, ...].
+
+        Raises:
+            TypeError: this module has neither this nor the forward of this purpose.
+        """
+        raise TypeError(
+            f"{type(self).__name__} has no _forward(batch) -> {{'action_dist_inputs': ...}}; "
+            "_forward_inference, _forward_exploration and _forward_train would also do"
+        )
+
+    @torch.no_grad()
+    def _forward_inference(self, batch: Batch, **kwargs: Any) -> Batch:
+        return self._forward(batch, **kwargs)
+
+    @torch.no_grad()
+    def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Batch:
+        return self._forward(batch, **kwargs)
+
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Batch:
+        return self._forward(batch, **kwargs)
+
+    def compute_values(self, batch: Batch, embeddings: Any = None) -> Tensor:
+        """Values [B]; ``embeddings`` is what the train forward of the same batch put there.
+
+        Raises:
+            TypeError: this module has no value function.
+        """
+        raise TypeError(
+            f"{type(self).__name__} has no compute_values(batch, embeddings=None) -> [B], which "
+            "this algorithm needs"
+        )
+
+    def get_initial_state(self) -> dict[str, Any]:
+        """State of one sequence at the beginning of an episode, by name; empty without memory."""
+        return {}
+
+    @property
+    def num_noise(self) -> int:
+        """Random numbers per row that exploring takes as ``"noise"``; see ``modules.noisy``."""
+        return 0
+
+    def encode(self, obs: NDArray[Any]) -> Tree:
+        """What stands under ``"obs"``: by default tensors [..., *shape] of each part as it is."""
+        return to_tensors(obs)
+
+    def get_non_inference_attributes(self) -> list[str]:
+        """Attributes that only training needs: left out where the module only acts."""
+        return []
+
+    def policy_state(self) -> dict[str, Tensor]:
+        """The part of the state dict that acting needs."""
+        others = tuple(f"{name}." for name in self.get_non_inference_attributes())
+        state = self.state_dict()
+        return {name: part for name, part in state.items() if not name.startswith(others)}
+
+    @classmethod
+    def make_policy(
+        cls,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        model_config: ModelConfig | Mapping[str, Any],
+    ) -> "Policy":
+        """What env runners act by: by default the module itself, without gradients."""
+        from rllib.policies.policy import TorchPolicy
+
+        module = cls(
+            observation_space, action_space, inference_only=True, model_config=model_config
+        )
+        return TorchPolicy(module)
+
+    # What everybody calls.
+
+    @property
+    def max_seq_len(self) -> int:
+        """L: steps of the longest sequence that is trained on."""
+        return max_seq_len_of(self.model_config)
+
+    def is_stateful(self) -> bool:
+        """Whether the module has a memory."""
+        return bool(self.get_initial_state())
+
+    def get_inference_action_dist_cls(self) -> ActionDistClass:
+        """What makes a distribution, with RLlib's names, of what ``forward_inference`` gives."""
+        return ActionDistClass(self.distribution)
+
+    get_exploration_action_dist_cls = get_inference_action_dist_cls
+    get_train_action_dist_cls = get_inference_action_dist_cls
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path) -> "RLModule":
+        """A module alone, to act with, out of an algorithm's checkpoint.
+
+        Args:
+            path: the checkpoint's folder, for its first module, or what RLlib calls the module's
+                folder in it: ``path/learner_group/learner/rl_module/default_policy``.
+
+        Called on ``RLModule`` itself it makes the default module of the algorithm; a module of
+        another class needs the call on that class, because loading imports nothing.
+
+        Raises:
+            CheckpointError: it is damaged, has no such module, or one of another class.
+        """
+        from rllib.checkpoints.module_checkpoint import load_module
+
+        return load_module(path, None if cls is RLModule else cls)
+
+    def forward_inference(self, batch: Batch, **kwargs: Any) -> Batch:
+        """Outputs to act greedily by."""
+        return self._masked(batch, self._forward_inference(batch, **kwargs))
+
+    def forward_exploration(self, batch: Batch, **kwargs: Any) -> Batch:
+        """Outputs to sample actions from."""
+        return self._masked(batch, self._forward_exploration(batch, **kwargs))
+
+    def forward_train(self, batch: Batch, **kwargs: Any) -> Batch:
+        """Outputs with gradients."""
+        return self._masked(batch, self._forward_train(batch, **kwargs))
+
+    def forward(self, batch: Batch, **kwargs: Any) -> Batch:
+        """torch's name for the train forward."""
+        return self.forward_train(batch, **kwargs)
+
+    def _masked(self, batch: Batch, output: Batch) -> Batch:
+        """Forbid what the observation's action mask forbids, whatever the network says."""
+        if self.has_mask and Columns.ACTION_DIST_INPUTS in output:
+            inputs, mask = output[Columns.ACTION_DIST_INPUTS], batch[Columns.OBS][ACTION_MASK]
+            output[Columns.ACTION_DIST_INPUTS] = mask_inputs(inputs, mask)
+        return output
+
+    def initial_state(self, num: int) -> State:
+        """State [num, ...] of ``num`` episodes that begin."""
+        return {
+            name: np.repeat(np.asarray(part)[None], num, axis=0)
+            for name, part in self.get_initial_state().items()
+        }
+
+    @torch.no_grad()
+    def act(
+        self,
+        obs: Any,
+        state: State | None = None,
+        mask: NDArray[Any] | None = None,
+        *,
+        rng: np.random.Generator | None = None,
+        explore: bool = False,
+    ) -> Any:
+        """Actions as the environment wants them, for observations [B, ...].
+
+        Args:
+            obs: observations as environments return them; of Dict and Tuple spaces batches by
+                part, or one structured array (``rllib.envs.packing``).
+            state: of a module with memory: ``initial_state(B)`` at first, then what this returned.
+            mask: [B, A] 1 for each action that is allowed, where the observation does not hold it.
+            rng: where the random numbers come from; needed to explore.
+            explore: sample from the policy, instead of taking its most likely action.
+
+        Returns:
+            The actions; with ``state``, a pair of the actions and the next state.
+
+        Raises:
+            ValueError: exploring without ``rng``, or a module with memory without ``state``.
+        """
+        if self.is_stateful() and state is None:
+            raise ValueError(
+                "this module has a memory: act(obs, state) with module.initial_state(len(obs)) at "
+                "first, then with the state that act returned"
+            )
+        if explore and rng is None:
+            raise ValueError("act(explore=True) draws random numbers; pass rng=Generator")
+        if isinstance(obs, dict | tuple):
+            obs = pack(self.observation_space, obs, num_in(obs))
+        output = self.act_forward(obs, state or {}, explore, rng)
+        inputs = output[Columns.ACTION_DIST_INPUTS].numpy()
+        if mask is not None:
+            inputs = mask_arrays(inputs, np.asarray(mask))
+        if explore and rng is not None:
+            actions = self.head.sample(inputs, self.head.draw_noise(rng, (len(inputs),)))
+        else:
+            actions = self.head.mode(inputs)
+        in_env = self.head.to_env(actions)
+        if state is None:
+            return in_env
+        return in_env, {k: v.numpy() for k, v in output.get(Columns.STATE_OUT, {}).items()}
+
+    def act_forward(
+        self,
+        obs: NDArray[Any],
+        state: State,
+        explore: bool,
+        rng: np.random.Generator | None = None,
+    ) -> Batch:
+        """The forward for acting on observations [B, ...] and state [B, ...] in numpy.
+
+        A module with memory reads sequences of one step, and so has one forward for acting and
+        training.
+
+        Args:
+            obs: observations.
+            state: memory, if the module has any.
+            explore: which of the two forwards.
+            rng: where the noise of noisy layers comes from; without it there is none.
+        """
+        forward = self.forward_exploration if explore else self.forward_inference
+        lead = (len(obs), 1) if state else (len(obs),)
+        batch: Batch = {Columns.OBS: self.encode(obs[:, None] if state else obs)}
+        if explore and rng is not None and self.num_noise:
+            batch[Columns.NOISE] = torch.from_numpy(draw_noise(rng, (*lead, self.num_noise)))
+        if not state:
+            return forward(batch)
+        batch[Columns.STATE_IN] = {name: torch.from_numpy(part) for name, part in state.items()}
+        output = forward(batch)
+        output[Columns.ACTION_DIST_INPUTS] = output[Columns.ACTION_DIST_INPUTS][:, 0]
+        return output

@@ -1,0 +1,75 @@
+"""What an env runner acts by: the policy half of a module, in numpy or in torch."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rllib.actions import ActionHead
+from rllib.columns import Columns
+from rllib.modules.rl_module import RLModule, State
+
+Floats = NDArray[np.float32]
+Weights = Mapping[str, NDArray[Any]]
+
+
+class Policy(Protocol):
+    """Turns observations into inputs of the action distribution, which is its ``head``."""
+
+    head: ActionHead
+
+    def use_rng(self, rng: np.random.Generator) -> None:
+        """Draw from ``rng`` what acting needs at random besides the head's noise."""
+
+    def set_weights(self, weights: Weights) -> None:
+        """Take over the weights of ``RLModule.policy_state``; copies them."""
+
+    def initial_state(self, num: int) -> State:
+        """State [num, ...] of episodes that begin; empty without memory."""
+
+    def forward(self, obs: NDArray[Any], state: State, explore: bool) -> tuple[Floats, State]:
+        """Distribution inputs [B, inputs] and next state for observations [B, ...]."""
+
+
+class TorchPolicy:
+    """Any module, run without gradients.
+
+    Args:
+        module: only acted with; its weights come by ``set_weights``.
+    """
+
+    def __init__(self, module: RLModule) -> None:
+        self.module = module.eval()
+        self.head = module.head
+        self.rng: np.random.Generator | None = None
+
+    def use_rng(self, rng: np.random.Generator) -> None:
+        """Draw from ``rng`` the noise of noisy layers."""
+        self.rng = rng
+
+    def set_weights(self, weights: Weights) -> None:
+        """Take over the weights that acting needs, and leave those that only training does.
+
+        Raises:
+            ValueError: they are those of another network.
+        """
+        tensors = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
+        if missing := self.module.policy_state().keys() - tensors.keys():
+            raise ValueError(
+                f"these are not the weights of this {type(self.module).__name__}: "
+                f"{sorted(missing)} missing"
+            )
+        self.module.load_state_dict(tensors, strict=False)
+
+    def initial_state(self, num: int) -> State:
+        """State [num, ...] of episodes that begin."""
+        return self.module.initial_state(num)
+
+    @torch.no_grad()
+    def forward(self, obs: NDArray[Any], state: State, explore: bool) -> tuple[Floats, State]:
+        """Distribution inputs [B, inputs] and next state."""
+        output = self.module.act_forward(obs, state, explore, self.rng)
+        inputs: Floats = output[Columns.ACTION_DIST_INPUTS].numpy()
+        return inputs, {k: v.numpy() for k, v in output.get(Columns.STATE_OUT, {}).items()}

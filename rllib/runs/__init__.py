@@ -1,0 +1,8 @@
+"""``rllib train``: one run from the order to the exit code.
+
+session    the runtime around it
+run        train, log, save, stop
+folder     who may write it, and what may continue it
+loggers    results to files; ``progress`` and ``console``: to the eye
+signals    Ctrl-C and SIGTERM; ``failures``: what the user is told
+"""

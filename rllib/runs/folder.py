@@ -1,0 +1,158 @@
+"""The folder of one run: who may write it, and whether a configuration may continue it.
+
+::
+
+    runs/NAME/config.yaml      the complete configuration
+              progress.jsonl   one line per training iteration
+              tensorboard/     the same as curves
+              checkpoints/     what to continue from
+              .lock            held by the process that trains
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rllib.checkpoints.files import write_atomically
+from rllib.checkpoints.folder import CheckpointFolder
+from rllib.config.file import load_plan
+from rllib.config.plan import RunPlan
+from rllib.errors import ConfigError, RunError
+from rllib.runs.loggers import PROGRESS, TENSORBOARD, Metrics, read_json_lines
+
+CONFIG, CHECKPOINTS, LOCK = "config.yaml", "checkpoints", ".lock"
+# Sections that say nothing about how training goes, so a run may continue with other ones.
+FREE_SECTIONS = frozenset({"reporting", "checkpointing"})
+
+
+class RunFolder:
+    """A run's folder, held by this process; make one with ``hold``."""
+
+    def __init__(self, path: Path, keep: int) -> None:
+        self.path = path
+        self.checkpoints = CheckpointFolder(path / CHECKPOINTS, keep)
+
+    def last_row(self) -> Metrics | None:
+        """The result at which the latest checkpoint was written, or None."""
+        latest = self.checkpoints.latest()
+        if latest is None:
+            return None
+        until = self.checkpoints.iteration_of(latest)
+        return max(
+            read_json_lines(self.path / PROGRESS, until=until),
+            key=lambda row: row["training_iteration"],
+            default=None,
+        )
+
+    def has_results(self) -> bool:
+        """Whether a training iteration was ever logged here."""
+        return any(read_json_lines(self.path / PROGRESS))
+
+    def write_config(self, plan: RunPlan) -> None:
+        """Write the complete configuration of the run."""
+        with writing_to(self.path):
+            write_atomically(self.path / CONFIG, plan.to_yaml())
+
+    def refuse_changes(self, plan: RunPlan) -> None:
+        """Raise ``RunError`` if ``plan`` would not continue the training that is here."""
+        if self.checkpoints.latest() is None:
+            return
+        try:
+            old = load_plan(str(self.path / CONFIG))
+        except ConfigError as error:
+            text = f"{self.path}: its {CONFIG} cannot be read, so it cannot be continued:\n{error}"
+            raise RunError(f"{text}\n{_WAYS_OUT}") from error
+        changes = list(_changes(_fixed(old), _fixed(plan)))
+        if changes:
+            text = f"{self.path}: this run was started with another configuration:"
+            raise RunError("\n".join([text, *changes, _WAYS_OUT]))
+
+    def clear(self) -> None:
+        """Remove everything that a run has written."""
+        for name in (CHECKPOINTS, TENSORBOARD):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in (CONFIG, PROGRESS):
+            (self.path / name).unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove the folder of a run that never came to a result."""
+        self.clear()
+        (self.path / LOCK).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something of the user's is in it: it stays
+            self.path.rmdir()
+
+
+_WAYS_OUT = "start over with --fresh, or give the new run a --name of its own"
+
+
+@contextlib.contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Say of a full or read-only disk which run it keeps from starting."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def hold(path: Path, *, keep: int, fresh: bool) -> Iterator[RunFolder]:
+    """Take the run's folder for this process, making it if need be.
+
+    Args:
+        path: the folder.
+        keep: number of checkpoints to keep.
+        fresh: whether to remove what an earlier run has left there.
+
+    Raises:
+        RunError: if another process trains there, or if the folder holds something else.
+    """
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path}: is a file; give the run another --name")
+    if path.is_dir() and any(path.iterdir()) and not (path / LOCK).exists():
+        raise RunError(f"{path}: has no run of rllib in it; give the run another --name")
+    with writing_to(path):
+        path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _lock(descriptor, path)
+        folder = RunFolder(path, keep)
+        folder.checkpoints.clean()
+        if fresh:
+            folder.clear()
+        yield folder
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """Lock by record (POSIX), which forked children do not inherit; it ends with the process."""
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+        text = f"{path}: another process ({holder}) is training in this folder"
+        raise RunError(f"{text}; wait for it, stop it, or give this run another --name") from None
+    if not (path / LOCK).exists() or os.fstat(descriptor).st_ino != (path / LOCK).stat().st_ino:
+        raise RunError(f"{path}: another process has just removed this folder; try again")
+    with writing_to(path):
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def _fixed(plan: RunPlan) -> dict[str, Any]:
+    """The settings, by ``section.key``, that must stay the same while a run lasts."""
+    settings: dict[str, Any] = {"algorithm": plan.config.algo_name}
+    for section, values in plan.config.to_sections().items():
+        if section not in FREE_SECTIONS:
+            settings |= {f"{section}.{key}": value for key, value in values.items()}
+    return settings
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            yield f"  {key}: was {old.get(key)!r}, now {new.get(key)!r}"

@@ -1,0 +1,189 @@
+"""Results to files: JSON lines, which are the record of a run, and TensorBoard, derived from them.
+
+The x axis is env steps. When a run continues from a checkpoint, what was logged after it is taken
+back: the record is cut there and the TensorBoard events are written anew from it, so that the
+curves have no step back, no gap and no double points, whenever the run was killed.
+"""
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from rllib.checkpoints.files import write_atomically
+from rllib.errors import TrainingError
+
+ITERATION = "training_iteration"
+ENV_STEPS = "num_env_steps_sampled_lifetime"
+TIMESTAMP = "timestamp"
+PROGRESS = "progress.jsonl"
+TENSORBOARD = "tensorboard"
+FLUSH_EVERY_S = 2.0
+
+Metrics = dict[str, float]
+
+
+def flatten(result: Mapping[str, Any]) -> Metrics:
+    """The finite numbers of a nested result, nested keys joined by ``/``; the rest is left out."""
+    return {path: _plain(value) for path, value in leaves(result) if _is_finite(value)}
+
+
+def leaves(result: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a nested result with its path, but for those that say what ran where."""
+    for key, value in result.items():
+        if isinstance(value, Mapping) and key != "config":
+            yield from leaves(value, f"{prefix}{key}/")
+        elif key not in ("config", "pid"):
+            yield f"{prefix}{key}", value
+
+
+def _is_finite(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+
+
+def _plain(value: Any) -> float:
+    """A number of numpy's as one of Python's."""
+    return int(value) if hasattr(value, "__index__") else float(value)
+
+
+class JsonLines:
+    """One flat JSON object per training iteration, complete on disk before the next one begins."""
+
+    def __init__(self, path: Path, history: Iterable[Metrics]) -> None:
+        """Begin ``path`` anew with the rows of ``history``."""
+        write_atomically(path, "".join(map(_line, history)))
+        self._file = path.open("a", encoding="utf-8")
+
+    def log(self, metrics: Metrics) -> None:
+        """Append one line."""
+        self._file.write(_line(metrics))
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Wait until all lines are on disk."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _line(metrics: Metrics) -> str:
+    return json.dumps(metrics) + "\n"
+
+
+def read_json_lines(path: Path, until: float = math.inf) -> Iterator[Metrics]:
+    """Rows of a progress file up to a training iteration; a torn last line is no row."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for text in file:
+            with contextlib.suppress(ValueError):
+                row = json.loads(text) if text.endswith("\n") else None
+                if isinstance(row, dict) and row.get(ITERATION, math.inf) <= until:
+                    yield row
+
+
+class TensorBoard:
+    """An event file with one event per training iteration, which holds all of its scalars.
+
+    tensorboardX's record writer is used without its queue: one serialised event costs less here
+    than handing each scalar to another thread.
+    """
+
+    def __init__(self, folder: Path, history: Iterable[Metrics]) -> None:
+        """Begin the folder anew with the rows of ``history``."""
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.record_writer import RecordWriter
+
+        self._event, self._summary = Event, Summary
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        name = f"events.out.tfevents.{time.time_ns() // 10**9}.{socket.gethostname()}.{os.getpid()}"
+        self._writer = RecordWriter(str(folder / name))
+        self._write(file_version="brain.Event:2", step=0)
+        # A viewer that has the old file open drops what it has from step 0 on.
+        self._write(session_log=SessionLog(status=SessionLog.START), step=0)
+        for row in history:
+            self._add(row)
+        self._flush()
+
+    def log(self, metrics: Metrics) -> None:
+        """Add one event; it reaches the disk within a few seconds."""
+        self._add(metrics)
+        if time.monotonic() - self._flushed >= FLUSH_EVERY_S:
+            self._flush()
+
+    def close(self) -> None:
+        """Flush and close the file."""
+        self._flush()
+        self._writer.close()
+
+    def _add(self, metrics: Metrics) -> None:
+        values = [
+            self._summary.Value(tag=tag, simple_value=value)
+            for tag, value in metrics.items()
+            if tag not in (ENV_STEPS, TIMESTAMP)
+        ]
+        self._write(
+            summary=self._summary(value=values),
+            step=int(metrics.get(ENV_STEPS, 0)),
+            wall_time=metrics.get(TIMESTAMP),
+        )
+
+    def _write(self, wall_time: float | None = None, **fields: Any) -> None:
+        event = self._event(wall_time=wall_time or time.time(), **fields)
+        self._writer.write(event.SerializeToString())
+
+    def _flush(self) -> None:
+        self._writer.flush()
+        self._flushed = time.monotonic()
+
+
+class Loggers:
+    """Everything that writes the results of one run to files.
+
+    Attributes:
+        history: the rows that were there when the logs were opened, until the first ``log``.
+    """
+
+    def __init__(self, folder: Path, *, after_iteration: int, tensorboard: bool) -> None:
+        """Continue the logs in ``folder`` after that iteration; 0 begins them anew."""
+        self._folder = folder
+        self.history = list(read_json_lines(folder / PROGRESS, until=after_iteration))
+        self._json = JsonLines(folder / PROGRESS, self.history)
+        self._all: list[JsonLines | TensorBoard] = [self._json]
+        if tensorboard:
+            self._all.append(TensorBoard(folder / TENSORBOARD, self.history))
+
+    def log(self, result: Mapping[str, Any]) -> None:
+        """Write one training result everywhere.
+
+        Raises:
+            TrainingError: it cannot be written, because the disk is full, for example.
+        """
+        self.history = []
+        metrics = flatten(result) | {TIMESTAMP: round(time.time(), 3)}
+        try:
+            for logger in self._all:
+                logger.log(metrics)
+        except OSError as error:
+            text = f"{self._folder}: results cannot be written: {error.strerror}"
+            raise TrainingError(text) from None
+
+    def sync(self) -> None:
+        """Wait until the record is on disk, so that no checkpoint is ahead of it."""
+        self._json.sync()
+
+    def close(self) -> None:
+        """Close every file."""
+        for logger in self._all:
+            logger.close()

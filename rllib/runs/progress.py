@@ -1,0 +1,124 @@
+"""How a run is doing, in numbers and words; pure, so that the console only has to print it."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from rllib.runs.loggers import ENV_STEPS, ITERATION, Metrics
+
+RETURN = "env_runners/episode_return_mean"
+LENGTH = "env_runners/episode_len_mean"
+WINDOW_S = 10.0
+BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass
+class Pace:
+    """Speed of a growing counter over the last seconds, training time included.
+
+    Attributes:
+        marks: (time in s, count), oldest first; one older than the window is kept as its start.
+    """
+
+    marks: deque[tuple[float, float]] = field(default_factory=deque)
+
+    def mark(self, now: float, count: float) -> None:
+        """Note the counter at a time (s)."""
+        self.marks.append((now, count))
+        while len(self.marks) > 2 and self.marks[1][0] < now - WINDOW_S:
+            self.marks.popleft()
+
+    @property
+    def per_second(self) -> float:
+        """Counts per second; 0 before two marks."""
+        (start, first), (end, last) = self.marks[0], self.marks[-1]
+        return (last - first) / (end - start) if end > start else 0.0
+
+
+class Progress:
+    """The state of a run as its results come in.
+
+    Attributes:
+        stop: the criteria that end the run.
+        metrics: the newest result, flat.
+        returns: mean episode returns so far, oldest first.
+    """
+
+    def __init__(
+        self, stop: Mapping[str, float], started: float, history: Sequence[Metrics] = ()
+    ) -> None:
+        """Begin at a time (s), after the results in ``history``."""
+        self.stop = dict(stop)
+        self.metrics: Metrics = {}
+        self.returns = [row[RETURN] for row in history if RETURN in row]
+        self._started = started
+        self._paces = {ENV_STEPS: Pace(), ITERATION: Pace()}
+        self._paces[ENV_STEPS].mark(started, history[-1].get(ENV_STEPS, 0) if history else 0)
+
+    def update(self, metrics: Metrics, now: float) -> None:
+        """Take in a result at a time (s)."""
+        self.metrics = metrics
+        for key, pace in self._paces.items():
+            if key in metrics:
+                pace.mark(now, metrics[key])
+        if RETURN in metrics:
+            self.returns.append(metrics[RETURN])
+
+    @property
+    def steps_per_second(self) -> float:
+        """Env steps per second over the last seconds, training included."""
+        return self._paces[ENV_STEPS].per_second
+
+    def seconds_left(self, now: float) -> float | None:
+        """Time until the first criterion that can be foretold, or None; others may come sooner."""
+        times = [
+            (self.stop[key] - self.metrics[key]) / pace.per_second
+            for key, pace in self._paces.items()
+            if key in self.stop and key in self.metrics and pace.per_second > 0
+        ]
+        if "time_total_s" in self.stop and "time_total_s" in self.metrics:
+            times.append(self.stop["time_total_s"] - self.metrics["time_total_s"])
+        return max(0.0, min(times)) if times else None
+
+    def facts(self, now: float) -> dict[str, str]:
+        """What to show, as label and text, in the order to show it in."""
+        metrics = self.metrics
+        facts = {"iteration": f"{metrics.get(ITERATION, 0):,.0f}"}
+        steps = f"{metrics.get(ENV_STEPS, 0):,.0f}"
+        if ENV_STEPS in self.stop:
+            steps += f" of {self.stop[ENV_STEPS]:,.0f}"
+        facts["steps"] = steps
+        facts["steps/s"] = f"{self.steps_per_second:,.0f}"
+        if RETURN in metrics:
+            goal = f" (goal {self.stop[RETURN]:g})" if RETURN in self.stop else ""
+            facts["return"] = f"{metrics[RETURN]:.1f}{goal}"
+        if LENGTH in metrics:
+            facts["episode length"] = f"{metrics[LENGTH]:.0f}"
+        facts["time"] = clock(now - self._started)
+        left = self.seconds_left(now)
+        if left is not None:
+            facts["left"] = f"at most {clock(left)}"
+        return facts
+
+    def line(self, now: float) -> str:
+        """All facts in one line."""
+        return " | ".join(f"{label} {text}" for label, text in self.facts(now).items())
+
+
+def clock(seconds: float) -> str:
+    """``1:02:03``, or ``2:03`` below an hour."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """The course of ``values`` in ``width`` characters, each the mean of its share."""
+    if not values:
+        return ""
+    count = min(width, len(values))
+    edges = [round(i * len(values) / count) for i in range(count + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    low, span = min(means), (max(means) - min(means)) or 1.0
+    return "".join(BARS[int((mean - low) / span * (len(BARS) - 1))] for mean in means)

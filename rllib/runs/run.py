@@ -1,0 +1,207 @@
+"""Training from a plan to the end: one run, its folder, and what happens when it is interrupted.
+
+::
+
+    plan -> folder (held) -> algorithm -> train() -> result -> progress.jsonl, TensorBoard, console
+                                 ^                     |
+                                 '---- checkpoint <----'
+"""
+
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rllib.config import AlgorithmConfig
+from rllib.config.plan import RunPlan
+from rllib.errors import CheckpointError, RunError
+from rllib.runs.console import Console
+from rllib.runs.folder import RunFolder, writing_to
+from rllib.runs.loggers import ENV_STEPS, ITERATION, PROGRESS, TENSORBOARD, Loggers, flatten
+from rllib.runs.progress import Progress
+from rllib.runs.signals import StopSignals
+from rllib.runs.stopping import reached
+
+if TYPE_CHECKING:
+    from rllib.algorithm import Algorithm
+
+
+class CheckpointClock:
+    """Says when the next checkpoint is due, by iterations or by seconds, whichever comes first."""
+
+    def __init__(self, config: AlgorithmConfig, now: float) -> None:
+        self._iterations = config.checkpoint_frequency
+        self._seconds = config.checkpoint_every_s
+        self._saved_at = now
+
+    def is_due(self, iteration: int, now: float) -> bool:
+        """Whether to write one after this iteration, at this time (s)."""
+        by_count = self._iterations > 0 and iteration % self._iterations == 0
+        by_time = self._seconds is not None and now - self._saved_at >= self._seconds
+        return by_count or by_time
+
+    def saved(self, now: float) -> None:
+        """Note that one was written."""
+        self._saved_at = now
+
+
+def train(plan: RunPlan, folder: RunFolder, console: Console, signals: StopSignals) -> None:
+    """Train until a stop criterion is reached, from the latest checkpoint if there is one.
+
+    Args:
+        plan: what to train.
+        folder: where; held by this process.
+        console: whom to tell.
+        signals: what may interrupt it; installed by the caller.
+
+    Raises:
+        RunError: if ``folder`` has a run of another configuration.
+        Interrupted: after a signal, with a checkpoint written if the iteration ended in time.
+        RLlibError, core.exceptions.CoreError: if training fails; the latest checkpoint stays.
+    """
+    folder.refuse_changes(plan)
+    if _is_finished(plan, folder, console):
+        return
+    folder.write_config(plan)
+    try:
+        with _algorithm(plan, folder, console) as algo:
+            _Loop(plan, folder, console, signals, algo).run()
+    except BaseException:
+        if not folder.has_results():
+            folder.remove()
+        raise
+
+
+def _is_finished(plan: RunPlan, folder: RunFolder, console: Console) -> bool:
+    last = folder.last_row()
+    reason = reached(plan.stop, last) if last else None
+    if last is None or reason is None:
+        return False
+    console.say(f"{folder.path}: finished already, {reason} {_at(last)}")
+    console.say("to train on, raise the criterion (--stop KEY=VALUE); to start over, use --fresh")
+    _say_where(folder, console)
+    return True
+
+
+@contextmanager
+def _algorithm(plan: RunPlan, folder: RunFolder, console: Console) -> Iterator["Algorithm"]:
+    """Build the algorithm, give it the state of the latest checkpoint, and stop it at the end."""
+    console.say(_intentions(plan))
+    algo = plan.config.build_algo()
+    try:
+        latest = folder.checkpoints.latest()
+        if latest:
+            _restore(algo, latest, folder)
+            console.say(f"continuing from {latest} {_at(folder.last_row() or {})}")
+        yield algo
+    finally:
+        algo.stop()
+
+
+def _restore(algo: "Algorithm", latest: Path, folder: RunFolder) -> None:
+    try:
+        algo.restore_from_path(str(latest))
+    except CheckpointError as error:
+        raise RunError(f"{error}\n{_way_around(latest, folder)}") from error
+
+
+def _way_around(damaged: Path, folder: RunFolder) -> str:
+    others = [path for path in folder.checkpoints.all() if path != damaged]
+    if not others:
+        return "there is no older checkpoint; start over with --fresh"
+    return f"an older checkpoint is {others[-1]}; delete {damaged} to continue from there"
+
+
+class _Loop:
+    """The training loop of one run and what it needs around each iteration."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        folder: RunFolder,
+        console: Console,
+        signals: StopSignals,
+        algo: "Algorithm",
+    ) -> None:
+        self._plan, self._folder, self._algo = plan, folder, algo
+        self._console, self._signals = console, signals
+        self._clock = CheckpointClock(plan.config, time.monotonic())
+
+    def run(self) -> None:
+        with writing_to(self._folder.path):
+            loggers = Loggers(
+                self._folder.path,
+                after_iteration=self._algo.iteration,
+                tensorboard=self._plan.config.tensorboard,
+            )
+        progress = Progress(self._plan.stop, time.monotonic(), loggers.history)
+        with closing(loggers), self._console:
+            self._console.begin(progress)
+            with self._signals.deferred(self._announce):
+                reason = self._iterate(loggers)
+        if reason is None:
+            self._signals.leave()
+        self._console.say(f"finished: {reason} {_at(progress.metrics)}")
+        _say_where(self._folder, self._console)
+
+    def _announce(self) -> None:
+        self._console.note("stopping after this iteration; once more (Ctrl-C) stops at once")
+
+    def _iterate(self, loggers: Loggers) -> str | None:
+        """Train until a criterion is reached, and return it, or until a signal came."""
+        while True:
+            result = self._algo.train()
+            reason = reached(self._plan.stop, result)
+            loggers.log(result)
+            self._console.update(flatten(result))
+            ends = reason is not None or self._signals.received is not None
+            if ends or self._clock.is_due(self._algo.iteration, time.monotonic()):
+                loggers.sync()
+                self._save()
+            if ends:
+                return reason
+
+    def _save(self) -> None:
+        path = self._folder.checkpoints.path_for(self._algo.iteration)
+        self._algo.save_to_path(str(path))
+        self._folder.checkpoints.publish(path)
+        self._clock.saved(time.monotonic())
+
+
+def _intentions(plan: RunPlan) -> str:
+    config = plan.config
+    runners, learners = config.num_env_runners, config.num_learners
+    sampling = f"{runners} env runner{'s' * (runners > 1)}" if runners else "sampling"
+    learning = f"{learners} learner{'s' * (learners > 1)}" if learners else "learning"
+    where = "" if runners and learners else " in this process"
+    what = f"{config.algo_name} in {config.env}: {sampling} and {learning}{where}"
+    until = "" if plan.stop else "; no stop criterion, so until it is interrupted"
+    return f"{what}, seed {config.seed}{until}"
+
+
+def whereabouts(folder: RunFolder) -> str:
+    """Where a run that has ended early stands, and how to go on."""
+    latest = folder.checkpoints.latest()
+    if latest is None:
+        return "there is no checkpoint yet"
+    at = _at(folder.last_row() or {})
+    return f"the last checkpoint is {latest} {at}; the same command continues from there"
+
+
+def _at(metrics: Mapping[str, Any]) -> str:
+    if ITERATION not in metrics:
+        return ""
+    return f"(iteration {metrics[ITERATION]:,}, {metrics.get(ENV_STEPS, 0):,} env steps)"
+
+
+def _say_where(folder: RunFolder, console: Console) -> None:
+    """Where the results are, and how to look at them."""
+    console.say(f"  checkpoint  {folder.checkpoints.latest()}")
+    console.say(f"  results     {folder.path / PROGRESS}")
+    curves = folder.path / TENSORBOARD
+    if curves.is_dir():
+        hint = "" if find_spec("tensorboard") else "   (pip install tensorboard)"
+        console.say(f"  curves      tensorboard --logdir {shlex.quote(str(curves))}{hint}")

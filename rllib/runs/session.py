@@ -1,0 +1,124 @@
+"""One ``rllib train``: from the order to the exit code, with the runtime around it.
+
+::
+
+    order -> draft (parsed) -> runtime starts, if actors are wanted, while torch is imported
+                 '-> plan (checked) -> folder held -> run.train -> runtime ends -> exit code
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rllib import core
+from rllib.config.file import Draft, read_draft
+from rllib.errors import RLlibError, RunError
+from rllib.runs.console import Console, complain
+from rllib.runs.signals import Interrupted, StopSignals
+from rllib.workers import PRELOAD
+
+if TYPE_CHECKING:
+    from rllib.config.plan import RunPlan
+    from rllib.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the user asked for, as written on the command line.
+
+    Attributes:
+        config: preset or path.
+        overrides: ``key=value`` settings.
+        stop: ``metric=number`` criteria.
+        fresh: remove what an earlier run has left.
+        name: of the run; None takes the config's.
+        runs_dir: folder of all runs.
+        inline: run actors in this process, serially.
+    """
+
+    config: str
+    overrides: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    fresh: bool = False
+    name: str | None = None
+    runs_dir: Path = Path("runs")
+    inline: bool = False
+
+
+class Session:
+    """Carries out one order."""
+
+    def __init__(self, order: Order, console: Console | None = None) -> None:
+        self._order = order
+        self._console = console or Console()
+        self._folder: RunFolder | None = None
+
+    def execute(self, signals: StopSignals) -> int:
+        """Train, and return the exit code; every failure has been explained to the user then.
+
+        Args:
+            signals: what may interrupt it; installed by the caller.
+        """
+        try:
+            with self._console:
+                self._train(signals)
+        except Interrupted as interruption:
+            complain(f"stopped by {interruption}{self._whereabouts()}")
+            return interruption.exit_code
+        except RLlibError as error:
+            return self._fail(error, error.exit_code)
+        except Exception as error:
+            return self._fail(error, 1)
+        return 0
+
+    def _train(self, signals: StopSignals) -> None:
+        order = self._order
+        draft = read_draft(order.config, order.overrides, order.stop)
+        path = order.runs_dir / _checked_name(order.name or draft.name)
+        self._console.say(f"rllib train: {draft.name} -> {path}")
+        with self._runtime(draft):
+            plan = draft.plan()
+            from rllib.runs.folder import hold
+            from rllib.runs.run import train
+
+            keep = plan.config.checkpoint_num_to_keep
+            with hold(path, keep=keep, fresh=order.fresh) as self._folder:
+                self._ensure_runtime(plan)
+                train(plan, self._folder, self._console, signals)
+
+    @contextlib.contextmanager
+    def _runtime(self, draft: Draft) -> Iterator[None]:
+        """End the runtime whatever happens; begin it early, so that processes start meanwhile."""
+        try:
+            if draft.wants_actors and not self._order.inline:
+                core.init(preload=PRELOAD)
+            yield
+        finally:
+            core.shutdown()
+
+    def _ensure_runtime(self, plan: "RunPlan") -> None:
+        """Begin the runtime if the plan, with its defaults, needs one that the draft did not."""
+        if (plan.config.num_env_runners or plan.config.num_learners) and not core.is_initialized():
+            core.init(address="inline") if self._order.inline else core.init(preload=PRELOAD)
+
+    def _fail(self, error: Exception, exit_code: int) -> int:
+        from rllib.runs.failures import describe
+
+        failed = "training failed: " if exit_code == 1 else "error: "
+        complain(f"{failed}{describe(error)}")
+        if exit_code == 1 and self._folder:
+            complain(self._whereabouts().removeprefix("; "))
+        return exit_code
+
+    def _whereabouts(self) -> str:
+        from rllib.runs.run import whereabouts
+
+        return f"; {whereabouts(self._folder)}" if self._folder else ""
+
+
+def _checked_name(name: str) -> str:
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise RunError(f"--name {name!r}: should be the name of a folder, without slashes")
+    return name

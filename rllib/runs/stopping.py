@@ -1,0 +1,100 @@
+"""When a run is finished: metrics of the result dict that have reached a number."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rllib.config.names import nearest
+from rllib.errors import ConfigError, Problem
+from rllib.runs.loggers import flatten, leaves
+
+# Metrics that every run has, though some only once an episode has ended.
+COMMON_METRICS = (
+    "training_iteration",
+    "time_total_s",
+    "num_env_steps_sampled_lifetime",
+    "env_runners/episode_return_mean",
+    "env_runners/episode_return_min",
+    "env_runners/episode_return_max",
+    "env_runners/episode_len_mean",
+    "env_runners/episode_len_min",
+    "env_runners/episode_len_max",
+    "env_runners/num_episodes",
+    "env_runners/num_episodes_lifetime",
+    "env_runners/num_env_steps_sampled_lifetime",
+)
+
+# Sections of which the first results may have nothing.
+LATE = ("evaluation", "learners")
+
+# Names of other libraries and of RLlib's older releases.
+RENAMED_METRICS = {
+    "episode_reward_mean": "env_runners/episode_return_mean",
+    "ep_rew_mean": "env_runners/episode_return_mean",
+    "reward": "env_runners/episode_return_mean",
+    "return": "env_runners/episode_return_mean",
+    "timesteps": "num_env_steps_sampled_lifetime",
+    "timesteps_total": "num_env_steps_sampled_lifetime",
+    "total_timesteps": "num_env_steps_sampled_lifetime",
+    "steps": "num_env_steps_sampled_lifetime",
+    "iterations": "training_iteration",
+    "iters": "training_iteration",
+}
+
+
+def criterion_problem(metric: str, threshold: object) -> str | None:
+    """Say what is wrong with one stop criterion as far as it shows before training."""
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+        return f"should be a number, got {threshold!r}"
+    if not math.isfinite(threshold):
+        return f"should be a finite number, got {threshold!r}"
+    if "/" in metric or metric in COMMON_METRICS:
+        return None
+    guess = RENAMED_METRICS.get(metric) or _near(metric, COMMON_METRICS)
+    hint = f"did you mean {guess!r}?" if guess else f"for example {COMMON_METRICS[3]!r}"
+    return f"unknown metric; {hint}"
+
+
+def reached(stop: Mapping[str, float], result: Mapping[str, Any]) -> str | None:
+    """The first criterion that ``result`` fulfils, as ``metric = value``, or None.
+
+    Args:
+        stop: metric (nested keys joined by ``/``) to the number at which to stop, or above.
+        result: what ``Algorithm.train`` returned.
+
+    Raises:
+        ConfigError: if a metric is not in the result and is none of those that come with the first
+            finished episode, evaluation or update.
+    """
+    known = {path for path, _ in leaves(result)}
+    problems = [_unknown(key, known) for key in stop if not _may_come(key, known)]
+    if problems:
+        raise ConfigError(problems)
+    metrics = flatten(result)
+    for key, threshold in stop.items():
+        if key in metrics and metrics[key] >= threshold:
+            return f"{key} = {metrics[key]:g}"
+    return None
+
+
+def _may_come(metric: str, known: Iterable[str]) -> bool:
+    """Whether it is there, or may be as soon as there is anything at all of its section."""
+    if metric in {*known, *COMMON_METRICS}:
+        return True
+    section = metric.partition("/")[0]
+    return section in LATE and not any(path.startswith(f"{section}/") for path in known)
+
+
+def _unknown(metric: str, metrics: Iterable[str]) -> Problem:
+    guess = _near(metric, metrics)
+    hint = f"; did you mean {guess!r}?" if guess else ""
+    return Problem(f"results have no such metric{hint}", metric, "stop")
+
+
+def _near(metric: str, known: Iterable[str]) -> str | None:
+    """Nearest by the whole path, else by its last part."""
+    known = list(known)
+    by_tail = {key.rpartition("/")[2]: key for key in known}
+    whole = nearest(metric, known)
+    tail = nearest(metric.rpartition("/")[2], by_tail)
+    return whole or (by_tail[tail] if tail else None)

@@ -1,0 +1,8 @@
+"""From environments to ``SampleBatch``: env runners, here or as actors, and what they follow.
+
+env_runner         steps a vector environment; ``rollout`` keeps the rows of a fragment
+env_runner_group   all of them, wherever they are
+async_sampler      ... kept busy, for algorithms that do not wait
+evaluation         ... beside training, for exactly so many episodes
+episodes           returns and lengths; ``episode_hooks`` calls the user's callbacks
+"""

@@ -1,0 +1,296 @@
+"""Steps a vector environment with the current policy and returns rollout fragments.
+
+    weights -> EnvRunner.set_weights          EnvRunner.sample -> SampleBatch, SampleStats
+
+An env runner lives in the main process or in an actor and cannot tell which.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib import core
+from rllib.actions import mask_sizes, uniform_head
+from rllib.actions.noise import CorrelatedNoise
+from rllib.batch import SampleBatch
+from rllib.callbacks import Callbacks
+from rllib.config import AlgorithmConfig
+from rllib.connectors.build import build_pipeline
+from rllib.envs.faults import EnvFault
+from rllib.envs.make import Spaces, make_vector_env
+from rllib.envs.snapshot import get_env_state, set_env_state
+from rllib.envs.vector import EnvStep
+from rllib.errors import EnvError
+from rllib.metrics.metrics_logger import MetricsLogger
+from rllib.policies.memory import PolicyMemory
+from rllib.sampling.episode_hooks import EpisodeHooks
+from rllib.sampling.episodes import Episode, EpisodeTally, EpisodeTracker, StepTally
+from rllib.sampling.rollout import RolloutBuffer
+from rllib.sampling.whole_episodes import EpisodeBuffer
+from rllib.seeding import Role, derive_rng, derive_seed, draw_seed, rng_state, set_rng_state
+
+
+class AgentCounts(NamedTuple):
+    """Steps that agents took in a fragment: by agent, and by the module that acted for them."""
+
+    by_agent: dict[str, int]
+    by_module: dict[str, int]
+
+
+class SampleStats(NamedTuple):
+    """What the algorithm wants to know of a fragment, without touching the fragment.
+
+    ``sample_s`` and ``env_step_s`` are wall-clock seconds: the whole, and the part in the
+    environment. ``news`` is what the connectors' shared statistics saw (``Pipeline.take_news``),
+    ``metrics`` what callbacks logged (``MetricsLogger.reduce``).
+    """
+
+    num_env_steps: int
+    episodes: list[Episode]
+    sample_s: float
+    env_step_s: float
+    agents: "AgentCounts | None" = None
+    news: dict[str, Any] = {}  # noqa: RUF012 (a NamedTuple's default; nobody writes into it)
+    metrics: dict[str, Any] = {}  # noqa: RUF012
+
+
+class EnvRunner:
+    """One vector environment, one policy, one random stream.
+
+    Args:
+        config: the algorithm's configuration.
+        spaces: of a single environment.
+        index: 0-based; the only thing in which two env runners of an algorithm differ.
+        is_training: otherwise it only plays, and what it sees changes no statistics.
+    """
+
+    def __init__(
+        self, config: AlgorithmConfig, spaces: Spaces, index: int, is_training: bool = True
+    ) -> None:
+        self.config = config.copy()
+        self.index = index
+        self.explore = config.explore
+        self.pipeline = build_pipeline(config)
+        if not is_training:
+            self.pipeline.freeze()
+        spaces = self.pipeline.connect(spaces, config.num_envs_per_env_runner)
+        spec = config.get_rl_module_spec(spaces)
+        self.policy, self.max_seq_len = spec.make_policy(), spec.max_seq_len
+        self.head = self.policy.head
+        self.weights_seq_no = 0
+        sizes = mask_sizes(spaces.observation, spaces.action)
+        is_whole = config.batch_mode == "complete_episodes"
+        buffer = EpisodeBuffer if is_whole else RolloutBuffer
+        self.buffer: RolloutBuffer = buffer(config.get_rollout_fragment_length(), sizes)
+        self.metrics = MetricsLogger()
+        self.callbacks = Callbacks.of(config)
+        self._make_env()
+        self.reset(generation=0)
+
+    def _make_env(self) -> None:
+        config = self.config
+        assert config.env is not None, "a validated config names an environment"
+        with env_errors():
+            self.env = make_vector_env(
+                config.env,
+                config.num_envs_per_env_runner,
+                config.gym_env_vectorize_mode,
+                config.env_config,
+                is_checked=not config.disable_env_checking,
+            )
+        common = {"env_runner": self, "metrics_logger": self.metrics}
+        context = {"env": self.env.env, "env_context": config.env_config}
+        self.callbacks.call("on_environment_created", **common, **context)
+        module = getattr(self.policy, "module", None)
+        self.hooks = EpisodeHooks(self.callbacks, self.env, rl_module=module, **common)
+
+    def make_env(self) -> None:
+        """Make other environments, of the same spaces, as ``config`` says by now.
+
+        For a curriculum, after ``env_runner.config.environment(env_config=...)``; the episodes
+        under way are given up.
+        """
+        self.env.close()
+        self._make_env()
+        self.reset(self.generation + 1)
+
+    def reset(self, generation: int) -> None:
+        """Begin new episodes everywhere, with the random streams of this ``generation``."""
+        root, self.generation = self.config.seed, generation
+        self.rng = derive_rng(root, Role.ENV_RUNNER, self.index, generation)
+        self.policy.use_rng(self.rng)
+        self._begin_episodes(derive_seed(root, Role.ENVIRONMENT, self.index, generation))
+
+    def _begin_episodes(self, seed: int) -> None:
+        self.episodes = EpisodeTracker(self.env.num_envs)
+        self.memory = PolicyMemory(self.policy.initial_state(self.env.num_envs), self.max_seq_len)
+        self.noise = CorrelatedNoise(self.config.exploration_noise_correlation, self.policy.head)
+        self.hooks.before_reset()
+        with env_errors():
+            obs = self.env.reset(seed)
+        self.hooks.after_reset(obs)
+        self.obs = self.pipeline.on_reset(obs)
+
+    def set_weights(self, weights: Mapping[str, NDArray[Any]], seq_no: int) -> None:
+        """Act by these weights from now on; ``seq_no`` counts the syncs."""
+        self.policy.set_weights(weights)
+        self.weights_seq_no = seq_no
+
+    def set_statistics(self, statistics: dict[str, Any]) -> None:
+        """Take over what the connectors of all env runners have seen together."""
+        self.pipeline.set_statistics(statistics)
+
+    @core.method(num_returns=2)
+    def sample(
+        self, timestep: int = 0, random_actions: bool = False
+    ) -> tuple[SampleBatch, SampleStats]:
+        """Step the environments for one fragment; for one of whole episodes they begin anew.
+
+        Args:
+            timestep: ``num_env_steps_sampled_lifetime``, which schedules of exploration go by.
+            random_actions: whether every action is as likely as any other, whatever the policy.
+
+        Raises:
+            EnvError: an environment raised or returned NaN or infinity.
+        """
+        started = perf_counter()
+        if self.buffer.is_of_episodes:
+            self._begin_episodes(draw_seed(self.rng))
+        head = self.policy.head
+        self.head = uniform_head(head) if random_actions else head.at(timestep)
+        with env_errors():
+            batch, env_step_s = self._roll(random_actions)
+        rewards = self.buffer.returned_rewards
+        episodes = self.episodes.track(rewards, batch.dones, batch.reset_rows)
+        sample_s = perf_counter() - started
+        common = {"env_runner": self, "metrics_logger": self.metrics}
+        self.callbacks.call("on_sample_end", samples=batch, **common)
+        stats = SampleStats(batch.num_env_steps, episodes, sample_s, env_step_s)
+        news, metrics = self.pipeline.take_news(), self.metrics.reduce()
+        return batch, stats._replace(news=news, metrics=metrics)
+
+    def _roll(self, random_actions: bool) -> tuple[SampleBatch, float]:
+        buffer, memory = self.buffer, self.memory
+        noise = self._noise(random_actions)
+        first_step = self.env.num_steps + 1
+        self.env_step_s = 0.0
+        buffer.begin()
+        memory.begin_fragment()
+        try:
+            # NaN is looked for once per fragment, so until then it must pass through silently.
+            with np.errstate(all="ignore"):
+                while not buffer.is_full:
+                    buffer.keep_states(memory.state, memory.begins)
+                    obs = self.obs
+                    buffer.add(obs, *self._step(next(noise)))
+        finally:
+            # Also when the environment raised: a NaN that it returned before may be the reason.
+            buffer.check_finite(first_step, self.obs)
+        return buffer.finish(self.head, self.obs, self.weights_seq_no), self.env_step_s
+
+    def _noise(self, random_actions: bool) -> Iterator[NDArray[Any]]:
+        """[N, ...] for one row after the other, drawn for as many at once as a fragment has."""
+        while True:
+            drawn = self.head.draw_noise(self.rng, (self.buffer.num_rows, self.env.num_envs))
+            yield from drawn if random_actions else self.noise.of(drawn)
+
+    def _step(self, noise: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float32], EnvStep]:
+        """Act once everywhere: actions, what they were drawn from, and what came of them."""
+        head, memory, explore = self.head, self.memory, self.explore
+        inputs, memory.state = self.policy.forward(self.obs, memory.state, explore)
+        actions = head.sample(inputs, noise) if explore else head.mode(inputs)
+        for_env = self.pipeline.on_actions(head.to_env(actions))
+        before = perf_counter()
+        step = self.env.step(for_env)
+        self.env_step_s += perf_counter() - before
+        self.hooks.after_step(for_env, step)
+        step = self.pipeline.on_step(step, actions)
+        memory.after(step)
+        self.obs = step.obs
+        return actions, inputs, step
+
+    def play(
+        self, duration: int, unit: str, generation: int | None = None, timestep: int = 0
+    ) -> SampleStats:
+        """Play for evaluation, without collecting anything.
+
+        Args:
+            duration: how long, at least 1.
+            unit: "episodes" plays exactly so many whole ones, shared out evenly among the
+                environments beforehand, so that short ones are not preferred; "timesteps" plays at
+                least so many env steps, and tells of the episodes that ended.
+            generation: begin them with the random streams of this generation; ``None`` goes on with
+                the present ones, after the episodes under way were given up.
+            timestep: ``num_env_steps_sampled_lifetime``, which schedules of exploration go by.
+
+        Raises:
+            EnvError: an environment raised.
+        """
+        started = perf_counter()
+        if generation is not None:
+            self.reset(generation)
+        self.head = self.policy.head.at(timestep)
+        tally = (EpisodeTally if unit == "episodes" else StepTally)(duration, self.env.num_envs)
+        self.env_step_s = 0.0
+        with env_errors(), np.errstate(all="ignore"):
+            while not tally.is_full:
+                noise = self.head.draw_noise(self.rng, (1, self.env.num_envs))
+                _, _, step = self._step(noise[0])
+                tally.add(step)
+        sample_s = perf_counter() - started
+        stats = SampleStats(tally.num_env_steps, tally.episodes, sample_s, self.env_step_s)
+        return stats._replace(metrics=self.metrics.reduce())
+
+    def apply(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call ``function(self, *args)`` where the env runner lives; returns what it returns."""
+        return function(self, *args)
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree: random stream, unfinished episodes and, where it can be had, environments."""
+        state: dict[str, Any] = {
+            "rng": rng_state(self.rng),
+            "episodes": self.episodes.get_state(),
+            "memory": self.memory.get_state(),
+            "noise": self.noise.get_state(),
+            "connectors": self.pipeline.get_state(),
+        }
+        env_state = get_env_state(self.env)
+        if env_state is not None:
+            state |= {"env": env_state, "obs": self.obs.copy()}
+        return state
+
+    def set_state(self, state: dict[str, Any] | None, generation: int) -> None:
+        """Go on from ``get_state``.
+
+        Where the environments' state could not be had, or is that of another number of them (or
+        ``state`` is ``None``, because the layout was another), new episodes begin with the random
+        streams of ``generation``, the number of restores so far, and the unfinished ones are lost.
+        """
+        if state is None or "env" not in state or len(state["obs"]) != self.env.num_envs:
+            self.reset(generation)
+            return
+        self.pipeline.set_state(state["connectors"])
+        set_rng_state(self.rng, state["rng"])
+        self.episodes.set_state(state["episodes"])
+        self.memory.set_state(state["memory"])
+        self.noise.set_state(state["noise"])
+        set_env_state(self.env, state["env"])
+        self.obs = np.array(state["obs"])
+        self.hooks.resume(self.obs)
+
+    def stop(self) -> None:
+        """Close the environments."""
+        self.env.close()
+
+
+@contextmanager
+def env_errors() -> Iterator[None]:
+    """Turn the faults of environments into the kit's error."""
+    try:
+        yield
+    except EnvFault as fault:
+        raise EnvError(str(fault), **fault.place) from fault.__cause__ or fault.__context__

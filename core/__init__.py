@@ -83,6 +83,7 @@ __all__ = [
 _LAZY = {
     "util": "rllib.core.util",
     "cloudpickle": "cloudpickle",
+    "LoggingConfig": "rllib.core.logs",
     "PlacementGroupID": "rllib.core.util.placement_group",
     **dict.fromkeys(
         (

@@ -9,12 +9,9 @@ _OTHER_LANGUAGES = "the runtime speaks Python only"
 _CLIENT = 'use init(address="ray://host:port") for a cluster of Ray behind Ray Client'
 _LIBRARY = "it is one of Ray's libraries, not of its core"
 
-_LOGGING = "the runtime prints warnings alone; log_to_driver=False silences workers"
-
 ABSENT = {
     "ClientBuilder": _CLIENT,
     "Language": _OTHER_LANGUAGES,
-    "LoggingConfig": _LOGGING,
     "LOCAL_MODE": 'use init(address="inline")',
     "SCRIPT_MODE": "a process is a driver or a worker by how it was started",
     "WORKER_MODE": "a process is a driver or a worker by how it was started",
@@ -47,17 +44,12 @@ _INIT_OPTIONS = {
     "_node_ip_address": _CLUSTER,
     "_node_name": _CLUSTER,
     "_redis_password": _CLUSTER,
-    "_temp_dir": "set TMPDIR before the program starts",
-    "configure_logging": _LOGGING,
     "dashboard_host": _NO_DASHBOARD,
     "dashboard_port": _NO_DASHBOARD,
     "enable_resource_isolation": "workers run in the driver's control group",
     "include_dashboard": _NO_DASHBOARD,
     "job_config": "give namespace and runtime_env by themselves",
     "local_mode": 'use init(address="inline")',
-    "logging_config": _LOGGING,
-    "logging_format": _LOGGING,
-    "logging_level": _LOGGING,
     "proxy_server_url": _NO_DASHBOARD,
 }
 

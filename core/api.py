@@ -15,6 +15,7 @@ from rllib.core.object_ref import ObjectRef
 from rllib.core.runtime import Runtime
 
 if TYPE_CHECKING:
+    from rllib.core.logs import Logging, LoggingConfig
     from rllib.core.remote import ActorHandle
 
 _runtime: Runtime | None = None
@@ -74,6 +75,11 @@ def init(
     log_to_driver: bool = True,
     preload: Iterable[str] = (),
     runtime_env: Mapping[str, Any] | None = None,
+    logging_level: int | str | None = None,
+    logging_format: str | None = None,
+    logging_config: LoggingConfig | None = None,
+    configure_logging: bool = True,
+    _temp_dir: str | os.PathLike[str] | None = None,
     _system_config: Mapping[str, Any] | None = None,
     **others: Any,
 ) -> Context:
@@ -89,6 +95,9 @@ def init(
     not fit goes to disk, into the session's directory or ``object_spilling_directory``;
     ``preload`` names modules that workers find already imported; ``runtime_env`` is what all tasks
     and actors start with: ``env_vars``, ``working_dir``, ``py_modules``, ``excludes``;
+    ``logging_level`` and ``logging_format`` are about the driver's logger ``"rllib"``, by which the
+    runtime warns, unless ``configure_logging`` is false; ``logging_config`` sets up the root logger
+    of all processes, see `LoggingConfig`; ``_temp_dir`` is where session directories go;
     ``_system_config`` sets the memory monitor of the native engine, see `system_config`.
 
     ``others`` are options of Ray's that ask for nothing here: ``None`` or ``False``. Raises
@@ -100,7 +109,9 @@ def init(
     global _runtime
     from rllib.core import init_options
     from rllib.core.labels import check_labels
+    from rllib.core.logs import Logging
 
+    asked = Logging(logging_level, logging_format, logging_config, configure_logging)
     if others:
         from rllib.core.absent import check_init_options
 
@@ -124,6 +135,8 @@ def init(
                 log_to_driver=log_to_driver,
                 preload=init_options.module_names(preload),
                 runtime_env=_checked_env(runtime_env),
+                logging=asked.check(),
+                temp_dir=init_options.folder("_temp_dir", _temp_dir),
                 system_config=_system_config,
             )
         return Context(address, _runtime.namespace)
@@ -142,16 +155,20 @@ def _start_engine(
     *,
     namespace: str,
     amounts: dict[str, float],
+    logging: Logging,
     system_config: Mapping[str, Any] | None,
     **kw: Any,
 ) -> Runtime:
     if address == "ray" or address.startswith("ray:"):
         from rllib.core.on_ray.connect import connect
 
-        return connect(address, namespace, amounts, system_config=system_config, **kw)
+        return connect(
+            address, namespace, amounts, logging=logging, system_config=system_config, **kw
+        )
     from rllib.core.system_config import system_config as checked
 
     config = checked(system_config)
+    logging.apply()
     if address == "inline":
         from rllib.core.inline.runtime import InlineRuntime
 
@@ -162,7 +179,7 @@ def _start_engine(
         check_native()
         from rllib.core.native.driver import start_driver
 
-        return start_driver(namespace, amounts, system_config=config, **kw)
+        return start_driver(namespace, amounts, logging=logging.text(), system_config=config, **kw)
     raise ValueError(
         f"address {address!r} is not supported: use 'inline' for this process, 'local' or none for "
         "this machine, 'ray' or 'ray:host:port' for an installed Ray"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rllib.core.options import amount
@@ -48,6 +50,17 @@ def text(name: str, given: Any) -> str:
     if not given:
         raise ValueError(f"{name} must not be empty; leave it out instead")
     return given
+
+
+def folder(name: str, given: Any) -> str:
+    """A directory, by its whole path; empty where none is given."""
+    if given is None:
+        return ""
+    if not isinstance(given, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, got {given!r}")
+    if not Path(given).is_absolute():
+        raise ValueError(f"{name} must be an absolute path, got {given!r}")
+    return str(given)
 
 
 def module_names(given: Any) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ another one is removed.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
+from rllib.core import logs
 from rllib.core.exceptions import (
     CoreSystemError,
     GetTimeoutError,
@@ -100,5 +100,5 @@ class InlineGroups:
         self._out.clear()
         for instruction in instructions:
             if isinstance(instruction, Warn):
-                print(f"rllib.core: {instruction.text}", file=sys.stderr)
+                logs.warn(instruction.text)
         return [each.message for each in instructions if isinstance(each, Tell)]

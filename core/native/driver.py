@@ -37,10 +37,12 @@ def start_driver(
     object_store_memory: int | None,
     object_spilling_directory: str | None,
     labels: Mapping[str, str],
+    logging: str,
     log_to_driver: bool,
     preload: tuple[str, ...],
     runtime_env: Mapping[str, Any],
     system_config: SystemConfig,
+    temp_dir: str,
 ) -> NativeRuntime:
     """Start the native engine on this machine."""
     memory = psutil.virtual_memory().total
@@ -53,7 +55,7 @@ def start_driver(
         **(gpu_resource() if gpus else {}),
         **amounts,
     }
-    session = Session(object_spilling_directory)
+    session = Session(object_spilling_directory, temp_dir)
     if trace.is_wanted():
         (session.directory / trace.FOLDER).mkdir()
     me = os.urandom(16)
@@ -73,9 +75,10 @@ def start_driver(
                 {**(gpu_labels() if gpus else {}), **labels},
             ),
             lambda: TemplateProcess(session, preload),
-            lambda worker: keeper.order(worker, namespace),
+            lambda worker: keeper.order(worker, namespace, logging),
             keeper,
             log_to_driver,
+            bare_output=bool(logging),  # a prefix would spoil what was formatted
         )
     runtime.placing.enter(runtime_env)
     runtime.watch_memory(system_config)

@@ -93,6 +93,7 @@ class Node(NodeLink):
         make_order: Callable[[bytes], wire.Make],
         keeper: StoreKeeper,
         log_to_driver: bool,
+        bare_output: bool,
     ) -> None:
         self._runtime = runtime
         self._reactor = runtime.reactor
@@ -101,6 +102,7 @@ class Node(NodeLink):
         self._make_order = make_order
         self._keeper = keeper
         self._log_to_driver = log_to_driver
+        self._bare_output = bare_output
         self._census = Census()
         self._workers: dict[bytes, WorkerProcess] = {}
         self._agenda: deque[Instruction] = deque()
@@ -165,7 +167,7 @@ class Node(NodeLink):
             case Stop(worker):
                 self._stop(worker)
             case Warn(text):
-                self._printer.show(Line(f"rllib.core: {text}"))
+                self._printer.warn(text)
 
     def _deliver(self, client: bytes, message: Any) -> None:
         if client == self._runtime.me:
@@ -218,7 +220,7 @@ class Node(NodeLink):
                 self._drain(process)
                 self._worker_down(process, process.how_it_ended(status))
             case wire.Notice(text):
-                self._printer.show(Line(f"rllib.core: {text}"))
+                self._printer.warn(text)
 
     def _template_died(self, template: TemplateProcess) -> None:
         """All its workers died with it; the next worker starts a new one."""
@@ -326,7 +328,7 @@ class Node(NodeLink):
         process.last_lines.append(line)
         if self._log_to_driver:
             label = self._scheduler.label(process.worker)
-            self._printer.show(Line(line, label, process.pid))
+            self._printer.show(Line(line, label, process.pid, self._bare_output))
 
     def _drain(self, process: WorkerProcess) -> None:
         """Read what a dead worker has left in its socket and its pipe."""

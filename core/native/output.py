@@ -16,6 +16,8 @@ import threading
 import time
 from dataclasses import dataclass
 
+from rllib.core import logs
+
 _PATIENCE_S = 1.0
 FOLD_S = 5.0
 """How long a line is remembered after it was shown."""
@@ -28,9 +30,12 @@ class Line:
     text: str
     label: str = ""
     pid: int = 0
+    bare: bool = False
+    """Whether the text alone is shown."""
 
     def __str__(self) -> str:
-        return f"({self.label} pid={self.pid}) {self.text}" if self.label else self.text
+        named = self.label and not self.bare
+        return f"({self.label} pid={self.pid}) {self.text}" if named else self.text
 
 
 @dataclass(slots=True)
@@ -93,7 +98,7 @@ class Printer:
     """Prints lines to this process's ``sys.stderr``, in order; without a folder, each of them."""
 
     def __init__(self, folder: Folder | None = None) -> None:
-        self._lines: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
+        self._lines: queue.SimpleQueue[Line | str | None] = queue.SimpleQueue()
         self._folder = folder
         self._thread = threading.Thread(target=self._work, name="rllib-output", daemon=True)
         self._thread.start()
@@ -101,6 +106,10 @@ class Printer:
     def show(self, line: Line) -> None:
         """Queue a line."""
         self._lines.put(line)
+
+    def warn(self, text: str) -> None:
+        """Queue what the runtime itself has to say."""
+        self._lines.put(text)
 
     def _work(self) -> None:
         folder = self._folder
@@ -112,7 +121,11 @@ class Printer:
                 continue
             if line is None:
                 break
-            _print([str(line)] if folder is None else folder.take(line, time.monotonic()))
+            if isinstance(line, str):
+                with contextlib.suppress(OSError, ValueError):  # as in `_print`
+                    logs.warn(line)
+            else:
+                _print([str(line)] if folder is None else folder.take(line, time.monotonic()))
         _print([] if folder is None else folder.rest())
 
     def _time_left(self) -> float | None:

@@ -23,9 +23,10 @@ the sockets' own names need the rest."""
 class Session:
     """The directory, the lock that says that its driver lives, and the janitor."""
 
-    def __init__(self, spill: str | None) -> None:
-        """Raises `ValueError` where ``spill``, for large values elsewhere, cannot be used."""
-        self.directory, self._lock = _locked_directory()
+    def __init__(self, spill: str | None, temp_dir: str) -> None:
+        """Raises `ValueError` where ``spill``, for large values elsewhere, or ``temp_dir``, for
+        everything else, cannot be used."""
+        self.directory, self._lock = _locked_directory(_base_directory(temp_dir))
         try:
             make_directory(self.directory, spill)
         except ValueError:
@@ -77,9 +78,8 @@ class Janitor:
         self._process.returncode = 0  # so that the finaliser does not look for it
 
 
-def _locked_directory() -> tuple[Path, int]:
+def _locked_directory(base: Path) -> tuple[Path, int]:
     """A directory of this user's alone, and its lock."""
-    base = _base_directory()
     _remove_stale(base)
     while True:
         directory = base / f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -91,11 +91,17 @@ def _locked_directory() -> tuple[Path, int]:
         os.close(lock)  # somebody who was cleaning up took it for a stale one, between two lines
 
 
-def _base_directory() -> Path:
+def _base_directory(temp_dir: str) -> Path:
     """``<tmp>/rllib-<uid>``, or below /tmp where the path would not fit into a socket address."""
-    base = Path(tempfile.gettempdir()) / f"rllib-{os.getuid()}"
+    base = Path(temp_dir or tempfile.gettempdir()) / f"rllib-{os.getuid()}"
     if len(str(base)) > _MAX_SOCKET_PATH - 20:
+        if temp_dir:
+            raise ValueError(
+                f"_temp_dir {temp_dir!r} is too long for the addresses of sockets in it by "
+                f"{len(str(base)) - _MAX_SOCKET_PATH + 20} characters: give a link to it"
+            )
         base = Path("/tmp") / base.name
+    base.parent.mkdir(parents=True, exist_ok=True)
     base.mkdir(mode=0o700, exist_ok=True)
     facts = base.stat()
     if facts.st_uid != os.getuid() or facts.st_mode & 0o077:

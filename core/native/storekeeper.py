@@ -113,7 +113,8 @@ class StoreKeeper:
         while self._dead and self._dead[0][0] <= until:
             remove_files_of(self._folder, self._dead.popleft()[1])
 
-    def order(self, worker: bytes, namespace: str) -> wire.Make:
+    def order(self, worker: bytes, namespace: str, logging: str) -> wire.Make:
         """What a new worker has to know."""
         self.remove_files(_MOURNING_S)
-        return wire.Make(worker, self._driver, namespace, self.capacity, self.admit(worker))
+        cell = self.admit(worker)
+        return wire.Make(worker, self._driver, namespace, self.capacity, cell, logging)

@@ -36,6 +36,10 @@ def main(order: wire.Make, directory: str, control: int) -> NoReturn:
         runtime.node = _NodeSocket(runtime, socket.socket(fileno=control))
     api.adopt(runtime)
     runtime.interrupts.install()
+    if order.logging:
+        from rllib.core.logs import apply_text
+
+        apply_text(order.logging)
     with runtime.lock:
         runtime.node.tell(wire.WorkerReady(order.worker))
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from rllib.core.logs import Logging
 from rllib.core.on_ray import options as keywords
 from rllib.core.on_ray.runtime import RayRuntime
 
@@ -20,10 +21,12 @@ def connect(
     object_store_memory: int | None,
     object_spilling_directory: str | None,
     labels: Mapping[str, str],
+    logging: Logging,
     log_to_driver: bool,
     preload: Sequence[str],
     runtime_env: Mapping[str, Any],
     system_config: Mapping[str, Any] | None,
+    temp_dir: str,
 ) -> RayRuntime:
     """The engine on the Ray that ``address`` names.
 
@@ -39,6 +42,8 @@ def connect(
         "namespace": namespace,
         "labels": labels,
         "_system_config": system_config,
+        "_temp_dir": temp_dir,
+        **keywords.of_logging(logging),
     }
     given = {name: value for name, value in asked.items() if value or value == 0}
     if ray.is_initialized():

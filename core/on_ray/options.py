@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import ray
+
+from rllib.core.logs import Logging
 from rllib.core.on_ray.groups import place
 from rllib.core.records import (
     STREAMING,
@@ -64,6 +67,15 @@ def of_machine(amounts: Mapping[str, float], object_store_memory: int | None) ->
     keywords["_memory"] = keywords.pop("memory")
     keywords["object_store_memory"] = object_store_memory
     return keywords
+
+
+def of_logging(asked: Logging) -> Keywords:
+    """What is said of logging, for Ray to do."""
+    config = None if asked.config is None else ray.LoggingConfig(**asked.config.to_dict())
+    keywords: Keywords = {"logging_config": config}
+    if asked.configure:
+        return {**keywords, "logging_level": asked.level, "logging_format": asked.format}
+    return {**keywords, "configure_logging": False}
 
 
 def _of_returns(options: TaskOptions | CallOptions) -> Keywords:

@@ -1,6 +1,9 @@
 """What `init` takes, refuses by name, and tells of itself."""
 
 import platform
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +15,6 @@ from rllib import core
     ("option", "value", "reason"),
     [
         ("include_dashboard", True, "no dashboard"),
-        ("_temp_dir", "/tmp/x", "TMPDIR"),
         ("local_mode", True, "inline"),
     ],
 )
@@ -72,6 +74,11 @@ def test_the_context_tells_where_it_is() -> None:
         ({"preload": "numpy"}, TypeError, "list of names of modules"),
         ({"_system_config": 3}, TypeError, "must map names"),
         ({"address": 3}, TypeError, "address must be a str"),
+        ({"_temp_dir": 3}, TypeError, "_temp_dir must be a path"),
+        ({"_temp_dir": "here"}, ValueError, "_temp_dir must be an absolute path"),
+        ({"logging_level": "LOUD"}, ValueError, "LOUD"),
+        ({"logging_format": 3}, TypeError, "logging_format must be a str"),
+        ({"logging_config": {}}, TypeError, "must be a LoggingConfig"),
         ({"labels": ["zone"]}, TypeError, "labels must map keys"),
         ({"labels": {"zone": 3}}, TypeError, "label 'zone' must be a str"),
         ({"labels": {3: "a"}}, TypeError, "key of a label must be a str"),
@@ -95,6 +102,20 @@ def test_without_a_runtime_there_is_nobody_to_ask(ask: str) -> None:
         getattr(core, ask)()
     with pytest.raises(RuntimeError, match=r"call init\(\)"):
         core.timeline()
+    assert not core.is_initialized()
+
+
+def test_sessions_lie_where_they_are_to(tmp_path: Path) -> None:
+    short = Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))
+    with core.init(num_cpus=1, _temp_dir=short / "new") as context:
+        assert Path(context["session_dir"]).is_relative_to(short / "new")
+        assert core.get_runtime_context().get_temp_dir().startswith(str(short))
+        assert core.get(core.remote(lambda: 1).remote()) == 1
+    (base,) = (short / "new").iterdir()
+    assert list(base.iterdir()) == []
+    shutil.rmtree(short)
+    with pytest.raises(ValueError, match="too long for the addresses of sockets"):
+        core.init(_temp_dir=tmp_path / ("x" * 40))
     assert not core.is_initialized()
 
 

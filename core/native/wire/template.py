@@ -21,6 +21,8 @@ class Make(Message, tag="make"):
     store_bytes: int
     cell: int
     """Its cell in the node's `Ledger`."""
+    logging: str = ""
+    """See `logs.Logging.text`."""
 
 
 class Kill(Message, tag="kill"):

@@ -39,7 +39,7 @@ from rllib.registry import get_algorithm_class
 from rllib.sampling.env_runner import SampleStats
 from rllib.sampling.env_runner_group import EnvRunnerGroup, Samples
 from rllib.sampling.episodes import EpisodeWindow
-from rllib.sampling.evaluation import Evaluation, Plays
+from rllib.sampling.evaluation import Evaluation, Plays, custom_metrics
 
 
 class Algorithm(ABC):
@@ -151,18 +151,24 @@ class Algorithm(ABC):
             return None
         if not self.config.evaluation_parallel_to_training:
             return self.evaluate
+        if self.config.custom_evaluation_function is not None:
+            metrics = self.evaluate()  # by the weights of the iteration's beginning, as beside it
+            return lambda: metrics
         return partial(self._finish_evaluation, self.evaluation, self._play(self.evaluation))
 
     def _play(self, evaluation: Evaluation) -> Plays:
         self._call("on_evaluate_start", metrics_logger=self.metrics)
-        weights = self.learner_group.get_weights()
-        seq_no = self.env_runner_group.weights_seq_no
+        return evaluation.begin(*self._acting(), self.num_env_steps_sampled_lifetime)
+
+    def _acting(self) -> tuple[Any, int, dict[str, Any]]:
+        """What env runners act by: weights, the number of their sync, connectors' statistics."""
         statistics = self.interface.pipeline.get_statistics()
-        timestep = self.num_env_steps_sampled_lifetime
-        return evaluation.begin(weights, seq_no, statistics, timestep)
+        return self.learner_group.get_weights(), self.env_runner_group.weights_seq_no, statistics
 
     def _finish_evaluation(self, evaluation: Evaluation, plays: Plays) -> dict[str, Any]:
-        metrics = evaluation.finish(plays)
+        return self._evaluated(evaluation.finish(plays))
+
+    def _evaluated(self, metrics: dict[str, Any]) -> dict[str, Any]:
         logger = self.metrics
         self._call("on_evaluate_end", metrics_logger=logger, evaluation_metrics=metrics)
         return metrics
@@ -170,16 +176,29 @@ class Algorithm(ABC):
     def evaluate(self) -> dict[str, Any]:
         """Play ``evaluation_duration`` episodes with the current policy.
 
+        With ``custom_evaluation_function`` that is called instead, with this algorithm and the env
+        runners of evaluation, which act by the current policy in new episodes.
+
         Returns:
             Their metrics under RLlib's names, below ``env_runners``.
 
         Raises:
             EnvError: an environment raised.
             TrainingError: it took longer than ``evaluation_sample_timeout_s``.
+            ConfigError: the function returned something else than it should.
         """
         if self.evaluation is None:
             self.evaluation = self._make_evaluation()
-        return self._finish_evaluation(self.evaluation, self._play(self.evaluation))
+        if (function := self.config.custom_evaluation_function) is None:
+            return self._finish_evaluation(self.evaluation, self._play(self.evaluation))
+        self._call("on_evaluate_start", metrics_logger=self.metrics)
+        group = self.evaluation.begin_custom(*self._acting())
+        return self._evaluated(custom_metrics(function(self, group)))
+
+    @property
+    def eval_env_runner_group(self) -> EnvRunnerGroup | None:
+        """The env runners of evaluation, once there are any."""
+        return None if self.evaluation is None else self.evaluation.group
 
     def report(self, samples: Samples, update: Any) -> None:
         """Wait for one fragment of every env runner, and count them and an update.

@@ -23,12 +23,20 @@ still ends in order, with its last words, when an environment hangs.
 """
 
 
+BESIDE = "beside"
+"""Concurrency group of an actor that may be told something while it is busy."""
+
+
 class Worker(ABC):
     """An object whose methods are called by name."""
 
     @abstractmethod
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call ``method``; returns a handle, or a sequence of them if it returns several."""
+
+    @abstractmethod
+    def call_beside(self, method: str, *args: Any) -> Any:
+        """The same while another call is under way, of an actor with the group ``BESIDE``."""
 
     @abstractmethod
     def begin_stop(self) -> Any:
@@ -49,6 +57,10 @@ class LocalWorker(Worker):
         """Call at once; arguments that are references are resolved, as for an actor."""
         return getattr(self.target, method)(*map(fetch, args), **kwargs)
 
+    def call_beside(self, method: str, *args: Any) -> Any:
+        """Nothing is ever under way here."""
+        return self.call(method, *args)
+
     def begin_stop(self) -> Any:
         """Stop the object at once."""
         return self.target.stop() if hasattr(self.target, "stop") else None
@@ -63,14 +75,16 @@ class RemoteWorker(Worker):
     def __init__(self, cls: type[Any], *args: Any, **options: Any) -> None:
         if not core.is_initialized():
             core.init(preload=PRELOAD)
-        actor_class = core.remote(cls)
-        if options:
-            actor_class = actor_class.options(**options)
+        actor_class = core.remote(**options)(cls) if options else core.remote(cls)
         self.actor = actor_class.remote(*args)
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Send the call; returns references at once."""
         return getattr(self.actor, method).remote(*args, **kwargs)
+
+    def call_beside(self, method: str, *args: Any) -> Any:
+        """Send the call past those that wait."""
+        return getattr(self.actor, method).options(concurrency_group=BESIDE).remote(*args)
 
     def begin_stop(self) -> Any:
         """Ask the actor to stop."""

@@ -224,11 +224,8 @@ def _more_than(limit: int) -> Callable[[Any], bool]:
 # error where they are no defaults. Whoever adds the behaviour removes the row.
 PENDING: dict[str, Callable[[Any], bool]] = {
     "learner_connector": _changes_batches,
-    "evaluation_auto_duration_min_env_steps_per_sample": _any,
-    "evaluation_auto_duration_max_env_steps_per_sample": _any,
     "evaluation_unhealthy_workers_timeout_s": _any,
     "evaluation_error_after_n_consecutive_skips": _any,
-    "custom_evaluation_function": _any,
     "restart_failed_env_runners": _any,
     "ignore_env_runner_failures": _any,
     "max_num_env_runner_restarts": _any,

@@ -243,9 +243,10 @@ class EvaluationSection(Section):
     evaluation_duration_unit: Literal["episodes", "timesteps"] = "episodes"
     """What ``evaluation_duration`` counts."""
     evaluation_auto_duration_min_env_steps_per_sample: PositiveInt = 100
-    """Duration "auto": fewest env steps that an env runner is asked for at a time."""
+    """Duration "auto": fewest env steps that each env runner plays."""
     evaluation_auto_duration_max_env_steps_per_sample: PositiveInt = 2000
-    """Duration "auto": most env steps that an env runner is asked for at a time."""
+    """Duration "auto": most env steps that an env runner plays before it looks again whether
+    training is done."""
     evaluation_num_env_runners: NonNegativeInt = 0
     """Env runner actors for evaluation alone; 0 evaluates in the main process."""
     evaluation_parallel_to_training: bool = False
@@ -261,8 +262,8 @@ class EvaluationSection(Section):
     evaluation_error_after_n_consecutive_skips: PositiveInt | None = None
     """Evaluations in a row that may be left out for want of an env runner; null for any number."""
     custom_evaluation_function: Code | None = None
-    """Function (algorithm, env runner group) that evaluates instead, and returns a result, env
-    steps and agent steps."""
+    """Function (algorithm, env runners of evaluation) that evaluates instead, and returns metrics,
+    env steps and agent steps."""
 
 
 class FaultToleranceSection(Section):

@@ -31,7 +31,7 @@ from rllib.multi_agent.modules import (
 )
 from rllib.multi_agent.trajectories import Trajectories
 from rllib.sampling.env_runner import AgentCounts, SampleStats, env_errors
-from rllib.sampling.episodes import Episode
+from rllib.sampling.episodes import Episode, OpenEnd
 from rllib.sampling.whole_episodes import EpisodeCount
 from rllib.seeding import Role, derive_rng, derive_seed
 
@@ -184,7 +184,7 @@ class MultiAgentEnvRunner:
         }
         self.clip_rewards = _reward_limits(config)
         self.num_rows = config.get_rollout_fragment_length()
-        self.weights_seq_no = 0
+        self.weights_seq_no = self.last_ended_play = 0
         self.num_episodes = 0
         with env_errors():
             self.env = MultiAgentVector(
@@ -288,7 +288,11 @@ class MultiAgentEnvRunner:
         return fragments, stats._replace(metrics=self.metrics.reduce())
 
     def play(
-        self, duration: int, unit: str, generation: int | None = None, timestep: int = 0
+        self,
+        duration: int | OpenEnd,
+        unit: str,
+        generation: int | None = None,
+        timestep: int = 0,
     ) -> SampleStats:
         """Play for evaluation; see ``EnvRunner.play``."""
         if generation is not None:
@@ -296,7 +300,10 @@ class MultiAgentEnvRunner:
         tally = Tally()
         for actor in self.actors.values():
             actor.explore_by(timestep, random_actions=False)
-        if unit == "episodes":
+        if isinstance(duration, OpenEnd):
+            end = duration
+            self._play(tally, lambda: end.is_reached(tally.num_env_steps, self.last_ended_play))
+        elif unit == "episodes":
             share, rest = divmod(duration, self.env.num_envs)
             tally.missing = [share + (e < rest) for e in range(self.env.num_envs)]
             self._play(tally, lambda: not any(tally.missing or ()))
@@ -305,6 +312,10 @@ class MultiAgentEnvRunner:
         for actor in self.actors.values():
             actor.trajectories.take(actor.head, self.weights_seq_no)
         return tally.stats({})._replace(metrics=self.metrics.reduce())
+
+    def end_plays(self, number: int) -> None:
+        """Bring plays with an open end to it, up to the one of this number."""
+        self.last_ended_play = number
 
     def _play(self, tally: "Tally", is_enough: Callable[[], bool]) -> None:
         started = perf_counter()

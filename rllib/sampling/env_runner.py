@@ -28,7 +28,7 @@ from rllib.errors import EnvError
 from rllib.metrics.metrics_logger import MetricsLogger
 from rllib.policies.memory import PolicyMemory
 from rllib.sampling.episode_hooks import EpisodeHooks
-from rllib.sampling.episodes import Episode, EpisodeTally, EpisodeTracker, StepTally
+from rllib.sampling.episodes import Episode, EpisodeTally, EpisodeTracker, OpenEnd, StepTally
 from rllib.sampling.rollout import RolloutBuffer
 from rllib.sampling.whole_episodes import EpisodeBuffer
 from rllib.seeding import Role, derive_rng, derive_seed, draw_seed, rng_state, set_rng_state
@@ -81,7 +81,7 @@ class EnvRunner:
         spec = config.get_rl_module_spec(spaces)
         self.policy, self.max_seq_len = spec.make_policy(), spec.max_seq_len
         self.head = self.policy.head
-        self.weights_seq_no = 0
+        self.weights_seq_no = self.last_ended_play = 0
         sizes = mask_sizes(spaces.observation, spaces.action)
         is_whole = config.batch_mode == "complete_episodes"
         buffer = EpisodeBuffer if is_whole else RolloutBuffer
@@ -214,12 +214,16 @@ class EnvRunner:
         return actions, inputs, step
 
     def play(
-        self, duration: int, unit: str, generation: int | None = None, timestep: int = 0
+        self,
+        duration: int | OpenEnd,
+        unit: str,
+        generation: int | None = None,
+        timestep: int = 0,
     ) -> SampleStats:
         """Play for evaluation, without collecting anything.
 
         Args:
-            duration: how long, at least 1.
+            duration: how long, at least 1, or until ``end_plays``.
             unit: "episodes" plays exactly so many whole ones, shared out evenly among the
                 environments beforehand, so that short ones are not preferred; "timesteps" plays at
                 least so many env steps, and tells of the episodes that ended.
@@ -234,7 +238,7 @@ class EnvRunner:
         if generation is not None:
             self.reset(generation)
         self.head = self.policy.head.at(timestep)
-        tally = (EpisodeTally if unit == "episodes" else StepTally)(duration, self.env.num_envs)
+        tally = self._tally(duration, unit)
         self.env_step_s = 0.0
         with env_errors(), np.errstate(all="ignore"):
             while not tally.is_full:
@@ -244,6 +248,18 @@ class EnvRunner:
         sample_s = perf_counter() - started
         stats = SampleStats(tally.num_env_steps, tally.episodes, sample_s, self.env_step_s)
         return stats._replace(metrics=self.metrics.reduce())
+
+    def _tally(self, duration: int | OpenEnd, unit: str) -> EpisodeTally | StepTally:
+        num_envs = self.env.num_envs
+        if isinstance(duration, OpenEnd):
+            return StepTally(lambda n: duration.is_reached(n, self.last_ended_play), num_envs)
+        if unit == "episodes":
+            return EpisodeTally(duration, num_envs)
+        return StepTally(lambda n: n >= duration, num_envs)
+
+    def end_plays(self, number: int) -> None:
+        """Bring plays with an open end to it, up to the one of this number."""
+        self.last_ended_play = number
 
     def apply(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call ``function(self, *args)`` where the env runner lives; returns what it returns."""

@@ -39,9 +39,17 @@ class EnvRunnerGroup:
     Args:
         config: the algorithm's configuration.
         interface: of its environments.
+        is_training: otherwise they only play.
+        options: of actors, besides those that the settings ask for.
     """
 
-    def __init__(self, config: AlgorithmConfig, interface: Interface) -> None:
+    def __init__(
+        self,
+        config: AlgorithmConfig,
+        interface: Interface,
+        is_training: bool = True,
+        **options: Any,
+    ) -> None:
         self.config = config
         remote = config.num_env_runners > 0
         self.workers: list[Worker] = [
@@ -50,8 +58,10 @@ class EnvRunnerGroup:
                 config,
                 interface.env_spaces,
                 index,
+                is_training,
                 remote=remote,
                 **actor_options(config),
+                **options,
             )
             for index in range(max(1, config.num_env_runners))
         ]

@@ -1,7 +1,8 @@
 """Episode returns and lengths: followed in the env runners, averaged in the algorithm."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,22 +106,49 @@ class EpisodeTally:
 
 
 class StepTally:
-    """Counts env steps until there are ``num_env_steps``, and the episodes that end meanwhile."""
+    """Counts env steps until there are enough, and the episodes that end meanwhile.
 
-    def __init__(self, num_env_steps: int, num_envs: int) -> None:
-        self.wanted, self.num_env_steps = num_env_steps, 0
+    Args:
+        is_enough: says of a number of env steps whether there are.
+        num_envs: N.
+    """
+
+    def __init__(self, is_enough: Callable[[int], bool], num_envs: int) -> None:
+        self.is_enough, self.num_env_steps = is_enough, 0
         self.tracker = EpisodeTracker(num_envs)
         self.episodes: list[Episode] = []
 
     @property
     def is_full(self) -> bool:
         """Whether there are enough steps."""
-        return self.num_env_steps >= self.wanted
+        return self.is_enough(self.num_env_steps)
 
     def add(self, step: EnvStep) -> None:
         """Count one vector step."""
         self.num_env_steps += int(np.count_nonzero(~step.is_reset_row))
         self.episodes += self.tracker.track_step(step)
+
+
+@dataclass
+class OpenEnd:
+    """A play that goes on until it is told to end.
+
+    Attributes:
+        number: of the play; plays up to a number are told to end together.
+        least: env steps that are played in any case.
+        at_a_time: env steps between two looks at whether it is told to end.
+    """
+
+    number: int
+    least: int
+    at_a_time: int
+
+    def is_reached(self, num_env_steps: int, last_ended: int) -> bool:
+        """Whether to end after so many env steps, if the plays up to ``last_ended`` are to."""
+        if num_env_steps < self.least:
+            return False
+        self.least = num_env_steps + self.at_a_time
+        return last_ended >= self.number
 
 
 class EpisodeWindow:

@@ -153,6 +153,9 @@ class AlgorithmConfig(ConfigBuilder):
         yield from self._problems_of_overrides()
         yield from self._problems_of_model()
         yield from self._problems_of_policies()
+        if not self.add_default_connectors_to_learner_pipeline and self.learner_connector is None:
+            text = "nothing makes a train batch then; set learner_connector as well"
+            yield Problem(text, "add_default_connectors_to_learner_pipeline")
         if self.env is None:
             yield Problem('missing: name an environment, for example "CartPole-v1"', "env")
         if (self.minibatch_size or 0) > self.train_batch_size_per_learner:

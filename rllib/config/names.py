@@ -210,12 +210,6 @@ def _one_of(*values: object) -> Callable[[object], bool]:
     return lambda value: value in values
 
 
-def _changes_batches(make: Any) -> bool:
-    from rllib.compat.connectors import changes_batches
-
-    return changes_batches(make)
-
-
 def _more_than(limit: int) -> Callable[[Any], bool]:
     return lambda value: value > limit
 
@@ -223,7 +217,6 @@ def _more_than(limit: int) -> Callable[[Any], bool]:
 # Settings whose behaviour is still to come, and which values of them are waited for: these are an
 # error where they are no defaults. Whoever adds the behaviour removes the row.
 PENDING: dict[str, Callable[[Any], bool]] = {
-    "learner_connector": _changes_batches,
     "evaluation_unhealthy_workers_timeout_s": _any,
     "evaluation_error_after_n_consecutive_skips": _any,
     "restart_failed_env_runners": _any,

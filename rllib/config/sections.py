@@ -198,10 +198,11 @@ class LearnersSection(Section):
     learner_class: Code | None = None
     """Class of learners; null takes the algorithm's."""
     learner_connector: Code | None = None
-    """Function (observation space, action space, device) that returns one or several connectors,
-    which train batches pass through."""
+    """Function (observation space, action space) that returns one or several learner connectors,
+    which what is learnt from passes through before it becomes a train batch."""
     add_default_connectors_to_learner_pipeline: bool = True
-    """No effect here: what a train batch is stands in the algorithm, not in connectors."""
+    """Whether the algorithm makes the train batch; otherwise it is what comes out of
+    ``learner_connector``."""
     learner_config_dict: dict[str, Any] = Field(default_factory=dict)
     """Settings of a learner class of one's own."""
 

@@ -3,6 +3,7 @@
     env --obs, rewards--> FrameStacking -> MeanStdFilter -> ... --> module --actions--> env
 
 What a fragment holds is what came out of the last step: the module is trained on what it acted on.
+What learners make of it first is in ``rllib.connectors.learner``.
 """
 
 from rllib.connectors.base import Connector, Pipeline, fresh_rows

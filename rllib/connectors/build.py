@@ -61,9 +61,15 @@ def _of(make: Callable[..., Any] | None, key: str) -> list[Connector]:
     return connectors
 
 
-def made_by(make: Callable[..., Any]) -> list[Any]:
-    """What a function returns, or each of what it does."""
-    made = make(*[None] * _num_required(make))
+def made_by(make: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """What a function returns, or each of what it does.
+
+    Args:
+        make: takes as many of ``arguments`` as it needs, and ``None`` for what is not there.
+        arguments: as RLlib gives them.
+    """
+    required = _num_required(make)
+    made = make(*[*arguments, *[None] * required][:required])
     return list(made) if isinstance(made, list | tuple | Pipeline) else [made]
 
 

@@ -1,8 +1,8 @@
 """Owns module, optimisers and loss, and turns experience into better weights.
 
-    fragments -> build_train_batch -> minibatches -> compute_loss -> gradients -> optimisers
-                                          ^                                          |
-                                          '------- after_gradient_based_update <-----'
+    fragments -> [connectors] -> build_train_batch -> minibatches
+                                                           v
+     after_gradient_based_update <- optimisers <- gradients of compute_loss, for each of them
 
 A learner lives in the main process or in an actor and cannot tell which. An algorithm subclasses
 it with two methods: what a train batch is, and what the loss of a minibatch is. The others of the
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from rllib.checkpoints.torch_state import get_module_state, set_module_state
 from rllib.config import AlgorithmConfig
+from rllib.connectors.learner import build_learner_pipeline
 from rllib.envs.make import Spaces
 from rllib.learning.descent import Descent
 from rllib.learning.devices import Uploads, ahead, learner_device, meeting_device
@@ -36,6 +37,7 @@ from rllib.learning.shares import Share, take
 from rllib.learning.torch_random import TorchStream
 from rllib.schedules import value_at
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
+from rllib.tensors import concatenate
 
 __all__ = ["Learner", "Loss", "Metrics"]
 
@@ -74,6 +76,7 @@ class Learner(ABC, Generic[BatchT]):
             self.module = config.get_rl_module_spec(spaces).build().to(self.device)
             self.optimizers = self.configure_optimizers()
         own_parameters(self.module, self.optimizers)
+        self.connectors = build_learner_pipeline(config, spaces, self.device)
         self.descent = Descent(self.module, self.optimizers, config, self.precision.scale)
         self.num_steps_trained_lifetime = 0
         self.group: Peers = Alone()
@@ -179,7 +182,7 @@ class Learner(ABC, Generic[BatchT]):
         return metrics
 
     def _update(self, batches: tuple[Any, ...]) -> Metrics:
-        train_batch = self.build_train_batch(batches)
+        train_batch = self._connected(batches)
         num_steps = count_steps(train_batch)
         total = self.group.total(num_steps)
         self.steps_per_learner = total / self.group.size
@@ -191,6 +194,14 @@ class Learner(ABC, Generic[BatchT]):
         metrics = merge(reports) | self._count(total)
         self.after_update(metrics)
         return metrics
+
+    def _connected(self, batches: tuple[Any, ...]) -> BatchT:
+        """The train batch of what comes out of the connectors, or just that."""
+        connected = [self.connectors(batch, self.module) for batch in batches]
+        if self.config.add_default_connectors_to_learner_pipeline:
+            return self.build_train_batch(tuple(connected))
+        joined: BatchT = concatenate(connected)
+        return joined
 
     def _step(self, minibatch: BatchT) -> StepReport:
         """One gradient step; a learner without rows takes part by what the others compute."""
@@ -238,8 +249,10 @@ class Learner(ABC, Generic[BatchT]):
         }
 
     def get_streams(self) -> dict[str, Any]:
-        """State tree of the random streams."""
-        return {"numpy": rng_state(self.rng), "torch": self.torch_stream.get_state()}
+        """State tree of what is this learner's alone: random streams, and connectors' memory."""
+        streams = {"numpy": rng_state(self.rng), "torch": self.torch_stream.get_state()}
+        connectors = self.connectors.get_state()
+        return streams | ({"connectors": connectors} if connectors else {})
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from ``get_state``; without a random stream for its rank, with its own.
@@ -253,6 +266,7 @@ class Learner(ABC, Generic[BatchT]):
         if streams := state["streams"].get(str(self.group.rank)):
             set_rng_state(self.rng, streams["numpy"])
             self.torch_stream.set_state(streams["torch"])
+            self.connectors.set_state(streams.get("connectors", {}))
         self.num_steps_trained_lifetime = int(state["num_steps_trained_lifetime"])
         self.descent.num_steps = int(state["num_updates_lifetime"])
         if self.precision.scale and state["loss_scale"]:

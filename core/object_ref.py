@@ -59,9 +59,9 @@ class ObjectRef(Generic[T]):
         """Whether it refers to nothing: never."""
         return False
 
-    def owner_address(self) -> str:
-        """The process that owns the value."""
-        return self._owner.hex()
+    def owner_address(self) -> bytes:
+        """The process that owns the value; opaque, the same for all that it owns."""
+        return self._owner
 
     def call_site(self) -> str:
         """Where in the program it was made: nothing, for that is not recorded."""

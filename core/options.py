@@ -66,6 +66,7 @@ def task_options(given: Given, *, is_generator: bool = False) -> TaskOptions:
         max_calls=_int(given, "max_calls", 1 if gpus else 0, low=0),
         name=_text(given, "name"),
         backpressure=_backpressure(given),
+        task_events=_flag(given, "enable_task_events", True),
         strategy=_strategy(given, resources),
         label_selector=_selector(given),
         fallback_strategy=_fallbacks(given),
@@ -85,6 +86,7 @@ def call_options(given: Given, defaults: CallOptions) -> CallOptions:
         concurrency_group=_text(given, "concurrency_group") or defaults.concurrency_group,
         name=_text(given, "name") or defaults.name,
         backpressure=_backpressure(given, defaults.backpressure),
+        task_events=_flag(given, "enable_task_events", defaults.task_events),
     )
 
 
@@ -106,6 +108,7 @@ def actor_options(given: Given) -> ActorOptions:
         max_concurrency=_int(given, "max_concurrency", 0, low=1),
         concurrency_groups=_groups(given),
         max_restarts=_int(given, "max_restarts", 0, low=-1),
+        task_events=_flag(given, "enable_task_events", True),
         detached=_is_detached(given),
         strategy=_strategy(given, placement),
         label_selector=_selector(given),
@@ -231,6 +234,15 @@ def _text(given: Given, key: str) -> str:
         raise TypeError(f"{key} must be a str, got {value!r}")
     if not value:
         raise ValueError(f"{key} must not be empty; leave it out instead")
+    return value
+
+
+def _flag(given: Given, key: str, default: bool) -> bool:
+    value = given.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise TypeError(f"{key} must be True or False, got {value!r}")
     return value
 
 

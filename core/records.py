@@ -40,6 +40,8 @@ class TaskOptions:
     """Shown in errors instead of the function's name."""
     backpressure: int = -1
     """A generator pauses when that many of its results were not taken; -1 without limit."""
+    task_events: bool = True
+    """Whether Ray lists it; our own engines record nothing for lists."""
     strategy: Any = None
     """Where it may run; see `rllib.core.util.scheduling_strategies`. ``None`` for anywhere."""
     label_selector: Mapping[str, str] = field(default_factory=dict)
@@ -68,6 +70,8 @@ class CallOptions:
     """Shown in errors instead of the method's name."""
     backpressure: int = -1
     """As in `TaskOptions`."""
+    task_events: bool = True
+    """As in `TaskOptions`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,8 @@ class ActorOptions:
     """Named groups of threads or coroutines, and their sizes."""
     max_restarts: int = 0
     """Times that it is started again after its process died; -1 without limit."""
+    task_events: bool = True
+    """As in `TaskOptions`; of all its methods."""
     detached: bool = False
     """It lives until it is killed, whatever becomes of its handles and its creator."""
     strategy: Any = None

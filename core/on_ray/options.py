@@ -45,6 +45,7 @@ def of_actor(options: ActorOptions, shape: ActorShape) -> Keywords:
     keywords = {
         **_of_resources(options.resources),
         **_of_place(options),
+        "enable_task_events": options.task_events,
         "max_restarts": options.max_restarts,
         "max_pending_calls": shape.max_pending_calls,
         "max_concurrency": options.max_concurrency or None,
@@ -83,6 +84,7 @@ def _of_returns(options: TaskOptions | CallOptions) -> Keywords:
     keywords: Keywords = {
         "num_returns": "streaming" if streaming else options.num_returns,
         "retry_exceptions": _of_retry(options.retry_exceptions),
+        "enable_task_events": options.task_events,
     }
     if options.name:
         keywords["name"] = options.name

@@ -41,6 +41,15 @@ class RayRef(ObjectRef[Any]):
         """Ray's id of the call."""
         return TaskID(self.wrapped.task_id().binary())
 
+    def owner_address(self) -> bytes:
+        """Ray's own."""
+        return bytes(self.wrapped.owner_address())
+
+    def call_site(self) -> str:
+        """Ray's own; it records them if ``RAY_record_ref_creation_sites`` is set."""
+        site = self.wrapped.call_site()
+        return site.decode() if isinstance(site, bytes) else str(site)
+
     def as_future(self) -> asyncio.Future[Any]:
         """An asyncio future of the value, of the event loop that runs."""
         return asyncio.wrap_future(self.future())  # whose `get` does not block the loop

@@ -649,6 +649,27 @@ def test_exit_in_a_task_is_a_crash(engine: str) -> None:
         core.get(leave.remote(), timeout=30)
 
 
+def test_tasks_and_actors_may_be_without_events() -> None:
+    identity = remote_identity().options(enable_task_events=False)
+    assert core.get(identity.remote(1)) == 1
+    counter = make_counter().options(enable_task_events=False).remote()
+    assert core.get(counter.add.options(enable_task_events=False).remote()) == 1
+
+
+def test_a_reference_tells_its_owner() -> None:
+    ours, made = core.put(1), remote_identity().remote(2)
+    assert isinstance(ours.owner_address(), bytes)
+    assert ours.owner_address() == made.owner_address() != b""
+    assert ours.call_site() == made.call_site() == ""
+
+    @core.remote
+    def others() -> list[Any]:
+        return [core.put(3)]
+
+    (theirs,) = core.get(others.remote())
+    assert (theirs.owner_address() == ours.owner_address()) == core.api.runtime().serial
+
+
 # -- actors ----------------------------------------------------------------------------------------
 
 

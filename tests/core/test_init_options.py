@@ -52,6 +52,7 @@ def test_the_context_tells_where_it_is() -> None:
         assert context.python_version == platform.python_version()
         assert context["node_ip_address"] == "127.0.0.1"
         assert context.dashboard_url == ""
+        assert context.ray_version == "2.60.0"  # whose API it is
     assert set(context.address_info) == {"address", "namespace"}
 
 

@@ -34,6 +34,7 @@ WRONG_FOR_TASKS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"name": 3}, TypeError, "name"),
     ({"name": ""}, ValueError, "name"),
     ({"num_cpu": 1}, ValueError, "num_cpus"),
+    ({"enable_task_events": "no"}, TypeError, "enable_task_events"),
     ({"_generator_backpressure_num_objects": 0}, ValueError, "backpressure"),
 ]
 
@@ -45,6 +46,7 @@ WRONG_FOR_ACTORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"concurrency_groups": {"io": 0}}, ValueError, "io"),
     ({"concurrency_groups": {1: 1}}, TypeError, "name"),
     ({"max_retries": 1}, ValueError, "max_retries"),
+    ({"enable_task_events": 0}, TypeError, "enable_task_events"),
 ]
 
 

@@ -8,6 +8,7 @@ An algorithm names a config class and a learner class and writes ``training_step
 """
 
 import hashlib
+import os
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -77,6 +78,7 @@ class Algorithm(ABC):
     def _connect(self) -> None:
         """The whole wiring; what then flows through it is in ``training_step``."""
         config = self.config
+        os.environ.update(config.extra_python_environs_for_driver)
         with _config_errors():
             self.interface = interface_of(config)
             own = cast(type[Learner[Any]], config.learner_class or self.learner_class)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rllib import core
+from rllib.config import AlgorithmConfig
 from rllib.errors import RLlibError, TrainingError
 
 # What env runners and learners need; their processes find it imported already.
@@ -93,6 +94,12 @@ class RemoteWorker(Worker):
     def end(self) -> None:
         """Kill the actor."""
         core.kill(self.actor)
+
+
+def environs(config: AlgorithmConfig) -> dict[str, Any]:
+    """The option of an actor that sets the environment variables of the settings."""
+    variables = config.extra_python_environs_for_worker
+    return {"runtime_env": {"env_vars": variables}} if variables else {}
 
 
 def make_worker(cls: type[Any], *args: Any, remote: bool, **options: Any) -> Worker:

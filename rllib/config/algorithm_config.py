@@ -177,9 +177,9 @@ class AlgorithmConfig(ConfigBuilder):
     def _waited_for(self) -> Iterator[Problem]:
         """Settings whose behaviour is still to come."""
         defaults = type(self)()
-        for key, is_waited_for in PENDING.items():
-            value, default = _setting(self, key), _setting(defaults, key)
-            if value != default and is_waited_for(value):
+        for key in PENDING:
+            value, default = self[key], defaults[key]
+            if value != default:
                 yield Problem(f"{value!r} is not supported yet; leave it at {default!r}", key)
 
     def _problems_of_overrides(self) -> Iterator[Problem]:
@@ -199,7 +199,7 @@ class AlgorithmConfig(ConfigBuilder):
             except ConfigError as error:
                 yield from (Problem(p.text, f"{name}.{p.key}") for p in error.problems)
             else:
-                here = [p for p in twin._waited_for() if p.key.partition(".")[0] == key]
+                here = [p for p in twin._waited_for() if p.key == key]
                 yield from (Problem(p.text, f"{name}.{p.key}") for p in here)
 
     def _problems_of_model(self) -> Iterator[Problem]:
@@ -347,12 +347,12 @@ def _problems_of_networks(model: ModelConfig, key: str) -> Iterator[Problem]:
         initializer = name.removesuffix("_kwargs")
         if value and initializer != name and model[initializer] is None:
             yield Problem(f"are arguments of {initializer}, which is not set", f"{key}.{name}")
-
-
-def _setting(config: AlgorithmConfig, key: str) -> Any:
-    """The value at a key of ``PENDING``; one within the model may come without the others."""
-    name, _, inner = key.partition(".")
-    return config[name][inner] if inner else config[name]
+    if model.fusionnet_hiddens is None:
+        default = type(model)()
+        for name in ("activation", "kernel_initializer", "bias_initializer"):
+            if model[f"fusionnet_{name}"] != default[f"fusionnet_{name}"]:
+                text = "is of layers that there are not; set fusionnet_hiddens as well"
+                yield Problem(text, f"{key}.fusionnet_{name}")
 
 
 def _plain_name(state: Mapping[str, Any]) -> str:

@@ -96,8 +96,9 @@ class ModelConfig(BaseModel):
     """How biases of the LSTM or GRU are drawn; null for zeros."""
     lstm_bias_initializer_kwargs: Arguments = None
     """Arguments of that function."""
-    fusionnet_hiddens: Sizes = (256, 256)
-    """Widths of the layers that join the encoders of several inputs."""
+    fusionnet_hiddens: Sizes | None = None
+    """Critics of continuous actions: widths of the layers that join what was made, by ``fcnet``
+    layers of their own, of observations and of actions; null reads actions beside observations."""
     fusionnet_activation: Activation = "tanh"
     """Activation after those."""
     fusionnet_kernel_initializer: Initializer = None

@@ -1,6 +1,6 @@
 """Names that users bring along from elsewhere, and the nearest right name for a wrong one."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
@@ -202,39 +202,21 @@ ALSO_IN = {
 }
 
 
-def _any(value: object) -> bool:
-    return True
-
-
-def _one_of(*values: object) -> Callable[[object], bool]:
-    return lambda value: value in values
-
-
-def _more_than(limit: int) -> Callable[[Any], bool]:
-    return lambda value: value > limit
-
-
-# Settings whose behaviour is still to come, and which values of them are waited for: these are an
-# error where they are no defaults. Whoever adds the behaviour removes the row.
-PENDING: dict[str, Callable[[Any], bool]] = {
-    "evaluation_unhealthy_workers_timeout_s": _any,
-    "evaluation_error_after_n_consecutive_skips": _any,
-    "restart_failed_env_runners": _any,
-    "ignore_env_runner_failures": _any,
-    "max_num_env_runner_restarts": _any,
-    "delay_between_env_runner_restarts_s": _any,
-    "restart_failed_sub_environments": _any,
-    "num_consecutive_env_runner_failures_tolerance": _any,
-    "env_runner_health_probe_timeout_s": _any,
-    "env_runner_restore_timeout_s": _any,
-    "on_env_runners_recreated": _any,
-    "extra_python_environs_for_driver": _any,
-    "extra_python_environs_for_worker": _any,
-    "model_config.fusionnet_hiddens": _any,
-    "model_config.fusionnet_activation": _any,
-    "model_config.fusionnet_kernel_initializer": _any,
-    "model_config.fusionnet_bias_initializer": _any,
-}
+# Settings whose behaviour is still to come: an error where they are no defaults. Whoever adds the
+# behaviour removes the row.
+PENDING = (
+    "evaluation_unhealthy_workers_timeout_s",
+    "evaluation_error_after_n_consecutive_skips",
+    "restart_failed_env_runners",
+    "ignore_env_runner_failures",
+    "max_num_env_runner_restarts",
+    "delay_between_env_runner_restarts_s",
+    "restart_failed_sub_environments",
+    "num_consecutive_env_runner_failures_tolerance",
+    "env_runner_health_probe_timeout_s",
+    "env_runner_restore_timeout_s",
+    "on_env_runners_recreated",
+)
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:

@@ -365,7 +365,7 @@ class PythonEnvironmentSection(Section):
     section = "python_environment"
 
     extra_python_environs_for_driver: dict[str, str] = Field(default_factory=dict)
-    """Environment variables that the main process sets for itself."""
+    """Environment variables that the main process sets for itself before it makes anything."""
     extra_python_environs_for_worker: dict[str, str] = Field(default_factory=dict)
     """Environment variables of env runner and learner actors."""
 

@@ -20,7 +20,7 @@ from rllib.envs.make import Spaces
 from rllib.errors import ConfigError, LearnerError, Problem, RLlibError
 from rllib.learning.learner import Learner, Metrics
 from rllib.learning.shares import divide
-from rllib.workers import Worker, fetch, fetch_sample, make_worker, stop_all
+from rllib.workers import Worker, environs, fetch, fetch_sample, make_worker, stop_all
 
 PATIENCE_S = 300.0
 """How long a learner waits for the others once all have their fragments. Of one that died it learns
@@ -214,8 +214,8 @@ def _resources(config: AlgorithmConfig) -> dict[str, Any]:
     """Options of a learner actor that asks for something. It never waits for CPUs."""
     gpus, others = config.num_gpus_per_learner, config.custom_resources_per_learner
     if not (gpus or others):
-        return {}
-    return {"num_cpus": 0, "num_gpus": gpus, "resources": others}
+        return environs(config)
+    return {"num_cpus": 0, "num_gpus": gpus, "resources": others} | environs(config)
 
 
 def _first_done(handles: list[Any], ranks: set[int], timeout: float | None) -> int | None:

@@ -35,13 +35,14 @@ def make_critics(
         num_critics: K.
     """
     each = [Critic(observations, model, num_actions, num_outputs) for _ in range(num_critics)]
-    if observations.images or not is_chain(model):
+    is_fused = bool(num_actions) and model.fusionnet_hiddens is not None
+    if observations.images or is_fused or not is_chain(model):
         return SeparateCritics(each)
     return StackedCritics(each, model)
 
 
 class Critic(nn.Module):
-    """One of them: encoder, hidden layers, outputs; actions are read beside the observations."""
+    """One of them: encoder of observations and actions, hidden layers, outputs."""
 
     def __init__(
         self,
@@ -51,14 +52,41 @@ class Critic(nn.Module):
         num_outputs: int,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(observations, model, num_actions)
+        fuses = bool(num_actions) and model.fusionnet_hiddens is not None
+        self.encoder = (Streams if fuses else Beside)(observations, model, num_actions)
         self.hidden = MLP(self.encoder.size, model, "head_fcnet")
         self.out = output(self.hidden.size, num_outputs)
 
     def forward(self, obs: Tree, actions: Tensor | None) -> Tensor:
         """[B, O]."""
-        values: Tensor = self.out(self.hidden(self.encoder(with_actions(obs, actions))))
+        values: Tensor = self.out(self.hidden(self.encoder(obs, actions)))
         return values
+
+
+class Beside(Encoder):
+    """Actions are read beside the features of observations."""
+
+    def forward(self, obs: Tree, actions: Tensor | None = None) -> Tensor:
+        """[B, size]."""
+        return super().forward(with_actions(obs, actions))
+
+
+class Streams(nn.Module):
+    """Layers for observations, layers for actions, and layers that join the two."""
+
+    def __init__(
+        self, observations: ObservationEncoder, model: ModelConfig, num_actions: int
+    ) -> None:
+        super().__init__()
+        self.obs = Encoder(observations, model)
+        self.actions = MLP(num_actions, model, "fcnet")
+        self.fusion = MLP(self.obs.size + self.actions.size, model, "fusionnet")
+        self.size = self.fusion.size
+
+    def forward(self, obs: Tree, actions: Tensor) -> Tensor:
+        """[B, size]."""
+        joined: Tensor = self.fusion(torch.cat([self.obs(obs), self.actions(actions)], -1))
+        return joined
 
 
 class SeparateCritics(nn.Module):
@@ -88,10 +116,7 @@ class StackedCritics(nn.Module):
 
     def __init__(self, each: list[Critic], model: ModelConfig) -> None:
         super().__init__()
-        layers: list[list[nn.Linear]] = [
-            [*critic.encoder.mlp.layers, *critic.hidden.layers, critic.out] for critic in each
-        ]
-        stacks = [*zip(*layers, strict=True)]
+        stacks = [*zip(*map(_chain, each), strict=True)]
         self.weights = nn.ParameterList([_stack(stack, "weight") for stack in stacks])
         self.biases = nn.ParameterList([_stack(stack, "bias").unsqueeze(1) for stack in stacks])
         first, later = len(model.fcnet_hiddens), len(model.head_fcnet_hiddens)
@@ -153,6 +178,12 @@ def _apart(x: Tensor, layers: Sequence[Layer]) -> Tensor:
         xs = [dense(x, *part, relu=is_relu) for x, part in zip(xs, parts, strict=False)]
         xs = xs if is_relu else [ACTIVATIONS[name](x) for x in xs]
     return torch.stack(xs)
+
+
+def _chain(critic: Critic) -> list[Any]:
+    """Its layers, in their order."""
+    assert isinstance(critic.encoder, Beside), "others have more than one chain"
+    return [*critic.encoder.mlp.layers, *critic.hidden.layers, critic.out]
 
 
 def _stack(layers: tuple[nn.Linear, ...], name: str) -> Tensor:

@@ -18,7 +18,7 @@ def initialize(layers: nn.Module, model: ModelConfig, stack: str) -> None:
     Args:
         layers: of which all weights and biases are meant, but those of a LayerNorm.
         model: the networks' shape.
-        stack: ``"fcnet"``, ``"conv"``, ``"head_fcnet"`` or ``"lstm"``.
+        stack: ``"fcnet"``, ``"conv"``, ``"head_fcnet"``, ``"lstm"`` or ``"fusionnet"``.
 
     Raises:
         ConfigError: there is no such function, or it does not fit the parameters.

@@ -81,7 +81,8 @@ class MLP(nn.Module):
     Args:
         fan_in: D.
         model: widths, activation, LayerNorm and how weights are drawn ...
-        stack: ... under the names that begin with this, ``"fcnet"`` or ``"head_fcnet"``.
+        stack: ... under the names that begin with this: ``"fcnet"``, ``"head_fcnet"`` or
+            ``"fusionnet"``.
     """
 
     def __init__(self, fan_in: int, model: ModelConfig, stack: str) -> None:
@@ -89,7 +90,7 @@ class MLP(nn.Module):
         sizes = (fan_in, *model[f"{stack}_hiddens"])
         self.size = sizes[-1]
         self.layers = nn.ModuleList([linear(a, b) for a, b in pairwise(sizes)])
-        has_norms = model[f"{stack}_use_layernorm"]
+        has_norms = model.get(f"{stack}_use_layernorm", False)
         self.norms = nn.ModuleList([nn.LayerNorm(size) for size in sizes[1:] if has_norms])
         self.activation = ACTIVATIONS[model[f"{stack}_activation"]]
         self.is_relu = not has_norms and model[f"{stack}_activation"] == "relu"

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from rllib.config import AlgorithmConfig
 from rllib.interface import Interface
 from rllib.sampling.env_runner import SampleStats
-from rllib.workers import Worker, fetch, fetch_sample, make_worker, stop_all
+from rllib.workers import Worker, environs, fetch, fetch_sample, make_worker, stop_all
 
 
 class Samples(NamedTuple):
@@ -30,7 +30,7 @@ def actor_options(config: AlgorithmConfig) -> dict[str, Any]:
         "num_gpus": config.num_gpus_per_env_runner or None,
         "resources": config.custom_resources_per_env_runner or None,
     }
-    return {name: amount for name, amount in asked.items() if amount is not None}
+    return {name: amount for name, amount in asked.items() if amount is not None} | environs(config)
 
 
 class EnvRunnerGroup:

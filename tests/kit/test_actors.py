@@ -1,10 +1,14 @@
 """The kit on real processes: the same numbers as in one process, and deaths that are told."""
 
+import os
+
+import gymnasium as gym
+import numpy as np
 import pytest
 
 from rllib import core, workers
 from rllib.algorithms.impala import IMPALAConfig
-from rllib.algorithms.ppo import PPO, PPOConfig
+from rllib.algorithms.ppo import PPO, PPOConfig, PPOLearner
 from rllib.envs.counter import CounterEnv
 from rllib.errors import EnvError, TrainingError
 from rllib.runs import signals
@@ -127,3 +131,49 @@ def test_env_runners_take_the_resources_that_the_settings_ask_for():
     with settings.build_algo() as algo:
         algo.train()
         assert core.available_resources()["CPU"] == before - 2 * 0.5
+
+
+class Told(gym.Env):
+    """Pays what an environment variable says."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, env_config):
+        self.reward = float(os.environ.get("REWARD_OF_TEST", "0"))
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(1, np.float32), self.reward, True, False, {}
+
+
+@pytest.mark.parametrize(("num_env_runners", "expected"), [(0, 2.0), (2, 3.0)])
+def test_environment_variables_of_the_settings_are_there(monkeypatch, num_env_runners, expected):
+    monkeypatch.setenv("REWARD_OF_TEST", "1")  # to be as it was afterwards
+    settings = (
+        PPOConfig()
+        .environment(Told)
+        .env_runners(num_env_runners=num_env_runners)
+        .training(train_batch_size_per_learner=8, minibatch_size=None, num_epochs=1)
+        .learners(num_learners=1, learner_class=Telling)
+        .rl_module(model_config={"fcnet_hiddens": [4]})
+        .python_environment(
+            extra_python_environs_for_driver={"REWARD_OF_TEST": "2"},
+            extra_python_environs_for_worker={"REWARD_OF_TEST": "3"},
+        )
+    )
+    with settings.build_algo() as algo:
+        result = algo.train()
+    assert os.environ["REWARD_OF_TEST"] == "2"
+    assert result["env_runners"]["episode_return_mean"] == expected
+    assert result["learners"]["default_policy"]["told"] == 3.0
+
+
+class Telling(PPOLearner):
+    """Reports the variable as the learner's process has it."""
+
+    def after_update(self, metrics):
+        super().after_update(metrics)
+        metrics["told"] = float(os.environ["REWARD_OF_TEST"])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from rllib.algorithms.sac import SACConfig
 from rllib.config.model import ModelConfig
 from rllib.errors import ConfigError
 from rllib.modules import dense
@@ -139,3 +140,58 @@ def test_one_critic_is_possible():
 def test_other_actions_are_refused(module_class, space):
     with pytest.raises(ConfigError, match=r"not supported|has no bounds"):
         module_class(OBS, space)
+
+
+FUSED = {"fcnet_hiddens": (6, 5), "head_fcnet_hiddens": (3,), "fusionnet_hiddens": (7,)}
+
+
+def test_observations_and_actions_are_joined_by_layers_of_their_own():
+    model = ModelConfig(**FUSED, fcnet_activation="relu", fusionnet_activation="tanh")
+    torch.manual_seed(0)
+    critics = make_critics(ObservationEncoder(OBS, model), model, 2, 1, 2)
+    obs, actions = torch.randn(9, 4), torch.randn(9, 2)
+    found = critics(obs, actions)
+    for critic, values in zip(critics.each, found, strict=True):
+        streams = []
+        for layers, x in ((critic.encoder.obs.mlp, obs), (critic.encoder.actions, actions)):
+            for layer in layers.layers:
+                x = (x @ layer.weight.T + layer.bias).relu()
+            streams.append(x)
+        (fusion,), (head,) = critic.encoder.fusion.layers, critic.hidden.layers
+        x = (torch.cat(streams, -1) @ fusion.weight.T + fusion.bias).tanh()
+        x = (x @ head.weight.T + head.bias).relu()
+        torch.testing.assert_close(values, x @ critic.out.weight.T + critic.out.bias)
+
+
+def test_without_actions_there_is_nothing_to_join():
+    model = ModelConfig(**FUSED)
+    assert isinstance(make_critics(ObservationEncoder(OBS, model), model, 0, 3, 2), StackedCritics)
+
+
+def test_the_joining_layers_are_drawn_as_asked():
+    model = ModelConfig(**FUSED, fusionnet_kernel_initializer="ones_")
+    critics = make_critics(ObservationEncoder(OBS, model), model, 2, 1, 1)
+    (layer,) = critics.each[0].encoder.fusion.layers
+    assert (layer.weight == 1).all()
+    assert not (critics.each[0].encoder.actions.layers[0].weight == 1).any()
+
+
+@pytest.mark.parametrize("space", [OBS, IMAGE])
+@pytest.mark.parametrize("module_class", [SACModule, TD3Module])
+def test_modules_join_whatever_they_observe(module_class, space):
+    filters = ((4, 8, 4),) if space is IMAGE else None
+    shape = ActorQConfig(**FUSED, conv_filters=filters, head_fcnet_activation="tanh")
+    module = module_class(space, BOX, model_config=shape)
+    batch = {"obs": module.encode(np.ones((5, *space.shape), space.dtype))}
+    actions = torch.ones(5, 3, requires_grad=True)
+    values = module.compute_q(batch, actions, fixed=True)
+    assert values.shape == (2, 5)
+    (gradient,) = torch.autograd.grad(values.sum(), actions)
+    assert gradient.abs().sum() > 0
+
+
+def test_settings_of_joining_layers_need_such_layers():
+    settings = SACConfig().environment("Pendulum-v1")
+    settings.rl_module(model_config={"fusionnet_activation": "relu"})
+    with pytest.raises(ConfigError, match=r"fusionnet_activation: .*set fusionnet_hiddens"):
+        settings.validate()

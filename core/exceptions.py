@@ -119,12 +119,6 @@ def _dual_class(user_class: type[BaseException]) -> Any:
     """A subclass of both `TaskError` and the user's class, shown under the latter's name."""
 
     class Dual(TaskError, user_class):  # type: ignore[misc, valid-type]
-        def __new__(cls, error: TaskError) -> Any:
-            cause = error.cause
-            if isinstance(cause, BaseExceptionGroup):  # which is made with its members
-                return super().__new__(cls, cause.message, [_of_user(e) for e in cause.exceptions])
-            return super().__new__(cls, error)
-
         def __init__(self, error: TaskError) -> None:
             # The user's constructor may demand anything, so its state is copied, not rebuilt.
             _copy_state(error.cause, self)
@@ -133,9 +127,19 @@ def _dual_class(user_class: type[BaseException]) -> Any:
 
         __str__ = TaskError.__str__
 
+    if issubclass(user_class, BaseExceptionGroup):
+        Dual.__new__ = _new_group  # type: ignore[method-assign]
     Dual.__name__ = f"TaskError({user_class.__name__})"
     Dual.__qualname__ = Dual.__name__
     return Dual
+
+
+def _new_group(cls: Any, error: TaskError) -> Any:
+    """A group is made with its members."""
+    cause = error.cause
+    assert isinstance(cause, BaseExceptionGroup)
+    members = [_of_user(each) for each in cause.exceptions]
+    return BaseExceptionGroup.__new__(cls, cause.message, members)
 
 
 def _of_user(error: BaseException) -> BaseException:

@@ -205,6 +205,7 @@ class JSONFormatter(logging.Formatter):
 
 def _rest(record: logging.LogRecord, more: list[str]) -> dict[str, Any]:
     """The fields ``more``, what the user and the runtime have added, and the time."""
-    added = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    fields = vars(record).items()
+    added = {name: value for name, value in fields if not (name in _STANDARD or name[0] == "_")}
     wanted = {name: getattr(record, name, None) for name in more}
     return {**wanted, **added, "timestamp_ns": int(record.created * 1e9)}

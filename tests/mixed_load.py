@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from patience import patience
 
 from rllib import core
 from rllib.core.exceptions import (
@@ -226,7 +227,7 @@ class Stream(Piece):
     def check(self) -> int:
         (generator,), received = self.refs, []
         try:
-            received = [float(np.ravel(core.get(ref, timeout=5))[0]) for ref in generator]
+            received = [float(np.ravel(core.get(ref, timeout=patience(5)))[0]) for ref in generator]
         except Exception as error:
             self.expect(error)
             return 0

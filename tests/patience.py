@@ -1,5 +1,6 @@
 """Waiting for what other processes do, with a deadline and without blind sleeping."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -7,8 +8,15 @@ from typing import Any
 
 import psutil
 
+from rllib.core.native import platform
+
 SOON_S = 10.0
 """What is bound to happen happens in milliseconds; the bound is for machines that are busy."""
+
+
+def patience(seconds: float) -> float:
+    """So long on a machine with nothing else to do, and longer the more wants to run on it."""
+    return seconds * (1 + os.getloadavg()[0] / platform.usable_cores())
 
 
 def wait_until(happened: Callable[[], Any], seconds: float = SOON_S) -> None:

@@ -571,6 +571,32 @@ def test_every_kind_of_base_exception_comes_back(engine: str) -> None:
             core.get(fail.remote(kind), timeout=30)
 
 
+def test_errors_of_every_shape_are_the_users_own() -> None:
+    class Late(RuntimeError, TimeoutError):
+        def __init__(self, text: str, where: str = "") -> None:
+            super().__init__(text)
+            self.where = where
+
+    @core.remote
+    def fail(number: int) -> None:
+        raise [
+            FileNotFoundError(2, "not there", "name"),
+            Late("late", "here"),
+            UnicodeDecodeError("ascii", b"x", 0, 1, "odd"),
+        ][number]
+
+    with pytest.raises(FileNotFoundError) as missing:
+        core.get(fail.remote(0))
+    assert (missing.value.errno, missing.value.filename) == (2, "name")
+    with pytest.raises(TimeoutError) as late:
+        core.get(fail.remote(1))
+    assert isinstance(late.value, RuntimeError)
+    assert late.value.where == "here"  # type: ignore[attr-defined]
+    with pytest.raises(UnicodeDecodeError) as wrong:
+        core.get(fail.remote(2))
+    assert wrong.value.reason == "odd"
+
+
 def test_a_group_of_exceptions_comes_back_as_one() -> None:
     @core.remote
     def fail(kind: type) -> None:

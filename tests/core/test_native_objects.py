@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from engines import native_engine
-from patience import SOON_S, wait_until
+from patience import SOON_S, patience, wait_until
 
 from rllib import core
 from rllib.core import api, exceptions
@@ -265,7 +265,9 @@ def test_a_busy_driver_still_serves_its_objects() -> None:
     end = time.perf_counter() + 1.0
     while time.perf_counter() < end:
         sum(range(1000))
-    assert sorted(core.get(answer))[5] < 0.05  # typically 5 ms, an interpreter's switch interval
+    assert sorted(core.get(answer))[5] < patience(
+        0.05
+    )  # typically 5 ms, an interpreter's switch interval
 
 
 def test_two_processes_that_call_each_other_at_once() -> None:

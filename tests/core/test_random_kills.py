@@ -18,7 +18,7 @@ import psutil
 import pytest
 from engines import native_engine
 from mixed_load import Counter, Piece, Stream, square
-from patience import wait_until
+from patience import patience, wait_until
 
 from rllib import core
 from rllib.core.native.node import Node
@@ -29,6 +29,7 @@ KILLS_PER_BURST = 8
 WINDOW_S = 0.3
 """How long a burst of kills takes."""
 PATIENCE_S = 5.0
+"""Where nothing else runs."""
 SEED = int(os.environ.get("RLLIB_SEED", "20"))
 
 pytestmark = pytest.mark.timeout(600)
@@ -65,7 +66,7 @@ def kill_some(draw: random.Random, count: int) -> None:
     """One kill after the other, at random instants of the window."""
     for _ in range(count):
         threading.Event().wait(draw.uniform(0, 2 * WINDOW_S / count))
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience(PATIENCE_S)
         while not kill_one(draw):
             assert time.monotonic() < deadline, "there is no worker to kill"
 
@@ -73,9 +74,9 @@ def kill_some(draw: random.Random, count: int) -> None:
 def expect_outcomes(pieces: list[Piece]) -> None:
     """All there in time, and each of them as it may be."""
     refs = [ref for piece in pieces if not isinstance(piece, Stream) for ref in piece.refs]
-    _, late = core.wait(refs, num_returns=len(refs), timeout=PATIENCE_S)
+    _, late = core.wait(refs, num_returns=len(refs), timeout=patience(PATIENCE_S))
     waiting = {piece.kind for piece in pieces for ref in piece.refs if ref in late}
-    assert not waiting, f"nothing has come of {waiting} in {PATIENCE_S} s"
+    assert not waiting, f"nothing has come of {waiting} in time"
     for piece in pieces:
         piece.check()
 
@@ -83,10 +84,10 @@ def expect_outcomes(pieces: list[Piece]) -> None:
 def expect_service() -> None:
     """New tasks and actors do their work; one that needs all CPUs gets them, so none is lost."""
     greedy = Counter.options(num_cpus=2).remote()
-    assert core.get(greedy.next.remote(), timeout=PATIENCE_S) == 1
+    assert core.get(greedy.next.remote(), timeout=patience(PATIENCE_S)) == 1
     core.kill(greedy)
-    wait_until(lambda: core.available_resources()["CPU"] == 2, PATIENCE_S)
-    assert core.get([square.remote(n) for n in range(9)], timeout=PATIENCE_S)[-1] == 64
+    wait_until(lambda: core.available_resources()["CPU"] == 2, patience(PATIENCE_S))
+    assert core.get([square.remote(n) for n in range(9)], timeout=patience(PATIENCE_S))[-1] == 64
 
 
 def what_is_held() -> dict[str, int]:
@@ -116,7 +117,7 @@ def expect_nothing_held() -> None:
         return not any(held.values())
 
     try:
-        wait_until(nothing, PATIENCE_S)
+        wait_until(nothing, patience(PATIENCE_S))
     except AssertionError:
         raise AssertionError(f"still held: {held}") from None
 

@@ -27,31 +27,34 @@ from rllib.algorithms.impala import (
 )
 from rllib.checkpoints.torch_state import get_module_state, set_module_state
 from rllib.columns import Columns
-from rllib.config.types import Fraction
+from rllib.config.types import Fraction, ScheduleOr
 from rllib.envs.make import Spaces
 from rllib.learning.circular_buffer import CircularBuffer
+from rllib.learning.kl_penalty import KLPenalty
 from rllib.learning.learner import DEFAULT_OPTIMIZER, Loss, Metrics
 from rllib.learning.target_network import TargetNetwork
 from rllib.learning.vtrace_batch import Targets, VTraceBatch, correct, forward
 from rllib.sampling.async_sampler import Fragment
+from rllib.schedules import fixed
 from rllib.seeding import Role, derive_rng
 
 
 class APPOConfig(IMPALAConfig):
     """Settings of APPO; names and defaults are RLlib's, but for those that IMPALA names."""
 
-    clip_param: PositiveFloat = 0.4
+    clip_param: ScheduleOr[PositiveFloat] = 0.4
     """How far the probability ratio may move from 1 before its gradient stops."""
     use_kl_loss: bool = False
     """Whether a penalty for the distance to the target network is added to the objective."""
-    kl_coeff: NonNegativeFloat = 1.0
-    """Weight of the KL penalty at first; it adapts to keep the mean KL near ``kl_target``."""
+    kl_coeff: ScheduleOr[NonNegativeFloat] = 1.0
+    """Weight of the KL penalty at first; it adapts to keep the mean KL near ``kl_target``. A
+    schedule is followed instead."""
     kl_target: PositiveFloat = 0.01
     """Mean KL between target network and current policy, in nats."""
     target_network_update_freq: PositiveFloat = 2
     """Updates between two of the target network, in units of what passes through a full buffer:
     ``circular_buffer_num_batches * circular_buffer_iterations_per_batch`` updates."""
-    tau: Fraction = 1.0
+    tau: ScheduleOr[Fraction] = 1.0
     """How far the target network moves towards the current one then; 1 makes them equal."""
     target_worker_clipping: PositiveFloat = 2.0
     """Limit of the importance weight of the policy that sampled over the target network."""
@@ -105,17 +108,18 @@ def appo_loss(
         current: of the network that is trained.
         old: of the policies that it is held against.
         targets: V-trace's value targets and advantages [B], for the target network.
-        config: clipping limits and weights of the terms.
+        config: clipping limits and weights of the terms, with schedules at their present values.
         entropy_coeff: current weight of the entropy bonus.
         kl_coeff: current weight of the KL penalty; 0 leaves it out.
     """
     weight = (old.behaviour_logp - old.logp).exp().clamp(max=config.target_worker_clipping)
     ratio = weight * (current.logp - old.behaviour_logp).exp()
-    clipped = ratio.clamp(1.0 - config.clip_param, 1.0 + config.clip_param)
+    clip = fixed(config.clip_param)
+    clipped = ratio.clamp(1.0 - clip, 1.0 + clip)
     policy_loss = -torch.min(ratio * targets.advantages, clipped * targets.advantages).mean()
     vf_loss = 0.5 * (current.values - targets.values).square().mean()
     entropy, kl = current.entropy.mean(), old.kl.mean()
-    total = policy_loss + config.vf_loss_coeff * vf_loss - entropy_coeff * entropy
+    total = policy_loss + fixed(config.vf_loss_coeff) * vf_loss - entropy_coeff * entropy
     return Loss(
         total + kl_coeff * kl if kl_coeff > 0.0 else total,
         {
@@ -134,12 +138,13 @@ class APPOLearner(IMPALALearner):
     """IMPALA's learner with a target network and a KL penalty that adapts."""
 
     config: APPOConfig
+    now: APPOConfig
 
     def __init__(self, config: APPOConfig, spaces: Spaces) -> None:
         super().__init__(config, spaces)
         self.target = deepcopy(self.module).requires_grad_(False)
         self.follower = TargetNetwork(self.target, self.optimizers[DEFAULT_OPTIMIZER])
-        self.kl_coeff = config.kl_coeff if config.use_kl_loss else 0.0
+        self.penalty = KLPenalty(config.kl_coeff, config.kl_target, config.use_kl_loss)
         self.num_batches_lifetime = 0
 
     def compute_loss(self, minibatch: VTraceBatch) -> Loss:
@@ -149,7 +154,12 @@ class APPOLearner(IMPALALearner):
         old = self._old_policy(minibatch, output.dist_inputs)
         targets = correct(minibatch, output.values, old.logp, self.config)
         entropy_coeff = self.setting("entropy_coeff")
-        return appo_loss(current, old, targets, self.config, entropy_coeff, self.kl_coeff)
+        return appo_loss(current, old, targets, self.now, entropy_coeff, self.kl_coeff)
+
+    @property
+    def kl_coeff(self) -> float:
+        """Weight of the KL penalty at present."""
+        return self.penalty.at(self.timestep)
 
     def _old_policy(self, minibatch: VTraceBatch, dist_inputs: Tensor) -> OldPolicy:
         distribution, steps = self.module.distribution, minibatch.steps
@@ -167,9 +177,8 @@ class APPOLearner(IMPALALearner):
         metrics["curr_kl_coeff"] = self.kl_coeff
         self.num_batches_lifetime += 1
         if self.num_batches_lifetime % self.config.target_network_update_interval == 0:
-            self.follower.move(self.config.tau)
-        if self.config.use_kl_loss:
-            self.kl_coeff *= _kl_factor(metrics["mean_kl_loss"], self.config.kl_target)
+            self.follower.move(fixed(self.now.tau))
+        self.penalty.adapt(metrics["mean_kl_loss"])
 
     def get_state(self) -> dict[str, Any]:
         """State tree; the target network is part of it."""
@@ -183,14 +192,8 @@ class APPOLearner(IMPALALearner):
         """Go on from ``get_state``."""
         super().set_state(state)
         set_module_state(self.target, state["target"])
-        self.kl_coeff = float(state["kl_coeff"])
+        self.penalty.restore(float(state["kl_coeff"]))
         self.num_batches_lifetime = int(state["num_batches_lifetime"])
-
-
-def _kl_factor(kl: float, target: float) -> float:
-    if kl > 2.0 * target:
-        return 1.5
-    return 0.5 if kl < 0.5 * target else 1.0
 
 
 class APPO(IMPALA):

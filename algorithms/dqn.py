@@ -52,7 +52,7 @@ class DQNConfig(OffPolicyConfig):
     """Learning rate of the optimiser."""
     adam_epsilon: PositiveFloat = 1e-8
     """What the optimiser adds to the root of the second moment."""
-    grad_clip: PositiveFloat | None = 40.0
+    grad_clip: ScheduleOr[PositiveFloat] | None = 40.0
     """Limit for gradients, measured as ``grad_clip_by`` says; null clips nothing."""
     replay_buffer_config: dict[str, Any] = {  # noqa: RUF012 (pydantic copies it)
         "type": "PrioritizedEpisodeReplayBuffer",
@@ -242,4 +242,5 @@ class DQN(OffPolicy):
             return super().draw(module_id, num_rows)
         spaces = self.interface.spaces_of(module_id)
         length = self.configs[module_id].get_rl_module_spec(spaces).max_seq_len
-        return replay.sample_sequences(num_rows, length, self.config.burn_in_len)
+        burn_in, beta = self.config.burn_in_len, self.beta(module_id)
+        return replay.sample_sequences(num_rows, length, burn_in, beta=beta)

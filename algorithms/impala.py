@@ -35,6 +35,7 @@ from rllib.learning.vtrace_batch import (
 )
 from rllib.sampling.async_sampler import AsyncSampler, Fragment
 from rllib.sampling.fragments import join
+from rllib.schedules import fixed
 
 
 class IMPALAConfig(AlgorithmConfig):
@@ -55,7 +56,7 @@ class IMPALAConfig(AlgorithmConfig):
     runners busy."""
     train_batch_size_per_learner: PositiveInt = 500
     """Env steps of one update, rounded to whole fragments."""
-    grad_clip: PositiveFloat | None = 40.0
+    grad_clip: ScheduleOr[PositiveFloat] | None = 40.0
     """Limit for gradients, measured as ``grad_clip_by`` says; null clips nothing."""
     num_learners: NonNegativeInt = 1
     """Learner actors, whose gradients are averaged; 0 learns in the main process."""
@@ -82,7 +83,7 @@ class IMPALAConfig(AlgorithmConfig):
     """No effect here: fragments are taken as soon as they are there."""
     timeout_s_aggregator_manager: NonNegativeFloat = 0.0
     """No effect here: there are no aggregators."""
-    vf_loss_coeff: NonNegativeFloat = 0.5
+    vf_loss_coeff: ScheduleOr[NonNegativeFloat] = 0.5
     """Weight of the value loss."""
     entropy_coeff: ScheduleOr[NonNegativeFloat] = 0.01
     """Weight of the entropy bonus."""
@@ -132,14 +133,14 @@ def impala_loss(
     Args:
         current: of the network that is trained.
         targets: V-trace's value targets and advantages [B].
-        config: weights of the terms.
+        config: weights of the terms, with schedules at their present values.
         entropy_coeff: current weight of the entropy bonus.
     """
     policy_loss = -(current.logp * targets.advantages).mean()
     vf_loss = 0.5 * (current.values - targets.values).square().mean()
     entropy = current.entropy.mean()
     return Loss(
-        policy_loss + config.vf_loss_coeff * vf_loss - entropy_coeff * entropy,
+        policy_loss + fixed(config.vf_loss_coeff) * vf_loss - entropy_coeff * entropy,
         {
             "policy_loss": policy_loss,
             "vf_loss": vf_loss,
@@ -160,6 +161,7 @@ class IMPALALearner(Learner[VTraceBatch]):
     """Learns from whole fragments; a minibatch is some of their environments."""
 
     config: IMPALAConfig
+    now: IMPALAConfig
 
     def build_train_batch(self, batches: tuple[SampleBatch, ...]) -> VTraceBatch:
         """All fragments side by side."""
@@ -189,7 +191,7 @@ class IMPALALearner(Learner[VTraceBatch]):
         output = forward(self.module, minibatch.inputs)
         current = actor_critic(output, minibatch, self.module.distribution)
         targets = correct(minibatch, output.values, current.logp, self.config)
-        return impala_loss(current, targets, self.config, self.setting("entropy_coeff"))
+        return impala_loss(current, targets, self.now, self.setting("entropy_coeff"))
 
     def after_update(self, metrics: Metrics) -> None:
         """Report what the loss does not."""

@@ -21,9 +21,11 @@ from rllib.distributions import Distribution
 from rllib.envs.make import Spaces
 from rllib.errors import Problem
 from rllib.estimators import gae
+from rllib.learning.kl_penalty import KLPenalty
 from rllib.learning.learner import Learner, Loss, Metrics
 from rllib.learning.sequences import compute_values, inputs_of, train_steps
 from rllib.modules.rl_module import RLModule
+from rllib.schedules import Points, fixed
 from rllib.tensors import Tree, concatenate, live
 
 
@@ -44,19 +46,20 @@ class PPOConfig(AlgorithmConfig):
     """Whether every epoch draws its minibatches in a new order."""
     lambda_: Fraction = 1.0
     """GAE: 0 trusts the value function, 1 the sampled returns."""
-    clip_param: PositiveFloat = 0.3
+    clip_param: ScheduleOr[PositiveFloat] = 0.3
     """How far the probability ratio may move from 1 before its gradient stops."""
-    vf_loss_coeff: NonNegativeFloat = 1.0
+    vf_loss_coeff: ScheduleOr[NonNegativeFloat] = 1.0
     """Weight of the value loss."""
-    vf_clip_param: PositiveFloat | None = 10.0
+    vf_clip_param: ScheduleOr[PositiveFloat] | None = 10.0
     """Limit of the squared value error of a row, beyond which it has no gradient; null for none.
     It depends on the scale of returns: too small a limit keeps the value function from learning."""
     entropy_coeff: ScheduleOr[NonNegativeFloat] = 0.0
     """Weight of the entropy bonus."""
     use_kl_loss: bool = True
     """Whether a KL penalty is added to the clipped objective."""
-    kl_coeff: NonNegativeFloat = 0.2
-    """Weight of the KL penalty at first; it adapts to keep the mean KL near ``kl_target``."""
+    kl_coeff: ScheduleOr[NonNegativeFloat] = 0.2
+    """Weight of the KL penalty at first; it adapts to keep the mean KL near ``kl_target``. A
+    schedule is followed instead."""
     kl_target: PositiveFloat = 0.01
     """Mean KL between old and new policy, in nats, that one iteration should reach."""
 
@@ -101,17 +104,18 @@ def ppo_loss(
         values: [B] of the current value function.
         batch: B env steps of the behaviour policy.
         distribution: the policy's.
-        config: clipping limits and weights.
+        config: clipping limits and weights, with schedules at their present values.
         kl_coeff: current weight of the KL penalty; 0 leaves it out.
         entropy_coeff: current weight of the entropy bonus; 0 leaves it out.
     """
     logp = distribution.log_prob(dist_inputs, batch.actions)
     ratio = (logp - batch.old_logp).exp()
-    clipped = ratio.clamp(1.0 - config.clip_param, 1.0 + config.clip_param)
+    clip = fixed(config.clip_param)
+    clipped = ratio.clamp(1.0 - clip, 1.0 + clip)
     policy_loss = -torch.min(ratio * batch.advantages, clipped * batch.advantages).mean()
     vf_error = (values - batch.value_targets).square()
     vf_loss = _clamp_max(vf_error, config.vf_clip_param).mean()
-    total = policy_loss + config.vf_loss_coeff * vf_loss
+    total = policy_loss + fixed(config.vf_loss_coeff) * vf_loss
     # Entropy and KL are always reported, but differentiated only where they weigh something.
     with torch.set_grad_enabled(entropy_coeff > 0.0):
         entropy = distribution.entropy(dist_inputs).mean()
@@ -133,8 +137,8 @@ def ppo_loss(
     )
 
 
-def _clamp_max(x: Tensor, limit: float | None) -> Tensor:
-    return x if limit is None else x.clamp(max=limit)
+def _clamp_max(x: Tensor, limit: float | Points | None) -> Tensor:
+    return x if limit is None else x.clamp(max=fixed(limit))
 
 
 def ppo_batch(batch: SampleBatch, module: RLModule, config: PPOConfig) -> PPOBatch:
@@ -165,10 +169,11 @@ class PPOLearner(Learner[PPOBatch]):
     """PPO's batch and loss, and the weight of its KL penalty."""
 
     config: PPOConfig
+    now: PPOConfig
 
     def __init__(self, config: PPOConfig, spaces: Spaces) -> None:
         super().__init__(config, spaces)
-        self.kl_coeff = config.kl_coeff if config.use_kl_loss else 0.0
+        self.penalty = KLPenalty(config.kl_coeff, config.kl_target, config.use_kl_loss)
         self.vf_explained_var = 0.0
 
     def build_train_batch(self, batches: tuple[SampleBatch, ...]) -> PPOBatch:
@@ -192,22 +197,22 @@ class PPOLearner(Learner[PPOBatch]):
             live(values, minibatch.mask),
             live(minibatch._replace(inputs=None, mask=None), minibatch.mask),
             self.module.distribution,
-            self.config,
+            self.now,
             kl_coeff=self.kl_coeff,
             entropy_coeff=self.setting("entropy_coeff"),
         )
+
+    @property
+    def kl_coeff(self) -> float:
+        """Weight of the KL penalty at present."""
+        return self.penalty.at(self.timestep)
 
     def after_update(self, metrics: Metrics) -> None:
         """Move the weight of the KL penalty towards ``kl_target`` (section 4 of the paper)."""
         metrics["vf_explained_var"] = self.vf_explained_var
         metrics["curr_kl_coeff"] = self.kl_coeff
         metrics["curr_entropy_coeff"] = self.setting("entropy_coeff")
-        if not self.config.use_kl_loss:
-            return
-        if metrics["mean_kl_loss"] > 2.0 * self.config.kl_target:
-            self.kl_coeff *= 1.5
-        elif metrics["mean_kl_loss"] < 0.5 * self.config.kl_target:
-            self.kl_coeff *= 0.5
+        self.penalty.adapt(metrics["mean_kl_loss"])
 
     def get_state(self) -> dict[str, Any]:
         """State tree; the weight of the KL penalty is part of it."""
@@ -216,7 +221,7 @@ class PPOLearner(Learner[PPOBatch]):
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from ``get_state``."""
         super().set_state(state)
-        self.kl_coeff = float(state["kl_coeff"])
+        self.penalty.restore(float(state["kl_coeff"]))
 
 
 class PPO(Algorithm):

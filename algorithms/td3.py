@@ -25,6 +25,7 @@ from rllib.learning.transition_batch import TransitionBatch
 from rllib.modules.actor_q_module import TD3Module
 from rllib.modules.rl_module import RLModule
 from rllib.off_policy import OffPolicy
+from rllib.schedules import fixed
 
 
 class TD3Config(ActorQSettings):
@@ -36,9 +37,9 @@ class TD3Config(ActorQSettings):
     """Learning rate of the critics."""
     policy_delay: PositiveInt = 2
     """Gradient steps of the critics for each one of the actor and each move of the targets."""
-    target_noise: NonNegativeFloat = 0.2
+    target_noise: ScheduleOr[NonNegativeFloat] = 0.2
     """Standard deviation of the noise in target actions, in units of half the space's width."""
-    target_noise_clip: PositiveFloat = 0.5
+    target_noise_clip: ScheduleOr[PositiveFloat] = 0.5
     """Where that noise is cut."""
     exploration_noise: ScheduleOr[NonNegativeFloat] = 0.1
     """Standard deviation of the noise to explore with, in units of half the space's width."""
@@ -63,12 +64,12 @@ class TD3Learner(ActorQLearner):
     """Critics, and an actor that follows them more slowly."""
 
     config: TD3Config
+    now: TD3Config
     module: TD3Module
 
     def configure_optimizers(self) -> dict[str, Adam]:
         """One for each loss."""
         config, module = self.config, self.module
-        self.smoothing = Deterministic(config.target_noise, config.target_noise_clip)
         return {
             "critic": Adam(module.critics.parameters(), config.critic_lr, epsilon=1e-8),
             "actor": Adam(module.pi.parameters(), config.actor_lr, epsilon=1e-8),
@@ -87,10 +88,15 @@ class TD3Learner(ActorQLearner):
         """[B] by target actions with noise, so that no peak of a critic is believed."""
         output = self.module.forward_target(batch.next_inputs)
         dist_inputs = output[Columns.ACTION_DIST_INPUTS]
-        noise = self.smoothing.draw_noise(dist_inputs)
-        actions = self.smoothing.sample(dist_inputs, noise)
+        smoothing = self.smoothing
+        actions = smoothing.sample(dist_inputs, smoothing.draw_noise(dist_inputs))
         next_q = self.module.compute_target_q(batch.next_inputs, actions)
         return td3_targets(next_q, batch.rewards, batch.discounts)
+
+    @property
+    def smoothing(self) -> Deterministic:
+        """How target actions are drawn at present."""
+        return Deterministic(fixed(self.now.target_noise), fixed(self.now.target_noise_clip))
 
     def compute_loss(self, minibatch: TransitionBatch) -> Loss:
         """The critics' loss and, if it is its turn, minus the value of the actor's actions."""

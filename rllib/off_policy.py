@@ -24,7 +24,7 @@ from rllib.algorithm import Algorithm
 from rllib.checkpoints.torch_state import get_module_state
 from rllib.config import AlgorithmConfig
 from rllib.config.model import ModelConfig
-from rllib.config.types import Fraction, NStepSetting, Overrides, PositiveFloat
+from rllib.config.types import Fraction, NStepSetting, Overrides, PositiveFloat, ScheduleOr
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError, Problem
 from rllib.learning.learner import Learner
@@ -40,6 +40,7 @@ from rllib.replay import (
     make_replay,
 )
 from rllib.sampling.env_runner import SampleStats
+from rllib.schedules import fixed, value_at
 from rllib.seeding import Role, derive_rng
 from rllib.tensors import interleaved, num_rows
 from rllib.workers import fetch_sample
@@ -73,7 +74,8 @@ class OffPolicyConfig(AlgorithmConfig):
         "capacity": 1_000_000,
     }
     """Replay buffer: its ``type``, ``capacity`` in env steps and, of a prioritised one, ``alpha``
-    and ``beta``. What is not said is as it is by default, if the type is."""
+    and ``beta``, which may be a schedule. What is not said is as it is by default, if the type
+    is."""
     store_buffer_in_checkpoints: bool = True
     """Whether checkpoints hold the replay buffer; without it, a run that goes on fills a new one
     before it learns."""
@@ -88,7 +90,7 @@ class OffPolicyConfig(AlgorithmConfig):
     target_network_update_freq: NonNegativeInt = 0
     """Env steps sampled between two moves of the target network; 0 moves it after every gradient
     step."""
-    tau: Fraction = 1.0
+    tau: ScheduleOr[Fraction] = 1.0
     """How far the target network moves: 1 copies."""
 
     @field_validator("replay_buffer_config", mode="before")
@@ -143,6 +145,7 @@ class OffPolicyLearner(Learner[BatchT]):
     """
 
     config: OffPolicyConfig
+    now: OffPolicyConfig
 
     def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
         super().__init__(config, spaces)
@@ -164,7 +167,7 @@ class OffPolicyLearner(Learner[BatchT]):
         """Move the target networks if it is time."""
         if self.is_time_to_move(self.descent.num_steps):
             for target in self.targets:
-                target.move(self.config.tau)
+                target.move(fixed(self.now.tau))
 
     def is_time_to_move(self, num_updates: int) -> bool:
         """Whether target networks move after this gradient step, counted from 1.
@@ -268,7 +271,15 @@ class OffPolicy(Algorithm):
     def draw(self, module_id: str, num_rows: int) -> Draw:
         """The same of one module."""
         config = self.configs[module_id]
-        return self.replays[module_id].sample(num_rows, n_step=config.n_step, gamma=config.gamma)
+        return self.replays[module_id].sample(
+            num_rows, n_step=config.n_step, gamma=config.gamma, beta=self.beta(module_id)
+        )
+
+    def beta(self, module_id: str) -> float | None:
+        """How much of a prioritised buffer's bias is corrected by now; ``None`` leaves it to it."""
+        beta = self.configs[module_id].replay_buffer_config.get("beta")
+        timestep = self.num_env_steps_sampled_lifetime
+        return value_at(beta, timestep) if isinstance(beta, list | tuple) else None
 
     def _summary(self) -> dict[str, Any]:
         return super()._summary() | {"replay_buffer": self._statistics()}

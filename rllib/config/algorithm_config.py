@@ -21,6 +21,7 @@ from rllib.config.names import PENDING, explain_unknown
 from rllib.config.plain import code_in
 from rllib.config.sections import SECTIONS
 from rllib.errors import ConfigError, Problem
+from rllib.schedules import is_schedule, value_at
 
 if TYPE_CHECKING:
     from rllib.actions import Fit
@@ -78,6 +79,12 @@ class AlgorithmConfig(ConfigBuilder):
         twin.evaluation_config = twin.evaluation_interval = None
         twin._in_evaluation = True
         return twin
+
+    def at(self, timestep: int) -> Self:
+        """These settings with every schedule at its value of this timestep."""
+        scheduled = {name: each for name, each in vars(self).items() if is_schedule(each)}
+        values = {name: value_at(each, timestep) for name, each in scheduled.items()}
+        return self.model_copy(update=values) if values else self
 
     # Several policies.
 

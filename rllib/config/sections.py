@@ -152,7 +152,7 @@ class TrainingSection(Section):
     """Discount factor per env step."""
     lr: ScheduleOr[NonNegativeFloat] = 1e-3
     """Learning rate of the optimiser; as every schedule, a number or [[timestep, value], ...]."""
-    grad_clip: PositiveFloat | None = None
+    grad_clip: ScheduleOr[PositiveFloat] | None = None
     """Limit for gradients, measured as ``grad_clip_by`` says; null clips nothing."""
     grad_clip_by: Literal["value", "norm", "global_norm"] = "global_norm"
     """Clip each element, each tensor's norm, or the norm of all gradients together."""

@@ -40,7 +40,7 @@ class ActorQSettings(OffPolicyConfig):
     """Env steps that an iteration samples at least."""
     num_steps_sampled_before_learning_starts: NonNegativeInt = 1500
     """Env steps in the beginning that are not learnt from, and whose actions are random."""
-    tau: Fraction = 5e-3
+    tau: ScheduleOr[Fraction] = 5e-3
     """How far the target networks move: 1 copies."""
     actor_lr: ScheduleOr[NonNegativeFloat] = 3e-4
     """Learning rate of the actor."""

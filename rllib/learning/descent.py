@@ -19,6 +19,7 @@ from rllib.learning.gradients import (
 from rllib.learning.loss import Loss, StepReport
 from rllib.learning.peers import Peers
 from rllib.learning.precision import LossScale
+from rllib.schedules import fixed
 
 
 class Descent:
@@ -27,7 +28,8 @@ class Descent:
     Args:
         module: what is trained; it has the names for what is not finite.
         optimizers: by name.
-        config: clipping, what is reported, and what to do about gradients that are not finite.
+        config: clipping, what is reported, and what to do about gradients that are not finite; a
+            learner sets it anew for the timestep of each update.
         scale: of losses, where gradients have the range of float16.
 
     Attributes:
@@ -89,7 +91,7 @@ class Descent:
     def _descend(self, trained: Optimizers) -> None:
         for optimizer in trained.values():
             if self.config.grad_clip is not None:
-                optimizer.clip(self.config.grad_clip, self.config.grad_clip_by)
+                optimizer.clip(fixed(self.config.grad_clip), self.config.grad_clip_by)
             optimizer.step()
         self.num_steps += 1
         if self.scale:

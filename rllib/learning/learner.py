@@ -60,6 +60,7 @@ class Learner(ABC, Generic[BatchT]):
         optimizers: by name.
         group: all learners of the algorithm, for what they compute together.
         timestep: env steps sampled so far, as the current update was told.
+        now: the settings with their schedules at this timestep.
         steps_per_learner: env steps of the current train batch, as a mean over the learners.
         rng: for numpy's random numbers; torch's come from a stream of the learner's own.
     """
@@ -70,7 +71,7 @@ class Learner(ABC, Generic[BatchT]):
         self.device = learner_device(config)
         self.precision = Precision(config.mixed_precision, self.device)
         self.uploads = Uploads(self.device) if self.device.type == "cuda" else None
-        self.timestep = 0
+        self.timestep, self.now = 0, config.at(0)
         self.steps_per_learner = 0.0
         with TorchStream(derive_seed(config.seed, Role.MODULE_INIT)).active():
             self.module = config.get_rl_module_spec(spaces).build().to(self.device)
@@ -168,6 +169,7 @@ class Learner(ABC, Generic[BatchT]):
         """
         started = perf_counter()
         self.timestep = timestep
+        self.now = self.descent.config = self.config.at(timestep)
         for optimizer in self.optimizers.values():
             optimizer.set_timestep(timestep)
         if shares:

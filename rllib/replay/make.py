@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from pydantic import NonNegativeFloat, TypeAdapter, ValidationError
 
 from rllib.config.names import nearest
+from rllib.config.types import ScheduleOr
 from rllib.errors import ConfigError, Problem
 from rllib.replay.frame_stack import FrameStack
 from rllib.replay.prioritized import PrioritizedReplay
 from rllib.replay.replay import Replay, UniformReplay
+from rllib.schedules import Points, fixed
 
 # Those for many agents are the same: each module has a buffer of its own.
 TYPES: dict[str, type[Replay]] = {
@@ -24,6 +27,7 @@ _KEYS: dict[type[Replay], frozenset[str]] = {
     UniformReplay: frozenset({"capacity"}),
     PrioritizedReplay: frozenset({"capacity", "alpha", "beta"}),
 }
+_BETA: TypeAdapter[float | Points] = TypeAdapter(ScheduleOr[NonNegativeFloat])
 DEFAULTS = {"type": "EpisodeReplayBuffer", "capacity": 10_000}
 
 
@@ -34,7 +38,7 @@ def make_replay(
 
     Args:
         config: ``"type"`` (one of ``TYPES``, or a class), ``"capacity"`` in env steps, and for
-            prioritised ones ``"alpha"`` and ``"beta"``.
+            prioritised ones ``"alpha"`` and ``"beta"``, of which a schedule begins here.
         rng: what is drawn from.
         frame_stack: how observations are stacked from frames.
 
@@ -46,7 +50,17 @@ def make_replay(
     unknown = sorted(settings.keys() - _KEYS[kind])
     if unknown:
         raise ConfigError(_explain(key, kind) for key in unknown)
+    if "beta" in settings:
+        settings["beta"] = fixed(_schedule(settings["beta"]))
     return kind(rng=rng, frame_stack=frame_stack, **settings)
+
+
+def _schedule(beta: Any) -> float | Points:
+    try:
+        return _BETA.validate_python(beta)
+    except ValidationError as error:
+        text = f"should be a number from 0 on, or [[timestep, number], ...]; got {beta!r}"
+        raise ConfigError(Problem(text, "beta")) from error
 
 
 def _kind(name: Any) -> type[Replay]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from rllib.algorithms.td3 import TD3Config, TD3Learner, td3_targets
+from rllib.distributions import Deterministic
 from rllib.envs.make import Spaces
 from rllib.replay import Transitions
 
@@ -66,7 +67,7 @@ def test_gradient_steps_are_those_of_plain_torch(delay, monkeypatch):
     noise = np.random.default_rng(5).standard_normal((6, B, 2), dtype=np.float32) * 3
     drawn = iter(noise)
     monkeypatch.setattr(
-        learner.smoothing, "draw_noise", lambda inputs: torch.from_numpy(next(drawn))
+        Deterministic, "draw_noise", lambda self, inputs: torch.from_numpy(next(drawn))
     )
     for step in range(6):
         draw = transitions(seed=step)

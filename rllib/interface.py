@@ -9,6 +9,7 @@ from rllib.envs.make import Spaces, probe_spaces
 from rllib.envs.multi_agent import MultiAgentEnv
 from rllib.envs.packing import pack_one
 from rllib.errors import ConfigError
+from rllib.learning.bystander import learner_for
 from rllib.sampling.env_runner import EnvRunner
 
 
@@ -36,7 +37,7 @@ class Interface:
     pipeline: Any
 
     def __init__(self, config: AlgorithmConfig) -> None:
-        self.module_ids = config.policy_ids
+        self.config, self.module_ids = config, config.policy_ids
         self._probe(config)
         if config.env_runner_cls is not None:
             self.runner_class = cast(type[Any], config.env_runner_cls)
@@ -56,7 +57,7 @@ class Interface:
 
     def learner_class(self, algorithm_learner: type[Any]) -> type[Any]:
         """What updates the modules."""
-        return algorithm_learner
+        return learner_for(self.config, self.spaces, algorithm_learner)
 
     def spaces_of(self, module_id: str) -> Spaces:
         """What a module sees and does."""

@@ -11,6 +11,7 @@ from rllib.actions.binary import BernoulliHead
 from rllib.actions.box import BoxHead, DeterministicHead, GaussianHead, SquashedGaussianHead
 from rllib.actions.categorical import CategoricalHead, MultiCategoricalHead
 from rllib.actions.composite import CompositeHead
+from rllib.actions.given import choose, dist_inputs, log_prob, policy_rows
 from rllib.actions.greedy import EpsilonGreedyHead
 from rllib.actions.masks import FORBIDDEN, check_mask, mask_inputs, mask_sizes
 from rllib.actions.select import Kind, action_head
@@ -32,8 +33,12 @@ __all__ = [
     "SquashedGaussianHead",
     "action_head",
     "check_mask",
+    "choose",
+    "dist_inputs",
     "input_limits",
+    "log_prob",
     "mask_inputs",
     "mask_sizes",
+    "policy_rows",
     "uniform_head",
 ]

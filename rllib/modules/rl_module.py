@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rllib.actions import ActionHead, action_head, mask_sizes
+from rllib.actions import ActionHead, action_head, choose, mask_sizes, policy_rows
 from rllib.actions import mask_inputs as mask_arrays
+from rllib.actions.given import is_given
 from rllib.columns import Columns
 from rllib.config.sections import ModelConfig
 from rllib.distributions import Distribution, distribution_for, mask_inputs
@@ -52,6 +53,10 @@ class RLModule(nn.Module):
         inference_only: made to act with, so parts that only training needs may be left out.
         learner_only: made to train with.
         model_config: the networks' shape: a ``ModelConfig``, or a module's own dict.
+
+    Attributes:
+        rng: for what a module draws by itself while it acts; an env runner's own while it acts
+            there, so that the same seed is the same run.
     """
 
     framework = "torch"
@@ -68,6 +73,7 @@ class RLModule(nn.Module):
         super().__init__()
         self.observation_space, self.action_space = observation_space, action_space
         self.inference_only, self.learner_only = inference_only, learner_only
+        self.rng = np.random.default_rng()
         self.model_config = ModelConfig() if model_config is None else model_config
         self.has_mask = bool(mask_sizes(observation_space, action_space))
         self.head = self.make_head()
@@ -91,6 +97,8 @@ class RLModule(nn.Module):
 
     def _forward(self, batch: Batch, **kwargs: Any) -> Batch:
         """Outputs, ``action_dist_inputs`` [B, inputs] among them, for ``batch["obs"]`` [B, ...].
+
+        To act, also ``actions`` [B, ...] will do: see ``rllib.actions.given.policy_rows``.
 
         Raises:
             TypeError: this module has neither this nor the forward of this purpose.
@@ -262,13 +270,11 @@ class RLModule(nn.Module):
         if isinstance(obs, dict | tuple):
             obs = pack(self.observation_space, obs, num_in(obs))
         output = self.act_forward(obs, state or {}, explore, rng)
-        inputs = output[Columns.ACTION_DIST_INPUTS].numpy()
-        if mask is not None:
-            inputs = mask_arrays(inputs, np.asarray(mask))
-        if explore and rng is not None:
-            actions = self.head.sample(inputs, self.head.draw_noise(rng, (len(inputs),)))
-        else:
-            actions = self.head.mode(inputs)
+        rows = policy_rows(self.head, output)
+        if mask is not None and not is_given(self.head, rows):
+            rows = mask_arrays(rows, np.asarray(mask))
+        noise = self.head.draw_noise(rng, (len(rows),)) if rng is not None and explore else None
+        actions = choose(self.head, rows, noise)
         in_env = self.head.to_env(actions)
         if state is None:
             return in_env
@@ -301,5 +307,7 @@ class RLModule(nn.Module):
             return forward(batch)
         batch[Columns.STATE_IN] = {name: torch.from_numpy(part) for name, part in state.items()}
         output = forward(batch)
-        output[Columns.ACTION_DIST_INPUTS] = output[Columns.ACTION_DIST_INPUTS][:, 0]
+        for name in (Columns.ACTION_DIST_INPUTS, Columns.ACTIONS, Columns.ACTION_LOGP):
+            if name in output:
+                output[name] = output[name][:, 0]
         return output

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib import core
-from rllib.actions import check_mask, mask_sizes, uniform_head
+from rllib.actions import check_mask, choose, mask_sizes, uniform_head
 from rllib.batch import SampleBatch
 from rllib.callbacks import Callbacks
 from rllib.config import AlgorithmConfig
@@ -142,11 +142,11 @@ class Actor:
         head = self.head
         before = [self.states.get(agent, self._initial_row) for agent in agents]
         state = {name: np.stack([row[name] for row in before]) for name in self.initial}
-        inputs, after = self.policy.forward(obs, state, explore)
+        rows, after = self.policy.forward(obs, state, explore)
         noise = head.draw_noise(rng, (len(agents),))
-        actions = head.sample(inputs, noise) if explore else head.mode(inputs)
+        actions = choose(head, rows, noise if explore else None)
         for b, agent in enumerate(agents):
-            self.trajectories.act(agent, obs[b], actions[b], inputs[b], before[b])
+            self.trajectories.act(agent, obs[b], actions[b], rows[b], before[b])
             if after:
                 self.states[agent] = {name: part[b] for name, part in after.items()}
         in_env = self.pipeline.on_actions(head.to_env(actions))

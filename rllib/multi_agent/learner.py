@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rllib.config import AlgorithmConfig
+from rllib.learning.bystander import Bystander, learner_for
 from rllib.learning.devices import learner_device, meeting_device
 from rllib.learning.learner import Learner, Metrics
 from rllib.learning.peers import Alone, Members, Peers
@@ -24,10 +25,10 @@ class MultiLearner:
         self.config = config
         self.group: Peers = Alone()
         learner_class: Any = config.learner_class or config.algo_class.learner_class
-        self.learners: dict[str, Learner[Any]] = {
-            module_id: learner_class(module_config(config, module_id), each)
-            for module_id, each in sorted(spaces.items())
-        }
+        self.learners: dict[str, Learner[Any]] = {}
+        for module_id, each in sorted(spaces.items()):
+            own = module_config(config, module_id)
+            self.learners[module_id] = learner_for(own, each, learner_class)(own, each)
 
     def join_members(self, rank: int, size: int, name: str, timeout_s: float) -> None:
         """Become one of several; see ``Learner.join_members``. All modules share the group."""
@@ -58,6 +59,8 @@ class MultiLearner:
 
     def _is_to_learn(self, module_id: str, batches: Sequence[Any]) -> bool:
         """Whether all learners have steps of the module: an update is made by all or by none."""
+        if isinstance(self.learners[module_id], Bystander):
+            return False
         wanted = bool(batches) and self.config.is_policy_to_train(module_id, batches)
         return self.group.total(int(wanted)) == self.group.size
 

@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.actions import ActionHead
+from rllib.actions import ActionHead, dist_inputs, log_prob
 from rllib.batch import SampleBatch
-from rllib.sampling.rollout import log_prob
 
 State = dict[str, NDArray[Any]]
 
@@ -30,7 +29,7 @@ class _Acted:
 
     obs: Any
     action: Any
-    dist_inputs: NDArray[np.float32]
+    policy_row: NDArray[np.float32]
     state: State
     reward: float = 0.0
 
@@ -38,7 +37,7 @@ class _Acted:
 class _Row(NamedTuple):
     obs: Any
     action: Any
-    dist_inputs: NDArray[np.float32]
+    policy_row: NDArray[np.float32]
     reward: float
     terminated: bool
     truncated: bool
@@ -75,7 +74,7 @@ class Trajectories:
         agent: Hashable,
         obs: Any,
         action: Any,
-        dist_inputs: NDArray[np.float32],
+        policy_row: NDArray[np.float32],
         state: State,
     ) -> None:
         """An agent acts; what it did before is complete by now.
@@ -84,12 +83,12 @@ class Trajectories:
             agent: who, among all agents of all environments.
             obs: what it acted on.
             action: before clipping and stretching to its space.
-            dist_inputs: what the action was drawn from.
+            policy_row: what the policy gave out for it.
             state: the module's memory before; empty without memory.
         """
         column = self._column(agent)
         assert column.acted is None, f"{agent} acts twice on one observation"
-        column.acted = _Acted(obs, action, dist_inputs, state, column.early_reward)
+        column.acted = _Acted(obs, action, policy_row, state, column.early_reward)
         column.early_reward = 0.0
 
     def reward(self, agent: Hashable, reward: float) -> None:
@@ -141,7 +140,7 @@ class Trajectories:
             column.states.append(acted.state)
         column.age = (column.age + 1) % self.max_seq_len
         column.rows.append(
-            _Row(acted.obs, acted.action, acted.dist_inputs, acted.reward, terminated, truncated)
+            _Row(acted.obs, acted.action, acted.policy_row, acted.reward, terminated, truncated)
         )
         column.acted = None
 
@@ -171,16 +170,16 @@ def _fragment(columns: list[_Column], head: ActionHead, weights_seq_no: int) -> 
     T, N = max(len(column.rows) for column in columns), len(columns)
     obs, rewards = _empty(T, N, columns[0].newest), np.zeros((T, N), np.float32)
     first = columns[0].rows[0]
-    actions, dist_inputs = _empty(T, N, first.action), _empty(T, N, first.dist_inputs)
+    actions, rows = _empty(T, N, first.action), _empty(T, N, first.policy_row)
     terminateds, truncateds = np.zeros((2, T, N), np.bool_)
     reset_rows = np.ones((T, N), np.bool_)
     for n, column in enumerate(columns):
         length = len(column.rows)
         obs[length:, n] = column.newest
-        actions[length:, n], dist_inputs[length:, n] = first.action, first.dist_inputs
+        actions[length:, n], rows[length:, n] = first.action, first.policy_row
         reset_rows[:length, n] = False
         for t, row in enumerate(column.rows):
-            obs[t, n], actions[t, n], dist_inputs[t, n] = row.obs, row.action, row.dist_inputs
+            obs[t, n], actions[t, n], rows[t, n] = row.obs, row.action, row.policy_row
             rewards[t, n], terminateds[t, n], truncateds[t, n] = row[3:]
     last_obs = np.stack([column.newest for column in columns])
     return SampleBatch(
@@ -190,8 +189,8 @@ def _fragment(columns: list[_Column], head: ActionHead, weights_seq_no: int) -> 
         terminateds=terminateds,
         truncateds=truncateds,
         reset_rows=reset_rows,
-        action_dist_inputs=dist_inputs,
-        action_logp=log_prob(head, dist_inputs, actions),
+        action_dist_inputs=dist_inputs(head, rows),
+        action_logp=log_prob(head, rows, actions),
         last_obs=last_obs,
         weights_seq_no=weights_seq_no,
         **_finals(columns, last_obs),

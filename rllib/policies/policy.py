@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rllib.actions import ActionHead
+from rllib.actions import ActionHead, policy_rows
 from rllib.columns import Columns
 from rllib.modules.rl_module import RLModule, State
+from rllib.seeding import draw_seed
 
 Floats = NDArray[np.float32]
 Weights = Mapping[str, NDArray[Any]]
@@ -30,7 +31,10 @@ class Policy(Protocol):
         """State [num, ...] of episodes that begin; empty without memory."""
 
     def forward(self, obs: NDArray[Any], state: State, explore: bool) -> tuple[Floats, State]:
-        """Distribution inputs [B, inputs] and next state for observations [B, ...]."""
+        """Distribution inputs [B, inputs] and next state for observations [B, ...].
+
+        Instead of the inputs also actions that were chosen already: see ``rllib.actions.given``.
+        """
 
 
 class TorchPolicy:
@@ -46,8 +50,12 @@ class TorchPolicy:
         self.rng: np.random.Generator | None = None
 
     def use_rng(self, rng: np.random.Generator) -> None:
-        """Draw from ``rng`` the noise of noisy layers."""
-        self.rng = rng
+        """Draw from ``rng`` the noise of noisy layers, and what the module draws by itself.
+
+        Samples of its action space have a seed that ``rng`` has brought about, too.
+        """
+        self.rng = self.module.rng = rng
+        self.module.action_space.seed(draw_seed(rng.spawn(1)[0]))
 
     def set_weights(self, weights: Weights) -> None:
         """Take over the weights that acting needs, and leave those that only training does.
@@ -69,7 +77,7 @@ class TorchPolicy:
 
     @torch.no_grad()
     def forward(self, obs: NDArray[Any], state: State, explore: bool) -> tuple[Floats, State]:
-        """Distribution inputs [B, inputs] and next state."""
+        """As ``Policy.forward``."""
         output = self.module.act_forward(obs, state, explore, self.rng)
-        inputs: Floats = output[Columns.ACTION_DIST_INPUTS].numpy()
-        return inputs, {k: v.numpy() for k, v in output.get(Columns.STATE_OUT, {}).items()}
+        rows = policy_rows(self.head, output)
+        return rows, {k: v.numpy() for k, v in output.get(Columns.STATE_OUT, {}).items()}

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib import core
-from rllib.actions import mask_sizes, uniform_head
+from rllib.actions import choose, mask_sizes, uniform_head
 from rllib.actions.noise import CorrelatedNoise
 from rllib.batch import SampleBatch
 from rllib.callbacks import Callbacks
@@ -201,8 +201,8 @@ class EnvRunner:
     def _step(self, noise: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float32], EnvStep]:
         """Act once everywhere: actions, what they were drawn from, and what came of them."""
         head, memory, explore = self.head, self.memory, self.explore
-        inputs, memory.state = self.policy.forward(self.obs, memory.state, explore)
-        actions = head.sample(inputs, noise) if explore else head.mode(inputs)
+        rows, memory.state = self.policy.forward(self.obs, memory.state, explore)
+        actions = choose(head, rows, noise if explore else None)
         for_env = self.pipeline.on_actions(head.to_env(actions))
         before = perf_counter()
         step = self.env.step(for_env)
@@ -211,7 +211,7 @@ class EnvRunner:
         step = self.pipeline.on_step(step, actions)
         memory.after(step)
         self.obs = step.obs
-        return actions, inputs, step
+        return actions, rows, step
 
     def play(
         self,

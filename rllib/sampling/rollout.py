@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.actions import ActionHead, check_mask
+from rllib.actions import ActionHead, check_mask, dist_inputs, log_prob
 from rllib.batch import SampleBatch
 from rllib.envs.faults import check_finite
 from rllib.envs.vector import EnvStep
@@ -64,14 +64,14 @@ class RolloutBuffer:
         self,
         obs: NDArray[Any],
         actions: NDArray[Any],
-        dist_inputs: NDArray[np.float32],
+        rows: NDArray[np.float32],
         step: EnvStep,
     ) -> None:
         """Append one row: what was acted on, what was done, and what came of it."""
         row = {
             "obs": obs,
             "actions": actions,
-            "action_dist_inputs": dist_inputs,
+            "policy_rows": rows,
             "rewards": step.reward,
             "terminateds": step.terminated,
             "truncateds": step.truncated,
@@ -146,9 +146,11 @@ class RolloutBuffer:
         self._finished()
         no_obs = np.empty((0, *last_obs.shape[1:]), last_obs.dtype)
         columns: dict[str, Any] = self.columns
+        rows = columns.pop("policy_rows")
         return SampleBatch(
             **columns,
-            action_logp=log_prob(head, self.columns["action_dist_inputs"], self.columns["actions"]),
+            action_dist_inputs=dist_inputs(head, rows),
+            action_logp=log_prob(head, rows, columns["actions"]),
             last_obs=last_obs,
             final_obs=np.concatenate([no_obs, *self.final_obs]),
             final_index=np.concatenate([np.empty(0, np.int64), *self.final_index]),
@@ -167,13 +169,3 @@ class RolloutBuffer:
             name: np.concatenate([part[name] for part in self.states]) for name in self.states[0]
         }
         return {"state_in": state, "state_rows": np.concatenate(self.state_rows)}
-
-
-def log_prob(
-    head: ActionHead, dist_inputs: NDArray[np.float32], actions: NDArray[Any]
-) -> NDArray[np.float32]:
-    """[T, N] log probability of actions [T, N, ...] drawn from inputs [T, N, inputs]."""
-    flat = head.log_prob(
-        dist_inputs.reshape(-1, dist_inputs.shape[-1]), actions.reshape(-1, *actions.shape[2:])
-    )
-    return flat.reshape(actions.shape[:2])

@@ -69,7 +69,7 @@ class EpisodeBuffer(RolloutBuffer):
         self,
         obs: NDArray[Any],
         actions: NDArray[Any],
-        dist_inputs: NDArray[np.float32],
+        rows: NDArray[np.float32],
         step: EnvStep,
     ) -> None:
         """Append one row; the arrays grow by doubling."""
@@ -83,7 +83,7 @@ class EpisodeBuffer(RolloutBuffer):
             }
         closed = self.count.add(~step.is_reset_row, step.terminated | step.truncated)
         self.ends[closed] = self.length
-        super().add(obs, actions, dist_inputs, step)
+        super().add(obs, actions, rows, step)
 
     def _finished(self) -> None:
         """Nothing happened in an environment after its last episode."""

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from patience import patience
+
 MARK = f"RLLIB_TEST_RUN={secrets.token_hex(8)}"
 PATIENCE_S = 5.0
 MOST_KEPT_BY_RAY = 40
@@ -123,7 +125,7 @@ def left_behind(before: set[str], patience_s: float = PATIENCE_S) -> set[str]:
 
 
 def _left(look: Callable[[], set[str]], before: set[str], patience_s: float) -> set[str]:
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + patience(patience_s)
     while leaks := look() - before:
         gc.collect()  # what is only waiting for the collector is no leak
         if time.monotonic() > deadline:

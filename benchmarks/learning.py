@@ -59,14 +59,13 @@ def main() -> None:
     if arguments.child:
         json.dump(train(arguments.child, arguments.seeds[0], arguments.set), sys.stdout)
         return
-    results = _known_results()
-    for preset in arguments.presets or [name for name in PRESETS if name not in results]:
+    for preset in arguments.presets or [name for name in PRESETS if name not in _known_results()]:
         runs = {}
         for seed in arguments.seeds:
             runs[f"seed {seed}"] = _run_child(preset, seed, arguments.set)
             print(f"{preset:32} seed {seed}: {_line(runs[f'seed {seed}'])}", flush=True)
         if not arguments.dry:
-            results[preset] = _row(preset, runs)
+            results = _known_results() | {preset: _row(preset, runs)}
             facts.write("learning", dict(sorted(results.items())))
 
 
@@ -106,6 +105,7 @@ def _row(preset: str, runs: dict[str, Any]) -> dict[str, Any]:
         "env_steps": facts.summary([run["env_steps"] for run in runs.values()]),
         "seconds": facts.summary([run["seconds"] for run in runs.values()]),
         "commit": about["commit"],
+        "cores": about["machine"]["cores"],
         "runs": runs,
     }
 

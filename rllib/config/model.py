@@ -72,6 +72,8 @@ class ModelConfig(BaseModel):
     free_log_std: bool = True
     """Continuous actions: log standard deviation as a parameter of its own, not an output; those
     that are part of a Dict or Tuple always have it as an output."""
+    initial_log_std: float = 0.0
+    """What that parameter is at first: exploration that starts narrow suits bodies that fall over."""
     log_std_clip_param: PositiveFloat = 20.0
     """Continuous actions: the log standard deviation is kept within plus and minus this."""
     vf_share_layers: bool = False

@@ -49,6 +49,7 @@ RENAMED = {
     "use_lstm": "model_config.use_lstm",
     "conv_filters": "model_config.conv_filters",
     "free_log_std": "model_config.free_log_std",
+    "log_std_init": "model_config.initial_log_std",
     "num_learner_workers": "num_learners",
     "num_cpus_per_learner_worker": "num_cpus_per_learner",
     "num_gpus_per_learner_worker": "num_gpus_per_learner",

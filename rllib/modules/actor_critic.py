@@ -50,7 +50,8 @@ class ActorCriticModule(RLModule):
         num_outputs = self.head.num_inputs // 2 if free_log_std else self.head.num_inputs
         self.pi = output(self.pi_layers.size, num_outputs, gain=0.01)
         self.vf = output(self.vf_layers.size, 1)
-        self.log_std = nn.Parameter(torch.zeros(num_outputs)) if free_log_std else None
+        initial = torch.full((num_outputs,), model.initial_log_std)
+        self.log_std = nn.Parameter(initial) if free_log_std else None
         limits = input_limits(self.head, model.log_std_clip_param)
         self.register_buffer(
             "limits", None if limits is None else torch.from_numpy(limits), persistent=False

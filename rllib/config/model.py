@@ -73,7 +73,8 @@ class ModelConfig(BaseModel):
     """Continuous actions: log standard deviation as a parameter of its own, not an output; those
     that are part of a Dict or Tuple always have it as an output."""
     initial_log_std: float = 0.0
-    """What that parameter is at first: exploration that starts narrow suits bodies that fall over."""
+    """Continuous actions: the log standard deviation at first, as a parameter or near it as an
+    output; less explores less."""
     log_std_clip_param: PositiveFloat = 20.0
     """Continuous actions: the log standard deviation is kept within plus and minus this."""
     vf_share_layers: bool = False

@@ -50,12 +50,20 @@ class ActorCriticModule(RLModule):
         num_outputs = self.head.num_inputs // 2 if free_log_std else self.head.num_inputs
         self.pi = output(self.pi_layers.size, num_outputs, gain=0.01)
         self.vf = output(self.vf_layers.size, 1)
-        initial = torch.full((num_outputs,), model.initial_log_std)
-        self.log_std = nn.Parameter(initial) if free_log_std else None
+        self.log_std = nn.Parameter(torch.zeros(num_outputs)) if free_log_std else None
+        self._widen(model.initial_log_std)
         limits = input_limits(self.head, model.log_std_clip_param)
         self.register_buffer(
             "limits", None if limits is None else torch.from_numpy(limits), persistent=False
         )
+
+    @torch.no_grad()
+    def _widen(self, log_std: float) -> None:
+        """Begin with this log standard deviation, whatever it is an output of."""
+        if self.log_std is not None:
+            self.log_std.fill_(log_std)
+        else:
+            self.pi.bias[list(self.head.log_std_columns)] += log_std
 
     @classmethod
     def make_policy(

@@ -223,3 +223,15 @@ def test_a_module_with_memory_acts_by_the_forward_that_it_is_trained_by():
     trained = output.transpose(0, 1).detach().numpy()
     np.testing.assert_allclose(np.stack(acted), trained, rtol=1e-6)
     np.testing.assert_array_equal(state["count"], [[4], [4]])
+
+
+@pytest.mark.parametrize("free_log_std", [True, False])
+@pytest.mark.parametrize("action_space", [BOX, gym.spaces.Tuple([DISCRETE, BOX])])
+def test_gaussians_are_as_wide_at_first_as_is_said(action_space, free_log_std):
+    model = ModelConfig(fcnet_hiddens=(4,), free_log_std=free_log_std, initial_log_std=-1.5)
+    module = ActorCriticModule(BOX_OBS, action_space, model_config=model)
+    inputs = dist_inputs(module, observations(BOX_OBS))
+    columns = list(module.head.log_std_columns)
+    others = [column for column in range(module.head.num_inputs) if column not in columns]
+    np.testing.assert_allclose(inputs[:, columns], -1.5, atol=0.1)
+    np.testing.assert_allclose(inputs[:, others], 0.0, atol=0.1)

@@ -145,7 +145,7 @@ class RolloutBuffer:
         """The full fragment; log probabilities are worked out here, in one go."""
         self._finished()
         no_obs = np.empty((0, *last_obs.shape[1:]), last_obs.dtype)
-        columns: dict[str, Any] = self.columns
+        columns: dict[str, Any] = dict(self.columns)
         rows = columns.pop("policy_rows")
         return SampleBatch(
             **columns,

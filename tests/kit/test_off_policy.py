@@ -200,7 +200,7 @@ def test_before_learning_starts_actions_are_random_and_nothing_is_learnt():
         for _ in range(8):
             result = algorithm.train()
             batch = runner.buffer.columns
-            best = batch["action_dist_inputs"].argmax(-1)
+            best = batch["policy_rows"].argmax(-1)
             greedy.append((batch["actions"] == best)[~batch["reset_rows"]].all())
             if result["num_env_steps_sampled_lifetime"] <= 30:
                 assert learnt(result) == {}

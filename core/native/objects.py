@@ -266,11 +266,15 @@ class Lendings:
         return len(self._lent)
 
 
+_NO_REFS: dict[int, weakref.ref[BorrowedRef]] = {}
+
+
 class Borrowings:
     """Borrower's side: the one instance in this process of each foreign reference."""
 
     def __init__(self, dropped: Callable[[Drop], None]) -> None:
-        self._refs: dict[tuple[bytes, int], weakref.ref[BorrowedRef]] = {}
+        self._refs: dict[bytes, dict[int, weakref.ref[BorrowedRef]]] = {}
+        """By owner, so that the death of one costs nothing for the references of the others."""
         self._dropped = dropped
 
     def receive(self, owner: bytes, number: int) -> BorrowedRef:
@@ -278,25 +282,28 @@ class Borrowings:
         ref = self.find(owner, number)
         if ref is None:
             ref = BorrowedRef(owner, number, self._dropped)
-            self._refs[owner, number] = weakref.ref(ref)
+            self._refs.setdefault(owner, {})[number] = weakref.ref(ref)
         ref.received += 1
         return ref
 
     def find(self, owner: bytes, number: int) -> BorrowedRef | None:
         """The instance, if there is one."""
-        known = self._refs.get((owner, number))
+        known = self._refs.get(owner, _NO_REFS).get(number)
         return known() if known is not None else None
 
     def of(self, owner: bytes) -> list[BorrowedRef]:
         """All references of that owner's objects."""
-        known = [ref() for key, ref in list(self._refs.items()) if key[0] == owner]
+        known = [known() for known in list(self._refs.get(owner, _NO_REFS).values())]
         return [ref for ref in known if ref is not None]
 
     def forget(self, owner: bytes, number: int) -> None:
         """Its last instance is gone, unless a new one has arrived since."""
-        known = self._refs.get((owner, number))
+        numbers = self._refs.get(owner, _NO_REFS)
+        known = numbers.get(number)
         if known is not None and known() is None:
-            del self._refs[owner, number]
+            del numbers[number]
+            if not numbers:
+                del self._refs[owner]
 
 
 class Reports:

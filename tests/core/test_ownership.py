@@ -173,3 +173,18 @@ def test_a_process_has_one_instance_of_a_reference() -> None:
     assert borrowings.receive(OWNER, 1) is first
     del first
     assert counts == {1: 2}
+
+
+def test_references_are_known_by_their_owner_until_the_last_is_gone() -> None:
+    borrowings = Borrowings(lambda _drop: None)
+    mine = [borrowings.receive(OWNER, number) for number in (1, 2)]
+    other = borrowings.receive(b"another owner", 1)
+    assert borrowings.of(OWNER) == mine
+    assert borrowings.of(b"another owner") == [other]
+    assert borrowings.of(b"nobody") == []
+    del mine
+    borrowings.forget(OWNER, 1)
+    borrowings.forget(b"another owner", 1)
+    assert borrowings.of(b"another owner") == [other]  # it is still there, so it is not forgotten
+    borrowings.forget(OWNER, 2)
+    assert list(borrowings._refs) == [b"another owner"]

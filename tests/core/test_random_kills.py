@@ -99,7 +99,7 @@ def what_is_held() -> dict[str, int]:
         values, peers = runtime.values, runtime.peers.living()
         return {
             "lent": len(values.lendings),
-            "borrowed": len(values.borrowings._refs),
+            "borrowed": sum(map(len, values.borrowings._refs.values())),
             "handed out": sum(len(peer.held) for peer in peers),
             "bytes": runtime.places.arena.statistics().used,
             "calls": sum(len(peer.inflight) for peer in peers),

@@ -1,6 +1,7 @@
-"""The page of the learning bench: the table of ``docs/learning.md``, and its curves as an image.
+"""The page of the learning bench: the tables of ``docs/learning.md``, and its curves as an image.
 
-From ``benchmarks/results/learning.json``; nothing is trained. matplotlib is in the extra [plots]::
+Both come from ``learning.json`` and ``learning_published.json``, and nothing is trained.
+matplotlib is in the extra [plots]::
 
     python -m benchmarks.learning_page
 """
@@ -9,36 +10,31 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import facts
+from benchmarks import facts, learning_published
 from benchmarks.learning import PRESETS
 
 PAGE = facts.ROOT / "docs" / "learning.md"
 CURVES = PAGE.with_suffix(".svg")
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+BETWEEN = "<!-- {}: begin -->", "<!-- {}: end -->"
 NUM_COLUMNS = 4
 NUM_POINTS = 80
 
-_ZOO = "[SB3 zoo](https://github.com/DLR-RM/rl-baselines3-zoo/blob/master/benchmark.md)"
-_CLEANRL = "[CleanRL](https://docs.cleanrl.dev/rl-algorithms/sac/)"
-PUBLISHED = {
-    "ppo_cartpole": f"500 after 100 k ({_ZOO})",
-    "dqn_cartpole": f"500 after 50 k ({_ZOO})",
-    "ppo_pendulum": f"-172 after 100 k ({_ZOO})",
-    "sac_pendulum": f"-157 after 20 k ({_ZOO})",
-    "td3_pendulum": f"-152 after 20 k ({_ZOO})",
-    "ppo_lunarlander": f"242 after 1 M, v2 ({_ZOO})",
-    "ppo_acrobot": f"-74 after 1 M ({_ZOO})",
-    "ppo_mountaincar_continuous": f"88 after 20 k ({_ZOO})",
-    "ppo_halfcheetah": f"5,819 after 1 M, v3 ({_ZOO})",
-    "sac_halfcheetah": f"9,535 after 1 M, v3 ({_ZOO}); 9,635, v2 ({_CLEANRL})",
+RLLIB_STOPS = {
+    "ppo_cartpole": (450, 4_000_000),
+    "appo_cartpole": (450, 1_000_000),
+    "impala_cartpole": (450, 2_000_000),
+    "dqn_cartpole": (450, 200_000),
+    "ppo_stateless_cartpole": (350, 2_000_000),
+    "ppo_pendulum": (-300, 400_000),
+    "sac_pendulum": (-250, 20_000),
 }
-"""Returns that others have published, after how many env steps, by preset."""
+"""Return and env steps at which RLlib's own tuned example of that name stops, by preset."""
 
 Floats = NDArray[np.float64]
 
@@ -59,37 +55,73 @@ def main() -> None:
     """Write both."""
     results = json.loads((facts.RESULTS / "learning.json").read_text())["results"]
     rows = {preset: results[preset] for preset in PRESETS if preset in results}
-    before, rest = PAGE.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{after}")
+    page = _put(PAGE.read_text(), "thresholds", thresholds(rows))
+    PAGE.write_text(_put(page, "published", published(learning_published.known_results())))
     draw(rows)
 
 
-def table(rows: Mapping[str, Any]) -> str:
-    """In Markdown."""
-    titles = "Preset | Threshold | Budget | Env steps | Seconds | Seeds | Published elsewhere"
-    lines = [f"| {titles} |", "|" + "---|" * (titles.count("|") + 1)]
-    return "\n".join([*lines, *(_line(preset, row) for preset, row in rows.items())])
+def _put(page: str, name: str, text: str) -> str:
+    """The page with the text between its two marks of that name."""
+    begin, end = (mark.format(name) for mark in BETWEEN)
+    before, rest = page.split(begin)
+    return f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}"
 
 
-def _line(preset: str, row: Mapping[str, Any]) -> str:
+def thresholds(rows: Mapping[str, Any]) -> str:
+    """What each preset took to reach its threshold, in Markdown."""
+    titles = ("Preset", "Threshold", "Budget", "Env steps", "Seconds", "Seeds", "RLlib stops at")
+    return _table(titles, [_cells(preset, row) for preset, row in rows.items()])
+
+
+def published(rows: Mapping[str, Any]) -> str:
+    """Returns after as many env steps as others took, beside theirs, in Markdown."""
+    titles = ("Preset", "Env steps", "Published", "Here", "Seconds")
+    return _table(titles, [_published_cells(preset, row) for preset, row in rows.items()])
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, ["---"] * len(titles), *rows))
+
+
+def _cells(preset: str, row: Mapping[str, Any]) -> Sequence[str]:
     name, threshold = next(iter(row["threshold"].items()))
     greedy = " greedy" if name.startswith("evaluation") else ""
-    cells = [
+    return (
         f"`{preset}`",
         f"{round(threshold, 2):,}{greedy}",
         _short(row["budget"]),
         _range(row["env_steps"], _short),
-        _range(row["seconds"], lambda seconds: f"{seconds:.0f}"),
+        _range(row["seconds"], _whole),
         f"{row['reached']} of {len(row['runs'])}",
-        PUBLISHED.get(preset, ""),
-    ]
-    return f"| {' | '.join(cells)} |"
+        _rllib_stop(preset),
+    )
 
 
-def _range(summary: Mapping[str, float], shown: Any) -> str:
+def _rllib_stop(preset: str) -> str:
+    if preset not in RLLIB_STOPS:
+        return ""
+    episode_return, env_steps = RLLIB_STOPS[preset]
+    return f"{episode_return} or {_short(env_steps)}"
+
+
+def _published_cells(preset: str, row: Mapping[str, Any]) -> Sequence[str]:
+    others = row["published"]
+    return (
+        f"`{preset}`",
+        _short(others["env_steps"]),
+        f"{others['episode_return']:,} ({others['source']})",
+        _range(row["episode_return"], _whole),
+        _range(row["seconds"], _whole),
+    )
+
+
+def _range(summary: Mapping[str, float], shown: Callable[[float], str]) -> str:
     low, high = shown(summary["min"]), shown(summary["max"])
     return shown(summary["median"]) + (f" ({low} to {high})" if low != high else "")
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
 
 
 def _short(env_steps: float) -> str:

@@ -13,6 +13,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor
 
 from rllib.algorithm import Algorithm
+from rllib.algorithms.ppo_by_hand import PPOByHand
 from rllib.batch import SampleBatch
 from rllib.columns import Columns
 from rllib.config import AlgorithmConfig
@@ -175,6 +176,15 @@ class PPOLearner(Learner[PPOBatch]):
         super().__init__(config, spaces)
         self.penalty = KLPenalty(config.kl_coeff, config.kl_target, config.use_kl_loss)
         self.vf_explained_var = 0.0
+        self.by_hand = self._by_hand()
+
+    def _by_hand(self) -> PPOByHand | None:
+        """A faster way to the same gradients, for small networks and a loss that is this one."""
+        is_own = type(self).compute_loss is PPOLearner.compute_loss
+        num_rows = self.config.minibatch_size or self.config.train_batch_size_per_learner
+        if is_own and PPOByHand.can_do(self.module, num_rows) and self.precision.dtype is None:
+            return PPOByHand(self.module)
+        return None
 
     def build_train_batch(self, batches: tuple[SampleBatch, ...]) -> PPOBatch:
         """All fragments as one batch, advantages standardised over those of all learners."""
@@ -189,6 +199,13 @@ class PPOLearner(Learner[PPOBatch]):
 
     def compute_loss(self, minibatch: PPOBatch) -> Loss:
         """``ppo_loss`` of the current network."""
+        if self.by_hand is not None:
+            return self.by_hand.loss(
+                minibatch,
+                self.now,
+                kl_coeff=self.kl_coeff,
+                entropy_coeff=self.setting("entropy_coeff"),
+            )
         output = self.module.forward_train(minibatch.inputs)
         values = self.module.compute_values(minibatch.inputs, output.get(Columns.EMBEDDINGS))
         dist_inputs = live(output[Columns.ACTION_DIST_INPUTS], minibatch.mask)

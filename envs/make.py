@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rllib.envs.async_backend import AsyncBackend
@@ -168,10 +170,24 @@ def _make(
         with _named_errors(env, config):
             if backend == "ale":
                 return make_atari_vector(spec.kwargs["game"], num_envs, config, autoreset)
-            return gym.make_vec(spec, num_envs, vectorization_mode=backend, **config)
+            return gym.make_vec(_faster(spec), num_envs, vectorization_mode=backend, **config)
     makers = [_guarded_maker(env, config, index, is_checked) for index in range(num_envs)]
     kind = AsyncBackend if backend == "async" else SyncVectorEnv
     return kind(makers, copy=False, autoreset_mode=autoreset)
+
+
+def _faster(spec: EnvSpec) -> EnvSpec:
+    """With a vector entry point of our own where there is one."""
+    own = _OWN_VECTORS.get(str(spec.vector_entry_point))
+    return replace(spec, vector_entry_point=own) if own else spec
+
+
+_OWN_VECTORS = {
+    "gymnasium.envs.classic_control.cartpole:CartPoleVectorEnv": (
+        "rllib.envs.cartpole_vector:FastCartPole"
+    )
+}
+"""By gymnasium's entry point; they come to the same numbers."""
 
 
 def _guarded_maker(

@@ -78,7 +78,7 @@ class Descent:
         self, loss: Loss | None, scalars: Mapping[str, Tensor], weight: int, peers: Peers
     ) -> Averaged:
         scale = self.scale.value if self.scale else 1.0
-        trained = backward(loss.scaled(scale), self.optimizers) if loss else {}
+        trained = self._backward(loss, scale) if loss else {}
         total = scalars["total_loss"] if loss else torch.zeros(())
         averaged = Averaged(trained, total)
         if peers.size > 1:
@@ -87,6 +87,13 @@ class Descent:
             for optimizer in averaged.trained.values():
                 optimizer.gradient.div_(scale)
         return averaged
+
+    def _backward(self, loss: Loss, scale: float) -> Optimizers:
+        """Compute the gradients; returns the optimisers that have any."""
+        if loss.backward is None:
+            return backward(loss.scaled(scale), self.optimizers)
+        loss.backward()
+        return self.optimizers
 
     def _descend(self, trained: Optimizers) -> None:
         for optimizer in trained.values():

@@ -1,6 +1,6 @@
 """What a loss is, and what is reported of gradient steps."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import isfinite, nan
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -23,11 +23,13 @@ class Loss(NamedTuple):
         metrics: scalars, averaged over minibatches.
         arrays: [B, ...] something of every row, such as TD errors; of several minibatches, joined
             in their order. A train batch that is a single minibatch keeps its order.
+        backward: writes the gradients of all parameters, where that is not left to autograd.
     """
 
     total: Tensor | Mapping[str, Tensor]
     metrics: Mapping[str, Tensor]
     arrays: Mapping[str, Tensor] = {}
+    backward: Callable[[], None] | None = None
 
     def scaled(self, scale: float) -> Tensor | Mapping[str, Tensor]:
         """What to minimise, times ``scale``."""

@@ -96,6 +96,7 @@ class PPOByHand:
         """Whether that is possible, and faster for minibatches of so many rows."""
         return type(module.distribution) in TERMS and is_dense(module, num_rows)
 
+    @np.errstate(all="ignore")  # what is not finite is refused before the step
     def loss(
         self, batch: "PPOBatch", config: "PPOConfig", *, kl_coeff: float, entropy_coeff: float
     ) -> Loss:
@@ -113,6 +114,7 @@ class PPOByHand:
             entropy_coeff=entropy_coeff,
         )
 
+        @np.errstate(all="ignore")
         def backward() -> None:
             share = 1.0 / len(values)
             of_inputs = terms.gradient(gradient.of_logp, -entropy_coeff * share, kl_coeff * share)

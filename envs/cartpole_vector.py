@@ -1,4 +1,4 @@
-"""Gymnasium's vector CartPole, which steps three times as fast and comes to the same numbers."""
+"""Gymnasium's vector CartPole, which steps twice as fast and comes to the same numbers."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ X, X_DOT, THETA, THETA_DOT = range(4)
 class FastCartPole(CartPoleVectorEnv):
     """The arithmetic of every state is that of its parent, to the last bit and in its order.
 
-    It leaves out looking at every action whether it is a member of its space, and arrays in
-    between. Reset, rendering and settings are the parent's.
+    It looks at all actions at once, and makes fewer arrays on the way. Reset, rendering and
+    settings are the parent's.
     """
 
     state: Any
@@ -27,7 +27,9 @@ class FastCartPole(CartPoleVectorEnv):
         if self.kinematics_integrator != "euler" or self._sutton_barto_reward:
             return super().step(action)
         assert self.state is not None, "Call reset before using step method."
-        self._advance(self.state, np.asarray(action))
+        pushes_right = np.equal(action, 1)
+        assert (pushes_right | np.equal(action, 0)).all(), f"{action!r} ({type(action)}) invalid"
+        self._advance(self.state, pushes_right)
         terminated = self._has_fallen()
         self.steps += 1
         truncated = self.steps >= self.max_episode_steps
@@ -39,9 +41,9 @@ class FastCartPole(CartPoleVectorEnv):
         self.prev_done = terminated | truncated
         return self._observations(), reward, terminated, truncated, {}
 
-    def _advance(self, state: NDArray[np.float64], action: NDArray[Any]) -> None:
+    def _advance(self, state: NDArray[np.float64], pushes_right: NDArray[np.bool_]) -> None:
         """Euler's step; see https://coneural.org/florian/papers/05_cart_pole.pdf."""
-        force = np.where(action > 0, self.force_mag, -self.force_mag)
+        force = np.where(pushes_right, self.force_mag, -self.force_mag)
         cos, sin = np.cos(state[THETA]), np.sin(state[THETA])
         temp = state[THETA_DOT] * state[THETA_DOT]
         temp *= self.polemass_length

@@ -1,5 +1,6 @@
 """What lies between the environments of an algorithm and its modules."""
 
+from copy import deepcopy
 from typing import Any, cast
 
 from rllib.config import AlgorithmConfig
@@ -85,7 +86,11 @@ class Interface:
     def prepared(self, observation: Any, module_id: str) -> Any:
         """[1, ...] one observation of an environment as the module sees it."""
         packed = pack_one(self.env_spaces.observation, observation)
-        return self._pipeline_of(module_id).on_reset(packed[None])
+        return self._acting_pipeline(module_id).on_reset(packed[None])
+
+    def _acting_pipeline(self, module_id: str) -> Pipeline:
+        """One to throw away: what a module is asked beside training must leave no trace in it."""
+        return deepcopy(self._pipeline_of(module_id)).freeze()
 
     def _pipeline_of(self, module_id: str) -> Pipeline:
         pipeline: Pipeline = self.pipeline
@@ -144,7 +149,7 @@ class MultiAgentInterface(Interface):
     def prepared(self, observation: Any, module_id: str) -> Any:
         """[1, ...] one observation of an agent as its module sees it."""
         packed = pack_one(self.env_spaces[module_id].observation, observation)
-        return self._pipeline_of(module_id).on_reset(packed[None])
+        return self._acting_pipeline(module_id).on_reset(packed[None])
 
     def _pipeline_of(self, module_id: str) -> Pipeline:
         pipeline: Pipeline = self.pipeline.by_module[module_id]

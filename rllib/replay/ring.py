@@ -158,11 +158,10 @@ class Ring:
         if not len(known):
             return known
         slots, found = tails[known] % self.capacity, steps.obs[steps.firsts[known]]
-        pairs = zip(self.aside.rows[~self.link[slots]], self.newest(found), strict=True)
-        same = [left.tobytes() == right.tobytes() for left, right in pairs]
+        same = all_of_each(self.aside.rows[~self.link[slots]] == self.newest(found))
         if self.stack is not None:
-            same = (self._are_known_of(self.stack, slots, found) & same).tolist()
-        return known if all(same) else known[same]
+            same &= self._are_known_of(self.stack, slots, found)
+        return known if same.all() else known[same]
 
     def _are_known_of(self, stack: FrameStack, slots: Indices, obs: NDArray[Any]) -> Bools:
         """[B] whether the older frames of stacks are those of the steps before, in these slots."""

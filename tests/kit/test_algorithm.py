@@ -236,6 +236,20 @@ def test_acting_with_the_trained_policy():
         assert algorithm.interface.spaces.action.contains(action)
 
 
+def test_acting_beside_training_leaves_no_trace_in_normalisers():
+    hashes = []
+    for num_acts in (0, 5):
+        settings = config().env_runners(observation_filter="MeanStdFilter")
+        with settings.build_algo() as algorithm:
+            algorithm.train()
+            strange = np.full(4, 100.0, np.float32)
+            assert len({algorithm.compute_single_action(strange) for _ in range(num_acts)}) <= 1
+            algorithm.train()
+            algorithm.train()
+            hashes.append(algorithm.params_hash())
+    assert hashes[0] == hashes[1]
+
+
 @pytest.mark.parametrize("num_env_runners", [0, 1])
 @pytest.mark.usefixtures("inline")
 def test_an_env_that_fails_ends_training_with_its_own_traceback(num_env_runners):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay_streams import (
     KINDS,
+    Kind,
     Reference,
     Source,
     check_sequences,
@@ -221,3 +222,31 @@ def test_stacks_are_drawn_unless_their_first_frames_are_gone(cls):
     drawn = replay.sample(1000)
     check_transitions(drawn, reference, 1, 0.99)
     assert sorted(set(drawn.indices.tolist())) == list(range(16 + 3, 36))
+
+
+PADDED = np.dtype([("flag", "?"), ("seen", [("flag", "?"), ("word", "i8")])], align=True)
+
+
+def padded(number):
+    return np.array((True, (number % 2, number)), PADDED)
+
+
+def with_other_padding(obs, rng):
+    """The same observations, with other bytes between their fields."""
+    copy = np.frombuffer(bytearray(rng.bytes(obs.nbytes)), obs.dtype).reshape(obs.shape)
+    copy["flag"], copy["seen"]["flag"] = obs["flag"], obs["seen"]["flag"]
+    copy["seen"]["word"] = obs["seen"]["word"]
+    return copy
+
+
+def test_bytes_between_the_fields_of_observations_mean_nothing(monkeypatch):
+    monkeypatch.setitem(KINDS, "padded", Kind(padded))
+    play = Play(make(UniformReplay, "padded"), 0, "padded", "same", ends=0.0)
+    play.start(0)
+    for _ in range(4):
+        batch, steps = play.sources[0].fragment(2)
+        play.replay.add(batch, 0)
+        aside = play.replay._ring.aside
+        aside.rows = with_other_padding(aside.rows, play.rng)
+        play.reference.add(steps)
+    check_transitions(play.replay.sample(32, n_step=5, gamma=GAMMA), play.reference, 5, GAMMA)

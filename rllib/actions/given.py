@@ -40,16 +40,26 @@ def policy_rows(head: ActionHead, output: Mapping[str, Any]) -> Floats:
                 f"the module's forward gave {sorted(output)}; it should give "
                 f"{Columns.ACTION_DIST_INPUTS!r} to draw actions from, or {Columns.ACTIONS!r}"
             )
-        return np.asarray(inputs)
+        return _fitting(head, np.asarray(inputs))
     actions = _own(head, output[Columns.ACTIONS])
     dist_inputs = np.zeros((len(actions), head.num_inputs), np.float32)
     logp = output.get(Columns.ACTION_LOGP)
     if inputs is not None:
-        dist_inputs[:] = np.asarray(inputs)
+        dist_inputs[:] = _fitting(head, np.asarray(inputs))
         logp = head.log_prob(dist_inputs, actions) if logp is None else logp
     logp = np.full(len(actions), np.nan) if logp is None else np.asarray(logp)
     flat = actions.reshape(len(actions), -1)
     return np.concatenate([dist_inputs, flat, logp[:, None]], 1, dtype=np.float32)
+
+
+def _fitting(head: ActionHead, inputs: Floats) -> Floats:
+    if inputs.shape[-1:] != (head.num_inputs,):
+        raise TypeError(
+            f"the module's forward gave {Columns.ACTION_DIST_INPUTS!r} of shape "
+            f"{list(inputs.shape)}; {head.num_inputs} numbers are needed for each action of its "
+            f"space: give the last layer that width"
+        )
+    return inputs
 
 
 def is_given(head: ActionHead, rows: NDArray[Any]) -> bool:

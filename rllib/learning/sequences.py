@@ -164,4 +164,10 @@ def _values(module: RLModule, obs: NDArray[Any], state: dict[str, NDArray[Any]])
     """By the module, wherever it is."""
     inputs = to_device(inputs_of(module, obs, state), device_of(module))
     values: Floats = module.compute_values(inputs).float().cpu().numpy()
+    if values.shape != obs.shape[: values.ndim] or values.ndim != 1 + bool(state):
+        raise TypeError(
+            f"{type(module).__name__}.compute_values gave shape {list(values.shape)} for "
+            f"observations {list(obs.shape)}; it should be one number for each: squeeze the last "
+            "dimension away"
+        )
     return values

@@ -198,8 +198,13 @@ class EnvRunner:
             drawn = self.head.draw_noise(self.rng, (self.buffer.num_rows, self.env.num_envs))
             yield from drawn if random_actions else self.noise.of(drawn)
 
-    def _step(self, noise: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float32], EnvStep]:
-        """Act once everywhere: actions, what they were drawn from, and what came of them."""
+    def _step(
+        self, noise: NDArray[Any], missing: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.float32], EnvStep]:
+        """Act once everywhere: actions, what they were drawn from, and what came of them.
+
+        ``missing`` [N] are the episodes that are still wanted of each, if only some are.
+        """
         head, memory, explore = self.head, self.memory, self.explore
         rows, memory.state = self.policy.forward(self.obs, memory.state, explore)
         actions = choose(head, rows, noise if explore else None)
@@ -207,7 +212,7 @@ class EnvRunner:
         before = perf_counter()
         step = self.env.step(for_env)
         self.env_step_s += perf_counter() - before
-        self.hooks.after_step(for_env, step)
+        self.hooks.after_step(for_env, step, missing)
         step = self.pipeline.on_step(step, actions)
         memory.after(step)
         self.obs = step.obs
@@ -243,7 +248,7 @@ class EnvRunner:
         with env_errors(), np.errstate(all="ignore"):
             while not tally.is_full:
                 noise = self.head.draw_noise(self.rng, (1, self.env.num_envs))
-                _, _, step = self._step(noise[0])
+                _, _, step = self._step(noise[0], tally.missing)
                 tally.add(step)
         sample_s = perf_counter() - started
         stats = SampleStats(tally.num_env_steps, tally.episodes, sample_s, self.env_step_s)

@@ -48,15 +48,26 @@ class EpisodeHooks:
             for n in range(len(self.episodes)):
                 self._start(n, obs[n])
 
-    def after_step(self, actions: NDArray[Any], step: EnvStep) -> None:
-        """All environments were stepped with ``actions`` [N, ...], as they got them."""
+    def after_step(
+        self, actions: NDArray[Any], step: EnvStep, missing: NDArray[np.int64] | None = None
+    ) -> None:
+        """All environments were stepped with ``actions`` [N, ...], as they got them.
+
+        Args:
+            actions: what they got.
+            step: what came of it.
+            missing: [N] episodes that are still wanted of each; of those after them nothing is
+                told. ``None`` if all are wanted.
+        """
         if not self.is_on:
             return
         for n in range(len(self.episodes)):
+            if missing is not None and not missing[n]:
+                continue
             if step.is_reset_row[n]:
                 self._start(n, step.obs[n])
             else:
-                self._step(n, actions[n], step)
+                self._step(n, actions[n], step, goes_on=missing is None or missing[n] > 1)
 
     def resume(self, obs: NDArray[Any]) -> None:
         """The environments go on where others stopped: their episodes are known from ``obs`` on."""
@@ -71,7 +82,7 @@ class EpisodeHooks:
         self.episodes[n].add_env_reset(obs)
         self._call("on_episode_start", n)
 
-    def _step(self, n: int, action: Any, step: EnvStep) -> None:
+    def _step(self, n: int, action: Any, step: EnvStep, *, goes_on: bool) -> None:
         terminated, truncated = bool(step.terminated[n]), bool(step.truncated[n])
         is_last = terminated or truncated
         obs = step.final_obs[n] if is_last and step.final_obs is not None else step.obs[n]
@@ -81,6 +92,9 @@ class EpisodeHooks:
         self._call("on_episode_step", n)
         if is_last:
             self._call("on_episode_end", n, prev_episode_chunks=[])
+            if not goes_on:
+                self.episodes[n] = SingleAgentEpisode("not_wanted", [step.obs[n]])
+                return
             self._create(n)
             if not self.begins_later:
                 self._start(n, step.obs[n])

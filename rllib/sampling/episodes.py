@@ -76,6 +76,7 @@ class EpisodeTally:
     Attributes:
         episodes: those that have ended, in the order in which they did.
         num_env_steps: in those episodes.
+        missing: [N] episodes that are still wanted of each environment.
     """
 
     def __init__(self, num_episodes: int, num_envs: int) -> None:
@@ -111,7 +112,12 @@ class StepTally:
     Args:
         is_enough: says of a number of env steps whether there are.
         num_envs: N.
+
+    Attributes:
+        missing: ``None``, for every episode counts.
     """
+
+    missing = None
 
     def __init__(self, is_enough: Callable[[int], bool], num_envs: int) -> None:
         self.is_enough, self.num_env_steps = is_enough, 0

@@ -121,6 +121,20 @@ def test_evaluation_has_metrics_of_its_own() -> None:
     assert result["evaluation"]["env_runners"]["nested"]["episodes"] == 2
 
 
+@pytest.mark.parametrize("duration", [1, 3, 5])
+def test_callbacks_hear_of_exactly_the_episodes_that_evaluation_counts(duration: int) -> None:
+    settings = config(
+        callbacks_class=[Metrics],
+        evaluation_interval=1,
+        evaluation_duration=duration,
+        evaluation_config={"env_config": {"length": 3}},
+    )
+    with settings.build_algo() as algorithm:
+        result = algorithm.train()["evaluation"]["env_runners"]
+    assert result["num_episodes"] == duration
+    assert result["nested"]["episodes"] == duration
+
+
 def test_metrics_go_on_from_a_checkpoint(tmp_path: Path) -> None:
     settings = config(callbacks_class=[Metrics])
     with settings.build_algo() as algorithm:

@@ -13,7 +13,6 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor
 
 from rllib.algorithm import Algorithm
-from rllib.algorithms.ppo_by_hand import PPOByHand
 from rllib.batch import SampleBatch
 from rllib.columns import Columns
 from rllib.config import AlgorithmConfig
@@ -24,6 +23,7 @@ from rllib.errors import Problem
 from rllib.estimators import gae
 from rllib.learning.kl_penalty import KLPenalty
 from rllib.learning.learner import Learner, Loss, Metrics
+from rllib.learning.ppo_by_hand import PPOByHand
 from rllib.learning.sequences import compute_values, inputs_of, train_steps
 from rllib.modules.rl_module import RLModule
 from rllib.schedules import Points, fixed

@@ -23,7 +23,7 @@ from rllib.errors import Problem
 from rllib.estimators import gae
 from rllib.learning.kl_penalty import KLPenalty
 from rllib.learning.learner import Learner, Loss, Metrics
-from rllib.learning.ppo_by_hand import PPOByHand
+from rllib.learning.ppo_by_hand import PPOByHand, Weights
 from rllib.learning.sequences import compute_values, inputs_of, train_steps
 from rllib.modules.rl_module import RLModule
 from rllib.schedules import Points, fixed
@@ -201,10 +201,13 @@ class PPOLearner(Learner[PPOBatch]):
         """``ppo_loss`` of the current network."""
         if self.by_hand is not None:
             return self.by_hand.loss(
-                minibatch,
-                self.now,
-                kl_coeff=self.kl_coeff,
-                entropy_coeff=self.setting("entropy_coeff"),
+                minibatch.inputs[Columns.OBS],
+                minibatch.actions,
+                minibatch.old_dist_inputs,
+                minibatch.old_logp,
+                minibatch.advantages,
+                minibatch.value_targets,
+                self._weights(),
             )
         output = self.module.forward_train(minibatch.inputs)
         values = self.module.compute_values(minibatch.inputs, output.get(Columns.EMBEDDINGS))
@@ -215,6 +218,16 @@ class PPOLearner(Learner[PPOBatch]):
             live(minibatch._replace(inputs=None, mask=None), minibatch.mask),
             self.module.distribution,
             self.now,
+            kl_coeff=self.kl_coeff,
+            entropy_coeff=self.setting("entropy_coeff"),
+        )
+
+    def _weights(self) -> Weights:
+        vf_clip = self.now.vf_clip_param
+        return Weights(
+            clip_param=fixed(self.now.clip_param),
+            vf_clip_param=None if vf_clip is None else fixed(vf_clip),
+            vf_loss_coeff=fixed(self.now.vf_loss_coeff),
             kl_coeff=self.kl_coeff,
             entropy_coeff=self.setting("entropy_coeff"),
         )

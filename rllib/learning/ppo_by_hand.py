@@ -5,23 +5,29 @@ The same numbers as those of ``ppo_loss`` and autograd, but for rounding; about 
 Legend: B rows.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from rllib.columns import Columns
 from rllib.distributions.by_hand import TERMS, Terms
 from rllib.learning.dense_gradients import DenseActorCritic, is_dense
 from rllib.learning.loss import Loss
 from rllib.modules.rl_module import RLModule
-from rllib.schedules import fixed
-
-if TYPE_CHECKING:
-    from rllib.algorithms.ppo import PPOBatch, PPOConfig
 
 Floats = NDArray[np.float32]
+
+
+class Weights(NamedTuple):
+    """Settings of the loss at present, under the names that PPO's config has for them."""
+
+    clip_param: float
+    vf_clip_param: float | None
+    vf_loss_coeff: float
+    kl_coeff: float
+    entropy_coeff: float
 
 
 class Gradient(NamedTuple):
@@ -44,14 +50,11 @@ def ppo_gradient(
     old_logp: Floats,
     advantages: Floats,
     value_targets: Floats,
-    config: "PPOConfig",
-    *,
-    kl_coeff: float,
-    entropy_coeff: float,
+    weights: Weights,
 ) -> Gradient:
     """The gradient of ``ppo_loss``, up to the distribution's terms and the values."""
     of_mean = np.float32(1.0 / len(values))
-    clip, vf_loss_coeff = fixed(config.clip_param), np.float32(fixed(config.vf_loss_coeff))
+    clip, vf_clip, vf_loss_coeff, kl_coeff, entropy_coeff = weights
     ratio = np.exp(terms.logp - old_logp)
     gain = ratio * advantages
     clipped = np.minimum(np.maximum(ratio, 1.0 - clip), 1.0 + clip) * advantages
@@ -59,10 +62,10 @@ def ppo_gradient(
     of_logp = np.where(gain <= clipped, gain * -of_mean, np.float32(0.0))
     difference = values - value_targets
     vf_error = difference * difference
-    of_values = difference * (2 * of_mean * vf_loss_coeff)
+    of_values = difference * np.float32(2 * of_mean * vf_loss_coeff)
     vf_loss = unclipped = vf_error.mean()
-    if config.vf_clip_param is not None:
-        limit = np.float32(fixed(config.vf_clip_param))
+    if vf_clip is not None:
+        limit = np.float32(vf_clip)
         of_values[vf_error > limit] = 0.0
         vf_loss = np.minimum(vf_error, limit).mean()
     entropy, kl = terms.entropy.mean(), terms.kl.mean()
@@ -98,26 +101,42 @@ class PPOByHand:
 
     @np.errstate(all="ignore")  # what is not finite is refused before the step
     def loss(
-        self, batch: "PPOBatch", config: "PPOConfig", *, kl_coeff: float, entropy_coeff: float
+        self,
+        features: Tensor,
+        actions: Tensor,
+        old_dist_inputs: Tensor,
+        old_logp: Tensor,
+        advantages: Tensor,
+        value_targets: Tensor,
+        weights: Weights,
     ) -> Loss:
-        """As ``ppo_loss``, of the current network; its gradients are worked out when asked for."""
-        inputs, values = self.net.forward(batch.inputs[Columns.OBS])
-        terms = self.terms(inputs, batch.actions.numpy(), batch.old_dist_inputs.numpy())
+        """As ``ppo_loss``, of the current network; its gradients are worked out when asked for.
+
+        Args:
+            features: [B, D] of the observations.
+            actions: [B, ...], and as all that follow of B env steps of the behaviour policy.
+            old_dist_inputs: [B, num_inputs].
+            old_logp: [B].
+            advantages: [B].
+            value_targets: [B].
+            weights: of the loss's parts.
+        """
+        inputs, values = self.net.forward(features)
+        terms = self.terms(inputs, actions.numpy(), old_dist_inputs.numpy())
         gradient = ppo_gradient(
             terms,
             values,
-            batch.old_logp.numpy(),
-            batch.advantages.numpy(),
-            batch.value_targets.numpy(),
-            config,
-            kl_coeff=kl_coeff,
-            entropy_coeff=entropy_coeff,
+            old_logp.numpy(),
+            advantages.numpy(),
+            value_targets.numpy(),
+            weights,
         )
 
         @np.errstate(all="ignore")
         def backward() -> None:
+            of_entropy, of_kl = -weights.entropy_coeff, weights.kl_coeff
             share = 1.0 / len(values)
-            of_inputs = terms.gradient(gradient.of_logp, -entropy_coeff * share, kl_coeff * share)
+            of_inputs = terms.gradient(gradient.of_logp, of_entropy * share, of_kl * share)
             self.net.backward(of_inputs, gradient.of_values)
 
         numbers = torch.from_numpy(np.array([*gradient.metrics.values()], np.float32))

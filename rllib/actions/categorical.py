@@ -15,7 +15,8 @@ from rllib.actions.base import ActionHead, Floats, Ints, Shape
 from rllib.actions.masks import FORBIDDEN
 
 
-def _log_softmax(logits: Floats) -> Floats:
+def log_softmax(logits: Floats) -> Floats:
+    """Log probabilities [..., A] of logits [..., A]."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_p: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return log_p
@@ -31,7 +32,7 @@ def _choose(logits: Floats, noise: Floats) -> Ints:
 
 
 def _log_prob(logits: Floats, chosen: Ints) -> Floats:
-    return np.take_along_axis(_log_softmax(logits), chosen[..., None], axis=-1)[..., 0]
+    return np.take_along_axis(log_softmax(logits), chosen[..., None], axis=-1)[..., 0]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib.actions.box import LOG_2PI
+from rllib.actions.categorical import log_softmax
 from rllib.distributions.base import Distribution
 from rllib.distributions.box import DiagGaussian
 from rllib.distributions.categorical import Categorical
@@ -41,7 +42,7 @@ class CategoricalTerms:
     def __init__(self, inputs: Floats, actions: NDArray[Any], old_inputs: Floats) -> None:
         self.rows = np.arange(len(inputs))
         self.actions = actions
-        log_p, log_old = _log_softmax(inputs), _log_softmax(old_inputs)
+        log_p, log_old = log_softmax(inputs), log_softmax(old_inputs)
         self.log_p, self.p, self.p_old = log_p, np.exp(log_p), np.exp(log_old)
         self.logp: Floats = log_p[self.rows, actions]
         self.entropy: Floats = -(self.p * log_p).sum(-1)
@@ -89,9 +90,3 @@ TERMS: dict[type[Distribution], type[CategoricalTerms] | type[GaussianTerms]] = 
     DiagGaussian: GaussianTerms,
 }
 """By distribution, as far as there are any."""
-
-
-def _log_softmax(logits: Floats) -> Floats:
-    shifted = logits - logits.max(-1, keepdims=True)
-    log_p: Floats = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return log_p

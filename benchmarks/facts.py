@@ -9,6 +9,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,6 +74,22 @@ def write(name: str, results: Any, **about: Any) -> Path:
     path.write_text(json.dumps(document, indent=1) + "\n")
     print(f"written: {path.relative_to(ROOT)}")
     return path
+
+
+def known_results(name: str) -> dict[str, Any]:
+    """What stands in ``benchmarks/results/<name>.json``; nothing if there is no such file."""
+    path = RESULTS / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
+    return found
+
+
+def run_child(module: str, *arguments: str) -> dict[str, Any]:
+    """What a module prints as JSON in a process of its own, and the ``seconds`` that it took."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return {"seconds": round(time.perf_counter() - started, 1)} | printed
 
 
 def _module_and_arguments() -> list[str]:

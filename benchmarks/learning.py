@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
-import time
 from typing import Any
 
 from benchmarks import facts
@@ -59,13 +57,15 @@ def main() -> None:
     if arguments.child:
         json.dump(train(arguments.child, arguments.seeds[0], arguments.set), sys.stdout)
         return
-    for preset in arguments.presets or [name for name in PRESETS if name not in _known_results()]:
+    for preset in arguments.presets or [
+        name for name in PRESETS if name not in facts.known_results("learning")
+    ]:
         runs = {}
         for seed in arguments.seeds:
             runs[f"seed {seed}"] = _run_child(preset, seed, arguments.set)
             print(f"{preset:32} seed {seed}: {_line(runs[f'seed {seed}'])}", flush=True)
         if not arguments.dry:
-            results = _known_results() | {preset: _row(preset, runs)}
+            results = facts.known_results("learning") | {preset: _row(preset, runs)}
             facts.write("learning", dict(sorted(results.items())))
 
 
@@ -79,19 +79,9 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _known_results() -> dict[str, Any]:
-    path = facts.RESULTS / "learning.json"
-    found: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
-    return found
-
-
 def _run_child(preset: str, seed: int, settings: list[str]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.learning", "--child", preset]
-    command += ["--seeds", str(seed), "--set", *settings]
-    started = time.perf_counter()
-    done = subprocess.run(command, cwd=facts.ROOT, stdout=subprocess.PIPE, check=True)
-    run: dict[str, Any] = json.loads(done.stdout)
-    return {"seconds": round(time.perf_counter() - started, 1)} | run
+    arguments = ("--child", preset, "--seeds", str(seed), "--set", *settings)
+    return facts.run_child("benchmarks.learning", *arguments)
 
 
 def _row(preset: str, runs: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ matplotlib is in the extra [plots]::
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -53,10 +52,12 @@ class Band(NamedTuple):
 
 def main() -> None:
     """Write both."""
-    results = json.loads((facts.RESULTS / "learning.json").read_text())["results"]
+    results = facts.known_results("learning")
     rows = {preset: results[preset] for preset in PRESETS if preset in results}
     page = _put(PAGE.read_text(), "thresholds", thresholds(rows))
-    PAGE.write_text(_put(page, "published", published(learning_published.known_results())))
+    PAGE.write_text(
+        _put(page, "published", published(facts.known_results(learning_published.RESULT_FILE)))
+    )
     draw(rows)
 
 

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
-import time
 from typing import Any, NamedTuple
 
 from benchmarks import facts
@@ -63,12 +61,16 @@ def main() -> None:
     if arguments.child:
         json.dump(train(arguments.child, arguments.seeds[0]), sys.stdout)
         return
-    for preset in arguments.presets or [name for name in PUBLISHED if name not in known_results()]:
+    for preset in arguments.presets or [
+        name for name in PUBLISHED if name not in facts.known_results(RESULT_FILE)
+    ]:
         runs = {}
         for seed in arguments.seeds:
-            runs[f"seed {seed}"] = run = _run_child(preset, seed)
+            runs[f"seed {seed}"] = run = facts.run_child(
+                "benchmarks.learning_published", "--child", preset, "--seeds", str(seed)
+            )
             print(f"{preset:32} seed {seed}: {_line(preset, run)}", flush=True)
-        results = known_results() | {preset: _row(preset, runs)}
+        results = facts.known_results(RESULT_FILE) | {preset: _row(preset, runs)}
         facts.write(RESULT_FILE, dict(sorted(results.items())), episodes=EPISODES)
 
 
@@ -78,23 +80,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
-
-
-def known_results() -> dict[str, Any]:
-    """Rows measured so far, by preset."""
-    path = facts.RESULTS / f"{RESULT_FILE}.json"
-    found: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
-    return found
-
-
-def _run_child(preset: str, seed: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.learning_published", "--child", preset]
-    started = time.perf_counter()
-    done = subprocess.run(
-        [*command, "--seeds", str(seed)], cwd=facts.ROOT, stdout=subprocess.PIPE, check=True
-    )
-    run: dict[str, Any] = json.loads(done.stdout)
-    return {"seconds": round(time.perf_counter() - started, 1)} | run
 
 
 def _row(preset: str, runs: dict[str, Any]) -> dict[str, Any]:

@@ -188,9 +188,11 @@ class AsyncLane:
     def __init__(self, size: int, run: Callable[[Job], Any], events: EventLoop) -> None:
         self._run = run
         self._events = events
-        self._jobs: dict[Job, asyncio.Task[None] | None] = {}
         self._size = size
-        self._room = asyncio.Semaphore(size)
+        self._jobs: dict[Job, asyncio.Task[None] | None] = {}
+        """The task of each that has begun."""
+        self._waiting: deque[Job] = deque()
+        self._running = 0
 
     def add(self, job: Job) -> None:
         """Have the loop start it."""
@@ -198,13 +200,22 @@ class AsyncLane:
         self._events.soon(lambda: self._start(job))
 
     def _start(self, job: Job) -> None:
-        task = self._events.loop.create_task(self._in_room(job))
-        self._jobs[job] = task
-        task.add_done_callback(lambda _task: self._jobs.pop(job))
+        if self._running < self._size:
+            self._begin(job)
+        else:
+            self._waiting.append(job)
 
-    async def _in_room(self, job: Job) -> None:
-        async with self._room:
-            await self._run(job)
+    def _begin(self, job: Job) -> None:
+        self._running += 1
+        self._events.loop.create_task(self._work(job))
+
+    async def _work(self, job: Job) -> None:
+        self._jobs[job] = asyncio.current_task()
+        await self._run(job)
+        del self._jobs[job]
+        self._running -= 1
+        if self._waiting and self._running < self._size:
+            self._begin(self._waiting.popleft())
 
     def busy(self) -> bool:
         """Whether others are about to finish."""
@@ -226,6 +237,9 @@ class AsyncLane:
         task = self._jobs.get(job)
         if task is not None:
             task.cancel()
+        elif job in self._waiting:  # it needs no room to end
+            self._waiting.remove(job)
+            self._begin(job)
 
 
 class LastLane:

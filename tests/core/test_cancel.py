@@ -252,6 +252,30 @@ class TestActors:
                 core.get(ref, timeout=SOON)
         assert core.get(actor.get_caught.remote()) == 5
 
+    def test_a_coroutine_that_waits_for_room_never_begins(self) -> None:
+        @core.remote(max_concurrency=1, concurrency_groups={"aside": 1})
+        class Sleeper:
+            def __init__(self) -> None:
+                self.begun: list[str] = []
+
+            @core.method(concurrency_group="aside")
+            async def ping(self) -> None:
+                """Answers when the loop knows all calls that came before."""
+
+            async def sleep(self, name: str) -> list[str]:
+                self.begun.append(name)
+                await asyncio.sleep(0.2)
+                return self.begun
+
+        actor = Sleeper.remote()
+        first, second, third = (actor.sleep.remote(name) for name in ("a", "b", "c"))
+        core.get(actor.ping.remote(), timeout=SOON)
+        core.cancel(second)
+        with pytest.raises(TaskCancelledError):
+            core.get(second, timeout=SOON)
+        assert core.get(first, timeout=SOON) == ["a"]
+        assert core.get(third, timeout=SOON) == ["a", "c"]
+
     def test_a_thread_is_told(self, tmp_path: Path) -> None:
         @core.remote(max_concurrency=2)
         class Threaded:

@@ -34,6 +34,7 @@ from rllib.learning.learner import Learner, Metrics
 from rllib.learning.learner_group import LearnerGroup
 from rllib.metrics.iteration import Iteration, circumstances
 from rllib.metrics.metrics_logger import MetricsLogger, filled, overlaid
+from rllib.metrics.stages import STAGES
 from rllib.modules.rl_module import RLModule
 from rllib.modules.spec import FullSpec
 from rllib.registry import get_algorithm_class
@@ -103,7 +104,8 @@ class Algorithm(ABC):
         Returns:
             A nested dict under RLlib's names: counters and times at the top, and below them
             ``env_runners`` (episodes over the last ``metrics_num_episodes_for_smoothing``; absent
-            before the first one ends), ``learners/default_policy`` and ``timers`` (seconds).
+            before the first one ends), ``learners/default_policy``, ``timers`` (seconds), and
+            ``stages``, the shares of the iteration's time that went to each (`metrics.stages`).
 
         Raises:
             EnvError: an environment raised or returned what cannot be trained on.
@@ -123,6 +125,7 @@ class Algorithm(ABC):
             result["evaluation"] = evaluate()
         elapsed = result["timers"]["training_iteration"] = perf_counter() - started
         self.time_total_s += elapsed
+        result[STAGES] = books.stages(elapsed)._asdict()
         return self._with_metrics(self._times(books, elapsed) | result)
 
     def _open_books(self) -> Iteration:

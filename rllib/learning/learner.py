@@ -15,7 +15,7 @@ advantages, is computed through ``group``.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, Generic
 
 import torch
@@ -160,14 +160,15 @@ class Learner(ABC, Generic[BatchT]):
 
         Returns:
             The loss's metrics, and the optimisers' and counters under RLlib's names, of all
-            learners; ``learner_update_s`` is the wall-clock time in seconds.
+            learners; ``learner_update_s`` is the wall-clock time in seconds, ``learner_began_at``
+            when it began, in s since the epoch.
 
         Raises:
             TrainingError: a loss or gradient is not finite; the weights are those of before the
                 gradient step that would have spoilt them.
             CollectiveError: another learner died or failed.
         """
-        started = perf_counter()
+        began_at, started = time(), perf_counter()
         self.timestep = timestep
         self.now = self.descent.config = self.config.at(timestep)
         for optimizer in self.optimizers.values():
@@ -180,6 +181,7 @@ class Learner(ABC, Generic[BatchT]):
         except BaseException:
             self.group.leave()  # the others shall not wait
             raise
+        metrics["learner_began_at"] = began_at
         metrics["learner_update_s"] = perf_counter() - started
         return metrics
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from rllib.config import AlgorithmConfig
 from rllib.learning.learner import Metrics
+from rllib.metrics.stages import Sampling, Stages, Update, shares
 from rllib.metrics.update_metrics import reduce_modules
 from rllib.sampling.env_runner import SampleStats
 
@@ -39,6 +40,7 @@ class Iteration:
         self.config, self.fetch, self.max_in_flight = config, fetch, max_in_flight
         self.samples: list[SampleStats] = []
         self.updates: list[Learned] = []
+        self.spans: list[Update] = []
         self.in_flight: deque[tuple[Any, Metrics]] = deque()
         self.num_calls = self.num_env_steps = self.num_steps_trained = 0
 
@@ -62,6 +64,7 @@ class Iteration:
         while len(self.in_flight) > num_left:
             update, facts = self.in_flight.popleft()
             learned = self.fetch(update)
+            self.spans += [_span(metrics) for metrics in learned.values()]
             self.updates.append({name: metrics | facts for name, metrics in learned.items()})
             trained = (metrics["num_module_steps_trained"] for metrics in learned.values())
             self.num_steps_trained += sum(trained)
@@ -79,7 +82,7 @@ class Iteration:
     def summary(self) -> dict[str, Any]:
         """Metrics of the samples and updates, under RLlib's names."""
         stats, learners = self.samples, reduce_modules(self.updates)
-        update_s = sum(metrics.pop("learner_update_s", 0.0) for metrics in learners.values())
+        update_s = sum(span.update_s for span in self.spans)
         sample_s = max((each.sample_s for each in stats), default=0.0)
         return {
             "env_runners": agent_counts(stats)
@@ -93,6 +96,19 @@ class Iteration:
             "learners": learners,
             "timers": {"env_runner_sampling_timer": sample_s, "learner_update_timer": update_s},
         }
+
+    def stages(self, elapsed: float) -> Stages:
+        """Where its ``elapsed`` seconds went."""
+        samplings = [
+            Sampling(each.sample_s, each.env_step_s, each.inference_s, each.ended_at)
+            for each in self.samples
+        ]
+        return shares(samplings, self.spans, elapsed, self.config.num_env_runners)
+
+
+def _span(metrics: Metrics) -> Update:
+    """Taken out of an update's metrics: nothing that was learnt."""
+    return Update(metrics.pop("learner_began_at", 0.0), metrics.pop("learner_update_s", 0.0))
 
 
 def agent_counts(stats: Sequence[SampleStats]) -> dict[str, Any]:

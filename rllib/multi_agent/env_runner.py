@@ -8,7 +8,7 @@ Legend: E environments, B agents of one module that act at the same time.
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -325,6 +325,7 @@ class MultiAgentEnvRunner:
         tally.sample_s = perf_counter() - started
 
     def _step(self, tally: "Tally") -> None:
+        started = perf_counter()
         playing = tally.playing(self.env.num_envs)
         actions: dict[int, dict[Any, Any]] = {int(index): {} for index in playing}
         for module_id, waiting in sorted(self._take_waiting(actions).items()):
@@ -337,6 +338,7 @@ class MultiAgentEnvRunner:
                 self.episodes[agent.env_index].steps[agent.agent_id] += 1
                 tally.count(module_id, agent.agent_id)
         before = perf_counter()
+        tally.inference_s += before - started
         found = self.env.step([actions.get(index) for index in range(self.env.num_envs)])
         tally.env_step_s += perf_counter() - before
         steps = {index: step for index, step in enumerate(found) if step is not None}
@@ -425,7 +427,7 @@ class Tally:
     def __init__(self, in_agent_steps: bool = False) -> None:
         self.in_agent_steps = in_agent_steps
         self.num_env_steps = 0
-        self.sample_s = self.env_step_s = 0.0
+        self.sample_s = self.env_step_s = self.inference_s = 0.0
         self.episodes: list[Episode] = []
         self.missing: list[int] | None = None
         self.whole: EpisodeCount | None = None
@@ -476,6 +478,8 @@ class Tally:
             self.env_step_s,
             AgentCounts(dict(self.by_agent), dict(self.by_module)),
             {module_id: each for module_id, each in news.items() if each},
+            inference_s=self.inference_s,
+            ended_at=time(),
         )
 
 

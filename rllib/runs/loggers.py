@@ -19,6 +19,7 @@ from typing import Any
 
 from rllib.checkpoints.files import write_atomically
 from rllib.errors import TrainingError
+from rllib.metrics.stages import bottleneck, stages_of, verdict
 
 ITERATION = "training_iteration"
 ENV_STEPS = "num_env_steps_sampled_lifetime"
@@ -103,8 +104,10 @@ class TensorBoard:
         from tensorboardX.proto.event_pb2 import Event, SessionLog
         from tensorboardX.proto.summary_pb2 import Summary
         from tensorboardX.record_writer import RecordWriter
+        from tensorboardX.summary import text
 
-        self._event, self._summary = Event, Summary
+        self._event, self._summary, self._text = Event, Summary, text
+        self._bottleneck = ""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         name = f"events.out.tfevents.{time.time_ns() // 10**9}.{socket.gethostname()}.{os.getpid()}"
@@ -133,11 +136,21 @@ class TensorBoard:
             for tag, value in metrics.items()
             if tag not in (ENV_STEPS, TIMESTAMP)
         ]
+        values += self._news_of_bottleneck(metrics)
         self._write(
             summary=self._summary(value=values),
             step=int(metrics.get(ENV_STEPS, 0)),
             wall_time=metrics.get(TIMESTAMP),
         )
+
+    def _news_of_bottleneck(self, metrics: Metrics) -> Iterable[Any]:
+        """What holds training up, as text, whenever that is something else than before."""
+        stages = stages_of(metrics)
+        if stages is None or bottleneck(stages) == self._bottleneck:
+            return ()
+        self._bottleneck = bottleneck(stages)
+        news: Iterable[Any] = self._text("bottleneck", verdict(stages)).value
+        return news
 
     def _write(self, wall_time: float | None = None, **fields: Any) -> None:
         event = self._event(wall_time=wall_time or time.time(), **fields)

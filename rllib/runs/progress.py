@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from rllib.metrics.stages import stages_of, verdict
 from rllib.runs.loggers import ENV_STEPS, ITERATION, Metrics
 
 RETURN = "env_runners/episode_return_mean"
@@ -99,11 +100,17 @@ class Progress:
         left = self.seconds_left(now)
         if left is not None:
             facts["left"] = f"at most {clock(left)}"
+        stages = stages_of(metrics)
+        if stages is not None:
+            facts["bottleneck"] = verdict(stages)
         return facts
 
     def line(self, now: float) -> str:
-        """All facts in one line."""
-        return " | ".join(f"{label} {text}" for label, text in self.facts(now).items())
+        """All facts in one line, but for advice."""
+        facts = self.facts(now)
+        if "bottleneck" in facts:
+            facts["bottleneck"] = facts["bottleneck"].partition(":")[0]
+        return " | ".join(f"{label} {text}" for label, text in facts.items())
 
 
 def clock(seconds: float) -> str:

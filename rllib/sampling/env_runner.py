@@ -7,7 +7,7 @@ An env runner lives in the main process or in an actor and cannot tell which.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,8 +44,8 @@ class AgentCounts(NamedTuple):
 class SampleStats(NamedTuple):
     """What the algorithm wants to know of a fragment, without touching the fragment.
 
-    ``sample_s`` and ``env_step_s`` are wall-clock seconds: the whole, and the part in the
-    environment. ``news`` is what the connectors' shared statistics saw (``Pipeline.take_news``),
+    ``sample_s``, ``env_step_s`` and ``inference_s`` are wall-clock seconds: the whole, the part in
+    the environment, and that in the policy; ``ended_at`` is when, in s since the epoch. ``news`` is what the connectors' shared statistics saw (``Pipeline.take_news``),
     ``metrics`` what callbacks logged (``MetricsLogger.reduce``).
     """
 
@@ -56,6 +56,8 @@ class SampleStats(NamedTuple):
     agents: "AgentCounts | None" = None
     news: dict[str, Any] = {}  # noqa: RUF012 (a NamedTuple's default; nobody writes into it)
     metrics: dict[str, Any] = {}  # noqa: RUF012
+    inference_s: float = 0.0
+    ended_at: float = 0.0
 
 
 class EnvRunner:
@@ -163,21 +165,22 @@ class EnvRunner:
         head = self.policy.head
         self.head = uniform_head(head) if random_actions else head.at(timestep)
         with env_errors():
-            batch, env_step_s = self._roll(random_actions)
+            batch = self._roll(random_actions)
         rewards = self.buffer.returned_rewards
         episodes = self.episodes.track(rewards, batch.dones, batch.reset_rows)
         sample_s = perf_counter() - started
         common = {"env_runner": self, "metrics_logger": self.metrics}
         self.callbacks.call("on_sample_end", samples=batch, **common)
-        stats = SampleStats(batch.num_env_steps, episodes, sample_s, env_step_s)
+        stats = SampleStats(batch.num_env_steps, episodes, sample_s, self.env_step_s)
         news, metrics = self.pipeline.take_news(), self.metrics.reduce()
-        return batch, stats._replace(news=news, metrics=metrics)
+        times = {"inference_s": self.inference_s, "ended_at": time()}
+        return batch, stats._replace(news=news, metrics=metrics, **times)
 
-    def _roll(self, random_actions: bool) -> tuple[SampleBatch, float]:
+    def _roll(self, random_actions: bool) -> SampleBatch:
         buffer, memory = self.buffer, self.memory
         noise = self._noise(random_actions)
         first_step = self.env.num_steps + 1
-        self.env_step_s = 0.0
+        self.env_step_s = self.inference_s = 0.0
         buffer.begin()
         memory.begin_fragment()
         try:
@@ -190,7 +193,7 @@ class EnvRunner:
         finally:
             # Also when the environment raised: a NaN that it returned before may be the reason.
             buffer.check_finite(first_step, self.obs)
-        return buffer.finish(self.head, self.obs, self.weights_seq_no), self.env_step_s
+        return buffer.finish(self.head, self.obs, self.weights_seq_no)
 
     def _noise(self, random_actions: bool) -> Iterator[NDArray[Any]]:
         """[N, ...] for one row after the other, drawn for as many at once as a fragment has."""
@@ -206,12 +209,14 @@ class EnvRunner:
         ``missing`` [N] are the episodes that are still wanted of each, if only some are.
         """
         head, memory, explore = self.head, self.memory, self.explore
+        started = perf_counter()
         rows, memory.state = self.policy.forward(self.obs, memory.state, explore)
         actions = choose(head, rows, noise if explore else None)
         for_env = self.pipeline.on_actions(head.to_env(actions))
         before = perf_counter()
         step = self.env.step(for_env)
         self.env_step_s += perf_counter() - before
+        self.inference_s += before - started
         self.hooks.after_step(for_env, step, missing)
         step = self.pipeline.on_step(step, actions)
         memory.after(step)
@@ -244,7 +249,7 @@ class EnvRunner:
             self.reset(generation)
         self.head = self.policy.head.at(timestep)
         tally = self._tally(duration, unit)
-        self.env_step_s = 0.0
+        self.env_step_s = self.inference_s = 0.0
         with env_errors(), np.errstate(all="ignore"):
             while not tally.is_full:
                 noise = self.head.draw_noise(self.rng, (1, self.env.num_envs))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
+from rllib.metrics.stages import Stages
 from rllib.runs.loggers import Loggers, TensorBoard, flatten, read_json_lines
 
 
@@ -130,6 +131,25 @@ def test_tensorboard_itself_reads_the_curves(tmp_path: Path) -> None:
     assert [(point.step, point.value) for point in scalars] == [
         (iteration * 100, iteration / 2) for iteration in range(1, 11)
     ]
+
+
+def test_tensorboard_says_in_words_what_holds_training_up_when_that_changes(tmp_path: Path) -> None:
+    loggers = Loggers(tmp_path, after_iteration=0, tensorboard=True)
+    for iteration, slow in enumerate(("learning", "learning", "env_step"), start=1):
+        stages = Stages()._replace(**{slow: 0.9})
+        loggers.log(result(iteration, stages=stages._asdict()))
+    loggers.close()
+    texts = [
+        (event.step, value.tensor.string_val[0].decode())
+        for event in events(tmp_path)
+        for value in event.summary.value
+        if value.tag.startswith("bottleneck")
+    ]
+    assert [(step, text.partition(" 90%")[0]) for step, text in texts] == [
+        (100, "learning"),
+        (300, "env step"),
+    ]
+    assert [round(share, 6) for _, share in curve(tmp_path, "stages/learning")] == [0.9, 0.9, 0.0]
 
 
 def test_an_iteration_costs_tensorboard_little(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console as RichConsole
 from rllib.errors import ConfigError
 from rllib.runs.console import Console
 from rllib.runs.loggers import flatten
+from rllib.metrics.stages import Stages
 from rllib.runs.progress import Pace, Progress, clock, sparkline
 from rllib.runs.stopping import reached
 from rllib.sampling.episodes import Episode, EpisodeWindow
@@ -38,6 +39,15 @@ def test_a_line_has_steps_speed_return_and_time_left() -> None:
         "iteration 1 | steps 1,000 of 10,000 | steps/s 500 | return 21.5 (goal 475)"
         " | time 0:02 | left at most 0:18"
     )
+
+
+def test_a_line_names_the_bottleneck_and_the_view_says_what_may_help() -> None:
+    shares = dict.fromkeys(Stages._fields, 0.0) | {"env_step": 0.8, "learning": 0.1}
+    progress = Progress({}, started=0.0)
+    progress.update({f"stages/{name}": share for name, share in shares.items()}, now=1.0)
+    assert "bottleneck env step 80%" in progress.line(1.0)
+    assert "num_env_runners" not in progress.line(1.0)
+    assert "num_env_runners" in progress.facts(1.0)["bottleneck"]
 
 
 def test_a_continued_run_counts_its_speed_from_where_it_began() -> None:

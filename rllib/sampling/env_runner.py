@@ -45,8 +45,9 @@ class SampleStats(NamedTuple):
     """What the algorithm wants to know of a fragment, without touching the fragment.
 
     ``sample_s``, ``env_step_s`` and ``inference_s`` are wall-clock seconds: the whole, the part in
-    the environment, and that in the policy; ``ended_at`` is when, in s since the epoch. ``news`` is what the connectors' shared statistics saw (``Pipeline.take_news``),
-    ``metrics`` what callbacks logged (``MetricsLogger.reduce``).
+    the environment, and that in the policy; ``ended_at`` is when, in s since the epoch. ``news`` is
+    what the connectors' shared statistics saw (``Pipeline.take_news``), ``metrics`` what callbacks
+    logged (``MetricsLogger.reduce``).
     """
 
     num_env_steps: int

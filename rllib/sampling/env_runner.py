@@ -172,10 +172,16 @@ class EnvRunner:
         sample_s = perf_counter() - started
         common = {"env_runner": self, "metrics_logger": self.metrics}
         self.callbacks.call("on_sample_end", samples=batch, **common)
-        stats = SampleStats(batch.num_env_steps, episodes, sample_s, self.env_step_s)
-        news, metrics = self.pipeline.take_news(), self.metrics.reduce()
-        times = {"inference_s": self.inference_s, "ended_at": time()}
-        return batch, stats._replace(news=news, metrics=metrics, **times)
+        return batch, SampleStats(
+            batch.num_env_steps,
+            episodes,
+            sample_s,
+            self.env_step_s,
+            news=self.pipeline.take_news(),
+            metrics=self.metrics.reduce(),
+            inference_s=self.inference_s,
+            ended_at=time(),
+        )
 
     def _roll(self, random_actions: bool) -> SampleBatch:
         buffer, memory = self.buffer, self.memory

@@ -60,6 +60,7 @@ class Algorithm(ABC):
     def __init__(self, config: AlgorithmConfig) -> None:
         config.validate()
         self.config = config.resolved()
+        self._plain_config = self.config.to_dict()  # it is frozen, and every result shows it
         self.iteration = 0
         self.num_env_steps_sampled_lifetime = 0
         self.time_total_s = 0.0
@@ -259,7 +260,7 @@ class Algorithm(ABC):
             "time_this_iter_s": elapsed,
             "time_total_s": self.time_total_s,
             **circumstances(),
-            "config": self.config.to_dict(),
+            "config": dict(self._plain_config),
             "num_env_steps_sampled_lifetime_throughput": books.num_env_steps / elapsed,
         }
 

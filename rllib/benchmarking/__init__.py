@@ -1,0 +1,1 @@
+"""How fast training is here, and whether that has changed: what ``rllib benchmark`` runs."""

@@ -21,9 +21,12 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor
 
 from rllib.columns import Columns
+from rllib.config import AlgorithmConfig
 from rllib.config.types import Fraction, ScheduleOr, Sizes
+from rllib.envs.make import Spaces
 from rllib.errors import Problem
 from rllib.estimators.action_values import cross_entropy, huber, project, squared, values_of
+from rllib.learning.dqn_by_hand import DQNByHand
 from rllib.learning.learner import DEFAULT_OPTIMIZER, Loss, Metrics
 from rllib.learning.optimizer import Adam
 from rllib.learning.q_sequences import Predicted, SequenceBatch, predicted, sequence_batch, unroll
@@ -162,6 +165,18 @@ class DQNLearner(OffPolicyLearner[TransitionBatch | SequenceBatch]):
         adam = Adam(parameters, self.config.lr, epsilon=self.config.adam_epsilon)
         return {DEFAULT_OPTIMIZER: adam}
 
+    def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
+        super().__init__(config, spaces)
+        self.by_hand = self._by_hand()
+
+    def _by_hand(self) -> DQNByHand | None:
+        """A faster way to the same gradients, for small networks and a loss that is this one."""
+        is_own = type(self).compute_loss is DQNLearner.compute_loss
+        num_rows = self.config.train_batch_size_per_learner
+        if is_own and DQNByHand.can_do(self.module, num_rows) and self.precision.dtype is None:
+            return DQNByHand(self.module)
+        return None
+
     def make_targets(self) -> list[TargetNetwork]:
         """The one that values what comes next."""
         assert self.module.target_q is not None, "a learner's module has a target network"
@@ -187,6 +202,8 @@ class DQNLearner(OffPolicyLearner[TransitionBatch | SequenceBatch]):
         """``dqn_loss`` of the current network."""
         if isinstance(minibatch, SequenceBatch):
             return self._sequence_loss(minibatch)
+        if self.by_hand is not None:
+            return self._loss_by_hand(self.by_hand, minibatch)
         online = predicted(self.module.forward_train(minibatch.inputs))
         _, _, actions, rewards, discounts, weights = minibatch
         with torch.no_grad():
@@ -198,6 +215,17 @@ class DQNLearner(OffPolicyLearner[TransitionBatch | SequenceBatch]):
             best = chooser.argmax(-1)
             targets = dqn_targets(following, best, rewards, discounts, self.module.atoms)
         return dqn_loss(online, actions, targets, weights, self.error_loss)
+
+    def _loss_by_hand(self, by_hand: DQNByHand, minibatch: TransitionBatch) -> Loss:
+        inputs, next_inputs, *rest = minibatch
+        loss, errors, values = by_hand.loss(
+            inputs[Columns.OBS],
+            next_inputs[Columns.OBS],
+            *rest,
+            double_q=self.config.double_q,
+            huber=self.config.td_error_loss_fn == "huber",
+        )
+        return loss._replace(arrays={TD_ERRORS: errors, Q_VALUES: values})
 
     def _sequence_loss(self, batch: SequenceBatch) -> Loss:
         """The same over all steps to train on, wherever in their sequences."""

@@ -13,18 +13,14 @@ from ray.rllib.algorithms.appo import APPOConfig
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
-SMALL = DefaultModelConfig(
-    fcnet_hiddens=[64, 64], fcnet_activation="tanh", vf_share_layers=False
-)
+SMALL = DefaultModelConfig(fcnet_hiddens=[64, 64], fcnet_activation="tanh", vf_share_layers=False)
 
 
 def ppo_cartpole() -> Any:
     """As our row."""
     config = PPOConfig().environment("CartPole-v1")
     config.env_runners(num_env_runners=0, num_envs_per_env_runner=16)
-    config.training(
-        lr=2.5e-4, train_batch_size_per_learner=2048, minibatch_size=512, num_epochs=4
-    )
+    config.training(lr=2.5e-4, train_batch_size_per_learner=2048, minibatch_size=512, num_epochs=4)
     return config.rl_module(model_config=SMALL)
 
 

@@ -7,7 +7,7 @@ backward, into buffers that stay.
 Legend: B rows, I inputs, O outputs, A actions or action dimensions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,8 +76,12 @@ class DenseChain:
         return x
 
     @torch.no_grad()
-    def backward(self, gradient: Tensor) -> None:
-        """From that of the outputs [B, O] to those of the parameters; all are overwritten."""
+    def backward(self, gradient: Tensor, *, of_inputs: bool = False) -> Tensor | None:
+        """From that of the outputs [B, O] to those of the parameters; all are overwritten.
+
+        Returns:
+            That of the inputs [B, I], if ``of_inputs``.
+        """
         num_rows = len(gradient)
         xs = [self.inputs, *(each[:num_rows] for each in self.outputs)]
         for i in range(len(self.layers) - 1, -1, -1):
@@ -90,6 +94,7 @@ class DenseChain:
             torch.sum(gradient, 0, out=layer.bias.grad)
             if i:
                 gradient = torch.mm(gradient, layer.weight, out=self.gradients[i - 1][:num_rows])
+        return torch.mm(gradient, self.layers[0].weight) if of_inputs else None
 
 
 class DenseActorCritic:
@@ -102,8 +107,8 @@ class DenseActorCritic:
     def __init__(self, module: ActorCriticModule) -> None:
         critic = module.critic_encoder
         assert critic is not None, "is_dense has looked"
-        self.policy = _chain([module.encoder.mlp, module.pi_layers], module.pi)
-        self.critic = _chain([critic.mlp, module.vf_layers], module.vf)
+        self.policy = chain([module.encoder.mlp, module.pi_layers], module.pi)
+        self.critic = chain([critic.mlp, module.vf_layers], module.vf)
         self.log_std, limits = module.log_std, module.limits
         self.limits = None if limits is None else limits.numpy()
 
@@ -139,11 +144,16 @@ def is_dense(module: nn.Module, num_rows: int) -> bool:
         return False
     encoders = (module.encoder, module.critic_encoder)
     stacks = [*(each.mlp for each in encoders), module.pi_layers, module.vf_layers]
+    return module.observations.is_flat and are_small(stacks, module, num_rows)
+
+
+def are_small(stacks: Iterable[MLP], trained: nn.Module, num_rows: int) -> bool:
+    """Whether layers can be done by hand, and are so small that it pays for so many rows."""
+    parameters = list(trained.parameters())
     return (
-        module.observations.is_flat
-        and all(stack.activation in _BACKWARD and not stack.norms for stack in stacks)
-        and all(_is_trained_here(parameter) for parameter in module.parameters())
-        and max(parameter.numel() for parameter in module.parameters()) * num_rows < WORTH
+        all(stack.activation in _BACKWARD and not stack.norms for stack in stacks)
+        and all(_is_trained_here(parameter) for parameter in parameters)
+        and max(parameter.numel() for parameter in parameters) * num_rows < WORTH
     )
 
 
@@ -151,7 +161,8 @@ def _is_trained_here(parameter: nn.Parameter) -> bool:
     return parameter.grad is not None and parameter.device.type == "cpu"
 
 
-def _chain(stacks: Sequence[MLP], last: nn.Linear) -> DenseChain:
+def chain(stacks: Sequence[MLP], last: nn.Linear) -> DenseChain:
+    """The layers of some stacks, and a linear one."""
     pairs = [(layer, stack.activation) for stack in stacks for layer in stack.layers]
     layers, activations = zip(*pairs, (last, ACTIVATIONS["linear"]), strict=True)
     return DenseChain(layers, activations)

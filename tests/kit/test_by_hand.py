@@ -110,7 +110,7 @@ def test_the_gradient_of_ppo_is_that_of_autograd(
     for (name, own), other in zip(
         by_hand.module.named_parameters(), by_autograd.module.parameters(), strict=True
     ):
-        torch.testing.assert_close(own.grad, other.grad, rtol=1e-5, atol=1e-6, msg=name)
+        torch.testing.assert_close(own.grad, other.grad, rtol=3e-5, atol=3e-6, msg=name)
         assert other.grad.abs().max() > 0 or "clip" in str(model), name
     for name, value in losses[by_autograd].scalars().items():
         torch.testing.assert_close(losses[by_hand].scalars()[name], value, rtol=1e-5, atol=1e-6)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from benchmarks import facts, learning_published
 from benchmarks.learning import PRESETS
+from benchmarks.marked import put
 
 PAGE = facts.ROOT / "docs" / "learning.md"
 CURVES = PAGE.with_suffix(".svg")
-BETWEEN = "<!-- {}: begin -->", "<!-- {}: end -->"
 NUM_COLUMNS = 4
 NUM_POINTS = 80
 
@@ -54,18 +54,11 @@ def main() -> None:
     """Write both."""
     results = facts.known_results("learning")
     rows = {preset: results[preset] for preset in PRESETS if preset in results}
-    page = _put(PAGE.read_text(), "thresholds", thresholds(rows))
+    page = put(PAGE.read_text(), "thresholds", thresholds(rows))
     PAGE.write_text(
-        _put(page, "published", published(facts.known_results(learning_published.RESULT_FILE)))
+        put(page, "published", published(facts.known_results(learning_published.RESULT_FILE)))
     )
     draw(rows)
-
-
-def _put(page: str, name: str, text: str) -> str:
-    """The page with the text between its two marks of that name."""
-    begin, end = (mark.format(name) for mark in BETWEEN)
-    before, rest = page.split(begin)
-    return f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}"
 
 
 def thresholds(rows: Mapping[str, Any]) -> str:

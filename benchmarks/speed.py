@@ -150,17 +150,25 @@ def _summed(values: list[float | str]) -> dict[str, Any]:
     return facts.summary(numbers)
 
 
+def ratio(result: dict[str, Any], system: str) -> float | None:
+    """How many times as fast as a peer ours is; None where one of the two has no figure."""
+    ours, theirs = (result[each].get("median") for each in (OURS, system))
+    if ours is None or theirs is None:
+        return None
+    return float(theirs / ours if result["unit"] == "s" else ours / theirs)
+
+
 def line(name: str, result: dict[str, Any]) -> str:
     """A row for people: figures, and how many times each peer's ours is."""
-    ours = result[OURS].get("median")
-    parts = [f"{name:16} {OURS} {ours:,.4g}" if ours else f"{name:16} {OURS} {result[OURS]}"]
-    for system in (key for key in result if key in PEERS):
-        theirs = result[system].get("median")
-        if theirs is None or ours is None:
-            parts.append(f"{system}: cannot run: {result[system].get('cannot run')}")
+    parts = [f"{name:16}"]
+    for system in (key for key in result if key in (OURS, *PEERS)):
+        figure = result[system].get("median")
+        if figure is None:
+            parts.append(f"{system}: cannot run: {result[system]['cannot run']}")
             continue
-        ratio = theirs / ours if result["unit"] == "s" else ours / theirs
-        parts.append(f"{system} {theirs:,.4g} ({ratio:.1f}x)")
+        times = ratio(result, system)
+        more = f" ({times:.1f}x)" if times is not None and system != OURS else ""
+        parts.append(f"{system} {figure:,.4g}{more}")
     return "   ".join([*parts, f"(goal {result['goal']})"])
 
 

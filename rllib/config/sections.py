@@ -27,6 +27,7 @@ from rllib.config.types import (
     CallbackClasses,
     Code,
     Codes,
+    Once,
     Overrides,
     PositiveFloat,
     ScheduleOr,
@@ -36,6 +37,10 @@ from rllib.config.types import (
 from rllib.config.types import Fraction as Fraction
 
 Resources = dict[str, NonNegativeFloat]
+TrainBatchSize = Annotated[
+    PositiveInt,
+    Once("the layout of sampling goes by it; schedule minibatch_size or num_epochs"),
+]
 
 
 class Section(BaseModel):
@@ -108,7 +113,7 @@ class EnvRunnersSection(Section):
     with new episodes."""
     explore: bool = True
     """Whether env runners sample actions; otherwise they take the most likely ones."""
-    exploration_noise_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    exploration_noise_correlation: ScheduleOr[Annotated[float, Field(ge=0, lt=1)]] = 0.0
     """Continuous actions: how much one step's random deviation resembles the one before it. 0 is
     independent; near 1 exploration keeps its direction, which moves what has inertia."""
     sample_timeout_s: PositiveFloat = 60.0
@@ -148,7 +153,7 @@ class TrainingSection(Section):
 
     section = "training"
 
-    gamma: Fraction = 0.99
+    gamma: ScheduleOr[Fraction] = 0.99
     """Discount factor per env step."""
     lr: ScheduleOr[NonNegativeFloat] = 1e-3
     """Learning rate of the optimiser; as every schedule, a number or [[timestep, value], ...]."""
@@ -159,11 +164,11 @@ class TrainingSection(Section):
     torch_skip_nan_gradients: bool = False
     """Whether a gradient step whose loss or gradients are not finite is left out; else it is an
     error."""
-    train_batch_size_per_learner: PositiveInt = 32
+    train_batch_size_per_learner: TrainBatchSize = 32
     """Env steps that go into one training iteration, per learner."""
-    num_epochs: PositiveInt = 1
+    num_epochs: ScheduleOr[PositiveInt] = 1
     """Passes over the train batch in one iteration."""
-    minibatch_size: PositiveInt | None = None
+    minibatch_size: ScheduleOr[PositiveInt] | None = None
     """Env steps per gradient step; null takes the whole train batch at once."""
     shuffle_batch_per_epoch: bool = False
     """Whether every epoch draws its minibatches in a new order."""

@@ -6,10 +6,11 @@ Legend: B rows, K critics.
 from collections.abc import Iterator
 from typing import Any, cast
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, field_validator
 from torch import Tensor
 
 from rllib.config.model import ModelConfig
+from rllib.config.sections import TrainBatchSize
 from rllib.config.types import Fraction, ScheduleOr
 from rllib.errors import Problem
 from rllib.estimators.action_values import squared
@@ -19,6 +20,7 @@ from rllib.modules.actor_q_module import ActorQConfig, ActorQModule
 from rllib.off_policy import (
     Q_VALUES,
     TD_ERRORS,
+    Beginning,
     Draw,
     OffPolicyConfig,
     OffPolicyLearner,
@@ -34,11 +36,11 @@ class ActorQSettings(OffPolicyConfig):
 
     model: ModelConfig = Field(default_factory=lambda: ModelConfig(fcnet_activation="relu"))
     """The networks of actor and critics (in Python this is the attribute ``config.model``)."""
-    train_batch_size_per_learner: PositiveInt = 256
+    train_batch_size_per_learner: TrainBatchSize = 256
     """Env steps of one gradient step, per learner."""
     min_sample_timesteps_per_iteration: NonNegativeInt = 100
     """Env steps that an iteration samples at least."""
-    num_steps_sampled_before_learning_starts: NonNegativeInt = 1500
+    num_steps_sampled_before_learning_starts: Beginning = 1500
     """Env steps in the beginning that are not learnt from, and whose actions are random."""
     tau: ScheduleOr[Fraction] = 5e-3
     """How far the target networks move: 1 copies."""

@@ -162,6 +162,7 @@ class EnvRunner:
             self._begin_episodes(draw_seed(self.rng))
         head = self.policy.head
         self.head = uniform_head(head) if random_actions else head.at(timestep)
+        self.noise.set_timestep(timestep)
         with env_errors():
             batch, env_step_s = self._roll(random_actions)
         rewards = self.buffer.returned_rewards

@@ -453,7 +453,7 @@ def test_settings_reach_the_buffer():
         ({"type": "x"}, "no replay buffer is called 'x'; known are"),
         ({"capacty": 3}, "capacty: unknown key of a UniformReplay; did you mean 'capacity'"),
         ({"alpha": 0.6}, "alpha: unknown key of a UniformReplay"),
-        ({"type": "PrioritizedReplay", "alpha": -1}, "alpha is 0 or more"),
+        ({"type": "PrioritizedReplay", "alpha": -1}, "alpha: should be a number from 0 on"),
     ],
 )
 def test_wrong_settings_are_named(config, message):

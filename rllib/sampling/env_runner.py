@@ -18,6 +18,7 @@ from rllib.actions import choose, mask_sizes, uniform_head
 from rllib.actions.noise import CorrelatedNoise
 from rllib.batch import SampleBatch
 from rllib.callbacks import Callbacks
+from rllib.checkpoints.array_state import array_from_state, array_to_state
 from rllib.config import AlgorithmConfig
 from rllib.connectors.build import build_pipeline
 from rllib.envs.faults import EnvFault
@@ -282,7 +283,7 @@ class EnvRunner:
         }
         env_state = get_env_state(self.env)
         if env_state is not None:
-            state |= {"env": env_state, "obs": self.obs.copy()}
+            state |= {"env": env_state, "obs": array_to_state(self.obs)}
         return state
 
     def set_state(self, state: dict[str, Any] | None, generation: int) -> None:
@@ -292,7 +293,8 @@ class EnvRunner:
         ``state`` is ``None``, because the layout was another), new episodes begin with the random
         streams of ``generation``, the number of restores so far, and the unfinished ones are lost.
         """
-        if state is None or "env" not in state or len(state["obs"]) != self.env.num_envs:
+        obs = array_from_state(state["obs"]) if state is not None and "env" in state else ()
+        if state is None or len(obs) != self.env.num_envs:
             self.reset(generation)
             return
         self.pipeline.set_state(state["connectors"])
@@ -301,7 +303,7 @@ class EnvRunner:
         self.memory.set_state(state["memory"])
         self.noise.set_state(state["noise"])
         set_env_state(self.env, state["env"])
-        self.obs = np.array(state["obs"])
+        self.obs = obs
         self.hooks.resume(self.obs)
 
     def stop(self) -> None:

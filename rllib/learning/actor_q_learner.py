@@ -9,14 +9,16 @@ from typing import Any, cast
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, field_validator
 from torch import Tensor
 
+from rllib.config import AlgorithmConfig
 from rllib.config.model import ModelConfig
 from rllib.config.sections import TrainBatchSize
 from rllib.config.types import Fraction, ScheduleOr
-from rllib.errors import Problem
+from rllib.envs.make import Spaces
+from rllib.errors import ConfigError, Problem
 from rllib.estimators.action_values import squared
 from rllib.learning.loss import Loss, Metrics
 from rllib.learning.transition_batch import TransitionBatch, transition_batch
-from rllib.modules.actor_q_module import ActorQConfig, ActorQModule
+from rllib.modules.actor_q_module import ActorQConfig, ActorQModule, actor_q_shape
 from rllib.off_policy import (
     Q_VALUES,
     TD_ERRORS,
@@ -86,6 +88,16 @@ class ActorQLearner(OffPolicyLearner[TransitionBatch]):
     """Learns from transitions; optimisers are ``"critic"``, ``"actor"`` and what else there is."""
 
     module: ActorQModule
+
+    def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
+        super().__init__(config, spaces)
+        shape = actor_q_shape(self.module.model_config)
+        if shape.use_lstm or shape.use_gru or self.module.get_initial_state():
+            text = (
+                f"{type(self.module).__name__} has a memory, but {config.algo_name} learns from "
+                "single transitions; DQN, PPO, APPO and IMPALA learn from sequences"
+            )
+            raise ConfigError(Problem(text, "rl_module_spec"))
 
     def build_train_batch(self, batches: tuple[Draw, ...]) -> TransitionBatch:
         """The draw as tensors."""

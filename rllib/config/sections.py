@@ -117,7 +117,8 @@ class EnvRunnersSection(Section):
     """Continuous actions: how much one step's random deviation resembles the one before it. 0 is
     independent; near 1 exploration keeps its direction, which moves what has inertia."""
     sample_timeout_s: PositiveFloat = 60.0
-    """Seconds that one sample of an env runner actor may take before it is an error."""
+    """Seconds that one sample of an env runner actor may take before it is an error. Wherever whole
+    episodes are sampled, they are also those in which one has to end."""
     max_requests_in_flight_per_env_runner: PositiveInt = 1
     """Samples that an asynchronous algorithm asks of an env runner ahead of time."""
     observation_filter: Literal["NoFilter", "MeanStdFilter"] = "NoFilter"
@@ -260,7 +261,8 @@ class EvaluationSection(Section):
     evaluation_config: Overrides | None = None
     """Settings that differ while evaluating: {explore: false}, another ``env_config``."""
     evaluation_sample_timeout_s: PositiveFloat = 120.0
-    """Seconds that an evaluation may take before it is an error."""
+    """Seconds that an evaluation by actors may take before it is an error. Wherever episodes are
+    counted, they are also those in which one has to end."""
     evaluation_force_reset_envs_before_iteration: bool = True
     """Whether every evaluation begins with new episodes."""
     evaluation_unhealthy_workers_timeout_s: NonNegativeFloat = 0.0

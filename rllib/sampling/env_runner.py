@@ -7,6 +7,7 @@ An env runner lives in the main process or in an actor and cannot tell which.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from rllib.envs.vector import EnvStep
 from rllib.errors import EnvError
 from rllib.metrics.metrics_logger import MetricsLogger
 from rllib.policies.memory import PolicyMemory
+from rllib.sampling.endless import evaluation_watch, training_watch
 from rllib.sampling.episode_hooks import EpisodeHooks
 from rllib.sampling.episodes import Episode, EpisodeTally, EpisodeTracker, OpenEnd, StepTally
 from rllib.sampling.rollout import RolloutBuffer
@@ -84,9 +86,12 @@ class EnvRunner:
         self.head = self.policy.head
         self.weights_seq_no = self.last_ended_play = 0
         sizes = mask_sizes(spaces.observation, spaces.action)
-        is_whole = config.batch_mode == "complete_episodes"
-        buffer = EpisodeBuffer if is_whole else RolloutBuffer
-        self.buffer: RolloutBuffer = buffer(config.get_rollout_fragment_length(), sizes)
+        num_rows = config.get_rollout_fragment_length()
+        self.buffer: RolloutBuffer = (
+            EpisodeBuffer(num_rows, sizes, partial(training_watch, config))
+            if config.batch_mode == "complete_episodes"
+            else RolloutBuffer(num_rows, sizes)
+        )
         self.metrics = MetricsLogger()
         self.callbacks = Callbacks.of(config)
         self._make_env()
@@ -157,6 +162,7 @@ class EnvRunner:
 
         Raises:
             EnvError: an environment raised or returned NaN or infinity.
+            TrainingError: an episode that is waited for does not end.
         """
         started = perf_counter()
         if self.buffer.is_of_episodes:
@@ -240,6 +246,7 @@ class EnvRunner:
 
         Raises:
             EnvError: an environment raised.
+            TrainingError: an episode that is waited for does not end.
         """
         started = perf_counter()
         if generation is not None:
@@ -261,7 +268,7 @@ class EnvRunner:
         if isinstance(duration, OpenEnd):
             return StepTally(lambda n: duration.is_reached(n, self.last_ended_play), num_envs)
         if unit == "episodes":
-            return EpisodeTally(duration, num_envs)
+            return EpisodeTally(duration, num_envs, evaluation_watch(self.config))
         return StepTally(lambda n: n >= duration, num_envs)
 
     def end_plays(self, number: int) -> None:

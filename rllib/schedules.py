@@ -10,8 +10,10 @@ Points = Sequence[tuple[int, float]]
 
 def is_schedule(setting: object) -> bool:
     """Whether it is points, and no value or tuple of values."""
-    is_sequence = isinstance(setting, tuple) and bool(setting)
-    return is_sequence and all(isinstance(point, tuple) for point in setting)  # type: ignore[attr-defined]
+    if not (isinstance(setting, tuple) and setting):
+        return False
+    are_pairs = all(isinstance(point, tuple) and len(point) == 2 for point in setting)
+    return are_pairs and setting[0][0] == 0
 
 
 def point_values(setting: Any) -> tuple[Any, ...]:

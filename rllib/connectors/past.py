@@ -117,10 +117,11 @@ def stacked_actions(space: gym.Space[Any], count: int) -> gym.Space[Any]:
     if isinstance(space, gym.spaces.Discrete):
         return gym.spaces.MultiDiscrete([int(space.n)] * count)
     if isinstance(space, gym.spaces.MultiBinary):
-        return gym.spaces.MultiBinary(count * int(np.prod(space.shape)))
-    if isinstance(space, gym.spaces.MultiDiscrete) or np.issubdtype(space.dtype, np.integer):
+        return gym.spaces.MultiBinary(count * int(np.prod(space.shape or ())))
+    assert isinstance(space, gym.spaces.MultiDiscrete | gym.spaces.Box), "others were refused"
+    if np.issubdtype(space.dtype, np.integer):
         return gym.spaces.MultiDiscrete([int(n) for n in choices(space).flat] * count)
-    return gym.spaces.Box(-np.inf, np.inf, (count * int(np.prod(space.shape)),), np.float32)
+    return gym.spaces.Box(-np.inf, np.inf, (count * int(np.prod(space.shape or ())),), np.float32)
 
 
 def _shifted(past: NDArray[Any], newest: NDArray[Any], count: int) -> NDArray[Any]:

@@ -462,8 +462,8 @@ class Tally:
 
     def _waited_for(self) -> list[int]:
         """The environments of which episodes are still to end."""
-        wanted = self.missing if self.whole is None else self.whole.is_open
-        return np.flatnonzero(wanted).tolist()
+        wanted = (self.missing or ()) if self.whole is None else self.whole.is_open
+        return [index for index, is_wanted in enumerate(wanted) if is_wanted]
 
     def _count_whole(
         self,

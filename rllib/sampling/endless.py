@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rllib.config import AlgorithmConfig
 from rllib.errors import TrainingError
@@ -34,7 +36,7 @@ class EndWatch:
         self.clock, self.since = clock, clock()
         self.num_ended = self.num_steps = 0
 
-    def look(self, num_ended: int, waited_for: Sequence[Any]) -> None:
+    def look(self, num_ended: int, waited_for: Sequence[int] | NDArray[np.int64]) -> None:
         """Count a step.
 
         Args:
@@ -49,9 +51,9 @@ class EndWatch:
         if num_ended != self.num_ended:
             self.num_ended, self.num_steps, self.since = num_ended, 0, now
         elif now - self.since > SHARE * self.limit_s and len(waited_for):
-            raise TrainingError(self._message(list(waited_for)))
+            raise TrainingError(self._message([int(index) for index in waited_for]))
 
-    def _message(self, indices: list[Any]) -> str:
+    def _message(self, indices: list[int]) -> str:
         names = " and ".join(", ".join(map(str, indices)).rsplit(", ", 1))
         who = f"environment {names} has" if len(indices) == 1 else f"environments {names} have"
         return (

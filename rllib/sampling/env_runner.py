@@ -300,8 +300,8 @@ class EnvRunner:
         ``state`` is ``None``, because the layout was another), new episodes begin with the random
         streams of ``generation``, the number of restores so far, and the unfinished ones are lost.
         """
-        obs = array_from_state(state["obs"]) if state is not None and "env" in state else ()
-        if state is None or len(obs) != self.env.num_envs:
+        obs = None if state is None or "env" not in state else array_from_state(state["obs"])
+        if state is None or obs is None or len(obs) != self.env.num_envs:
             self.reset(generation)
             return
         self.pipeline.set_state(state["connectors"])

@@ -24,7 +24,6 @@ from rllib.algorithm import Algorithm
 from rllib.checkpoints.torch_state import get_module_state
 from rllib.config import AlgorithmConfig
 from rllib.config.model import ModelConfig
-from rllib.config.sections import TrainBatchSize
 from rllib.config.types import (
     Fraction,
     NStepSetting,
@@ -55,6 +54,9 @@ from rllib.tensors import interleaved, num_rows
 from rllib.workers import fetch_sample
 
 Draw = Transitions | StepSequences
+BatchSize = Annotated[
+    PositiveInt, Once("the ratio of gradient steps goes by it; schedule training_intensity")
+]
 Beginning = Annotated[NonNegativeInt, Once("learning starts at one moment of a run")]
 TD_ERRORS = "td_errors"
 """Under which a loss reports the size of each row's, or sequence's, TD error."""
@@ -73,7 +75,7 @@ class OffPolicyConfig(AlgorithmConfig):
 
     rollout_fragment_length: PositiveInt | Literal["auto"] = "auto"
     """Env steps per environment in one sample; "auto" is ``n_step``."""
-    train_batch_size_per_learner: TrainBatchSize = 32
+    train_batch_size_per_learner: BatchSize = 32
     """Env steps of one gradient step, per learner; with memory, sequences."""
     evaluation_config: Overrides | None = {"explore": False}  # noqa: RUF012 (pydantic copies it)
     """Settings that differ while evaluating: {explore: false}, another ``env_config``."""

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from rllib.config import AlgorithmConfig
 from rllib.config.model import ModelConfig
-from rllib.config.sections import TrainBatchSize
 from rllib.config.types import Fraction, ScheduleOr
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError, Problem
@@ -22,6 +21,7 @@ from rllib.modules.actor_q_module import ActorQConfig, ActorQModule, actor_q_sha
 from rllib.off_policy import (
     Q_VALUES,
     TD_ERRORS,
+    BatchSize,
     Beginning,
     Draw,
     OffPolicyConfig,
@@ -38,7 +38,7 @@ class ActorQSettings(OffPolicyConfig):
 
     model: ModelConfig = Field(default_factory=lambda: ModelConfig(fcnet_activation="relu"))
     """The networks of actor and critics (in Python this is the attribute ``config.model``)."""
-    train_batch_size_per_learner: TrainBatchSize = 256
+    train_batch_size_per_learner: BatchSize = 256
     """Env steps of one gradient step, per learner."""
     min_sample_timesteps_per_iteration: NonNegativeInt = 100
     """Env steps that an iteration samples at least."""

@@ -120,6 +120,8 @@ def test_a_number_without_a_schedule_says_why(config_class: type[AlgorithmConfig
         (SACConfig, "initial_alpha", "where the weight of the entropy begins"),
         (DQNConfig, "num_steps_sampled_before_learning_starts", "one moment"),
         (PPOConfig, "train_batch_size_per_learner", "schedule minibatch_size or num_epochs"),
+        (DQNConfig, "train_batch_size_per_learner", "schedule training_intensity"),
+        (SACConfig, "train_batch_size_per_learner", "schedule training_intensity"),
         (DQNConfig, "v_max", "what its outputs mean"),
     ],
 )

@@ -32,10 +32,10 @@ from rllib.envs.make import Spaces
 from rllib.learning.circular_buffer import CircularBuffer
 from rllib.learning.kl_penalty import KLPenalty
 from rllib.learning.learner import DEFAULT_OPTIMIZER, Loss, Metrics
+from rllib.learning.pace import Pace
 from rllib.learning.target_network import TargetNetwork
 from rllib.learning.vtrace_batch import Targets, VTraceBatch, correct, forward
 from rllib.sampling.async_sampler import Fragment
-from rllib.schedules import fixed
 from rllib.seeding import Role, derive_rng
 
 
@@ -49,14 +49,14 @@ class APPOConfig(IMPALAConfig):
     kl_coeff: ScheduleOr[NonNegativeFloat] = 1.0
     """Weight of the KL penalty at first; it adapts to keep the mean KL near ``kl_target``. A
     schedule is followed instead."""
-    kl_target: PositiveFloat = 0.01
+    kl_target: ScheduleOr[PositiveFloat] = 0.01
     """Mean KL between target network and current policy, in nats."""
-    target_network_update_freq: PositiveFloat = 2
+    target_network_update_freq: ScheduleOr[PositiveFloat] = 2
     """Updates between two of the target network, in units of what passes through a full buffer:
     ``circular_buffer_num_batches * circular_buffer_iterations_per_batch`` updates."""
     tau: ScheduleOr[Fraction] = 1.0
     """How far the target network moves towards the current one then; 1 makes them equal."""
-    target_worker_clipping: PositiveFloat = 2.0
+    target_worker_clipping: ScheduleOr[PositiveFloat] = 2.0
     """Limit of the importance weight of the policy that sampled over the target network."""
     use_circular_buffer: bool = True
     """Whether batches are used several times; otherwise once, in their order."""
@@ -114,12 +114,11 @@ def appo_loss(
     """
     weight = (old.behaviour_logp - old.logp).exp().clamp(max=config.target_worker_clipping)
     ratio = weight * (current.logp - old.behaviour_logp).exp()
-    clip = fixed(config.clip_param)
-    clipped = ratio.clamp(1.0 - clip, 1.0 + clip)
+    clipped = ratio.clamp(1.0 - config.clip_param, 1.0 + config.clip_param)
     policy_loss = -torch.min(ratio * targets.advantages, clipped * targets.advantages).mean()
     vf_loss = 0.5 * (current.values - targets.values).square().mean()
     entropy, kl = current.entropy.mean(), old.kl.mean()
-    total = policy_loss + fixed(config.vf_loss_coeff) * vf_loss - entropy_coeff * entropy
+    total = policy_loss + config.vf_loss_coeff * vf_loss - entropy_coeff * entropy
     return Loss(
         total + kl_coeff * kl if kl_coeff > 0.0 else total,
         {
@@ -144,17 +143,17 @@ class APPOLearner(IMPALALearner):
         super().__init__(config, spaces)
         self.target = deepcopy(self.module).requires_grad_(False)
         self.follower = TargetNetwork(self.target, self.optimizers[DEFAULT_OPTIMIZER])
-        self.penalty = KLPenalty(config.kl_coeff, config.kl_target, config.use_kl_loss)
-        self.num_batches_lifetime = 0
+        self.penalty = KLPenalty(config.kl_coeff, config.use_kl_loss)
+        self.pace = Pace()
 
     def compute_loss(self, minibatch: VTraceBatch) -> Loss:
         """``appo_loss`` of the current network against the target network."""
         output = forward(self.module, minibatch.inputs)
         current = actor_critic(output, minibatch, self.module.distribution)
         old = self._old_policy(minibatch, output.dist_inputs)
-        targets = correct(minibatch, output.values, old.logp, self.config)
-        entropy_coeff = self.setting("entropy_coeff")
-        return appo_loss(current, old, targets, self.now, entropy_coeff, self.kl_coeff)
+        targets = correct(minibatch, output.values, old.logp, self.now)
+        now = self.now
+        return appo_loss(current, old, targets, now, now.entropy_coeff, self.kl_coeff)
 
     @property
     def kl_coeff(self) -> float:
@@ -175,17 +174,16 @@ class APPOLearner(IMPALALearner):
         """Move the target network and the weight of the KL penalty, when it is time."""
         super().after_update(metrics)
         metrics["curr_kl_coeff"] = self.kl_coeff
-        self.num_batches_lifetime += 1
-        if self.num_batches_lifetime % self.config.target_network_update_interval == 0:
-            self.follower.move(fixed(self.now.tau))
-        self.penalty.adapt(metrics["mean_kl_loss"])
+        if self.pace.step(self.now.target_network_update_interval):
+            self.follower.move(self.now.tau)
+        self.penalty.adapt(metrics["mean_kl_loss"], self.now.kl_target)
 
     def get_state(self) -> dict[str, Any]:
         """State tree; the target network is part of it."""
         return super().get_state() | {
             "target": get_module_state(self.target.state_dict()),
             "kl_coeff": self.kl_coeff,
-            "num_batches_lifetime": self.num_batches_lifetime,
+            "pace": self.pace.get_state(),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -193,7 +191,7 @@ class APPOLearner(IMPALALearner):
         super().set_state(state)
         set_module_state(self.target, state["target"])
         self.penalty.restore(float(state["kl_coeff"]))
-        self.num_batches_lifetime = int(state["num_batches_lifetime"])
+        self.pace.set_state(state["pace"])
 
 
 class APPO(IMPALA):

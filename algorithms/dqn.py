@@ -14,7 +14,7 @@ Legend: B rows, A actions, M atoms of a distribution of returns, S sequences of 
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from rllib.columns import Columns
 from rllib.config import AlgorithmConfig
-from rllib.config.types import Fraction, ScheduleOr, Sizes
+from rllib.config.types import Fraction, Once, ScheduleOr, Sizes
 from rllib.envs.make import Spaces
 from rllib.errors import Problem
 from rllib.estimators.action_values import cross_entropy, huber, project, squared, values_of
@@ -45,6 +45,8 @@ from rllib.off_policy import (
 )
 from rllib.replay import Transitions, sequence_errors
 
+_SUPPORT = Once("a network has learnt what its outputs mean by it")
+
 
 class DQNConfig(OffPolicyConfig):
     """Settings of DQN; names and defaults are RLlib's."""
@@ -64,11 +66,12 @@ class DQNConfig(OffPolicyConfig):
         "beta": 0.4,
     }
     """Replay buffer: its ``type``, ``capacity`` in env steps and, of a prioritised one, ``alpha``
-    and ``beta``. What is not said is as it is by default, if the type is."""
-    target_network_update_freq: NonNegativeInt = 500
+    and ``beta``, which may be schedules; a new ``alpha`` is that of errors from then on. What is
+    not said is as it is by default, if the type is."""
+    target_network_update_freq: ScheduleOr[NonNegativeInt] = 500
     """Env steps sampled between two moves of the target network; 0 moves it after every gradient
     step."""
-    epsilon: ScheduleOr[Fraction] = ((0, 1.0), (10_000, 0.05))
+    epsilon: ScheduleOr[Fraction] = ((0, 1.0), (10_000, 0.05))  # type: ignore[assignment]
     """Probability of an action at random while exploring."""
     double_q: bool = True
     """Whether the next action is chosen by the network that is trained, and only its value is the
@@ -81,9 +84,9 @@ class DQNConfig(OffPolicyConfig):
     """Widths of those layers, where the model's ``head_fcnet_hiddens`` says nothing."""
     num_atoms: PositiveInt = 1
     """Atoms of the distributions of returns; 1 learns their means alone."""
-    v_min: float = -10.0
+    v_min: Annotated[float, _SUPPORT] = -10.0
     """The return that the first atom stands for."""
-    v_max: float = 10.0
+    v_max: Annotated[float, _SUPPORT] = 10.0
     """The return that the last atom stands for."""
     noisy: bool = False
     """Whether the layers after the encoder are noisy; epsilon may be 0 then."""
@@ -157,6 +160,7 @@ class DQNLearner(OffPolicyLearner[TransitionBatch | SequenceBatch]):
     """Learns from transitions or, with memory, from sequences."""
 
     config: DQNConfig
+    now: DQNConfig
     module: QModule
 
     def configure_optimizers(self) -> dict[str, Adam]:
@@ -187,10 +191,10 @@ class DQNLearner(OffPolicyLearner[TransitionBatch | SequenceBatch]):
         (draw,) = batches
         if isinstance(draw, Transitions):
             return transition_batch(draw, self.module)
-        return sequence_batch(draw, self.module, self._draw_n(), self.config.gamma)
+        return sequence_batch(draw, self.module, self._draw_n(), self.now.gamma)
 
     def _draw_n(self) -> int:
-        n = self.config.n_step
+        n = self.now.n_step
         return n if isinstance(n, int) else int(self.rng.integers(n[0], n[1] + 1))
 
     @property
@@ -270,5 +274,4 @@ class DQN(OffPolicy):
             return super().draw(module_id, num_rows)
         spaces = self.interface.spaces_of(module_id)
         length = self.configs[module_id].get_rl_module_spec(spaces).max_seq_len
-        burn_in, beta = self.config.burn_in_len, self.beta(module_id)
-        return replay.sample_sequences(num_rows, length, burn_in, beta=beta)
+        return replay.sample_sequences(num_rows, length, self.config.burn_in_len)

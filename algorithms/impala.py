@@ -20,10 +20,12 @@ from torch import Tensor
 from rllib.algorithm import Algorithm
 from rllib.batch import SampleBatch
 from rllib.config import AlgorithmConfig
+from rllib.config.sections import TrainBatchSize
 from rllib.config.types import Fraction, ScheduleOr
 from rllib.distributions import Distribution
 from rllib.errors import Problem
 from rllib.learning.learner import Learner, Loss, Metrics
+from rllib.learning.pace import Pace
 from rllib.learning.vtrace_batch import (
     Outputs,
     Targets,
@@ -35,7 +37,6 @@ from rllib.learning.vtrace_batch import (
 )
 from rllib.sampling.async_sampler import AsyncSampler, Fragment
 from rllib.sampling.fragments import join
-from rllib.schedules import fixed
 
 
 class IMPALAConfig(AlgorithmConfig):
@@ -54,7 +55,7 @@ class IMPALAConfig(AlgorithmConfig):
     max_requests_in_flight_per_env_runner: PositiveInt = 2
     """Samples that an env runner is asked for ahead of time: 1 keeps policies newer, 2 keeps env
     runners busy."""
-    train_batch_size_per_learner: PositiveInt = 500
+    train_batch_size_per_learner: TrainBatchSize = 500
     """Env steps of one update, rounded to whole fragments."""
     grad_clip: ScheduleOr[PositiveFloat] | None = 40.0
     """Limit for gradients, measured as ``grad_clip_by`` says; null clips nothing."""
@@ -64,15 +65,15 @@ class IMPALAConfig(AlgorithmConfig):
     """Env steps that an iteration samples at least."""
     vtrace: bool = True
     """Whether V-trace corrects for the policy lag; there is no other way."""
-    lambda_: Fraction = 1.0
+    lambda_: ScheduleOr[Fraction] = 1.0
     """V-trace: 0 trusts the value function, 1 the sampled returns (remark 2 of the paper)."""
-    vtrace_clip_rho_threshold: PositiveFloat = 1.0
+    vtrace_clip_rho_threshold: ScheduleOr[PositiveFloat] = 1.0
     """Limit of the importance weights in value targets."""
-    vtrace_clip_pg_rho_threshold: PositiveFloat = 1.0
+    vtrace_clip_pg_rho_threshold: ScheduleOr[PositiveFloat] = 1.0
     """Limit of the importance weights in policy gradients."""
-    broadcast_interval: PositiveInt = 1
+    broadcast_interval: ScheduleOr[PositiveInt] = 1
     """Updates from one set of new weights for env runners to the next."""
-    max_policy_lag: PositiveInt | None = 100
+    max_policy_lag: ScheduleOr[PositiveInt] | None = 100
     """Updates that a fragment's policy may be behind the learner's; what is older is dropped and
     counted. Null drops nothing."""
     learner_queue_size: PositiveInt = 3
@@ -140,7 +141,7 @@ def impala_loss(
     vf_loss = 0.5 * (current.values - targets.values).square().mean()
     entropy = current.entropy.mean()
     return Loss(
-        policy_loss + fixed(config.vf_loss_coeff) * vf_loss - entropy_coeff * entropy,
+        policy_loss + config.vf_loss_coeff * vf_loss - entropy_coeff * entropy,
         {
             "policy_loss": policy_loss,
             "vf_loss": vf_loss,
@@ -171,7 +172,7 @@ class IMPALALearner(Learner[VTraceBatch]):
         """``num_epochs`` passes, in groups of environments of ``minibatch_size`` steps or so."""
         num_envs = batch.rows.rewards.shape[1]
         num_parts = self._num_parts(num_envs)
-        for epoch in range(self.config.num_epochs):
+        for epoch in range(self.now.num_epochs):
             if num_parts == 1:
                 yield batch
                 continue
@@ -181,21 +182,21 @@ class IMPALALearner(Learner[VTraceBatch]):
                 yield environments(batch, np.sort(chosen))
 
     def _num_parts(self, num_envs: int) -> int:
-        if self.config.minibatch_size is None:
+        if self.now.minibatch_size is None:
             return 1
         fewest: int = min(self.group.gather(num_envs))
-        return max(1, min(fewest, round(self.steps_per_learner / self.config.minibatch_size)))
+        return max(1, min(fewest, round(self.steps_per_learner / self.now.minibatch_size)))
 
     def compute_loss(self, minibatch: VTraceBatch) -> Loss:
         """``impala_loss`` of the current network, by one forward over all that was observed."""
         output = forward(self.module, minibatch.inputs)
         current = actor_critic(output, minibatch, self.module.distribution)
-        targets = correct(minibatch, output.values, current.logp, self.config)
-        return impala_loss(current, targets, self.now, self.setting("entropy_coeff"))
+        targets = correct(minibatch, output.values, current.logp, self.now)
+        return impala_loss(current, targets, self.now, self.now.entropy_coeff)
 
     def after_update(self, metrics: Metrics) -> None:
         """Report what the loss does not."""
-        metrics["curr_entropy_coeff"] = self.setting("entropy_coeff")
+        metrics["curr_entropy_coeff"] = self.now.entropy_coeff
 
 
 class IMPALA(Algorithm):
@@ -213,6 +214,7 @@ class IMPALA(Algorithm):
         super()._connect()
         self.sampler = AsyncSampler(self.env_runner_group)
         self.version = self.env_runner_group.weights_seq_no
+        self.broadcasts = Pace()
         self.num_env_steps_dropped_lifetime = 0
 
     def training_step(self) -> None:
@@ -230,7 +232,7 @@ class IMPALA(Algorithm):
     @property
     def oldest_seq_no(self) -> int:
         """Of the weights that a fragment may have been sampled with."""
-        lag = self.config.max_policy_lag
+        lag = self.config.at(self.num_env_steps_sampled_lifetime).max_policy_lag
         return 0 if lag is None else self.version - lag
 
     def count_dropped(self, fragments: Sequence[Fragment]) -> None:
@@ -241,12 +243,11 @@ class IMPALA(Algorithm):
     def update(self, fragments: Sequence[Fragment]) -> None:
         """Learn from fragments, and offer the new weights when they are due."""
         lags = [self.version - fragment.weights_seq_no for fragment in fragments]
-        update = self.learner_group.update(
-            [fragment.batch for fragment in fragments],
-            timestep=self.num_env_steps_sampled_lifetime,
-        )
+        sampled = self.num_env_steps_sampled_lifetime
+        batches = [fragment.batch for fragment in fragments]
+        update = self.learner_group.update(batches, timestep=sampled)
         self.version += 1
-        if self.version % self.config.broadcast_interval == 0:
+        if self.broadcasts.step(self.config.at(sampled).broadcast_interval):
             self.sampler.offer_weights(self.learner_group.get_weights(), self.version)
         mean = sum(lags) / len(lags)
         self.count_update(
@@ -273,3 +274,4 @@ class IMPALA(Algorithm):
         super()._set_state(state)
         self.sampler.reset()
         self.version = self.env_runner_group.weights_seq_no
+        self.broadcasts = Pace()

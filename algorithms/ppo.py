@@ -16,6 +16,7 @@ from rllib.algorithm import Algorithm
 from rllib.batch import SampleBatch
 from rllib.columns import Columns
 from rllib.config import AlgorithmConfig
+from rllib.config.sections import TrainBatchSize
 from rllib.config.types import Fraction, ScheduleOr
 from rllib.distributions import Distribution
 from rllib.envs.make import Spaces
@@ -26,7 +27,7 @@ from rllib.learning.learner import Learner, Loss, Metrics
 from rllib.learning.ppo_by_hand import PPOByHand, Weights
 from rllib.learning.sequences import compute_values, inputs_of, train_steps
 from rllib.modules.rl_module import RLModule
-from rllib.schedules import Points, fixed
+from rllib.schedules import point_values
 from rllib.tensors import Tree, concatenate, live
 
 
@@ -37,15 +38,15 @@ class PPOConfig(AlgorithmConfig):
     """Learning rate of the optimiser."""
     num_env_runners: NonNegativeInt = 2
     """Env runner actors that sample in parallel; 0 samples in the main process."""
-    train_batch_size_per_learner: PositiveInt = 4000
+    train_batch_size_per_learner: TrainBatchSize = 4000
     """Env steps that go into one training iteration, per learner."""
-    num_epochs: PositiveInt = 30
+    num_epochs: ScheduleOr[PositiveInt] = 30
     """Passes over the train batch in one iteration."""
-    minibatch_size: PositiveInt | None = 128
+    minibatch_size: ScheduleOr[PositiveInt] | None = 128
     """Env steps per gradient step; null takes the whole train batch at once."""
     shuffle_batch_per_epoch: bool = True
     """Whether every epoch draws its minibatches in a new order."""
-    lambda_: Fraction = 1.0
+    lambda_: ScheduleOr[Fraction] = 1.0
     """GAE: 0 trusts the value function, 1 the sampled returns."""
     clip_param: ScheduleOr[PositiveFloat] = 0.3
     """How far the probability ratio may move from 1 before its gradient stops."""
@@ -61,7 +62,7 @@ class PPOConfig(AlgorithmConfig):
     kl_coeff: ScheduleOr[NonNegativeFloat] = 0.2
     """Weight of the KL penalty at first; it adapts to keep the mean KL near ``kl_target``. A
     schedule is followed instead."""
-    kl_target: PositiveFloat = 0.01
+    kl_target: ScheduleOr[PositiveFloat] = 0.01
     """Mean KL between old and new policy, in nats, that one iteration should reach."""
 
     def problems(self) -> Iterator[Problem]:
@@ -111,12 +112,11 @@ def ppo_loss(
     """
     logp = distribution.log_prob(dist_inputs, batch.actions)
     ratio = (logp - batch.old_logp).exp()
-    clip = fixed(config.clip_param)
-    clipped = ratio.clamp(1.0 - clip, 1.0 + clip)
+    clipped = ratio.clamp(1.0 - config.clip_param, 1.0 + config.clip_param)
     policy_loss = -torch.min(ratio * batch.advantages, clipped * batch.advantages).mean()
     vf_error = (values - batch.value_targets).square()
     vf_loss = _clamp_max(vf_error, config.vf_clip_param).mean()
-    total = policy_loss + fixed(config.vf_loss_coeff) * vf_loss
+    total = policy_loss + config.vf_loss_coeff * vf_loss
     # Entropy and KL are always reported, but differentiated only where they weigh something.
     with torch.set_grad_enabled(entropy_coeff > 0.0):
         entropy = distribution.entropy(dist_inputs).mean()
@@ -138,12 +138,15 @@ def ppo_loss(
     )
 
 
-def _clamp_max(x: Tensor, limit: float | Points | None) -> Tensor:
-    return x if limit is None else x.clamp(max=fixed(limit))
+def _clamp_max(x: Tensor, limit: float | None) -> Tensor:
+    return x if limit is None else x.clamp(max=limit)
 
 
 def ppo_batch(batch: SampleBatch, module: RLModule, config: PPOConfig) -> PPOBatch:
-    """Advantages and value targets of one fragment, and its rows without reset rows."""
+    """Advantages and value targets of one fragment, and its rows without reset rows.
+
+    ``config`` has schedules at their present values.
+    """
     values, following = compute_values(batch, module)
     advantages, value_targets = gae(
         batch.rewards,
@@ -174,21 +177,22 @@ class PPOLearner(Learner[PPOBatch]):
 
     def __init__(self, config: PPOConfig, spaces: Spaces) -> None:
         super().__init__(config, spaces)
-        self.penalty = KLPenalty(config.kl_coeff, config.kl_target, config.use_kl_loss)
+        self.penalty = KLPenalty(config.kl_coeff, config.use_kl_loss)
         self.vf_explained_var = 0.0
         self.by_hand = self._by_hand()
 
     def _by_hand(self) -> PPOByHand | None:
         """A faster way to the same gradients, for small networks and a loss that is this one."""
         is_own = type(self).compute_loss is PPOLearner.compute_loss
-        num_rows = self.config.minibatch_size or self.config.train_batch_size_per_learner
+        sizes = point_values(self.config.minibatch_size)
+        num_rows = max(size or self.config.train_batch_size_per_learner for size in sizes)
         if is_own and PPOByHand.can_do(self.module, num_rows) and self.precision.dtype is None:
             return PPOByHand(self.module)
         return None
 
     def build_train_batch(self, batches: tuple[SampleBatch, ...]) -> PPOBatch:
         """All fragments as one batch, advantages standardised over those of all learners."""
-        parts = [ppo_batch(batch, self.module, self.config) for batch in batches]
+        parts = [ppo_batch(batch, self.module, self.now) for batch in batches]
         joined: PPOBatch = concatenate(parts)
         columns = [live(each, joined.mask) for each in (joined.advantages, joined.value_targets)]
         means, stds = self.group.moments(torch.stack(columns).numpy())
@@ -219,17 +223,16 @@ class PPOLearner(Learner[PPOBatch]):
             self.module.distribution,
             self.now,
             kl_coeff=self.kl_coeff,
-            entropy_coeff=self.setting("entropy_coeff"),
+            entropy_coeff=self.now.entropy_coeff,
         )
 
     def _weights(self) -> Weights:
-        vf_clip = self.now.vf_clip_param
         return Weights(
-            clip_param=fixed(self.now.clip_param),
-            vf_clip_param=None if vf_clip is None else fixed(vf_clip),
-            vf_loss_coeff=fixed(self.now.vf_loss_coeff),
+            clip_param=self.now.clip_param,
+            vf_clip_param=self.now.vf_clip_param,
+            vf_loss_coeff=self.now.vf_loss_coeff,
             kl_coeff=self.kl_coeff,
-            entropy_coeff=self.setting("entropy_coeff"),
+            entropy_coeff=self.now.entropy_coeff,
         )
 
     @property
@@ -241,8 +244,8 @@ class PPOLearner(Learner[PPOBatch]):
         """Move the weight of the KL penalty towards ``kl_target`` (section 4 of the paper)."""
         metrics["vf_explained_var"] = self.vf_explained_var
         metrics["curr_kl_coeff"] = self.kl_coeff
-        metrics["curr_entropy_coeff"] = self.setting("entropy_coeff")
-        self.penalty.adapt(metrics["mean_kl_loss"])
+        metrics["curr_entropy_coeff"] = self.now.entropy_coeff
+        self.penalty.adapt(metrics["mean_kl_loss"], self.now.kl_target)
 
     def get_state(self) -> dict[str, Any]:
         """State tree; the weight of the KL penalty is part of it."""

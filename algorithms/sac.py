@@ -9,7 +9,7 @@ Legend: B rows, A actions, K critics.
 """
 
 from math import log
-from typing import Literal, NamedTuple, cast
+from typing import Annotated, Literal, NamedTuple, cast
 
 import gymnasium as gym
 import torch
@@ -17,7 +17,7 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from rllib.columns import Columns
-from rllib.config.types import ScheduleOr
+from rllib.config.types import Once, ScheduleOr
 from rllib.distributions import SquashedGaussian
 from rllib.learning.actor_q_learner import ActorQLearner, ActorQSettings, critics_loss
 from rllib.learning.loss import Loss, Metrics
@@ -28,6 +28,8 @@ from rllib.modules.actor_q_module import SACModule
 from rllib.modules.rl_module import Batch, RLModule
 from rllib.off_policy import OffPolicy
 
+_BEGINNING = Once("it is where the weight of the entropy begins, which is learnt from there on")
+
 
 class SACConfig(ActorQSettings):
     """Settings of SAC; names and defaults are RLlib's."""
@@ -36,9 +38,9 @@ class SACConfig(ActorQSettings):
     """Learning rate of the actor."""
     alpha_lr: ScheduleOr[NonNegativeFloat] = 3e-4
     """Learning rate of the weight of the entropy."""
-    initial_alpha: PositiveFloat = 1.0
+    initial_alpha: Annotated[PositiveFloat, _BEGINNING] = 1.0
     """Weight of the entropy at first."""
-    target_entropy: float | Literal["auto"] = "auto"
+    target_entropy: ScheduleOr[float] | Literal["auto"] = "auto"
     """Entropy in nats that the weight is adapted to; "auto" is minus the number of continuous
     actions, or 0.98 times the largest possible of a discrete one."""
 
@@ -94,6 +96,7 @@ class SACLearner(ActorQLearner):
     """Actor, critics and the weight of the entropy, each with an optimiser of its own."""
 
     config: SACConfig
+    now: SACConfig
     module: SACModule
 
     def configure_optimizers(self) -> dict[str, Adam]:
@@ -112,8 +115,8 @@ class SACLearner(ActorQLearner):
     @property
     def target_entropy(self) -> float:
         """What the entropy is to be."""
-        if self.config.target_entropy != "auto":
-            return self.config.target_entropy
+        if self.now.target_entropy != "auto":
+            return self.now.target_entropy
         space = self.module.action_space
         if isinstance(space, gym.spaces.Discrete):
             return 0.98 * log(space.n)

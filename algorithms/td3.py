@@ -8,7 +8,7 @@ Read from top to bottom: the settings, the losses, what the learner does.
 Legend: B rows, A actions, K critics.
 """
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
@@ -17,15 +17,16 @@ from torch import Tensor
 from rllib.columns import Columns
 from rllib.config.types import ScheduleOr
 from rllib.distributions import Deterministic
+from rllib.envs.make import Spaces
 from rllib.learning.actor_q_learner import ActorQLearner, ActorQSettings, critics_loss
 from rllib.learning.loss import Loss
 from rllib.learning.optimizer import Adam
+from rllib.learning.pace import Pace
 from rllib.learning.target_network import TargetNetwork
 from rllib.learning.transition_batch import TransitionBatch
 from rllib.modules.actor_q_module import TD3Module
 from rllib.modules.rl_module import RLModule
 from rllib.off_policy import OffPolicy
-from rllib.schedules import fixed
 
 
 class TD3Config(ActorQSettings):
@@ -35,7 +36,7 @@ class TD3Config(ActorQSettings):
     """Learning rate of the actor."""
     critic_lr: ScheduleOr[NonNegativeFloat] = 1e-3
     """Learning rate of the critics."""
-    policy_delay: PositiveInt = 2
+    policy_delay: ScheduleOr[PositiveInt] = 2
     """Gradient steps of the critics for each one of the actor and each move of the targets."""
     target_noise: ScheduleOr[NonNegativeFloat] = 0.2
     """Standard deviation of the noise in target actions, in units of half the space's width."""
@@ -67,6 +68,10 @@ class TD3Learner(ActorQLearner):
     now: TD3Config
     module: TD3Module
 
+    def __init__(self, config: TD3Config, spaces: Spaces) -> None:
+        super().__init__(config, spaces)
+        self.turns = Pace()
+
     def configure_optimizers(self) -> dict[str, Adam]:
         """One for each loss."""
         config, module = self.config, self.module
@@ -96,26 +101,32 @@ class TD3Learner(ActorQLearner):
     @property
     def smoothing(self) -> Deterministic:
         """How target actions are drawn at present."""
-        return Deterministic(fixed(self.now.target_noise), fixed(self.now.target_noise_clip))
+        return Deterministic(self.now.target_noise, self.now.target_noise_clip)
 
     def compute_loss(self, minibatch: TransitionBatch) -> Loss:
         """The critics' loss and, if it is its turn, minus the value of the actor's actions."""
         q_values = self.module.compute_q(minibatch.inputs, minibatch.actions)
         critics = critics_loss(q_values, self.targets_of(minibatch), minibatch.weights)
         losses = {"critic": cast(Tensor, critics.total)}
-        if self.is_turn_of_actor(self.descent.num_steps + 1):
+        if self.turns.is_due(self.now.policy_delay):
             output = self.module.forward_train(minibatch.inputs)
             actions = self.module.distribution.mode(output[Columns.ACTION_DIST_INPUTS])
             losses["actor"] = -self.module.compute_first_q(minibatch.inputs, actions).mean()
         return Loss(losses, critics.metrics, critics.arrays)
 
-    def is_turn_of_actor(self, num_updates: int) -> bool:
-        """Whether the actor moves in this gradient step, counted from 1."""
-        return num_updates % self.config.policy_delay == 0
-
-    def is_time_to_move(self, num_updates: int) -> bool:
+    def is_time_to_move(self) -> bool:
         """Target networks move after the actor has, if it is time for them."""
-        return self.is_turn_of_actor(num_updates) and super().is_time_to_move(num_updates)
+        delay = self.now.policy_delay
+        return self.turns.step(delay) and self.pace.step(self.updates_between_moves / delay)
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree; how soon it is the actor's turn is part of it."""
+        return super().get_state() | {"turns": self.turns.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``get_state``."""
+        super().set_state(state)
+        self.turns.set_state(state["turns"])
 
 
 class TD3(OffPolicy):

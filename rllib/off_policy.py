@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction as Ratio
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,20 @@ from rllib.algorithm import Algorithm
 from rllib.checkpoints.torch_state import get_module_state
 from rllib.config import AlgorithmConfig
 from rllib.config.model import ModelConfig
-from rllib.config.types import Fraction, NStepSetting, Overrides, PositiveFloat, ScheduleOr
+from rllib.config.types import (
+    Fraction,
+    NStepSetting,
+    Once,
+    Overrides,
+    PositiveFloat,
+    ScheduleOr,
+)
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError, Problem
 from rllib.learning.learner import Learner
 from rllib.learning.loss import Metrics
 from rllib.learning.minibatches import BatchT
+from rllib.learning.pace import Pace
 from rllib.learning.target_network import TargetNetwork
 from rllib.modules.spec import FullSpec
 from rllib.replay import (
@@ -40,12 +48,16 @@ from rllib.replay import (
     make_replay,
 )
 from rllib.sampling.env_runner import SampleStats
-from rllib.schedules import fixed, value_at
+from rllib.schedules import is_schedule, point_values
 from rllib.seeding import Role, derive_rng
 from rllib.tensors import interleaved, num_rows
 from rllib.workers import fetch_sample
 
 Draw = Transitions | StepSequences
+BatchSize = Annotated[
+    PositiveInt, Once("the ratio of gradient steps goes by it; schedule training_intensity")
+]
+Beginning = Annotated[NonNegativeInt, Once("learning starts at one moment of a run")]
 TD_ERRORS = "td_errors"
 """Under which a loss reports the size of each row's, or sequence's, TD error."""
 Q_VALUES = "qf"
@@ -63,7 +75,7 @@ class OffPolicyConfig(AlgorithmConfig):
 
     rollout_fragment_length: PositiveInt | Literal["auto"] = "auto"
     """Env steps per environment in one sample; "auto" is ``n_step``."""
-    train_batch_size_per_learner: PositiveInt = 32
+    train_batch_size_per_learner: BatchSize = 32
     """Env steps of one gradient step, per learner; with memory, sequences."""
     evaluation_config: Overrides | None = {"explore": False}  # noqa: RUF012 (pydantic copies it)
     """Settings that differ while evaluating: {explore: false}, another ``env_config``."""
@@ -74,20 +86,20 @@ class OffPolicyConfig(AlgorithmConfig):
         "capacity": 1_000_000,
     }
     """Replay buffer: its ``type``, ``capacity`` in env steps and, of a prioritised one, ``alpha``
-    and ``beta``, which may be a schedule. What is not said is as it is by default, if the type
-    is."""
+    and ``beta``, which may be schedules; a new ``alpha`` is that of errors from then on. What is
+    not said is as it is by default, if the type is."""
     store_buffer_in_checkpoints: bool = True
     """Whether checkpoints hold the replay buffer; without it, a run that goes on fills a new one
     before it learns."""
-    num_steps_sampled_before_learning_starts: NonNegativeInt = 1000
+    num_steps_sampled_before_learning_starts: Beginning = 1000
     """Env steps in the beginning that are not learnt from, and whose actions are random."""
-    training_intensity: PositiveFloat | None = None
+    training_intensity: ScheduleOr[PositiveFloat] | None = None
     """Env steps trained on for each env step sampled; null trains on one batch for every round of
     samples, ``rollout_fragment_length`` env steps of every environment."""
     n_step: NStepSetting = 1
     """Env steps whose rewards are added up before the value of the next observation counts; of a
     pair, any number from the first to the second, drawn for each row."""
-    target_network_update_freq: NonNegativeInt = 0
+    target_network_update_freq: ScheduleOr[NonNegativeInt] = 0
     """Env steps sampled between two moves of the target network; 0 moves it after every gradient
     step."""
     tau: ScheduleOr[Fraction] = 1.0
@@ -105,7 +117,15 @@ class OffPolicyConfig(AlgorithmConfig):
         """Env steps per environment in one sample, with "auto" worked out."""
         if self.rollout_fragment_length != "auto":
             return self.rollout_fragment_length
-        return self.n_step if isinstance(self.n_step, int) else self.n_step[1]
+        return max(n if isinstance(n, int) else n[1] for n in point_values(self.n_step))
+
+    def at(self, timestep: int) -> Self:
+        """These settings with every schedule at its value; fragments are as long as ever."""
+        now = super().at(timestep)
+        if not is_schedule(self.n_step):
+            return now
+        length = {"rollout_fragment_length": self.get_rollout_fragment_length()}
+        return now.model_copy(update=length)
 
     @property
     def env_steps_per_update(self) -> Ratio:
@@ -114,6 +134,11 @@ class OffPolicyConfig(AlgorithmConfig):
             num_envs = max(1, self.num_env_runners) * self.num_envs_per_env_runner
             return Ratio(self.get_rollout_fragment_length() * num_envs)
         return self.total_train_batch_size / Ratio(str(self.training_intensity))
+
+    @property
+    def updates_between_moves(self) -> Ratio:
+        """Gradient steps from one move of the target networks to the next."""
+        return self.target_network_update_freq / self.env_steps_per_update
 
     def get_rl_module_spec(self, spaces: Spaces) -> FullSpec:
         """How the module is made; what it has to know of these settings is part of its own."""
@@ -127,8 +152,8 @@ class OffPolicyConfig(AlgorithmConfig):
     def problems(self) -> Iterator[Problem]:
         """Impossible combinations of settings."""
         yield from super().problems()
-        if isinstance(self.n_step, tuple) and self.n_step[0] > self.n_step[1]:
-            yield Problem(f"the first is at most the second, got {list(self.n_step)}", "n_step")
+        if isinstance(n := point_values(self.n_step)[0], tuple) and n[0] > n[1]:
+            yield Problem(f"the first is at most the second, got {list(n)}", "n_step")
         try:
             make_replay(self.replay_buffer_config, derive_rng(0, Role.REPLAY))
         except ConfigError as error:
@@ -150,8 +175,8 @@ class OffPolicyLearner(Learner[BatchT]):
     def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
         super().__init__(config, spaces)
         self.targets = self.make_targets()
-        period = self.config.target_network_update_freq / self.config.env_steps_per_update
-        self._period = (period.numerator, period.denominator)
+        self.pace = Pace()
+        self._period = (self.now, self.now.updates_between_moves)
         # Parameters are views of vectors that stay where they are, so this is looked up once.
         self._policy_state = self.module.policy_state()
 
@@ -165,23 +190,36 @@ class OffPolicyLearner(Learner[BatchT]):
 
     def after_gradient_based_update(self, timestep: int) -> None:
         """Move the target networks if it is time."""
-        if self.is_time_to_move(self.descent.num_steps):
+        if self.is_time_to_move():
             for target in self.targets:
-                target.move(fixed(self.now.tau))
+                target.move(self.now.tau)
 
-    def is_time_to_move(self, num_updates: int) -> bool:
-        """Whether target networks move after this gradient step, counted from 1.
+    def is_time_to_move(self) -> bool:
+        """Count a gradient step, and say whether target networks move after it.
 
         By the env steps that gradient steps stand for, which are more exact than a timestep.
         """
-        period, parts = self._period
-        if period <= parts:
-            return True
-        return num_updates * parts // period > (num_updates - 1) * parts // period
+        return self.pace.step(self.updates_between_moves)
+
+    @property
+    def updates_between_moves(self) -> Ratio:
+        """Gradient steps from one move of the target networks to the next, at present."""
+        if self._period[0] is not self.now:
+            self._period = (self.now, self.now.updates_between_moves)
+        return self._period[1]
 
     def get_weights(self) -> dict[str, NDArray[Any]]:
         """Copies of the weights that acting needs, by name."""
         return get_module_state(self._policy_state)
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree; how soon target networks move is part of it."""
+        return super().get_state() | {"pace": self.pace.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``get_state``."""
+        super().set_state(state)
+        self.pace.set_state(state["pace"])
 
 
 def report_values(metrics: Metrics) -> None:
@@ -222,6 +260,7 @@ class OffPolicy(Algorithm):
     def collect(self) -> list[SampleStats]:
         """Add one fragment of every env runner to the replay buffers."""
         timestep = self.num_env_steps_sampled_lifetime
+        self._set_timestep(timestep)
         is_beginning = timestep < self.config.num_steps_sampled_before_learning_starts
         samples = self.env_runner_group.sample(timestep, is_beginning)
         stats = self.env_runner_group.fetch_stats(samples)
@@ -238,7 +277,8 @@ class OffPolicy(Algorithm):
         kept = max((each.num_added_lifetime for each in self.replays.values()), default=0)
         if kept > self.config.num_steps_sampled_before_learning_starts:
             num_env_steps = sum(each.num_env_steps for each in stats)
-            self.updates_owed += num_env_steps / self.config.env_steps_per_update
+            now = self.config.at(self.num_env_steps_sampled_lifetime)
+            self.updates_owed += num_env_steps / now.env_steps_per_update
 
     def take_owed(self) -> int:
         """How many whole gradient steps are due; the rest is still owed."""
@@ -248,6 +288,7 @@ class OffPolicy(Algorithm):
 
     def learn(self, num_updates: int) -> None:
         """Gradient steps on new draws, and their TD errors back to the replay buffers."""
+        self._set_timestep(self.num_env_steps_sampled_lifetime)
         draws = [self.draws(num_updates) for _ in range(max(1, self.config.num_learners))]
         update = self.learner_group.update(
             [self.interface.of_modules(each) for each in draws],
@@ -270,19 +311,19 @@ class OffPolicy(Algorithm):
 
     def draw(self, module_id: str, num_rows: int) -> Draw:
         """The same of one module."""
-        config = self.configs[module_id]
-        return self.replays[module_id].sample(
-            num_rows, n_step=config.n_step, gamma=config.gamma, beta=self.beta(module_id)
-        )
+        now = self.configs[module_id].at(self.num_env_steps_sampled_lifetime)
+        return self.replays[module_id].sample(num_rows, n_step=now.n_step, gamma=now.gamma)
 
-    def beta(self, module_id: str) -> float | None:
-        """How much of a prioritised buffer's bias is corrected by now; ``None`` leaves it to it."""
-        beta = self.configs[module_id].replay_buffer_config.get("beta")
-        timestep = self.num_env_steps_sampled_lifetime
-        return value_at(beta, timestep) if isinstance(beta, list | tuple) else None
+    def _set_timestep(self, timestep: int) -> None:
+        for replay in self.replays.values():
+            replay.set_timestep(timestep)
 
     def _summary(self) -> dict[str, Any]:
-        return super()._summary() | {"replay_buffer": self._statistics()}
+        result = super()._summary()
+        for module_id, learned in result["learners"].items():
+            present = self.replays[module_id].scheduled_settings()
+            learned |= {f"curr_{name}": value for name, value in present.items()}
+        return result | {"replay_buffer": self._statistics()}
 
     def _statistics(self) -> dict[str, int]:
         """Of all replay buffers together."""

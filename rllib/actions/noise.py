@@ -15,25 +15,32 @@ from numpy.typing import NDArray
 
 from rllib.actions import ActionHead, BoxHead
 from rllib.errors import ConfigError, Problem
+from rllib.schedules import Points, value_at
 
 
 class CorrelatedNoise:
     """Makes a first-order autoregressive process of white noise.
 
     Args:
-        correlation: of one step's noise with the next one's; 0 leaves it white.
+        correlation: of one step's noise with the next one's; 0 leaves it white. It may be a
+            schedule, which ``set_timestep`` follows.
         head: the action distribution whose noise it is.
 
     Raises:
         ConfigError: noise that is not normal would not keep its distribution.
     """
 
-    def __init__(self, correlation: float, head: ActionHead) -> None:
+    def __init__(self, correlation: float | Points, head: ActionHead) -> None:
         if correlation and not isinstance(head, BoxHead):
             text = f"is for normal distributions (Box actions); {type(head).__name__} must have 0"
             raise ConfigError(Problem(text, "exploration_noise_correlation"))
-        self.correlation = correlation
+        self.schedule = correlation
         self.last: NDArray[np.float32] | None = None
+        self.set_timestep(0)
+
+    def set_timestep(self, timestep: int) -> None:
+        """Take what the schedule has for ``num_env_steps_sampled_lifetime``."""
+        self.correlation = value_at(self.schedule, timestep)
 
     def of(self, white: NDArray[np.float32]) -> NDArray[np.float32]:
         """[T, N, A] of independent normal noise, going on from the last fragment."""

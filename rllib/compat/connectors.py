@@ -5,7 +5,7 @@
 
 from typing import Any
 
-from rllib.connectors import filters, observations
+from rllib.connectors import filters, observations, past
 from rllib.connectors.learner import LearnerConnector
 from rllib.modules.rl_module import RLModule
 
@@ -36,7 +36,7 @@ class FrameStacking(observations.FrameStacking):
         super().__init__(num_frames)
 
 
-class PrevActionsPrevRewards(observations.PrevActionsPrevRewards):
+class PrevActionsPrevRewards(past.PrevActionsPrevRewards):
     """Observations that also tell the last actions and rewards of the episode."""
 
     def __init__(

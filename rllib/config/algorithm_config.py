@@ -21,7 +21,7 @@ from rllib.config.names import PENDING, explain_unknown
 from rllib.config.plain import code_in
 from rllib.config.sections import SECTIONS
 from rllib.errors import ConfigError, Problem
-from rllib.schedules import is_schedule, value_at
+from rllib.schedules import Points, is_schedule, point_values, value_at
 
 if TYPE_CHECKING:
     from rllib.actions import Fit
@@ -80,10 +80,19 @@ class AlgorithmConfig(ConfigBuilder):
         twin._in_evaluation = True
         return twin
 
+    @property
+    def schedules(self) -> dict[str, Points]:
+        """The settings that have a schedule, by name."""
+        # Asked for in every update; most of over a hundred settings are no tuples.
+        tuples = [item for item in vars(self).items() if type(item[1]) is tuple]
+        return {name: setting for name, setting in tuples if is_schedule(setting)}
+
     def at(self, timestep: int) -> Self:
-        """These settings with every schedule at its value of this timestep."""
-        scheduled = {name: each for name, each in vars(self).items() if is_schedule(each)}
-        values = {name: value_at(each, timestep) for name, each in scheduled.items()}
+        """These settings with every schedule at its value of this timestep.
+
+        This is where whatever trains takes its settings from, anew in every update.
+        """
+        values = {name: value_at(each, timestep) for name, each in self.schedules.items()}
         return self.model_copy(update=values) if values else self
 
     # Several policies.
@@ -165,9 +174,10 @@ class AlgorithmConfig(ConfigBuilder):
             yield Problem(text, "add_default_connectors_to_learner_pipeline")
         if self.env is None:
             yield Problem('missing: name an environment, for example "CartPole-v1"', "env")
-        if (self.minibatch_size or 0) > self.train_batch_size_per_learner:
+        largest = max(size or 0 for size in point_values(self.minibatch_size))
+        if largest > self.train_batch_size_per_learner:
             limit = self.train_batch_size_per_learner
-            text = f"{self.minibatch_size} is more than train_batch_size_per_learner, {limit}"
+            text = f"{largest} is more than train_batch_size_per_learner, {limit}"
             yield Problem(text, "minibatch_size")
         if self.evaluation_duration == "auto" and not self.evaluation_parallel_to_training:
             text = '"auto" goes on while training does: set evaluation_parallel_to_training'

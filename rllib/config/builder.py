@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from rllib.config.names import ALSO_IN, FIXED, UNSUPPORTED_METHODS, explain_unknown
 from rllib.config.plain import plain
 from rllib.config.sections import SECTIONS, Section, Sections
-from rllib.config.types import explicit
+from rllib.config.types import Once, explicit, looks_scheduled
 from rllib.errors import ConfigError, Problem
 
 # RLlib's names of settings in dicts, where they differ from those of its builder.
@@ -316,8 +316,15 @@ def _problem(cls: type[ConfigBuilder], key: str, details: list[ErrorDetails]) ->
             return Problem(str(detail["ctx"]["error"]), key)
     if details[0]["type"] == "extra_forbidden":
         return Problem(explain_unknown(key, cls.public_names()), key)
+    if looks_scheduled(details[0]["input"]) and key in cls.public_fields():
+        return Problem(f"takes no schedule: {_once(cls.public_fields()[key]).reason}", key)
     wants = " or ".join(detail["msg"].removeprefix("Input should be ") for detail in details)
     return Problem(f"should be {wants}, got {details[0]['input']!r}", key)
+
+
+def _once(field: FieldInfo) -> Once:
+    """Why a setting has one value."""
+    return next((item for item in field.metadata if isinstance(item, Once)), Once())
 
 
 def _key_path(cls: type[ConfigBuilder], location: tuple[str | int, ...]) -> str:

@@ -27,6 +27,7 @@ from rllib.config.types import (
     CallbackClasses,
     Code,
     Codes,
+    Once,
     Overrides,
     PositiveFloat,
     ScheduleOr,
@@ -36,6 +37,10 @@ from rllib.config.types import (
 from rllib.config.types import Fraction as Fraction
 
 Resources = dict[str, NonNegativeFloat]
+TrainBatchSize = Annotated[
+    PositiveInt,
+    Once("the layout of sampling goes by it; schedule minibatch_size or num_epochs"),
+]
 
 
 class Section(BaseModel):
@@ -108,11 +113,12 @@ class EnvRunnersSection(Section):
     with new episodes."""
     explore: bool = True
     """Whether env runners sample actions; otherwise they take the most likely ones."""
-    exploration_noise_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    exploration_noise_correlation: ScheduleOr[Annotated[float, Field(ge=0, lt=1)]] = 0.0
     """Continuous actions: how much one step's random deviation resembles the one before it. 0 is
     independent; near 1 exploration keeps its direction, which moves what has inertia."""
     sample_timeout_s: PositiveFloat = 60.0
-    """Seconds that one sample of an env runner actor may take before it is an error."""
+    """Seconds that one sample of an env runner actor may take before it is an error. Wherever whole
+    episodes are sampled, they are also those in which one has to end."""
     max_requests_in_flight_per_env_runner: PositiveInt = 1
     """Samples that an asynchronous algorithm asks of an env runner ahead of time."""
     observation_filter: Literal["NoFilter", "MeanStdFilter"] = "NoFilter"
@@ -148,7 +154,7 @@ class TrainingSection(Section):
 
     section = "training"
 
-    gamma: Fraction = 0.99
+    gamma: ScheduleOr[Fraction] = 0.99
     """Discount factor per env step."""
     lr: ScheduleOr[NonNegativeFloat] = 1e-3
     """Learning rate of the optimiser; as every schedule, a number or [[timestep, value], ...]."""
@@ -159,11 +165,11 @@ class TrainingSection(Section):
     torch_skip_nan_gradients: bool = False
     """Whether a gradient step whose loss or gradients are not finite is left out; else it is an
     error."""
-    train_batch_size_per_learner: PositiveInt = 32
+    train_batch_size_per_learner: TrainBatchSize = 32
     """Env steps that go into one training iteration, per learner."""
-    num_epochs: PositiveInt = 1
+    num_epochs: ScheduleOr[PositiveInt] = 1
     """Passes over the train batch in one iteration."""
-    minibatch_size: PositiveInt | None = None
+    minibatch_size: ScheduleOr[PositiveInt] | None = None
     """Env steps per gradient step; null takes the whole train batch at once."""
     shuffle_batch_per_epoch: bool = False
     """Whether every epoch draws its minibatches in a new order."""
@@ -255,7 +261,8 @@ class EvaluationSection(Section):
     evaluation_config: Overrides | None = None
     """Settings that differ while evaluating: {explore: false}, another ``env_config``."""
     evaluation_sample_timeout_s: PositiveFloat = 120.0
-    """Seconds that an evaluation may take before it is an error."""
+    """Seconds that an evaluation by actors may take before it is an error. Wherever episodes are
+    counted, they are also those in which one has to end."""
     evaluation_force_reset_envs_before_iteration: bool = True
     """Whether every evaluation begins with new episodes."""
     evaluation_unhealthy_workers_timeout_s: NonNegativeFloat = 0.0

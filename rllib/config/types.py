@@ -1,9 +1,10 @@
 """Types of settings: numbers within limits, schedules, code by name, spaces."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -71,16 +72,51 @@ Schedule = Annotated[
     Field(strict=False),
     AfterValidator(_check_points),
 ]
-ScheduleOr = Annotated[
-    Annotated[T, Tag("value")] | Annotated[Schedule[T], Tag("schedule")],
-    Discriminator(_kind_of_value),
-]
-"""A value, or ``[[timestep, value], ...]``: piecewise linear in the env steps sampled so far, the
-first point at timestep 0; after the last one its value stays (``rllib.schedules.value_at``)."""
 
 
-NStepSetting = PositiveInt | Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)]
+def _kind_of_pair(value: object) -> str:
+    """Of what may be a pair of numbers itself."""
+    is_points = isinstance(value, list | tuple) and any(isinstance(x, list | tuple) for x in value)
+    return "schedule" if is_points else "value"
+
+
+NStep = PositiveInt | Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)]
 """A number of steps, or the fewest and the most."""
+
+if TYPE_CHECKING:
+    # What trains reads ``config.at(timestep)``, where a setting has the type of its values.
+    ScheduleOr = Annotated[T, "or a schedule"]
+    NStepSetting = NStep
+else:
+    ScheduleOr = Annotated[
+        Annotated[T, Tag("value")] | Annotated[Schedule[T], Tag("schedule")],
+        Discriminator(_kind_of_value),
+    ]
+    """A value, or ``[[timestep, value], ...]``: piecewise linear in the env steps sampled so far,
+    whole numbers rounded to such, the first point at timestep 0; after the last one its value stays
+    (``rllib.schedules.value_at``)."""
+
+    NStepSetting = Annotated[
+        Annotated[NStep, Tag("value")] | Annotated[Schedule[PositiveInt], Tag("schedule")],
+        Discriminator(_kind_of_pair),
+    ]
+    """The same of ``NStep``; the values of a schedule are numbers."""
+
+
+@dataclass(frozen=True)
+class Once:
+    """Marks a number that a run has but once, and says why it cannot have a schedule."""
+
+    reason: str = "it holds for a whole run"
+
+
+def looks_scheduled(value: object) -> bool:
+    """Whether ``[[timestep, value], ...]`` was meant."""
+    return _kind_of_pair(value) == "schedule" and all(_is_point(x) for x in value)  # type: ignore[attr-defined]
+
+
+def _is_point(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[0], int | float)
 
 
 # Code: classes and functions, in a file by name.

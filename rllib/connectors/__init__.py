@@ -13,8 +13,8 @@ from rllib.connectors.observations import (
     FrameStacking,
     MaskFrom,
     ObservationFunction,
-    PrevActionsPrevRewards,
 )
+from rllib.connectors.past import PrevActionsPrevRewards
 from rllib.connectors.rewards import ClipRewards
 
 __all__ = [

@@ -7,7 +7,8 @@ from typing import Any
 from rllib.config import AlgorithmConfig
 from rllib.connectors.base import Connector, Pipeline
 from rllib.connectors.filters import MeanStdFilter
-from rllib.connectors.observations import MaskFrom, PrevActionsPrevRewards
+from rllib.connectors.observations import MaskFrom
+from rllib.connectors.past import PrevActionsPrevRewards
 from rllib.connectors.rewards import ClipRewards
 from rllib.errors import ConfigError, Problem
 from rllib.modules.observations import ACTION_MASK

@@ -6,19 +6,23 @@ Legend: B rows, K critics.
 from collections.abc import Iterator
 from typing import Any, cast
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, field_validator
 from torch import Tensor
 
+from rllib.config import AlgorithmConfig
 from rllib.config.model import ModelConfig
 from rllib.config.types import Fraction, ScheduleOr
-from rllib.errors import Problem
+from rllib.envs.make import Spaces
+from rllib.errors import ConfigError, Problem
 from rllib.estimators.action_values import squared
 from rllib.learning.loss import Loss, Metrics
 from rllib.learning.transition_batch import TransitionBatch, transition_batch
-from rllib.modules.actor_q_module import ActorQConfig, ActorQModule
+from rllib.modules.actor_q_module import ActorQConfig, ActorQModule, actor_q_shape
 from rllib.off_policy import (
     Q_VALUES,
     TD_ERRORS,
+    BatchSize,
+    Beginning,
     Draw,
     OffPolicyConfig,
     OffPolicyLearner,
@@ -34,11 +38,11 @@ class ActorQSettings(OffPolicyConfig):
 
     model: ModelConfig = Field(default_factory=lambda: ModelConfig(fcnet_activation="relu"))
     """The networks of actor and critics (in Python this is the attribute ``config.model``)."""
-    train_batch_size_per_learner: PositiveInt = 256
+    train_batch_size_per_learner: BatchSize = 256
     """Env steps of one gradient step, per learner."""
     min_sample_timesteps_per_iteration: NonNegativeInt = 100
     """Env steps that an iteration samples at least."""
-    num_steps_sampled_before_learning_starts: NonNegativeInt = 1500
+    num_steps_sampled_before_learning_starts: Beginning = 1500
     """Env steps in the beginning that are not learnt from, and whose actions are random."""
     tau: ScheduleOr[Fraction] = 5e-3
     """How far the target networks move: 1 copies."""
@@ -84,6 +88,16 @@ class ActorQLearner(OffPolicyLearner[TransitionBatch]):
     """Learns from transitions; optimisers are ``"critic"``, ``"actor"`` and what else there is."""
 
     module: ActorQModule
+
+    def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
+        super().__init__(config, spaces)
+        shape = actor_q_shape(self.module.model_config)
+        if shape.use_lstm or shape.use_gru or self.module.get_initial_state():
+            text = (
+                f"{type(self.module).__name__} has a memory, but {config.algo_name} learns from "
+                "single transitions; DQN, PPO, APPO and IMPALA learn from sequences"
+            )
+            raise ConfigError(Problem(text, "rl_module_spec"))
 
     def build_train_batch(self, batches: tuple[Draw, ...]) -> TransitionBatch:
         """The draw as tensors."""

@@ -19,7 +19,6 @@ from rllib.learning.gradients import (
 from rllib.learning.loss import Loss, StepReport
 from rllib.learning.peers import Peers
 from rllib.learning.precision import LossScale
-from rllib.schedules import fixed
 
 
 class Descent:
@@ -98,7 +97,7 @@ class Descent:
     def _descend(self, trained: Optimizers) -> None:
         for optimizer in trained.values():
             if self.config.grad_clip is not None:
-                optimizer.clip(fixed(self.config.grad_clip), self.config.grad_clip_by)
+                optimizer.clip(self.config.grad_clip, self.config.grad_clip_by)
             optimizer.step()
         self.num_steps += 1
         if self.scale:

@@ -11,25 +11,28 @@ class KLPenalty:
 
     Attributes:
         weight: at present, or its schedule, which is followed and not adapted.
-        target: mean KL in nats that an update should reach.
         is_on: otherwise the weight is 0.
     """
 
     weight: float | Points
-    target: float
     is_on: bool
 
     def at(self, timestep: int) -> float:
         """The weight at a timestep."""
         return value_at(self.weight, timestep) if self.is_on else 0.0
 
-    def adapt(self, mean_kl: float) -> None:
-        """Weigh more after more than twice the target, and less after less than half of it."""
+    def adapt(self, mean_kl: float, target: float) -> None:
+        """Weigh more after more than twice the target, and less after less than half of it.
+
+        Args:
+            mean_kl: that the update has reached, in nats.
+            target: that it should reach.
+        """
         if not self.is_on or not isinstance(self.weight, int | float):
             return
-        if mean_kl > 2.0 * self.target:
+        if mean_kl > 2.0 * target:
             self.weight *= 1.5
-        elif mean_kl < 0.5 * self.target:
+        elif mean_kl < 0.5 * target:
             self.weight *= 0.5
 
     def restore(self, weight: float) -> None:

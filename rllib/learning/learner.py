@@ -35,7 +35,6 @@ from rllib.learning.peers import Alone, Members, Peers
 from rllib.learning.precision import Precision
 from rllib.learning.shares import Share, take
 from rllib.learning.torch_random import TorchStream
-from rllib.schedules import value_at
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
 from rllib.tensors import concatenate
 
@@ -60,7 +59,7 @@ class Learner(ABC, Generic[BatchT]):
         optimizers: by name.
         group: all learners of the algorithm, for what they compute together.
         timestep: env steps sampled so far, as the current update was told.
-        now: the settings with their schedules at this timestep.
+        now: the settings with their schedules at this timestep: what updates go by.
         steps_per_learner: env steps of the current train batch, as a mean over the learners.
         rng: for numpy's random numbers; torch's come from a stream of the learner's own.
     """
@@ -122,11 +121,11 @@ class Learner(ABC, Generic[BatchT]):
         By default ``num_epochs`` passes over the train batch, in equal parts of about
         ``minibatch_size`` env steps.
         """
-        size = self.config.minibatch_size or self.steps_per_learner
+        size = self.now.minibatch_size or self.steps_per_learner
         return epochs(
             batch,
             max(1, round(self.steps_per_learner / size)) if size else 1,
-            self.config.num_epochs,
+            self.now.num_epochs,
             lambda num_rows: torch.from_numpy(self.rng.permutation(num_rows)),
             new_order=self.config.shuffle_batch_per_epoch,
         )
@@ -143,10 +142,6 @@ class Learner(ABC, Generic[BatchT]):
 
         The metrics are those of all learners, so that all adapt in the same way.
         """
-
-    def setting(self, name: str) -> float:
-        """The value that a setting has now: a number, or what its schedule says."""
-        return value_at(getattr(self.config, name), self.timestep)
 
     # The update.
 
@@ -221,6 +216,7 @@ class Learner(ABC, Generic[BatchT]):
         rates: Metrics = {
             f"{name}_learning_rate": each.lr for name, each in self.optimizers.items()
         }
+        rates |= {f"curr_{name}": getattr(self.now, name) for name in self.config.schedules}
         if self.precision.scale is not None or self.config.torch_skip_nan_gradients:
             rates["num_gradient_updates_skipped_lifetime"] = self.descent.num_skipped
         return rates | {

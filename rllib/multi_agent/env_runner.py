@@ -30,6 +30,7 @@ from rllib.multi_agent.modules import (
     multi_agent_creator,
 )
 from rllib.multi_agent.trajectories import Trajectories
+from rllib.sampling.endless import EndWatch, evaluation_watch, training_watch
 from rllib.sampling.env_runner import AgentCounts, SampleStats, env_errors
 from rllib.sampling.episodes import Episode, OpenEnd
 from rllib.sampling.whole_episodes import EpisodeCount
@@ -272,6 +273,7 @@ class MultiAgentEnvRunner:
             actor.explore_by(timestep, random_actions)
         if self.config.batch_mode == "complete_episodes":
             count = tally.whole = EpisodeCount(self.num_rows, self.env.num_envs)
+            tally.watch = training_watch(self.config)
             self._play(tally, lambda: not count.is_open.any())
         else:
             wanted = self.num_rows * self.env.num_envs
@@ -306,6 +308,7 @@ class MultiAgentEnvRunner:
         elif unit == "episodes":
             share, rest = divmod(duration, self.env.num_envs)
             tally.missing = [share + (e < rest) for e in range(self.env.num_envs)]
+            tally.watch = evaluation_watch(self.config)
             self._play(tally, lambda: not any(tally.missing or ()))
         else:
             self._play(tally, lambda: tally.num_env_steps >= duration)
@@ -422,6 +425,7 @@ class Tally:
     Attributes:
         missing: episodes that each environment has still to end, if a number of them is wanted.
         whole: which environments play on, if whole episodes of a number of steps are wanted.
+        watch: of either, is asked after every step whether that takes too long.
     """
 
     def __init__(self, in_agent_steps: bool = False) -> None:
@@ -431,6 +435,7 @@ class Tally:
         self.episodes: list[Episode] = []
         self.missing: list[int] | None = None
         self.whole: EpisodeCount | None = None
+        self.watch: EndWatch | None = None
         self.by_agent: dict[str, int] = defaultdict(int)
         self.by_module: dict[str, int] = defaultdict(int)
 
@@ -446,15 +451,33 @@ class Tally:
     def count_steps(
         self, actions: Mapping[int, Mapping[Any, Any]], steps: Mapping[int, AgentStep]
     ) -> None:
-        """Environments were stepped with the actions of their agents."""
+        """Environments were stepped with the actions of their agents.
+
+        Raises:
+            TrainingError: no episode has ended for too long.
+        """
         self.num_env_steps += len(steps)
-        if self.whole is None:
-            return
-        num_steps, is_over = np.zeros((2, len(self.whole.is_open)), np.int64)
+        if self.whole is not None:
+            self._count_whole(self.whole, actions, steps)
+        if self.watch is not None:
+            self.watch.look(len(self.episodes), self._waited_for())
+
+    def _waited_for(self) -> list[int]:
+        """The environments of which episodes are still to end."""
+        wanted = (self.missing or ()) if self.whole is None else self.whole.is_open
+        return [index for index, is_wanted in enumerate(wanted) if is_wanted]
+
+    def _count_whole(
+        self,
+        whole: EpisodeCount,
+        actions: Mapping[int, Mapping[Any, Any]],
+        steps: Mapping[int, AgentStep],
+    ) -> None:
+        num_steps, is_over = np.zeros((2, len(whole.is_open)), np.int64)
         for index, step in steps.items():
             num_steps[index] = len(actions[index]) if self.in_agent_steps else 1
             is_over[index] = step.is_over
-        self.whole.add(num_steps, is_over > 0)
+        whole.add(num_steps, is_over > 0)
 
     def count(self, module_id: str, agent_id: Any) -> None:
         """An agent took a step."""

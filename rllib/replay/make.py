@@ -12,7 +12,7 @@ from rllib.errors import ConfigError, Problem
 from rllib.replay.frame_stack import FrameStack
 from rllib.replay.prioritized import PrioritizedReplay
 from rllib.replay.replay import Replay, UniformReplay
-from rllib.schedules import Points, fixed
+from rllib.schedules import Points
 
 # Those for many agents are the same: each module has a buffer of its own.
 TYPES: dict[str, type[Replay]] = {
@@ -27,7 +27,7 @@ _KEYS: dict[type[Replay], frozenset[str]] = {
     UniformReplay: frozenset({"capacity"}),
     PrioritizedReplay: frozenset({"capacity", "alpha", "beta"}),
 }
-_BETA: TypeAdapter[float | Points] = TypeAdapter(ScheduleOr[NonNegativeFloat])
+_EXPONENT: TypeAdapter[float | Points] = TypeAdapter(ScheduleOr[NonNegativeFloat])
 DEFAULTS = {"type": "EpisodeReplayBuffer", "capacity": 10_000}
 
 
@@ -38,7 +38,7 @@ def make_replay(
 
     Args:
         config: ``"type"`` (one of ``TYPES``, or a class), ``"capacity"`` in env steps, and for
-            prioritised ones ``"alpha"`` and ``"beta"``, of which a schedule begins here.
+            prioritised ones ``"alpha"`` and ``"beta"``, which may be schedules.
         rng: what is drawn from.
         frame_stack: how observations are stacked from frames.
 
@@ -50,17 +50,17 @@ def make_replay(
     unknown = sorted(settings.keys() - _KEYS[kind])
     if unknown:
         raise ConfigError(_explain(key, kind) for key in unknown)
-    if "beta" in settings:
-        settings["beta"] = fixed(_schedule(settings["beta"]))
+    for name in settings.keys() & {"alpha", "beta"}:
+        settings[name] = _exponent(name, settings[name])
     return kind(rng=rng, frame_stack=frame_stack, **settings)
 
 
-def _schedule(beta: Any) -> float | Points:
+def _exponent(name: str, value: Any) -> float | Points:
     try:
-        return _BETA.validate_python(beta)
+        return _EXPONENT.validate_python(value)
     except ValidationError as error:
-        text = f"should be a number from 0 on, or [[timestep, number], ...]; got {beta!r}"
-        raise ConfigError(Problem(text, "beta")) from error
+        text = f"should be a number from 0 on, or [[timestep, number], ...]; got {value!r}"
+        raise ConfigError(Problem(text, name)) from error
 
 
 def _kind(name: Any) -> type[Replay]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.replay.array_state import array_from_state, array_to_state
+from rllib.checkpoints.array_state import array_from_state, array_to_state
 
 Indices = NDArray[np.int64]
 

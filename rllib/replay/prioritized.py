@@ -14,6 +14,7 @@ from rllib.replay.replay import NO_WHOLE_STACK, Replay
 from rllib.replay.ring import Indices
 from rllib.replay.samples import Bools, Floats
 from rllib.replay.sum_tree import SumTree
+from rllib.schedules import Points, is_schedule, point_values, value_at
 
 EPSILON = 1e-6
 """Added to every error, so that nothing becomes impossible to draw."""
@@ -29,8 +30,10 @@ class PrioritizedReplay(Replay):
     Args:
         capacity: in env steps; the oldest go first.
         rng: what is drawn from; its state is part of the buffer's.
-        alpha: 0 draws uniformly, 1 in proportion to the errors.
-        beta: 0 corrects nothing, 1 all of the bias; ``sample`` may be given another.
+        alpha: 0 draws uniformly, 1 in proportion to the errors; of a schedule, a new value counts
+            for the priorities of what is added or updated from then on.
+        beta: 0 corrects nothing, 1 all of the bias; ``sample`` may be given another. As alpha, it
+            may be a schedule, which ``set_timestep`` follows.
         frame_stack: as for every ``Replay``.
 
     Raises:
@@ -42,18 +45,29 @@ class PrioritizedReplay(Replay):
         capacity: int,
         rng: np.random.Generator,
         *,
-        alpha: float = 0.6,
-        beta: float = 0.4,
+        alpha: float | Points = 0.6,
+        beta: float | Points = 0.4,
         frame_stack: FrameStack | None = None,
     ) -> None:
         super().__init__(capacity, rng, frame_stack=frame_stack)
-        for name, value in (("alpha", alpha), ("beta", beta)):
-            if not 0 <= value < np.inf:
-                raise ConfigError(f"a replay buffer's {name} is 0 or more, not {value}")
-        self.alpha = alpha
-        self.beta = beta
+        self._settings = {"alpha": alpha, "beta": beta}
+        for name, setting in self._settings.items():
+            for value in point_values(setting):
+                if not 0 <= value < np.inf:
+                    raise ConfigError(f"a replay buffer's {name} is 0 or more, not {value}")
+        self.set_timestep(0)
         self._tree = SumTree(capacity)
         self._max_error = 1.0
+
+    def set_timestep(self, timestep: int) -> None:
+        """Take alpha and beta from their schedules at ``num_env_steps_sampled_lifetime``."""
+        self.alpha = value_at(self._settings["alpha"], timestep)
+        self.beta = value_at(self._settings["beta"], timestep)
+
+    def scheduled_settings(self) -> dict[str, float]:
+        """The present alpha and beta, of those that have a schedule."""
+        scheduled = [name for name, setting in self._settings.items() if is_schedule(setting)]
+        return {name: getattr(self, name) for name in scheduled}
 
     def update_priorities(self, indices: Indices, td_errors: NDArray[Any]) -> None:
         """Tell how wrong the value was for what was drawn.

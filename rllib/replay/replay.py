@@ -76,6 +76,13 @@ class Replay(ABC):
         """Whether the steps are those of a policy with memory, which are drawn in sequences."""
         return self._memory is not None
 
+    def set_timestep(self, timestep: int) -> None:  # noqa: B027 (most buffers have no schedules)
+        """Go by what schedules say of ``num_env_steps_sampled_lifetime``."""
+
+    def scheduled_settings(self) -> dict[str, float]:
+        """The present values of settings that have a schedule, by name; most have none."""
+        return {}
+
     def statistics(self) -> ReplayStatistics:
         """What the buffer holds, and what went through it."""
         return ReplayStatistics(

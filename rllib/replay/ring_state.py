@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib.checkpoints.array_state import array_from_state, array_to_state
 from rllib.errors import CheckpointError
-from rllib.replay.array_state import array_from_state, array_to_state
 from rllib.replay.frame_stack import FrameStack
 from rllib.replay.pool import Pool
 from rllib.replay.ring import Layout, Ring

@@ -7,6 +7,7 @@ An env runner lives in the main process or in an actor and cannot tell which.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter, time
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from rllib.actions import choose, mask_sizes, uniform_head
 from rllib.actions.noise import CorrelatedNoise
 from rllib.batch import SampleBatch
 from rllib.callbacks import Callbacks
+from rllib.checkpoints.array_state import array_from_state, array_to_state
 from rllib.config import AlgorithmConfig
 from rllib.connectors.build import build_pipeline
 from rllib.envs.faults import EnvFault
@@ -27,6 +29,7 @@ from rllib.envs.vector import EnvStep
 from rllib.errors import EnvError
 from rllib.metrics.metrics_logger import MetricsLogger
 from rllib.policies.memory import PolicyMemory
+from rllib.sampling.endless import evaluation_watch, training_watch
 from rllib.sampling.episode_hooks import EpisodeHooks
 from rllib.sampling.episodes import Episode, EpisodeTally, EpisodeTracker, OpenEnd, StepTally
 from rllib.sampling.rollout import RolloutBuffer
@@ -86,9 +89,12 @@ class EnvRunner:
         self.head = self.policy.head
         self.weights_seq_no = self.last_ended_play = 0
         sizes = mask_sizes(spaces.observation, spaces.action)
-        is_whole = config.batch_mode == "complete_episodes"
-        buffer = EpisodeBuffer if is_whole else RolloutBuffer
-        self.buffer: RolloutBuffer = buffer(config.get_rollout_fragment_length(), sizes)
+        num_rows = config.get_rollout_fragment_length()
+        self.buffer: RolloutBuffer = (
+            EpisodeBuffer(num_rows, sizes, partial(training_watch, config))
+            if config.batch_mode == "complete_episodes"
+            else RolloutBuffer(num_rows, sizes)
+        )
         self.metrics = MetricsLogger()
         self.callbacks = Callbacks.of(config)
         self._make_env()
@@ -159,12 +165,14 @@ class EnvRunner:
 
         Raises:
             EnvError: an environment raised or returned NaN or infinity.
+            TrainingError: an episode that is waited for does not end.
         """
         started = perf_counter()
         if self.buffer.is_of_episodes:
             self._begin_episodes(draw_seed(self.rng))
         head = self.policy.head
         self.head = uniform_head(head) if random_actions else head.at(timestep)
+        self.noise.set_timestep(timestep)
         with env_errors():
             batch = self._roll(random_actions)
         rewards = self.buffer.returned_rewards
@@ -250,6 +258,7 @@ class EnvRunner:
 
         Raises:
             EnvError: an environment raised.
+            TrainingError: an episode that is waited for does not end.
         """
         started = perf_counter()
         if generation is not None:
@@ -271,7 +280,7 @@ class EnvRunner:
         if isinstance(duration, OpenEnd):
             return StepTally(lambda n: duration.is_reached(n, self.last_ended_play), num_envs)
         if unit == "episodes":
-            return EpisodeTally(duration, num_envs)
+            return EpisodeTally(duration, num_envs, evaluation_watch(self.config))
         return StepTally(lambda n: n >= duration, num_envs)
 
     def end_plays(self, number: int) -> None:
@@ -293,7 +302,7 @@ class EnvRunner:
         }
         env_state = get_env_state(self.env)
         if env_state is not None:
-            state |= {"env": env_state, "obs": self.obs.copy()}
+            state |= {"env": env_state, "obs": array_to_state(self.obs)}
         return state
 
     def set_state(self, state: dict[str, Any] | None, generation: int) -> None:
@@ -303,7 +312,8 @@ class EnvRunner:
         ``state`` is ``None``, because the layout was another), new episodes begin with the random
         streams of ``generation``, the number of restores so far, and the unfinished ones are lost.
         """
-        if state is None or "env" not in state or len(state["obs"]) != self.env.num_envs:
+        obs = None if state is None or "env" not in state else array_from_state(state["obs"])
+        if state is None or obs is None or len(obs) != self.env.num_envs:
             self.reset(generation)
             return
         self.pipeline.set_state(state["connectors"])
@@ -312,7 +322,7 @@ class EnvRunner:
         self.memory.set_state(state["memory"])
         self.noise.set_state(state["noise"])
         set_env_state(self.env, state["env"])
-        self.obs = np.array(state["obs"])
+        self.obs = obs
         self.hooks.resume(self.obs)
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib.envs.vector import EnvStep
+from rllib.sampling.endless import EndWatch
 
 
 class Episode(NamedTuple):
@@ -72,6 +73,7 @@ class EpisodeTally:
     Args:
         num_episodes: shared out evenly among the environments, beforehand.
         num_envs: N.
+        watch: is asked after every step whether that takes too long.
 
     Attributes:
         episodes: those that have ended, in the order in which they did.
@@ -79,7 +81,8 @@ class EpisodeTally:
         missing: [N] episodes that are still wanted of each environment.
     """
 
-    def __init__(self, num_episodes: int, num_envs: int) -> None:
+    def __init__(self, num_episodes: int, num_envs: int, watch: EndWatch) -> None:
+        self.watch = watch
         share, rest = divmod(num_episodes, num_envs)
         self.missing = share + (np.arange(num_envs) < rest)
         self.tracker = EpisodeTracker(num_envs)
@@ -96,7 +99,11 @@ class EpisodeTally:
         return sum(episode.length for episode in self.episodes)
 
     def add(self, step: EnvStep) -> None:
-        """Count one vector step."""
+        """Count one vector step.
+
+        Raises:
+            TrainingError: no episode has ended for too long.
+        """
         ended = self.tracker.track_step(step)
         for index, episode in zip(
             np.flatnonzero(step.terminated | step.truncated), ended, strict=True
@@ -104,6 +111,7 @@ class EpisodeTally:
             if self.missing[index]:
                 self.missing[index] -= 1
                 self.episodes.append(episode)
+        self.watch.look(len(self.episodes), np.flatnonzero(self.missing))
 
 
 class StepTally:

@@ -6,13 +6,14 @@
 Legend: T rows, N environments.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rllib.envs.vector import EnvStep
+from rllib.sampling.endless import EndWatch
 from rllib.sampling.rollout import RolloutBuffer
 
 Bools = NDArray[np.bool_]
@@ -31,16 +32,20 @@ class EpisodeCount:
     Attributes:
         missing: [N] steps that there are still too few of.
         is_open: [N] whether an environment is to play on.
+        num_ended: episodes of those that were.
     """
 
     def __init__(self, num_steps: int, num_envs: int) -> None:
         self.missing = np.full(num_envs, num_steps)
         self.is_open = np.ones(num_envs, np.bool_)
+        self.num_ended = 0
 
     def add(self, num_steps: NDArray[Any], is_over: Bools) -> Bools:
         """Count steps [N]; returns the environments [N] that are done by them."""
         self.missing -= np.where(self.is_open, num_steps, 0)
-        closed: Bools = self.is_open & is_over & (self.missing <= 0)
+        ended = self.is_open & is_over
+        self.num_ended += int(np.count_nonzero(ended))
+        closed: Bools = ended & (self.missing <= 0)
         self.is_open &= ~closed
         return closed
 
@@ -51,13 +56,21 @@ class EpisodeBuffer(RolloutBuffer):
     Args:
         num_rows: env steps that each environment plays at least.
         mask_sizes: as of every rollout buffer.
+        make_watch: what is asked after every row of a fragment whether that takes too long.
     """
 
     is_of_episodes = True
 
+    def __init__(
+        self, num_rows: int, mask_sizes: Sequence[int], make_watch: Callable[[], EndWatch]
+    ) -> None:
+        self.make_watch = make_watch
+        super().__init__(num_rows, mask_sizes)
+
     def begin(self) -> None:
         """Start an empty fragment."""
         super().begin()
+        self.watch = self.make_watch()
         self.ends: Indices = np.empty(0, np.int64)
 
     @property
@@ -72,7 +85,11 @@ class EpisodeBuffer(RolloutBuffer):
         rows: NDArray[np.float32],
         step: EnvStep,
     ) -> None:
-        """Append one row; the arrays grow by doubling."""
+        """Append one row; the arrays grow by doubling.
+
+        Raises:
+            TrainingError: no episode has ended for too long.
+        """
         if not self.length:
             self.count = EpisodeCount(self.num_rows, len(step.reward))
             self.ends = np.zeros(len(step.reward), np.int64)
@@ -84,6 +101,7 @@ class EpisodeBuffer(RolloutBuffer):
         closed = self.count.add(~step.is_reset_row, step.terminated | step.truncated)
         self.ends[closed] = self.length
         super().add(obs, actions, rows, step)
+        self.watch.look(self.count.num_ended, np.flatnonzero(self.count.is_open))
 
     def _finished(self) -> None:
         """Nothing happened in an environment after its last episode."""

@@ -76,8 +76,8 @@ def test_without_minibatch_size_the_whole_batch_is_one():
 def test_settings_follow_their_schedules():
     learner = recorder(lr=[[0, 1e-2], [100, 1e-3]])
     assert learner.update(timestep=50)["default_optimizer_learning_rate"] == pytest.approx(0.0055)
-    assert learner.setting("lr") == pytest.approx(0.0055)
-    assert learner.setting("gamma") == 0.99
+    assert learner.now.lr == pytest.approx(0.0055)
+    assert learner.now.gamma == learner.config.gamma == 0.99
 
 
 class TwoHeads(Recorder):

@@ -10,6 +10,7 @@ from gymnasium.wrappers import FrameStackObservation
 from replay_streams import FIELDS, Source, new_numbers
 
 from rllib.algorithms.ppo import PPOConfig
+from rllib.checkpoints.array_state import array_from_state, array_to_state
 from rllib.checkpoints.tree import decode, encode
 from rllib.envs.counter import CounterEnv
 from rllib.envs.make import make_vector_env, probe_spaces
@@ -21,7 +22,6 @@ from rllib.replay import (
     join_rows,
     make_replay,
 )
-from rllib.replay.array_state import array_from_state, array_to_state
 from rllib.replay.memory_log import MemoryLog
 from rllib.replay.pool import Pool
 from rllib.sampling.env_runner import EnvRunner
@@ -453,7 +453,7 @@ def test_settings_reach_the_buffer():
         ({"type": "x"}, "no replay buffer is called 'x'; known are"),
         ({"capacty": 3}, "capacty: unknown key of a UniformReplay; did you mean 'capacity'"),
         ({"alpha": 0.6}, "alpha: unknown key of a UniformReplay"),
-        ({"type": "PrioritizedReplay", "alpha": -1}, "alpha is 0 or more"),
+        ({"type": "PrioritizedReplay", "alpha": -1}, "alpha: should be a number from 0 on"),
     ],
 )
 def test_wrong_settings_are_named(config, message):

@@ -60,8 +60,7 @@ def make_vector_env(
     config = dict(env_config or {})
     backend = choose_backend(env, mode)
     vector = _make(backend, env, num_envs, config, autoreset_mode, is_checked)
-    is_guarded = backend in ("sync", "async")
-    adapted = adapt(vector, is_guarded=is_guarded, is_checked=is_checked)
+    adapted = adapt(vector, is_checked=is_checked)
     adapted.backend = backend
     return adapted
 

@@ -2,6 +2,7 @@
 
 import re
 import threading
+from itertools import count
 
 import gymnasium as gym
 import numpy as np
@@ -111,18 +112,19 @@ def test_what_does_not_fit_is_told_with_the_space_that_would(parts, message, spa
 
 
 def test_bounds_that_are_overstepped_are_a_warning_with_the_bound_taken_away():
-    env = broken(observe=lambda self: np.float32([9 if self.t == 3 else 1, -1]))
+    seen = count()
+    env = broken(observe=lambda self: np.float32([9 if next(seen) == 30 else 1, -1]))
     text = told(env, "warning")
-    assert "lies outside of Box(-4.0, 4.0, (2,), float32), first at env step 3" in text
+    assert "lies outside of Box(-4.0, 4.0, (2,), float32), first at env step 2" in text
     assert "self.observation_space = Box(np.array([-4., -4.]), np.array([np.inf,  4.])" in text
     assert found(env) == []
 
 
-def test_a_choice_of_a_vector_that_there_is_not_is_a_warning_with_the_space():
+def test_a_choice_of_a_vector_that_there_is_not_is_an_error_with_the_space():
     env = broken(
         observation_space=MultiDiscrete([2, 2]), observe=lambda self: np.int64([0, self.t % 4])
     )
-    assert "MultiDiscrete([2, 4])" in told(env, "warning")
+    assert "MultiDiscrete([2, 4])" in told(env)
 
 
 def test_another_dtype_is_converted_and_told():

@@ -235,7 +235,7 @@ def test_who_is_paid_before_observing_ends_with_the_episode():
             lambda o, *r: (o | {"b": o["b"] | {"bits": np.int8([0, 2])}}, *r),
             "b",
             "obs['bits']",
-            r"= 2 .*within MultiBinary\(2\)",
+            r"= 2 .*within its bounds \[0, 1\]",
         ),
         (
             lambda o, *r: (o | {"b": o["b"] | {"x": np.inf}}, *r),

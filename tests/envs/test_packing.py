@@ -183,8 +183,8 @@ class Choosy(gym.Env):
     ("space", "bad", "message"),
     [
         (Dict(a=Discrete(3)), {"a": 3}, r"obs\['a'\] = 3 .*from 0 to 2"),
-        (MultiDiscrete([2, 3]), np.array([0, 3]), r"environment 0 .*obs = 3.*MultiDiscrete"),
-        (Tuple([MultiBinary(2)]), (np.int8([0, 2]),), r"obs\[0\] = 2.*MultiBinary"),
+        (MultiDiscrete([2, 3]), np.array([0, 3]), r"environment 0 .*obs\[1\] = 3.*bounds \[0, 2\]"),
+        (Tuple([MultiBinary(2)]), (np.int8([0, 2]),), r"obs\[0\]\[1\] = 2.*bounds \[0, 1\]"),
     ],
 )
 @pytest.mark.parametrize("mode", ["sync", "async"])

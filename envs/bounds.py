@@ -27,7 +27,7 @@ SAMPLED = 64
 """Of so many later steps one is looked at: a comparison costs a tenth of a step of 16 CartPoles."""
 
 _ROUNDING = 1e-5
-"""Of a bound, or of 1 where that is more: angles and shares are computed, and rounded on the way."""
+"""Of a bound, or of 1 where that is more: numbers are computed, and rounded on the way."""
 
 
 class Outsider(NamedTuple):

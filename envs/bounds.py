@@ -35,7 +35,7 @@ class Outsider(NamedTuple):
 
     Attributes:
         leaf: the part of the observation in which it is.
-        index: of the environment.
+        row: of the environment.
         element: where in the part.
         value: the number.
         low: the least that it may be.
@@ -43,7 +43,7 @@ class Outsider(NamedTuple):
     """
 
     leaf: Leaf
-    index: int
+    row: int
     element: tuple[int, ...]
     value: Any
     low: Any

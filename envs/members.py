@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from rllib.envs.faults import field_path
-from rllib.envs.packing import parts_of
+from rllib.envs.packing import find_overflow, parts_of
 
 
 class Misfit(NamedTuple):
@@ -71,8 +71,12 @@ def _wanted(space: gym.Space[Any], value: Any) -> str | None:
         return None if space.contains(value) else wanted
     if space.shape is None or space.dtype is None:
         return None if space.contains(value) else f"a member of {space}"
-    if is_exact(space, value) or fits(value, space.shape, space.dtype):
+    if is_exact(space, value):
         return None
+    if fits(value, space.shape, space.dtype):
+        beyond = find_overflow(np.asarray(value), space.dtype)
+        limit = f"without {beyond}, which {space.dtype} cannot hold, the dtype of its space"
+        return None if beyond is None else f"{limit}; return smaller numbers, or give it another"
     return (
         f"of shape {space.shape} and dtype {space.dtype}, as its space says; return "
         f"np.asarray(value, np.{space.dtype}) of that shape, or correct the observation_space"

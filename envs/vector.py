@@ -155,7 +155,7 @@ class VectorEnv(ABC):
     def _refuse_outsider(self, outsider: Outsider, root: str = "obs") -> NoReturn:
         raise EnvFault(
             self._told(outsider, root),
-            env_index=outsider.index,
+            env_index=outsider.row,
             step=self.num_steps,
             field=outsider.leaf.path(root),
             value=outsider.value,
@@ -163,7 +163,7 @@ class VectorEnv(ABC):
 
     def _told(self, outsider: Outsider, root: str = "obs") -> str:
         return (
-            f"environment {outsider.index} returned {outsider.told(root)} at vector step "
+            f"environment {outsider.row} returned {outsider.told(root)} at vector step "
             f"{self.num_steps}, outside of {outsider.bounds}"
         )
 
@@ -237,8 +237,8 @@ class SameStepEnv(VectorEnv):
             # Gymnasium gives an object array; others a batch like any other.
             final_obs[index] = self.packer.pack_one(row_of(info["final_obs"], index))
         if outsider := self.bounds.first_choice_outside(final_obs[done]):
-            index = int(np.flatnonzero(done)[outsider.index])
-            self._refuse_outsider(outsider._replace(index=index), "final obs")
+            index = int(np.flatnonzero(done)[outsider.row])
+            self._refuse_outsider(outsider._replace(row=index), "final obs")
         return final_obs
 
 

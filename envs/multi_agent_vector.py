@@ -170,6 +170,8 @@ class MultiAgentVector:
             self._refuse(index, "terminateds", flags[0], wanted)
         for name, each in zip(("terminateds", "truncateds"), flags, strict=True):
             for agent, flag in each.items():
+                if agent != ALL:
+                    self._inspector(index, name, agent, flag)
                 if not isinstance(flag, bool | np.bool_) and not fits(flag, (), np.dtype(int)):
                     self._refuse(index, name, flag, "true or false", agent)
         terminateds, truncateds = (

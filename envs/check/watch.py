@@ -208,8 +208,9 @@ def _equal(one: Any, other: Any) -> bool:
 class MaskWatch:
     """A mask of 0 and 1 that leaves an action in every dimension."""
 
-    def __init__(self, sizes: tuple[int, ...]) -> None:
-        self.starts = np.cumsum([0, *sizes[:-1]])
+    def __init__(self, sizes: tuple[int, ...], root: str = "obs") -> None:
+        self.starts, self.shape = np.cumsum([0, *sizes[:-1]]), (sum(sizes),)
+        self.place = field_path(root, [MASK])
         self.bad: dict[str, Finding] = {}
 
     def see(self, seen: Seen) -> None:
@@ -217,14 +218,16 @@ class MaskWatch:
         mask = seen.obs.get(MASK) if isinstance(seen.obs, Mapping) else None
         if mask is None or seen.terminated or seen.truncated:
             return
-        place, mask = field_path("obs", [MASK]), np.asarray(mask)
+        mask = np.asarray(mask)
+        if mask.shape != self.shape:
+            return  # a misfit, which is told already
         if not np.isin(mask, (0, 1)).all():
             text = f"{describe(mask)} at env step {seen.t} is not made of 0 and 1"
-            self.bad.setdefault("values", error(place, text, "1 stands for what is allowed"))
+            self.bad.setdefault("values", error(self.place, text, "1 stands for what is allowed"))
         if not np.logical_or.reduceat(mask != 0, self.starts).all():
             fix = "allow at least one action, or end the episode before it comes to this"
             text = f"forbids every action at env step {seen.t}: {mask.tolist()}"
-            self.bad.setdefault("all", error(place, text, fix))
+            self.bad.setdefault("all", error(self.place, text, fix))
 
     def findings(self) -> Iterator[Finding]:
         """The first bad mask of each kind."""

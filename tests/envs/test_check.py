@@ -457,3 +457,29 @@ def pair(change):
 )
 def test_broken_environments_of_several_agents(env, level, message):
     assert message in told(env, level)
+
+
+def masked_pair(mask, size=2):
+    """Two agents with masks, of whom ``b`` has ``mask(t)``; ``t`` is 5 at the episode's end."""
+
+    class Masked(Pair):
+        def __init__(self, config=None):
+            super().__init__(config)
+            space = Dict(action_mask=MultiBinary(size), x=Box(0, 9, (1,), np.float32))
+            self.observation_spaces = dict.fromkeys("ab", space)
+
+        def observe(self):
+            x, ones = np.float32([self.t]), np.ones(size, np.int8)
+            return {a: {"action_mask": mask(self.t) if a == "b" else ones, "x": x} for a in "ab"}
+
+    return Masked
+
+
+def test_masks_of_agents_are_looked_at():
+    nothing, both = np.zeros(2, np.int8), np.ones(2, np.int8)
+    text = told(masked_pair(lambda t: nothing if t == 3 else both))
+    assert "obs of agent 'b'['action_mask']: forbids every action at env step 3: [0, 0]" in text
+    assert "'a'" not in text
+    assert found(masked_pair(lambda t: nothing if t == 5 else both)) == []
+    text = told(masked_pair(lambda t: np.ones(3, np.int8), size=3))
+    assert "obs of agent 'a'['action_mask']: is of MultiBinary(3), but Discrete(2) has 2" in text

@@ -254,6 +254,18 @@ def test_who_is_paid_before_observing_ends_with_the_episode():
             "terminateds",
             "terminateds of agent 'a' = None .*true or false",
         ),
+        (
+            lambda o, r, te, tr, i: (o, r, te | {"c": True}, tr, i),
+            "c",
+            "terminateds",
+            r"terminateds of agent 'c' = True .*possible_agents \['a', 'b'\]",
+        ),
+        (
+            lambda o, r, te, tr, i: (o, r, te, tr | {"c": False}, i),
+            "c",
+            "truncateds",
+            "truncateds of agent 'c' = False .*possible_agents",
+        ),
         (lambda *parts: parts[:4], None, "result of step()", "five dicts"),
         (lambda o, r, *e: (o, 1.0, *e), None, "result of step()", "five dicts"),
     ],

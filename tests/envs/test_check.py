@@ -127,6 +127,11 @@ def test_a_choice_of_a_vector_that_there_is_not_is_an_error_with_the_space():
     assert "MultiDiscrete([2, 4])" in told(env)
 
 
+def test_a_space_without_numbers_is_an_error():
+    text = told(broken(observation_space=Dict(x=Box(-1, 1, (0,), np.float32))))
+    assert text.startswith("error: observation_space: observation_space['x'] is of space Box([]")
+
+
 def test_another_dtype_is_converted_and_told():
     text = told(broken(observe=lambda self: self.place.clip(-4, 4)), "warning")
     assert "is of dtype float64 and is converted to float32" in text

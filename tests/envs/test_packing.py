@@ -103,6 +103,7 @@ def test_fields_are_aligned_as_in_c():
         (gym.spaces.Sequence(Discrete(2)), "greatest length"),
         (gym.spaces.Graph(Discrete(2), None), "nodes and edges"),
         (gym.spaces.OneOf([Discrete(2), Discrete(3)]), "all alternatives"),
+        (Box(-1, 1, (2, 0), np.float32), "no numbers in it; leave it out"),
     ],
 )
 def test_a_part_without_a_fixed_shape_is_refused_by_name(part, fix):

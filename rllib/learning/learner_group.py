@@ -191,9 +191,6 @@ class LearnerGroup:
         """Of all failures the cause: the others failed because of it."""
         for rank, error in failures.items():
             if isinstance(error, ActorError):
-                own = getattr(error.__cause__, "cause", None)  # what its constructor raised
-                if isinstance(own, RLlibError):
-                    return own
                 return self._learner_error(rank, f"died: {error}", error)
         causes = [error for error in failures.values() if not isinstance(error, CollectiveError)]
         if causes:

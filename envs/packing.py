@@ -98,8 +98,8 @@ def _of_fixed_shape(space: gym.Space[Any], root: str, keys: tuple[Any, ...]) -> 
     if isinstance(space, _FIXED):
         if 0 in (space.shape or ()):
             raise EnvSetupError(
-                f"{field_path(root, keys)} is of space {space}, which has no numbers in it; leave it "
-                "out, and where there is nothing else give a Box of shape (1,) that is always 0"
+                f"{field_path(root, keys)} is of space {space}, which has no numbers in it; leave "
+                "it out, and where there is nothing else give a Box of shape (1,) that is always 0"
             )
         return space
     instead = next((text for kind, text in _INSTEAD.items() if isinstance(space, kind)), None)

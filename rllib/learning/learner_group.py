@@ -17,7 +17,7 @@ from rllib.core import api
 from rllib.core.exceptions import ActorError
 from rllib.core.util.collective import CollectiveError
 from rllib.envs.make import Spaces
-from rllib.errors import ConfigError, LearnerError, Problem, RLlibError
+from rllib.errors import ConfigError, LearnerError, Problem
 from rllib.learning.learner import Learner, Metrics
 from rllib.learning.shares import divide
 from rllib.workers import Worker, environs, fetch, fetch_sample, make_worker, stop_all

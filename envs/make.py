@@ -16,6 +16,7 @@ from rllib.envs.extras import load_maker
 from rllib.envs.faults import EnvSetupError, close_env
 from rllib.envs.guard import GuardedEnv
 from rllib.envs.lookup import find_spec
+from rllib.envs.packing import packed_dtype
 from rllib.envs.vector import VectorEnv, adapt
 
 Backend = Literal["sync", "async", "vector_entry_point", "ale", "envpool"]
@@ -60,8 +61,7 @@ def make_vector_env(
     config = dict(env_config or {})
     backend = choose_backend(env, mode)
     vector = _make(backend, env, num_envs, config, autoreset_mode, is_checked)
-    is_guarded = backend in ("sync", "async")
-    adapted = adapt(vector, is_guarded=is_guarded, is_checked=is_checked)
+    adapted = adapt(vector, is_checked=is_checked)
     adapted.backend = backend
     return adapted
 
@@ -106,8 +106,17 @@ def probe_spaces(
     """Spaces of a single environment, from one that is made and closed at once.
 
     Raises:
-        EnvSetupError: the environment cannot be made, or does not say what its spaces are.
+        EnvSetupError: the environment cannot be made, does not say what its spaces are, or its
+            observations have no fixed shape or nothing in them.
     """
+    spaces = _probe(env, env_config, mode, is_checked)
+    packed_dtype(spaces.observation)
+    return spaces
+
+
+def _probe(
+    env: EnvSource, env_config: Mapping[str, Any] | None, mode: VectorizeMode, is_checked: bool
+) -> Spaces:
     config = dict(env_config or {})
     if mode == "envpool":
         pool = EnvPoolBackend(str(env), 1, config)

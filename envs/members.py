@@ -1,20 +1,18 @@
 """Whether what an environment returned as an observation can be one, and which part is not.
 
-Bounds of floats are not looked at: environments overstep them in good faith, and nothing breaks.
 A choice that there is not would become a vector of zeros, and an array of another shape or kind
-would be stretched, cut or rounded on its way.
+would be stretched, cut or rounded on its way. Bounds are looked at by ``rllib.envs.bounds``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from reprlib import repr as short_repr
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
 from rllib.envs.faults import field_path
-from rllib.envs.packing import Leaf, parts_of
+from rllib.envs.packing import find_overflow, parts_of
 
 
 class Misfit(NamedTuple):
@@ -36,8 +34,7 @@ def find_misfit(
 ) -> Misfit | None:
     """The first part of ``value`` that is of another shape or kind, or no member of a Discrete.
 
-    Elements of MultiDiscrete and MultiBinary arrays are looked at by ``find_outsider``, for many
-    environments at once.
+    Elements of arrays are looked at by ``rllib.envs.bounds``, for many environments at once.
 
     Args:
         space: that ``value`` should be of.
@@ -74,8 +71,12 @@ def _wanted(space: gym.Space[Any], value: Any) -> str | None:
         return None if space.contains(value) else wanted
     if space.shape is None or space.dtype is None:
         return None if space.contains(value) else f"a member of {space}"
-    if is_exact(space, value) or fits(value, space.shape, space.dtype):
+    if is_exact(space, value):
         return None
+    if fits(value, space.shape, space.dtype):
+        beyond = find_overflow(np.asarray(value), space.dtype)
+        limit = f"without {beyond}, which {space.dtype} cannot hold, the dtype of its space"
+        return None if beyond is None else f"{limit}; return smaller numbers, or give it another"
     return (
         f"of shape {space.shape} and dtype {space.dtype}, as its space says; return "
         f"np.asarray(value, np.{space.dtype}) of that shape, or correct the observation_space"
@@ -100,35 +101,3 @@ def describe(value: Any) -> str:
     """A value in short, with what numpy would not show of an array."""
     shape = f" of shape {value.shape}, {value.dtype}" if isinstance(value, np.ndarray) else ""
     return short_repr(value) + shape
-
-
-def choices_among(leaves: Iterable[Leaf], is_guarded: bool) -> list[Leaf]:
-    """The parts whose values may be choices that there are not.
-
-    Args:
-        leaves: of an observation space.
-        is_guarded: ``find_misfit`` has looked at the values already.
-    """
-    return [leaf for leaf in leaves if isinstance(leaf.space, _ARRAYS if is_guarded else _CHOICES)]
-
-
-_ARRAYS = (gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
-_CHOICES = (gym.spaces.Discrete, *_ARRAYS)
-
-
-def find_outsider(leaf: Leaf, packed: NDArray[Any]) -> tuple[int, int] | None:
-    """Index and value of the first of packed observations [N, ...] with a choice out of range."""
-    values = leaf.of(packed)
-    start, number = _range(leaf.space)
-    outside = (values < start) | (values >= start + number)
-    if not outside.any():
-        return None
-    index = np.unravel_index(int(outside.argmax()), outside.shape)
-    return int(index[0]), int(values[index])
-
-
-def _range(space: Any) -> tuple[Any, Any]:
-    """The first choice, and how many there are."""
-    if isinstance(space, gym.spaces.Discrete):
-        return space.start, space.n
-    return (0, 2) if isinstance(space, gym.spaces.MultiBinary) else (space.start, space.nvec)

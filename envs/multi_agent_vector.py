@@ -3,6 +3,7 @@
 Legend: E environments.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib.envs.bounds import FIRST_STEPS, SAMPLED, Bounds, Outsider
 from rllib.envs.faults import (
     EnvFault,
     EnvSetupError,
@@ -18,7 +20,7 @@ from rllib.envs.faults import (
     find_nonfinite,
     raise_fault,
 )
-from rllib.envs.members import choices_among, describe, find_misfit, find_outsider, fits
+from rllib.envs.members import describe, find_misfit, fits
 from rllib.envs.multi_agent import ALL, AgentDict, MultiAgentEnv
 from rllib.envs.packing import Packer
 
@@ -92,7 +94,7 @@ class MultiAgentVector:
         self.gone: list[set[Any]] = [set() for _ in self.envs]
         self.unseen: list[set[Any]] = [set() for _ in self.envs]
         self._inspectors = {
-            agent: Inspector(self.envs[0], agent, is_checked)
+            agent: Inspector(self.envs[0], agent, is_checked, num_envs)
             for agent in self.envs[0].possible_agents
         }
 
@@ -168,6 +170,8 @@ class MultiAgentVector:
             self._refuse(index, "terminateds", flags[0], wanted)
         for name, each in zip(("terminateds", "truncateds"), flags, strict=True):
             for agent, flag in each.items():
+                if agent != ALL:
+                    self._inspector(index, name, agent, flag)
                 if not isinstance(flag, bool | np.bool_) and not fits(flag, (), np.dtype(int)):
                     self._refuse(index, name, flag, "true or false", agent)
         terminateds, truncateds = (
@@ -189,9 +193,14 @@ class MultiAgentVector:
         return ends
 
     def _packed(self, index: int, agent: Any, obs: Any) -> NDArray[Any]:
-        packed, complaint = self._inspector(index, "obs", agent, obs).inspect(obs)
+        inspector = self._inspector(index, "obs", agent, obs)
+        packed, complaint = inspector.inspect(obs)
         if complaint is not None:
             self._refuse(index, *complaint, agent)
+        for outsider in inspector.look_at_later_floats(packed):
+            name, value, wanted = _complaint(outsider)
+            text = self._told(index, name, value, f"{wanted}. It is not told of again", agent)
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
         return packed
 
     def _checked_rewards(self, index: int, rewards: AgentDict) -> dict[Any, float]:
@@ -227,17 +236,26 @@ class MultiAgentVector:
     def _refuse(
         self, index: int, name: str, value: Any, wanted: str, agent: Any = None
     ) -> NoReturn:
-        what = name if agent is None else f"{name} of agent {agent!r}"
         shown = value if isinstance(value, str) else describe(value)
         raise EnvFault(
-            f"environment {index} returned {what} = {shown} at its env step {self.num_steps}; "
-            f"it should be {wanted}",
+            self._told(index, name, shown, wanted, agent),
             env_index=index,
             step=self.num_steps,
             agent=agent,
             field=name,
             value=shown,
         )
+
+    def _told(self, index: int, name: str, shown: str, wanted: str, agent: Any) -> str:
+        what = name if agent is None else f"{name} of agent {agent!r}"
+        return (
+            f"environment {index} returned {what} = {shown} at its env step {self.num_steps}; "
+            f"it should be {wanted}"
+        )
+
+
+Complaint = tuple[str, str, str]
+"""A field, its value, and what it should be."""
 
 
 class Inspector:
@@ -247,28 +265,46 @@ class Inspector:
         env: its environment.
         agent: its id.
         is_checked: whether observations are to be members of their space, rather than only finite.
+        num_envs: environments in which there is such an agent.
 
     Raises:
         EnvSetupError: the environment does not say what the agent observes, or it cannot be packed.
     """
 
-    def __init__(self, env: MultiAgentEnv, agent: Any, is_checked: bool = True) -> None:
+    def __init__(
+        self, env: MultiAgentEnv, agent: Any, is_checked: bool = True, num_envs: int = 1
+    ) -> None:
         self.space, self.is_checked = env.get_observation_space(agent), is_checked
         self.packer = Packer(self.space)
-        self._choices = choices_among(self.packer.leaves, is_guarded=True) if is_checked else []
+        self.bounds = Bounds(self.packer.leaves, is_checked)
+        self.num_seen, self.num_first = 0, (1 + FIRST_STEPS) * num_envs
 
-    def inspect(self, obs: Any) -> tuple[NDArray[Any], tuple[str, Any, str] | None]:
+    def inspect(self, obs: Any) -> tuple[NDArray[Any], Complaint | None]:
         """The packed observation; and of a bad one a field, its value, and what it should be."""
+        self.num_seen += 1
         if self.is_checked and (misfit := find_misfit(self.space, obs)):
             return np.empty(0), misfit
         packed = self.packer.pack_one(obs)
         if bad := find_nonfinite(packed):
-            element = f" in its element {list(bad.place)}" if bad.place else ""
-            return packed, (field_path("obs", bad.names), f"{bad.value}{element}", "finite")
-        for leaf in self._choices:
-            if outsider := find_outsider(leaf, packed[None]):
-                return packed, (leaf.path("obs"), outsider[1], f"within {leaf.space}")
-        return packed, None
+            return packed, (field_path("obs", bad.names), _shown(bad.value, bad.place), "finite")
+        outsider = self.bounds.first_choice_outside(packed[None])
+        if outsider is None and self.num_seen <= self.num_first:
+            outsider = self.bounds.first_float_outside(packed[None])
+        return packed, None if outsider is None else _complaint(outsider)
+
+    def look_at_later_floats(self, packed: NDArray[Any]) -> list[Outsider]:
+        """Numbers outside of float Boxes in a sample of what is seen after the first steps."""
+        is_due = self.num_seen > self.num_first and self.num_seen % SAMPLED == 0
+        return self.bounds.new_floats_outside(packed[None]) if is_due else []
+
+
+def _complaint(outsider: Outsider) -> Complaint:
+    shown = _shown(outsider.value, outsider.element)
+    return outsider.leaf.path("obs"), shown, f"within {outsider.bounds}"
+
+
+def _shown(value: Any, place: tuple[int, ...]) -> str:
+    return f"{value} in its element {list(place)}" if place else str(value)
 
 
 def _are_dicts(result: Any, number: int) -> bool:

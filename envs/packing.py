@@ -96,6 +96,11 @@ def leaves(
 
 def _of_fixed_shape(space: gym.Space[Any], root: str, keys: tuple[Any, ...]) -> gym.Space[Any]:
     if isinstance(space, _FIXED):
+        if 0 in (space.shape or ()):
+            raise EnvSetupError(
+                f"{field_path(root, keys)} is of space {space}, which has no numbers in it; leave "
+                "it out, and where there is nothing else give a Box of shape (1,) that is always 0"
+            )
         return space
     instead = next((text for kind, text in _INSTEAD.items() if isinstance(space, kind)), None)
     raise EnvSetupError(
@@ -201,6 +206,12 @@ class Packer:
                 f"be of shape {place.shape} and dtype {place.dtype}, as its space says",
                 leaf.path("obs"),
             )
+        if (beyond := find_overflow(value, place.dtype)) is not None:
+            raise MisfitError(
+                f"{leaf.path('obs')} has {beyond}, which {place.dtype} cannot hold, the dtype of "
+                "its space; return smaller numbers, or give the space another dtype",
+                leaf.path("obs"),
+            )
         place[...] = value
 
 
@@ -218,6 +229,18 @@ def _part(batch: Any, key: Any, leaf: Leaf) -> Any:
     raise MisfitError(f"an observation has no {path}: in place of {key!r} there is {there}", path)
 
 
+def find_overflow(values: NDArray[Any], dtype: np.dtype[Any]) -> Any:
+    """The first number that ``dtype`` would turn into another or into infinity, or ``None``.
+
+    Infinity itself is no such number, nor is what is only rounded.
+    """
+    if values.dtype == dtype or np.can_cast(values.dtype, dtype):
+        return None
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    beyond = ((values < limits.min) | (values > limits.max)) & np.isfinite(values)
+    return values.flat[int(beyond.argmax())].item() if beyond.any() else None
+
+
 def pack(space: gym.Space[Any], batch: Any, num: int) -> NDArray[Any]:
     """``Packer(space).pack(batch, num)``, for whoever packs once."""
     return Packer(space).pack(batch, num)
@@ -226,13 +249,6 @@ def pack(space: gym.Space[Any], batch: Any, num: int) -> NDArray[Any]:
 def pack_one(space: gym.Space[Any], obs: Any) -> NDArray[Any]:
     """``Packer(space).pack_one(obs)``, for whoever packs once."""
     return Packer(space).pack_one(obs)
-
-
-def num_in(batch: Any) -> int:
-    """N of a batch of a composite space."""
-    while isinstance(batch, Mapping | tuple):
-        batch = next(iter(batch.values() if isinstance(batch, Mapping) else batch))
-    return len(batch)
 
 
 def row_of(batch: Any, index: int) -> Any:

@@ -8,6 +8,7 @@ mode it came from. See https://farama.org/Vector-Autoreset-Mode for what the mod
 Legend: N environments.
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -17,8 +18,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from rllib.envs.bounds import FIRST_STEPS, SAMPLED, Bounds, Outsider
 from rllib.envs.faults import EnvFault, EnvSetupError, close_env, raise_fault
-from rllib.envs.members import choices_among, find_outsider
 from rllib.envs.packing import MisfitError, Packer, row_of
 
 Bools = NDArray[np.bool_]
@@ -58,11 +59,11 @@ class VectorEnv(ABC):
 
     Args:
         env: the gymnasium vector environment, owned from here on.
-        is_guarded: what each single environment returns has been looked at already.
         is_checked: whether observations are to be members of their space.
 
     Attributes:
         backend: what steps them, as ``rllib.envs.make.choose_backend`` calls it.
+        bounds: between which observations have to lie.
 
     Raises:
         EnvSetupError: its observations cannot be packed into one array.
@@ -71,11 +72,7 @@ class VectorEnv(ABC):
     backend: str = "given"
 
     def __init__(
-        self,
-        env: gym.vector.VectorEnv[Any, Any, Any],
-        *,
-        is_guarded: bool = False,
-        is_checked: bool = True,
+        self, env: gym.vector.VectorEnv[Any, Any, Any], *, is_checked: bool = True
     ) -> None:
         self.env = env
         self.num_envs = env.num_envs
@@ -83,7 +80,8 @@ class VectorEnv(ABC):
         self.action_space = env.single_action_space
         self.num_steps = 0
         self.packer = Packer(self.observation_space)
-        self._choices = choices_among(self.packer.leaves, is_guarded) if is_checked else []
+        self.bounds = Bounds(self.packer.leaves, is_checked)
+        self._last_first_step = FIRST_STEPS
         self._closed = False
 
     @property
@@ -95,7 +93,7 @@ class VectorEnv(ABC):
         """Begin a new episode everywhere, seeded; returns observations [N, ...].
 
         Raises:
-            EnvFault: an environment raised.
+            EnvFault: an environment raised, or its observation is outside of its space.
         """
         try:
             raw, _ = self.env.reset(seed=seed)
@@ -103,6 +101,8 @@ class VectorEnv(ABC):
         except Exception as error:
             self._raise_named(error, "reset")
         self._on_reset()
+        self._last_first_step = self.num_steps + FIRST_STEPS
+        self._look_at_floats(obs)
         return obs
 
     def step(self, actions: Any) -> EnvStep:
@@ -113,13 +113,17 @@ class VectorEnv(ABC):
                 ``gymnasium.vector.utils.batch_space`` has it.
 
         Raises:
-            EnvFault: an environment raised, or its worker process died.
+            EnvFault: an environment raised, its worker process died, or its observation is outside
+                of its space.
         """
         self.num_steps += 1
         try:
-            return self._translate(self.env.step(actions))
+            step = self._translate(self.env.step(actions))
         except Exception as error:
             self._raise_named(error, "step")
+        if self.num_steps <= self._last_first_step or self.num_steps % SAMPLED == 0:
+            self._look_at_floats(step.obs)
+        return step
 
     def close(self) -> None:
         """Release the environments and their processes; may be called twice."""
@@ -132,19 +136,35 @@ class VectorEnv(ABC):
         if isinstance(error, EnvFault):
             raise error
         if isinstance(error, MisfitError):
-            self._refuse(f"observations that do not fit: {error}", error.field)
+            text = (
+                f"{self.env} returned at vector step {self.num_steps} observations that do not fit"
+            )
+            raise EnvFault(f"{text}: {error}", step=self.num_steps, field=error.field)
         raise_fault(error, operation, None, self.num_steps if operation == "step" else None)
 
-    def _refuse(
-        self, text: str, field: str, env_index: int | None = None, value: Any = None
-    ) -> NoReturn:
-        who = self.env if env_index is None else f"environment {env_index}"
+    def _look_at_floats(self, obs: NDArray[Any]) -> None:
+        """Numbers outside of a Box are refused at first, and told once later: see ``bounds``."""
+        if self.num_steps <= self._last_first_step:
+            if outsider := self.bounds.first_float_outside(obs):
+                self._refuse_outsider(outsider)
+            return
+        for outsider in self.bounds.new_floats_outside(obs):
+            text = f"{self._told(outsider)}. It is trained on as it is, and not told of again."
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+    def _refuse_outsider(self, outsider: Outsider, root: str = "obs") -> NoReturn:
         raise EnvFault(
-            f"{who} returned at vector step {self.num_steps} {text}",
-            env_index=env_index,
+            self._told(outsider, root),
+            env_index=outsider.row,
             step=self.num_steps,
-            field=field,
-            value=value,
+            field=outsider.leaf.path(root),
+            value=outsider.value,
+        )
+
+    def _told(self, outsider: Outsider, root: str = "obs") -> str:
+        return (
+            f"environment {outsider.row} returned {outsider.told(root)} at vector step "
+            f"{self.num_steps}, outside of {outsider.bounds}"
         )
 
     @abstractmethod
@@ -157,11 +177,8 @@ class VectorEnv(ABC):
     def _packed(self, obs: Any) -> NDArray[Any]:
         """[N, ...] one array of our own: backends may reuse theirs for the next step."""
         packed = self.packer.pack(obs, self.num_envs)
-        for leaf in self._choices:
-            if outsider := find_outsider(leaf, packed):
-                index, value = outsider
-                text = f"{leaf.path('obs')} = {value}, which is no member of {leaf.space}"
-                self._refuse(text, leaf.path("obs"), index, value)
+        if outsider := self.bounds.first_choice_outside(packed):
+            self._refuse_outsider(outsider)
         return packed
 
     def _own(self, raw: GymStep) -> tuple[NDArray[Any], Floats, Bools, Bools]:
@@ -219,6 +236,9 @@ class SameStepEnv(VectorEnv):
         for index in np.flatnonzero(done).tolist():
             # Gymnasium gives an object array; others a batch like any other.
             final_obs[index] = self.packer.pack_one(row_of(info["final_obs"], index))
+        if outsider := self.bounds.first_choice_outside(final_obs[done]):
+            index = int(np.flatnonzero(done)[outsider.row])
+            self._refuse_outsider(outsider._replace(row=index), "final obs")
         return final_obs
 
 
@@ -237,14 +257,11 @@ class DisabledEnv(VectorEnv):
         return EnvStep(obs, reward, terminated, truncated, self._no_reset_rows(), final_obs)
 
 
-def adapt(
-    env: gym.vector.VectorEnv[Any, Any, Any], *, is_guarded: bool = False, is_checked: bool = True
-) -> VectorEnv:
+def adapt(env: gym.vector.VectorEnv[Any, Any, Any], *, is_checked: bool = True) -> VectorEnv:
     """Put a gymnasium vector environment behind the step schema, by the mode that it declares.
 
     Args:
         env: owned from here on.
-        is_guarded: its single environments are ``GuardedEnv``.
         is_checked: whether observations are to be members of their space.
 
     Raises:
@@ -259,7 +276,7 @@ def adapt(
             f"{env} declares no autoreset mode (metadata['autoreset_mode'] is {mode!r}); where its "
             "episodes end cannot be known. Set it to one of gymnasium.vector.AutoresetMode."
         ) from None
-    return adapter(env, is_guarded=is_guarded, is_checked=is_checked)
+    return adapter(env, is_checked=is_checked)
 
 
 _ADAPTERS: dict[AutoresetMode, type[VectorEnv]] = {

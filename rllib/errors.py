@@ -64,6 +64,10 @@ class EnvError(Located, RLlibError):
     """
 
 
+class InputError(Located, RLlibError, ValueError):
+    """A module was asked to act on what cannot be acted on; ``field`` and ``value`` tell what."""
+
+
 class TrainingError(RLlibError):
     """Training cannot go on, for example because a loss or a gradient is not finite."""
 

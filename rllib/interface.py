@@ -8,9 +8,9 @@ from rllib.connectors.base import Pipeline
 from rllib.connectors.build import build_pipeline
 from rllib.envs.make import Spaces, probe_spaces
 from rllib.envs.multi_agent import MultiAgentEnv
-from rllib.envs.packing import pack_one
 from rllib.errors import ConfigError
 from rllib.learning.bystander import learner_for
+from rllib.modules.act_input import ActInput
 from rllib.sampling.env_runner import EnvRunner
 
 
@@ -84,9 +84,17 @@ class Interface:
         return by_module[self.module_ids[0]]
 
     def prepared(self, observation: Any, module_id: str) -> Any:
-        """[1, ...] one observation of an environment as the module sees it."""
-        packed = pack_one(self.env_spaces.observation, observation)
-        return self._acting_pipeline(module_id).on_reset(packed[None])
+        """[1, ...] one observation of an environment, or of an agent, as the module sees it.
+
+        Raises:
+            InputError: it does not fit the space, or has NaN.
+        """
+        obs = ActInput(*self._env_spaces_of(module_id)).single(observation)
+        return self._acting_pipeline(module_id).on_reset(obs)
+
+    def _env_spaces_of(self, module_id: str) -> Spaces:
+        spaces: Spaces = self.env_spaces
+        return spaces
 
     def _acting_pipeline(self, module_id: str) -> Pipeline:
         """One to throw away: what a module is asked beside training must leave no trace in it."""
@@ -146,10 +154,9 @@ class MultiAgentInterface(Interface):
         """What the learners take is by module id already."""
         return by_module
 
-    def prepared(self, observation: Any, module_id: str) -> Any:
-        """[1, ...] one observation of an agent as its module sees it."""
-        packed = pack_one(self.env_spaces[module_id].observation, observation)
-        return self._acting_pipeline(module_id).on_reset(packed[None])
+    def _env_spaces_of(self, module_id: str) -> Spaces:
+        spaces: Spaces = self.env_spaces[module_id]
+        return spaces
 
     def _pipeline_of(self, module_id: str) -> Pipeline:
         pipeline: Pipeline = self.pipeline.by_module[module_id]

@@ -133,11 +133,19 @@ def fetch(handle: Any, timeout: float | None = None) -> Any:
         return handle
     try:
         return core.get(handle, timeout=timeout)
-    except core.exceptions.TaskError as error:
+    except (core.exceptions.TaskError, core.exceptions.ActorError) as error:
         # Our own errors say what there is to say: the frames of the actor are for their cause.
-        if isinstance(error.cause, RLlibError):
-            raise error.cause from error
+        own = _raised_in(error)
+        if isinstance(own, RLlibError):
+            raise own from error
         raise
+
+
+def _raised_in(error: BaseException | None) -> BaseException | None:
+    """What the call raised, or the actor's constructor: an environment's first reset is in that."""
+    if isinstance(error, core.exceptions.ActorError):
+        error = error.__cause__
+    return error.cause if isinstance(error, core.exceptions.TaskError) else None
 
 
 def fetch_sample(handle: Any, timeout: float, setting: str = "sample_timeout_s") -> Any:

@@ -2,13 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from time import perf_counter
 from typing import Any
 
 from rllib.envs.check.findings import Finding, error, raised, warning
 from rllib.envs.check.play import sample_action
-from rllib.envs.check.spaces import check_space, choices, has_mask, mask_fits
-from rllib.envs.check.watch import FlagWatch, ObservationWatch, RewardWatch, Seen, Watch
+from rllib.envs.check.spaces import check_mask_space, check_space, mask_sizes
+from rllib.envs.check.watch import (
+    FlagWatch,
+    MaskWatch,
+    ObservationWatch,
+    RewardWatch,
+    Seen,
+    Watch,
+)
 from rllib.envs.members import describe
 from rllib.envs.multi_agent import ALL, AgentDict, MultiAgentEnv
 
@@ -35,6 +43,7 @@ class AgentsPlay:
         self.acted: set[Any] = set()
         self.found: dict[tuple[str, str], Finding] = {}
         self.watches: dict[Any, list[Watch]] = {}
+        self.masks: dict[Any, MaskWatch] = {}
         self.gone: set[Any] = set()
 
     def run(self, num_steps: int, seconds: float) -> Iterator[Finding]:
@@ -45,9 +54,8 @@ class AgentsPlay:
             self._play(num_steps, started + seconds)
         elapsed = perf_counter() - started
         yield from self.found.values()
-        for watches in self.watches.values():
-            for watch in watches:
-                yield from watch.findings()
+        for watch in [*chain(*self.watches.values()), *self.masks.values()]:
+            yield from watch.findings()
         yield from self._facts(elapsed)
 
     def _check_spaces(self) -> Iterator[Finding]:
@@ -61,6 +69,7 @@ class AgentsPlay:
                 continue
             yield from check_space(f"observation_space of agent {agent!r}", spaces[0])
             yield from check_space("action_space", spaces[1])
+            yield from check_mask_space(*spaces, root=f"obs of agent {agent!r}")
 
     def _facts(self, elapsed: float) -> Iterator[Finding]:
         silent = [agent for agent in self.env.possible_agents if agent not in self.acted]
@@ -154,6 +163,17 @@ class AgentsPlay:
         for agent in {**obs, **rewards}:
             flags = terminateds.get(agent, False), truncateds.get(agent, False)
             self._see_agent(agent, obs, rewards.get(agent, 0.0), *flags, infos)
+        if not (terminateds.get(ALL) or truncateds.get(ALL)):  # otherwise nobody acts on it
+            self._see_masks(obs, terminateds, truncateds)
+
+    def _see_masks(self, obs: AgentDict, terminateds: AgentDict, truncateds: AgentDict) -> None:
+        for agent, each in obs.items():
+            spaces = self.env.get_observation_space(agent), self.env.get_action_space(agent)
+            if agent not in self.masks and (sizes := mask_sizes(*spaces)):
+                self.masks[agent] = MaskWatch(sizes, f"obs of agent {agent!r}")
+            if agent in self.masks:
+                flags = terminateds.get(agent, False), truncateds.get(agent, False)
+                self.masks[agent].see(Seen(self.num_steps, each, {}, 0.0, *flags))
 
     def _see_agent(
         self,
@@ -178,8 +198,7 @@ class AgentsPlay:
 
     def _action(self, agent: Any, obs: Any) -> Any:
         spaces = self.env.get_observation_space(agent), self.env.get_action_space(agent)
-        is_masked = has_mask(spaces[0]) and mask_fits(*spaces)
-        return sample_action(spaces[1], obs, choices(spaces[1]) if is_masked else ())
+        return sample_action(spaces[1], obs, mask_sizes(*spaces))
 
     def _call(self, place: str, function: Any) -> Any:
         try:

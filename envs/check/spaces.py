@@ -9,7 +9,7 @@ import numpy as np
 from rllib.envs.check.code import as_code
 from rllib.envs.check.findings import Finding, error, warning
 from rllib.envs.check.watch import MASK
-from rllib.envs.faults import EnvSetupError
+from rllib.envs.faults import EnvSetupError, field_path
 from rllib.envs.packing import leaves
 
 
@@ -21,17 +21,22 @@ def check_spaces(env: Any) -> Iterator[Finding]:
             yield error(name, f"is {space!r}", f"set self.{name} in the constructor")
             return
         yield from check_space(name, space)
-    if not mask_fits(env.observation_space, env.action_space):
-        sizes = choices(env.action_space)
-        mask = env.observation_space[MASK]
-        if sizes:
-            text = f"is of {mask}, but {env.action_space} has {sum(sizes)} choices"
-            yield error(f"obs['{MASK}']", text, as_code(gym.spaces.MultiBinary(sum(sizes))))
-        else:
-            text = (
-                f"only actions of Discrete and MultiDiscrete can be masked, not {env.action_space}"
-            )
-            yield error(f"obs['{MASK}']", text, "rename the field, or change the action space")
+    yield from check_mask_space(env.observation_space, env.action_space)
+
+
+def check_mask_space(
+    observation_space: Any, action_space: Any, root: str = "obs"
+) -> Iterator[Finding]:
+    """One entry for each choice, of actions that can be forbidden."""
+    if mask_fits(observation_space, action_space):
+        return
+    sizes, place = choices(action_space), field_path(root, [MASK])
+    if sizes:
+        text = f"is of {observation_space[MASK]}, but {action_space} has {sum(sizes)} choices"
+        yield error(place, text, as_code(gym.spaces.MultiBinary(sum(sizes))))
+    else:
+        text = f"only actions of Discrete and MultiDiscrete can be masked, not {action_space}"
+        yield error(place, text, "rename the field, or change the action space")
 
 
 def check_space(name: str, space: gym.Space[Any]) -> Iterator[Finding]:
@@ -72,6 +77,11 @@ def mask_fits(observation_space: Any, action_space: gym.Space[Any]) -> bool:
 
 
 def mask_sizes_of(env: Any) -> tuple[int, ...]:
-    """``choices`` of an environment whose mask fits; empty without a mask."""
-    spaces = env.observation_space, env.action_space
-    return choices(spaces[1]) if has_mask(spaces[0]) and mask_fits(*spaces) else ()
+    """``mask_sizes`` of an environment's spaces."""
+    return mask_sizes(env.observation_space, env.action_space)
+
+
+def mask_sizes(observation_space: Any, action_space: Any) -> tuple[int, ...]:
+    """``choices`` of spaces whose mask fits; empty without a mask."""
+    fits = has_mask(observation_space) and mask_fits(observation_space, action_space)
+    return choices(action_space) if fits else ()

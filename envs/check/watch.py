@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 import numpy as np
 
+from rllib.envs.bounds import FIRST_STEPS, lies_within
 from rllib.envs.check.code import Extent, Keys, as_code, corrected
 from rllib.envs.check.findings import Finding, error, warning
 from rllib.envs.faults import field_path, find_nonfinite
@@ -58,6 +59,14 @@ def parts_of_value(space: gym.Space[Any], value: Any) -> Iterator[tuple[Leaf, An
         yield leaf, part
 
 
+class Outside(NamedTuple):
+    """What lay outside of its bounds first: when, where, and whether training would refuse it."""
+
+    t: int
+    leaf: Leaf
+    is_refused: bool
+
+
 class ObservationWatch:
     """Structure, shape, type and range of every part, and the space that would fit."""
 
@@ -67,10 +76,12 @@ class ObservationWatch:
         self.misfits: dict[str, tuple[int, Misfit]] = {}
         self.nonfinite: dict[str, tuple[int, float]] = {}
         self.other_dtypes: dict[str, tuple[np.dtype[Any], Any]] = {}
-        self.outside: dict[str, tuple[int, Leaf]] = {}
+        self.outside: dict[str, Outside] = {}
+        self.num_seen = 0
 
     def see(self, seen: Seen) -> None:
         """One more observation."""
+        self.num_seen += 1
         if misfit := find_misfit(self.space, seen.obs, self.root):
             self.misfits.setdefault(misfit.field, (seen.t, misfit))
         for leaf, value in parts_of_value(self.space, seen.obs):
@@ -91,11 +102,13 @@ class ObservationWatch:
             return
         if isinstance(leaf.space, gym.spaces.Box) and array.dtype != leaf.space.dtype:
             self.other_dtypes.setdefault(path, (array.dtype, leaf.space.dtype))
-        if not bad and not leaf.space.contains(array.astype(leaf.space.dtype)):
-            self.outside.setdefault(path, (t, leaf))
+        if not bad and not lies_within(leaf, array):
+            is_first = self.num_seen <= 1 + FIRST_STEPS
+            is_refused = is_first or array.dtype.kind != "f"
+            self.outside.setdefault(path, Outside(t, leaf, is_refused))
 
     def findings(self) -> Iterator[Finding]:
-        """Misfits and NaN are errors; what only oversteps bounds or converts is a warning."""
+        """What training would refuse is an error; what it tells or converts is a warning."""
         space = f"self.observation_space = {as_code(corrected(self.space, self.extents))}"
         for path, (t, misfit) in self.misfits.items():
             text = f"{misfit.value} at env step {t}; it should be {misfit.wanted}"
@@ -105,11 +118,11 @@ class ObservationWatch:
         for path, (dtype, wanted) in self.other_dtypes.items():
             text = f"is of dtype {dtype} and is converted to {wanted}, that of the space"
             yield warning(path, text, f"return np.asarray(value, np.{wanted})")
-        for path, (t, leaf) in self.outside.items():
+        for path, (t, leaf, is_refused) in self.outside.items():
             extent = self.extents[leaf.keys]
             text = f"lies outside of {leaf.space}, first at env step {t}"
             text += f"; seen were {extent.low.min()} to {extent.high.max()}"
-            yield warning(path, text, space)
+            yield (error if is_refused else warning)(path, text, space)
 
 
 class RewardWatch:
@@ -195,8 +208,9 @@ def _equal(one: Any, other: Any) -> bool:
 class MaskWatch:
     """A mask of 0 and 1 that leaves an action in every dimension."""
 
-    def __init__(self, sizes: tuple[int, ...]) -> None:
-        self.starts = np.cumsum([0, *sizes[:-1]])
+    def __init__(self, sizes: tuple[int, ...], root: str = "obs") -> None:
+        self.starts, self.shape = np.cumsum([0, *sizes[:-1]]), (sum(sizes),)
+        self.place = field_path(root, [MASK])
         self.bad: dict[str, Finding] = {}
 
     def see(self, seen: Seen) -> None:
@@ -204,14 +218,16 @@ class MaskWatch:
         mask = seen.obs.get(MASK) if isinstance(seen.obs, Mapping) else None
         if mask is None or seen.terminated or seen.truncated:
             return
-        place, mask = field_path("obs", [MASK]), np.asarray(mask)
+        mask = np.asarray(mask)
+        if mask.shape != self.shape:
+            return  # a misfit, which is told already
         if not np.isin(mask, (0, 1)).all():
             text = f"{describe(mask)} at env step {seen.t} is not made of 0 and 1"
-            self.bad.setdefault("values", error(place, text, "1 stands for what is allowed"))
+            self.bad.setdefault("values", error(self.place, text, "1 stands for what is allowed"))
         if not np.logical_or.reduceat(mask != 0, self.starts).all():
             fix = "allow at least one action, or end the episode before it comes to this"
             text = f"forbids every action at env step {seen.t}: {mask.tolist()}"
-            self.bad.setdefault("all", error(place, text, fix))
+            self.bad.setdefault("all", error(self.place, text, fix))
 
     def findings(self) -> Iterator[Finding]:
         """The first bad mask of each kind."""

@@ -7,7 +7,7 @@ Legend: T rows, N environments, B rows, A logits.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -37,7 +37,7 @@ def mask_sizes(observation_space: gym.Space[Any], action_space: gym.Space[Any]) 
     spaces = observation_space.spaces if isinstance(observation_space, gym.spaces.Dict) else {}
     if ACTION_MASK not in spaces:
         return ()
-    mask_space, sizes = spaces[ACTION_MASK], _num_choices(action_space)
+    mask_space, sizes = spaces[ACTION_MASK], num_choices(action_space)
     if mask_space.shape != (sum(sizes),):
         raise ConfigError(
             f"the observation's field {ACTION_MASK!r} is of {mask_space}, but {action_space} needs "
@@ -46,15 +46,54 @@ def mask_sizes(observation_space: gym.Space[Any], action_space: gym.Space[Any]) 
     return sizes
 
 
-def _num_choices(action_space: gym.Space[Any]) -> tuple[int, ...]:
+def num_choices(action_space: gym.Space[Any]) -> tuple[int, ...]:
+    """How many entries of a mask each dimension of such actions needs.
+
+    Raises:
+        ConfigError: they cannot be forbidden.
+    """
     if isinstance(action_space, gym.spaces.Discrete):
         return (int(action_space.n),)
     if isinstance(action_space, gym.spaces.MultiDiscrete):
         return tuple(int(n) for n in action_space.nvec.flat)
     raise ConfigError(
-        f"observations have a field {ACTION_MASK!r}, but actions of {action_space} cannot be "
-        "masked, only those of Discrete and MultiDiscrete; rename the field, or change the space"
+        f"there is an {ACTION_MASK!r}, but actions of {action_space} cannot be masked, only those "
+        "of Discrete and MultiDiscrete; rename the observation's field, or change the space"
     )
+
+
+class BadMask(NamedTuple):
+    """What is wrong with one of many masks: where it is, and why it cannot be obeyed."""
+
+    place: tuple[int, ...]
+    dimension: int
+    element: int | None
+    value: Any
+
+
+def find_bad_mask(mask: NDArray[Any], sizes: Sequence[int]) -> BadMask | None:
+    """The first of masks [..., A] that is not made of 0 and 1, or leaves no action.
+
+    Args:
+        mask: all of them.
+        sizes: from ``mask_sizes``; they add up to A.
+    """
+    starts = np.cumsum([0, *sizes[:-1]])
+    allowed = mask == 1
+    odd = ~allowed & (mask != 0)
+    if odd.any():
+        *place, element = (int(i) for i in np.argwhere(odd)[0])
+        value = mask[(*place, element)].item()
+        return BadMask(tuple(place), _dimension(starts, element), element, value)
+    left = np.logical_or.reduceat(allowed, starts, axis=-1)
+    if left.all():
+        return None
+    *place, dimension = (int(i) for i in np.argwhere(~left)[0])
+    return BadMask(tuple(place), dimension, None, mask[tuple(place)].tolist())
+
+
+def _dimension(starts: NDArray[Any], element: int) -> int:
+    return int(np.searchsorted(starts, element, "right")) - 1
 
 
 def check_mask(
@@ -63,7 +102,7 @@ def check_mask(
     first_step: int,
     agents: Sequence[tuple[int, Any]] | None = None,
 ) -> None:
-    """Refuse masks [T, N, A] that leave no action, whose row 0 is vector step ``first_step``.
+    """Refuse masks [T, N, A] that cannot be obeyed, whose row 0 is vector step ``first_step``.
 
     Args:
         mask: of every environment in every row.
@@ -73,21 +112,29 @@ def check_mask(
             otherwise each column is an environment.
 
     Raises:
-        EnvFault: naming environment, agent, vector step and action dimension.
+        EnvFault: naming environment, agent, vector step, action dimension and value.
     """
-    starts = np.cumsum([0, *sizes[:-1]])
-    allowed = np.logical_or.reduceat(mask != 0, starts, axis=-1)
-    if allowed.all():
+    bad = find_bad_mask(mask, sizes)
+    if bad is None:
         return
-    row, column, dimension = (int(i) for i in np.argwhere(~allowed)[0])
+    row, column = bad.place
     env_index, agent_id = (column, None) if agents is None else agents[column]
     agent = "" if agents is None else f", agent {agent_id!r},"
-    place = ACTION_MASK if len(sizes) == 1 else f"{ACTION_MASK} for action dimension {dimension}"
+    who, when = f"environment {env_index}{agent}", f"at vector step {first_step + row}"
+    if bad.element is None:
+        of = f" for action dimension {bad.dimension}" if len(sizes) > 1 else ""
+        text = f"{who} forbids every action in {ACTION_MASK}{of} {when}. {ALLOW_ONE}"
+    else:
+        text = f"{who} returned {ACTION_MASK}[{bad.element}] = {bad.value} {when}. {ZERO_OR_ONE}"
     raise EnvFault(
-        f"environment {env_index}{agent} forbids every action in {place} at vector step "
-        f"{first_step + row}. Allow at least one, or end the episode before it comes to this.",
+        text,
         env_index=env_index,
         step=first_step + row,
+        agent=agent_id,
         field=ACTION_MASK,
-        value=repr(mask[row, column].tolist()),
+        value=repr(bad.value),
     )
+
+
+ALLOW_ONE = "Allow at least one, or end the episode before it comes to this."
+ZERO_OR_ONE = "A mask is made of 1 for what is allowed and 0 for what is forbidden."

@@ -43,6 +43,11 @@ def action_head(
     Raises:
         ConfigError: no distribution for this kind of space.
     """
+    if 0 in (space.shape or ()):
+        raise ConfigError(
+            f"action space {space} has no numbers in it; leave it out of a Dict or Tuple, and "
+            "where there is nothing else to choose give Discrete(1)"
+        )
     if kind == "epsilon_greedy":
         return EpsilonGreedyHead(_discrete(space), epsilon)
     if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):

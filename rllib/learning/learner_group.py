@@ -17,7 +17,7 @@ from rllib.core import api
 from rllib.core.exceptions import ActorError
 from rllib.core.util.collective import CollectiveError
 from rllib.envs.make import Spaces
-from rllib.errors import ConfigError, LearnerError, Problem, RLlibError
+from rllib.errors import ConfigError, LearnerError, Problem
 from rllib.learning.learner import Learner, Metrics
 from rllib.learning.shares import divide
 from rllib.workers import Worker, environs, fetch, fetch_sample, make_worker, stop_all
@@ -191,9 +191,6 @@ class LearnerGroup:
         """Of all failures the cause: the others failed because of it."""
         for rank, error in failures.items():
             if isinstance(error, ActorError):
-                own = getattr(error.__cause__, "cause", None)  # what its constructor raised
-                if isinstance(own, RLlibError):
-                    return own
                 return self._learner_error(rank, f"died: {error}", error)
         causes = [error for error in failures.values() if not isinstance(error, CollectiveError)]
         if causes:

@@ -9,6 +9,7 @@ Legend: B rows, L steps of a sequence, A actions.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from rllib.columns import Columns
 from rllib.config.sections import ModelConfig
 from rllib.distributions import Distribution, distribution_for, mask_inputs
 from rllib.distributions.action_dist import ActionDistClass
-from rllib.envs.packing import num_in, pack
+from rllib.modules.act_input import ActInput
 from rllib.modules.noisy import draw_noise
 from rllib.modules.observations import ACTION_MASK
 from rllib.tensors import Tree, to_tensors
@@ -259,6 +260,8 @@ class RLModule(nn.Module):
 
         Raises:
             ValueError: exploring without ``rng``, or a module with memory without ``state``.
+            InputError: an observation or mask that cannot be acted on: without a batch dimension,
+                of another shape or kind, with NaN, or forbidding everything.
         """
         if self.is_stateful() and state is None:
             raise ValueError(
@@ -267,18 +270,23 @@ class RLModule(nn.Module):
             )
         if explore and rng is None:
             raise ValueError("act(explore=True) draws random numbers; pass rng=Generator")
-        if isinstance(obs, dict | tuple):
-            obs = pack(self.observation_space, obs, num_in(obs))
+        obs = self._act_input.batch(obs)
+        if mask is not None:
+            mask = self._act_input.mask(mask, obs)
         output = self.act_forward(obs, state or {}, explore, rng)
         rows = policy_rows(self.head, output)
         if mask is not None and not is_given(self.head, rows):
-            rows = mask_arrays(rows, np.asarray(mask))
+            rows = mask_arrays(rows, mask)
         noise = self.head.draw_noise(rng, (len(rows),)) if rng is not None and explore else None
         actions = choose(self.head, rows, noise)
         in_env = self.head.to_env(actions)
         if state is None:
             return in_env
         return in_env, {k: v.numpy() for k, v in output.get(Columns.STATE_OUT, {}).items()}
+
+    @cached_property
+    def _act_input(self) -> ActInput:
+        return ActInput(self.observation_space, self.action_space)
 
     def act_forward(
         self,

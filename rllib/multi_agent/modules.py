@@ -9,6 +9,7 @@ from rllib.connectors.rewards import ClipRewards
 from rllib.envs.faults import close_env
 from rllib.envs.make import EnvSource, Spaces
 from rllib.envs.multi_agent_vector import make_multi_agent_env
+from rllib.envs.packing import packed_dtype
 from rllib.errors import ConfigError, Problem
 from rllib.modules.spec import MultiRLModuleSpec
 from rllib.seeding import Role, derive_seed
@@ -29,6 +30,8 @@ def probe_module_spaces(config: AlgorithmConfig) -> ModuleSpaces:
         specs, _ = config.get_multi_agent_setup(env=env)
     finally:
         close_env(env)
+    for spec in specs.values():
+        packed_dtype(spec.observation_space)  # names what cannot be packed
     return {
         module_id: Spaces(spec.observation_space, spec.action_space)
         for module_id, spec in specs.items()

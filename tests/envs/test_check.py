@@ -2,6 +2,7 @@
 
 import re
 import threading
+from itertools import count
 
 import gymnasium as gym
 import numpy as np
@@ -111,18 +112,24 @@ def test_what_does_not_fit_is_told_with_the_space_that_would(parts, message, spa
 
 
 def test_bounds_that_are_overstepped_are_a_warning_with_the_bound_taken_away():
-    env = broken(observe=lambda self: np.float32([9 if self.t == 3 else 1, -1]))
+    seen = count()
+    env = broken(observe=lambda self: np.float32([9 if next(seen) == 30 else 1, -1]))
     text = told(env, "warning")
-    assert "lies outside of Box(-4.0, 4.0, (2,), float32), first at env step 3" in text
+    assert "lies outside of Box(-4.0, 4.0, (2,), float32), first at env step 2" in text
     assert "self.observation_space = Box(np.array([-4., -4.]), np.array([np.inf,  4.])" in text
     assert found(env) == []
 
 
-def test_a_choice_of_a_vector_that_there_is_not_is_a_warning_with_the_space():
+def test_a_choice_of_a_vector_that_there_is_not_is_an_error_with_the_space():
     env = broken(
         observation_space=MultiDiscrete([2, 2]), observe=lambda self: np.int64([0, self.t % 4])
     )
-    assert "MultiDiscrete([2, 4])" in told(env, "warning")
+    assert "MultiDiscrete([2, 4])" in told(env)
+
+
+def test_a_space_without_numbers_is_an_error():
+    text = told(broken(observation_space=Dict(x=Box(-1, 1, (0,), np.float32))))
+    assert text.startswith("error: observation_space: observation_space['x'] is of space Box([]")
 
 
 def test_another_dtype_is_converted_and_told():
@@ -455,3 +462,29 @@ def pair(change):
 )
 def test_broken_environments_of_several_agents(env, level, message):
     assert message in told(env, level)
+
+
+def masked_pair(mask, size=2):
+    """Two agents with masks, of whom ``b`` has ``mask(t)``; ``t`` is 5 at the episode's end."""
+
+    class Masked(Pair):
+        def __init__(self, config=None):
+            super().__init__(config)
+            space = Dict(action_mask=MultiBinary(size), x=Box(0, 9, (1,), np.float32))
+            self.observation_spaces = dict.fromkeys("ab", space)
+
+        def observe(self):
+            x, ones = np.float32([self.t]), np.ones(size, np.int8)
+            return {a: {"action_mask": mask(self.t) if a == "b" else ones, "x": x} for a in "ab"}
+
+    return Masked
+
+
+def test_masks_of_agents_are_looked_at():
+    nothing, both = np.zeros(2, np.int8), np.ones(2, np.int8)
+    text = told(masked_pair(lambda t: nothing if t == 3 else both))
+    assert "obs of agent 'b'['action_mask']: forbids every action at env step 3: [0, 0]" in text
+    assert "'a'" not in text
+    assert found(masked_pair(lambda t: nothing if t == 5 else both)) == []
+    text = told(masked_pair(lambda t: np.ones(3, np.int8), size=3))
+    assert "obs of agent 'a'['action_mask']: is of MultiBinary(3), but Discrete(2) has 2" in text

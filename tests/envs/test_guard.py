@@ -126,7 +126,7 @@ def test_a_discrete_observation_is_a_member_of_its_space():
     [
         (Box(-1, 1, (3,), np.float32), np.zeros(3, np.float64)),
         (Box(-1, 1, (3,), np.float32), [0, 1, 0]),
-        (Box(-1, 1, (3,), np.float32), np.full(3, 1e6)),  # bounds are not looked at
+        (Box(-1, 1, (3,), np.float32), np.full(3, 1e6)),  # bounds are looked at in the vector
         (Box(-1, 1, (), np.float64), 0.5),
         (Box(0, 255, (2, 2), np.uint8), np.zeros((2, 2), np.uint8)),
     ],
@@ -134,6 +134,32 @@ def test_a_discrete_observation_is_a_member_of_its_space():
 def test_what_converts_without_loss_of_kind_is_taken(space, obs):
     env = GuardedEnv(Says({"space": space, "then": step_of(obs, np.float32(1), np.True_, 0)}), 0)
     np.testing.assert_equal(env.step(0)[0], obs)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("space", "obs", "what"),
+    [
+        (Box(-np.inf, np.inf, (3,), np.float32), np.float64([0, -1e200, 0]), "-1e[+]200.*float32"),
+        (Box(-9, 9, (3,), np.int8), np.array([0, 300, 0]), "300, which int8 cannot hold"),
+    ],
+)
+def test_a_number_that_the_spaces_dtype_cannot_hold_is_named(mode, space, obs, what):
+    first = np.zeros(3, space.dtype), {}
+    env = make_vector_env(Says, 1, mode, {"first": first, "then": step_of(obs), "space": space})
+    try:
+        env.reset(seed=0)
+        with pytest.raises(EnvFault, match=f"environment 0 returned obs.*{what}") as caught:
+            env.step(np.zeros(1, np.int64))
+    finally:
+        env.close()
+    assert (caught.value.env_index, caught.value.field) == (0, "obs")
+
+
+def test_infinity_is_no_number_that_does_not_fit():
+    space = Box(-np.inf, np.inf, (1,), np.float32)
+    env = GuardedEnv(Says({"space": space, "then": step_of(np.array([np.inf]))}), 0)
+    assert env.step(0)[0] == [np.inf]  # it is told by its own name
 
 
 def test_floats_are_no_pixels():

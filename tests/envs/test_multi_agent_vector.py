@@ -235,7 +235,7 @@ def test_who_is_paid_before_observing_ends_with_the_episode():
             lambda o, *r: (o | {"b": o["b"] | {"bits": np.int8([0, 2])}}, *r),
             "b",
             "obs['bits']",
-            r"= 2 .*within MultiBinary\(2\)",
+            r"= 2 .*within its bounds \[0, 1\]",
         ),
         (
             lambda o, *r: (o | {"b": o["b"] | {"x": np.inf}}, *r),
@@ -253,6 +253,18 @@ def test_who_is_paid_before_observing_ends_with_the_episode():
             "a",
             "terminateds",
             "terminateds of agent 'a' = None .*true or false",
+        ),
+        (
+            lambda o, r, te, tr, i: (o, r, te | {"c": True}, tr, i),
+            "c",
+            "terminateds",
+            r"terminateds of agent 'c' = True .*possible_agents \['a', 'b'\]",
+        ),
+        (
+            lambda o, r, te, tr, i: (o, r, te, tr | {"c": False}, i),
+            "c",
+            "truncateds",
+            "truncateds of agent 'c' = False .*possible_agents",
         ),
         (lambda *parts: parts[:4], None, "result of step()", "five dicts"),
         (lambda o, r, *e: (o, 1.0, *e), None, "result of step()", "five dicts"),

@@ -287,6 +287,7 @@ def test_heads_by_space_and_kind(space, kind, head):
         (DISCRETE, "deterministic", "need a Box of floats"),
         (gym.spaces.Box(0, 3, (1,), np.int64), "deterministic", "need a Box of floats"),
         (BOX, "deterministic", "no bounds.*finite"),
+        (gym.spaces.Box(-1, 1, (0,)), "stochastic", r"no numbers in it.*Discrete\(1\)"),
         (BOX, "squashed", "no bounds.*squashed"),
     ],
 )

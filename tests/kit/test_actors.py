@@ -69,6 +69,38 @@ def test_an_env_that_fails_in_an_actor_is_told_with_its_own_traceback():
         assert (caught.value.env_index, caught.value.step) == (0, 20)
 
 
+class NeverBegins(CounterEnv):
+    """Its first reset fails, in the constructor of an env runner."""
+
+    def reset(self, *, seed=None, options=None):
+        raise ZeroDivisionError("the counter does not begin")
+
+
+@pytest.mark.parametrize("num_env_runners", [0, 2])
+def test_an_env_that_fails_at_its_first_reset_is_told_alike_everywhere(num_env_runners):
+    settings = config(NeverBegins, num_env_runners=num_env_runners, num_learners=0)
+    with pytest.raises(EnvError, match="environment 0 raised ZeroDivisionError in reset") as fault:
+        train(settings)
+    assert "the counter does not begin" in str(fault.value)
+    assert (fault.value.env_index, fault.value.step) == (0, 0)
+
+
+def test_an_env_of_evaluation_that_does_not_begin_is_told_likewise():
+    settings = config(num_env_runners=0, num_learners=0).evaluation(
+        evaluation_interval=1,
+        evaluation_num_env_runners=1,
+        evaluation_config={"env": NeverBegins},
+    )
+    with pytest.raises(EnvError, match="environment 0 raised ZeroDivisionError in reset"):
+        train(settings)
+
+
+def test_an_env_of_an_asynchronous_runner_that_does_not_begin_is_told_likewise():
+    settings = asynchronous(num_learners=0).environment(NeverBegins)
+    with pytest.raises(EnvError, match="environment 0 raised ZeroDivisionError in reset"):
+        train(settings)
+
+
 def test_a_killed_env_runner_ends_training_and_is_told():
     died = pytest.raises(core.exceptions.ActorDiedError, match=r"SIGKILL|signal 9")
     with config(CounterEnv, kill_at=20).build_algo() as algorithm, died:

@@ -294,3 +294,17 @@ def test_renamed_observations_are_the_same_memory():
 def test_a_name_that_there_is_not_is_an_error(space, message):
     with pytest.raises(ConfigError, match=rf"action_mask_key: 'allowed'.*{message}"):
         MaskFrom("allowed").connect(Spaces(space, DISCRETE), 1)
+
+
+def test_masks_are_made_of_zero_and_one():
+    mask = np.ones((2, 3, 9), np.float32)
+    mask[1, 2, 4] = 0.5
+    with pytest.raises(
+        EnvFault, match=r"environment 2 returned action_mask\[4\] = 0.5 at"
+    ) as fault:
+        check_mask(mask, (3, 4, 2), first_step=10)
+    assert (fault.value.step, fault.value.field, fault.value.value) == (11, "action_mask", "0.5")
+    agents = [(0, "a"), (0, "b"), (1, "a")]
+    with pytest.raises(EnvFault, match=r"environment 1, agent 'a', returned action_mask") as fault:
+        check_mask(mask, (3, 4, 2), first_step=10, agents=agents)
+    assert (fault.value.env_index, fault.value.agent) == (1, "a")

@@ -11,7 +11,7 @@ import hashlib
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,13 +21,13 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib.acting import Acting, ActingEpisode, ActingPolicy, refuse
 from rllib.callbacks import Callbacks
 from rllib.checkpoints import checkpoint
 from rllib.checkpoints.torch_state import set_module_state
 from rllib.config import AlgorithmConfig
 from rllib.config.plain import plain
 from rllib.envs.faults import EnvSetupError
-from rllib.envs.packing import row_of
 from rllib.errors import CheckpointError, ConfigError, Problem
 from rllib.interface import interface_of
 from rllib.learning.learner import Learner, Metrics
@@ -89,6 +89,8 @@ class Algorithm(ABC):
             self._parts.callback(self.env_runner_group.stop)
             self.env_runner_group.sync_weights(self.learner_group.get_weights())
             self.evaluation = self._make_evaluation() if config.evaluation_interval else None
+        parts = (self.interface, self.learner_group)
+        self._acting_beside = Acting(*parts, self._spec_of, config.seed)
 
     def _call(self, hook: str, **arguments: Any) -> None:
         self.callbacks.call(hook, algorithm=self, **arguments)
@@ -281,11 +283,66 @@ class Algorithm(ABC):
         spaces = self.interface.spaces_of(module_id)
         return self.interface.config_of(self.config, module_id).get_rl_module_spec(spaces)
 
-    def compute_single_action(self, observation: Any, policy_id: str | None = None) -> Any:
-        """A policy's most likely action for one observation; for many, ``get_module``."""
+    def compute_single_action(
+        self,
+        observation: Any,
+        state: Mapping[str, Any] | None = None,
+        *,
+        prev_action: Any = None,
+        prev_reward: float = 0.0,
+        policy_id: str | None = None,
+        full_fetch: bool = False,
+        explore: bool = False,
+        timestep: int | None = None,
+        episode: ActingEpisode | None = None,
+        **others: Any,
+    ) -> Any:
+        """A policy's action for one observation; for many at once, ``get_module``.
+
+        Takes the connectors' way, as env runners do, and leaves no trace in training.
+
+        Args:
+            observation: as the environment gives it.
+            state: of a module with memory: ``get_initial_state()`` of the module when an episode
+                begins, then what came out.
+            prev_action: within an ``episode``, what was done in fact, as a member of the module's
+                action space, if it was not what came out.
+            prev_reward: within an ``episode``, what came of it.
+            policy_id: which policy; by default the first, or that of ``episode``.
+            full_fetch: whether to return state and extra also without ``state``.
+            explore: draw the action, instead of taking the most likely one.
+            timestep: where schedules of exploration are; by default where training is.
+            episode: what ``begin_episode`` gave, where connectors or the module remember what was
+                before: it does so for them.
+            others: RLlib's other arguments may be ``None``.
+
+        Returns:
+            The action as the environment takes it; with ``state`` or ``full_fetch``, a triple of
+            it, the next state, and a dict with ``action_dist_inputs``.
+
+        Raises:
+            ValueError: a connector or the module needs to know what was before.
+            TypeError: an argument that there is not.
+        """
+        refuse(others, ("state", "prev_action", "prev_reward", "policy_id", "episode", "explore"))
+        timestep = self.num_env_steps_sampled_lifetime if timestep is None else timestep
+        how = {"explore": bool(explore), "timestep": timestep}
+        policy = self._acting_policy(episode.policy_id if episode else policy_id)
+        if episode is None:
+            answer = policy.act(observation, state, **how)
+        else:
+            done = {"prev_action": prev_action, "prev_reward": prev_reward}
+            answer = policy.act_in(episode, observation, **done, **how)
+        return tuple(answer) if state is not None or full_fetch else answer.action
+
+    def begin_episode(self, policy_id: str | None = None) -> ActingEpisode:
+        """What to give ``compute_single_action`` as ``episode``, for one episode of one agent."""
         policy_id = policy_id or self.interface.module_ids[0]
-        obs = self.interface.prepared(observation, policy_id)
-        return row_of(self.get_module(policy_id).act(obs), 0)
+        return ActingEpisode(self._acting_policy(policy_id), policy_id)
+
+    def _acting_policy(self, policy_id: str | None) -> ActingPolicy:
+        version = (self.num_env_steps_sampled_lifetime, self.num_restores)
+        return self._acting_beside.policy(policy_id, version)
 
     def params_hash(self) -> str:
         """SHA-256 of all weights: equal if and only if two runs have learnt the same."""

@@ -1,6 +1,5 @@
 """What lies between the environments of an algorithm and its modules."""
 
-from copy import deepcopy
 from typing import Any, cast
 
 from rllib.config import AlgorithmConfig
@@ -8,7 +7,6 @@ from rllib.connectors.base import Pipeline
 from rllib.connectors.build import build_pipeline
 from rllib.envs.make import Spaces, probe_spaces
 from rllib.envs.multi_agent import MultiAgentEnv
-from rllib.envs.packing import pack_one
 from rllib.errors import ConfigError
 from rllib.learning.bystander import learner_for
 from rllib.sampling.env_runner import EnvRunner
@@ -83,16 +81,12 @@ class Interface:
         """What the learners take, from what is by module id: the reverse of ``by_module``."""
         return by_module[self.module_ids[0]]
 
-    def prepared(self, observation: Any, module_id: str) -> Any:
-        """[1, ...] one observation of an environment as the module sees it."""
-        packed = pack_one(self.env_spaces.observation, observation)
-        return self._acting_pipeline(module_id).on_reset(packed[None])
+    def observed_by(self, module_id: str) -> Any:
+        """The space of what environments give to a module's connectors."""
+        return self.env_spaces.observation
 
-    def _acting_pipeline(self, module_id: str) -> Pipeline:
-        """One to throw away: what a module is asked beside training must leave no trace in it."""
-        return deepcopy(self._pipeline_of(module_id)).freeze()
-
-    def _pipeline_of(self, module_id: str) -> Pipeline:
+    def pipeline_of(self, module_id: str) -> Pipeline:
+        """The connectors of a module."""
         pipeline: Pipeline = self.pipeline
         return pipeline
 
@@ -146,12 +140,12 @@ class MultiAgentInterface(Interface):
         """What the learners take is by module id already."""
         return by_module
 
-    def prepared(self, observation: Any, module_id: str) -> Any:
-        """[1, ...] one observation of an agent as its module sees it."""
-        packed = pack_one(self.env_spaces[module_id].observation, observation)
-        return self._acting_pipeline(module_id).on_reset(packed[None])
+    def observed_by(self, module_id: str) -> Any:
+        """The space of what agents give to a module's connectors."""
+        return self.env_spaces[module_id].observation
 
-    def _pipeline_of(self, module_id: str) -> Pipeline:
+    def pipeline_of(self, module_id: str) -> Pipeline:
+        """The connectors of a module."""
         pipeline: Pipeline = self.pipeline.by_module[module_id]
         return pipeline
 

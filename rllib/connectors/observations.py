@@ -134,6 +134,8 @@ class FrameStacking(Connector):
         num_frames: k.
     """
 
+    remembers_episodes = True
+
     def __init__(self, num_frames: int = 4) -> None:
         if num_frames < 1:
             raise ConfigError(f"FrameStacking(num_frames={num_frames}): at least 1")
@@ -188,6 +190,8 @@ class PrevActionsPrevRewards(Connector):
         n_prev_actions: 0 leaves actions out.
         n_prev_rewards: 0 leaves rewards out.
     """
+
+    remembers_episodes = True
 
     def __init__(self, n_prev_actions: int = 1, n_prev_rewards: int = 1) -> None:
         if n_prev_actions < 0 or n_prev_rewards < 0 or n_prev_actions + n_prev_rewards == 0:

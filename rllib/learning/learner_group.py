@@ -38,6 +38,9 @@ class LearnerGroup:
         config: the algorithm's configuration.
         spaces: of a single environment.
 
+    Attributes:
+        version: counts what may have changed the weights.
+
     Raises:
         ConfigError: several learners on the engine that runs one call at a time, or more resources
             for them than there are.
@@ -49,6 +52,7 @@ class LearnerGroup:
         self.config = config
         self.is_remote = config.num_learners > 0
         self._is_joined = False
+        self.version = 0
         self.workers: list[Worker] = [
             make_worker(learner_class, config, spaces, remote=self.is_remote, **_resources(config))
             for _ in range(max(1, config.num_learners))
@@ -111,6 +115,7 @@ class LearnerGroup:
                 waited for, and one took longer than ``sample_timeout_s``.
         """
         self._join()
+        self.version += 1
         if not self.is_remote:
             limit = self.config.sample_timeout_s
             batches = [fetch_sample(batch, limit) for batch in batches]
@@ -161,6 +166,7 @@ class LearnerGroup:
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from ``get_state``, also of another number of learners."""
         self._join()
+        self.version += 1
         self._fetch([worker.call("set_state", state) for worker in self.workers])
 
     def stop(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from pydantic import PrivateAttr, ValidationError
 
 from rllib import plugins
-from rllib.config.builder import ConfigBuilder
+from rllib.config.builder import ConfigBuilder, hidden_by_another
 from rllib.config.model import ModelConfig
 from rllib.config.multi_agent import DEFAULT_POLICY_ID, PolicySpec, SpacePair, complete_policies
 from rllib.config.names import PENDING, explain_unknown
@@ -220,6 +220,7 @@ class AlgorithmConfig(ConfigBuilder):
                     model = self.model.updated(spec.model_config)
                 except ValidationError as error:
                     yield from (Problem(p.text, f"{key}.{p.key}") for p in self.explain(error))
+                    yield from hidden_by_another(key, spec.model_config)
                 else:
                     yield from _problems_of_networks(model, key)
 

@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 from rllib.acting import Acting, ActingEpisode, ActingPolicy, refuse
 from rllib.callbacks import Callbacks
 from rllib.checkpoints import checkpoint
+from rllib.checkpoints.fit import check_fit, connectors_of
 from rllib.checkpoints.torch_state import set_module_state
 from rllib.config import AlgorithmConfig
 from rllib.config.plain import plain
+from rllib.connectors.base import Pipeline
 from rllib.envs.faults import EnvSetupError
 from rllib.errors import CheckpointError, ConfigError, Problem
 from rllib.interface import interface_of
@@ -283,6 +285,14 @@ class Algorithm(ABC):
         spaces = self.interface.spaces_of(module_id)
         return self.interface.config_of(self.config, module_id).get_rl_module_spec(spaces)
 
+    @property
+    def _specs(self) -> dict[str, FullSpec]:
+        return {name: self._spec_of(name) for name in self.interface.module_ids}
+
+    @property
+    def _pipelines(self) -> dict[str, Pipeline]:
+        return {name: self.interface.pipeline_of(name) for name in self.interface.module_ids}
+
     def compute_single_action(
         self,
         observation: Any,
@@ -416,7 +426,8 @@ class Algorithm(ABC):
             "algorithm": self.config.algo_name,
             "algorithm_class": type(self).__qualname__,
             "config": self.config.to_dict(),
-            "modules": {name: plain(self._spec_of(name)) for name in self.interface.module_ids},
+            "modules": plain(self._specs),
+            "connectors": {k: connectors_of(each) for k, each in self._pipelines.items()},
             "training_iteration": self.iteration,
             "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
             "params_hash": self.params_hash(),
@@ -429,12 +440,14 @@ class Algorithm(ABC):
         """Go on from a checkpoint folder.
 
         Raises:
-            CheckpointError: it is damaged, or was written by another algorithm.
+            CheckpointError: it is damaged, or was written by another algorithm, or with networks,
+                connectors or a scale of actions by which its weights would mean something else.
         """
         state, metadata = checkpoint.load(path)
         writer, reader = metadata.get("algorithm_class"), type(self).__qualname__
         if writer != reader:
             raise CheckpointError(f"{path} was written by {writer}, not {reader}")
+        check_fit(path, metadata, self._specs, self._pipelines)
         self.set_state(state)
         self._call("on_checkpoint_loaded")
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib.absent import NamesNearest
 from rllib.acting import Acting, ActingEpisode, ActingPolicy, refuse
 from rllib.callbacks import Callbacks
 from rllib.checkpoints import checkpoint
@@ -33,7 +34,7 @@ from rllib.envs.faults import EnvSetupError
 from rllib.errors import CheckpointError, ConfigError, Problem
 from rllib.interface import interface_of
 from rllib.learning.learner import Learner, Metrics
-from rllib.learning.learner_group import LearnerGroup
+from rllib.learning.learner_group import FIXED_MODULES, LearnerGroup
 from rllib.metrics.iteration import Iteration, circumstances
 from rllib.metrics.metrics_logger import MetricsLogger, filled, overlaid
 from rllib.modules.rl_module import RLModule
@@ -44,8 +45,37 @@ from rllib.sampling.env_runner_group import EnvRunnerGroup, Samples
 from rllib.sampling.episodes import EpisodeWindow
 from rllib.sampling.evaluation import Evaluation, Plays, custom_metrics
 
+_SAVE = "save_to_path(path) and restore_from_path(path), or from_checkpoint(path)"
+ABSENT_METHODS = {
+    "add_module": FIXED_MODULES,
+    "remove_module": FIXED_MODULES,
+    "add_policy": FIXED_MODULES,
+    "remove_policy": FIXED_MODULES,
+    "get_policy": "get_module(module_id) gives the module",
+    "compute_actions": "get_module().act(observations) takes many at once",
+    "restore_env_runners": "an env runner that fails ends training, and the checkpoint goes on",
+    "restore_workers": "an env runner that fails ends training, and the checkpoint goes on",
+    "workers": "it is called env_runner_group here",
+    "evaluation_workers": "it is called eval_env_runner_group here",
+    "evaluate_offline": "there is no training from recorded data yet",
+    "save": _SAVE,
+    "save_checkpoint": _SAVE,
+    "load_checkpoint": _SAVE,
+    "restore": _SAVE,
+    "from_state": _SAVE,
+    "export_policy_model": "get_module() is a torch module, which torch exports",
+    "export_policy_checkpoint": "get_module(module_id).save_to_path(path)",
+    "export_model": "get_module() is a torch module, which torch exports",
+    "local_replay_buffer": "buffers are by module id: algo.replay",
+    "cleanup": "it is called stop here",
+    "step": "it is called train here",
+    "setup": "the constructor takes the config",
+    "log_result": "callbacks(on_train_result=...) is called with each result",
+}
+"""Methods of RLlib's that there are not, and what there is instead."""
 
-class Algorithm(ABC):
+
+class Algorithm(NamesNearest, ABC):
     """Trains one policy; see ``train``.
 
     Args:
@@ -57,6 +87,7 @@ class Algorithm(ABC):
 
     config_class: ClassVar[type[AlgorithmConfig]]
     learner_class: ClassVar[type[Learner[Any]]]
+    INSTEAD: ClassVar[Mapping[str, str]] = ABSENT_METHODS
 
     def __init__(self, config: AlgorithmConfig) -> None:
         config.validate()
@@ -206,6 +237,17 @@ class Algorithm(ABC):
         """The env runners of evaluation, once there are any."""
         return None if self.evaluation is None else self.evaluation.group
 
+    @property
+    def env_runner(self) -> Any:
+        """The env runner of this process; ``None`` where all are actors."""
+        return self.env_runner_group.local_env_runner
+
+    @property
+    def eval_env_runner(self) -> Any:
+        """That of evaluation, if there is one in this process."""
+        group = self.eval_env_runner_group
+        return None if group is None else group.local_env_runner
+
     def report(self, samples: Samples, update: Any) -> None:
         """Wait for one fragment of every env runner, and count them and an update.
 
@@ -281,6 +323,38 @@ class Algorithm(ABC):
         set_module_state(module, state)
         return module
 
+    def get_weights(self, module_ids: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Copies of all weights, by module id and name.
+
+        Args:
+            module_ids: of which modules; by default all.
+
+        Raises:
+            ConfigError: there is no module of an id.
+        """
+        state = self.learner_group.get_module_state()
+        ids = self.interface.module_ids if module_ids is None else module_ids
+        return {name: self.interface.of_module(state, name) for name in ids}
+
+    def set_weights(self, weights: Mapping[str, Mapping[str, Any]]) -> None:
+        """Train on, and act, by other weights, by module id; optimisers stay as they are.
+
+        Raises:
+            ConfigError: there is no module of an id.
+            CheckpointError: they are those of another network.
+        """
+        self.learner_group.set_weights(weights)
+        self.env_runner_group.sync_weights(self.learner_group.get_weights())
+
+    def get_config(self) -> AlgorithmConfig:
+        """The settings."""
+        return self.config
+
+    @classmethod
+    def get_default_config(cls) -> AlgorithmConfig:
+        """A config of this algorithm with nothing but defaults."""
+        return cls.config_class()
+
     def _spec_of(self, module_id: str) -> FullSpec:
         spaces = self.interface.spaces_of(module_id)
         return self.interface.config_of(self.config, module_id).get_rl_module_spec(spaces)
@@ -336,7 +410,7 @@ class Algorithm(ABC):
         """
         refuse(others, ("state", "prev_action", "prev_reward", "policy_id", "episode", "explore"))
         timestep = self.num_env_steps_sampled_lifetime if timestep is None else timestep
-        how = {"explore": bool(explore), "timestep": timestep}
+        how: dict[str, Any] = {"explore": bool(explore), "timestep": timestep}
         policy = self._acting_policy(episode.policy_id if episode else policy_id)
         if episode is None:
             answer = policy.act(observation, state, **how)

@@ -15,7 +15,6 @@ from rllib.modules.rl_module import RLModule
 from rllib.modules.spec import FullSpec
 from rllib.registry import get_config_class
 
-
 MODULES = ("actor_critic:ActorCriticModule", "q_module:QModule", "actor_q_module:ActorQModule")
 """Modules of this package, which a checkpoint of modules alone may name."""
 

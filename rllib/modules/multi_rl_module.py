@@ -46,7 +46,7 @@ class MultiRLModule(nn.Module):
         return module  # type: ignore[no-any-return]  # a ModuleDict knows no more than Module
 
     def __contains__(self, module_id: object) -> bool:
-        return module_id in self._modules_by_id
+        return module_id in self.keys()
 
     def __len__(self) -> int:
         return len(self._modules_by_id)
@@ -56,7 +56,8 @@ class MultiRLModule(nn.Module):
 
     def get(self, module_id: str, default: RLModule | None = None) -> RLModule | None:
         """The module of that id, or ``default``."""
-        return self[module_id] if module_id in self else default
+        known = self.keys()
+        return self[module_id] if module_id in known else default
 
     def keys(self) -> list[str]:
         """All ids."""

@@ -48,10 +48,13 @@ class RLModuleSpec:
             ConfigError: it leaves one of them open.
         """
         needed = ("module_class", "observation_space", "action_space")
+        spaces: Any = (self.observation_space, self.action_space)
         if missing := [name for name in needed if getattr(self, name) is None]:
-            text = f"RLModuleSpec.build() needs {', '.join(missing)}; config.get_rl_module_spec(env="
+            text = (
+                f"RLModuleSpec.build() needs {', '.join(missing)}; config.get_rl_module_spec(env="
+            )
             raise ConfigError(f"{text}...) fills in what an algorithm and environment know")
-        full = self.completed(RLModule, Spaces(self.observation_space, self.action_space), ModelConfig())
+        full = self.completed(RLModule, Spaces(*spaces), ModelConfig())
         return full.build(inference_only=self.inference_only)
 
     @classmethod

@@ -24,7 +24,7 @@ COMMON_METRICS = (
     "env_runners/num_env_steps_sampled_lifetime",
 )
 
-# What the kit itself reports of env runners, and of those of evaluation; of agents and modules by id.
+# What the kit itself reports of env runners, and of those of evaluation.
 OF_ENV_RUNNERS = (
     *(name.removeprefix("env_runners/") for name in COMMON_METRICS if "/" in name),
     *("env_step_timer", "num_env_steps_sampled", "sample", "weights_seq_no"),

@@ -1,4 +1,6 @@
-"""One action at a time beside training: of modules with memory, through connectors that have one."""
+"""One action at a time beside training: of modules and connectors with memory."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -84,9 +86,10 @@ def test_the_memory_of_a_module_goes_in_and_comes_out(cell):
 
 
 def test_a_state_of_another_module_is_refused():
-    with config(use_lstm=True, lstm_cell_size=4).build_algo() as algo:
-        with pytest.raises(ValueError, match=r"one episode's, of shapes .* got \{'h': \(1, 4\)\}"):
-            algo.compute_single_action(OBS, {"h": np.zeros((1, 4))})
+    wanted = r"one episode's, of shapes .* got \{'h': \(1, 4\)\}"
+    settings = config(use_lstm=True, lstm_cell_size=4)
+    with settings.build_algo() as algo, pytest.raises(ValueError, match=wanted):
+        algo.compute_single_action(OBS, {"h": np.zeros((1, 4))})
 
 
 def test_frame_stacks_grow_over_an_episode():
@@ -95,7 +98,7 @@ def test_frame_stacks_grow_over_an_episode():
             algo.compute_single_action(OBS)
         module, episode = algo.get_module(), algo.begin_episode()
         frames = [np.zeros(4, np.float32), OBS, OTHER]
-        for before, now in zip(frames, frames[1:], strict=False):
+        for before, now in pairwise(frames):
             rows = module.encode(np.concatenate([before, now])[None])
             found = algo.compute_single_action(now, episode=episode, full_fetch=True)[2]
             expected = module.forward_inference({"obs": rows})["action_dist_inputs"][0]

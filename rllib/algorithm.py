@@ -11,7 +11,7 @@ import hashlib
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,17 +21,20 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib.absent import NamesNearest
+from rllib.acting import Acting, ActingEpisode, ActingPolicy, refuse
 from rllib.callbacks import Callbacks
 from rllib.checkpoints import checkpoint
+from rllib.checkpoints.fit import check_fit, connectors_of
 from rllib.checkpoints.torch_state import set_module_state
 from rllib.config import AlgorithmConfig
 from rllib.config.plain import plain
+from rllib.connectors.base import Pipeline
 from rllib.envs.faults import EnvSetupError
-from rllib.envs.packing import row_of
 from rllib.errors import CheckpointError, ConfigError, Problem
 from rllib.interface import interface_of
 from rllib.learning.learner import Learner, Metrics
-from rllib.learning.learner_group import LearnerGroup
+from rllib.learning.learner_group import FIXED_MODULES, LearnerGroup
 from rllib.metrics.iteration import Iteration, circumstances
 from rllib.metrics.metrics_logger import MetricsLogger, filled, overlaid
 from rllib.metrics.stages import STAGES
@@ -43,8 +46,37 @@ from rllib.sampling.env_runner_group import EnvRunnerGroup, Samples
 from rllib.sampling.episodes import EpisodeWindow
 from rllib.sampling.evaluation import Evaluation, Plays, custom_metrics
 
+_SAVE = "save_to_path(path) and restore_from_path(path), or from_checkpoint(path)"
+ABSENT_METHODS = {
+    "add_module": FIXED_MODULES,
+    "remove_module": FIXED_MODULES,
+    "add_policy": FIXED_MODULES,
+    "remove_policy": FIXED_MODULES,
+    "get_policy": "get_module(module_id) gives the module",
+    "compute_actions": "get_module().act(observations) takes many at once",
+    "restore_env_runners": "an env runner that fails ends training, and the checkpoint goes on",
+    "restore_workers": "an env runner that fails ends training, and the checkpoint goes on",
+    "workers": "it is called env_runner_group here",
+    "evaluation_workers": "it is called eval_env_runner_group here",
+    "evaluate_offline": "there is no training from recorded data yet",
+    "save": _SAVE,
+    "save_checkpoint": _SAVE,
+    "load_checkpoint": _SAVE,
+    "restore": _SAVE,
+    "from_state": _SAVE,
+    "export_policy_model": "get_module() is a torch module, which torch exports",
+    "export_policy_checkpoint": "get_module(module_id).save_to_path(path)",
+    "export_model": "get_module() is a torch module, which torch exports",
+    "local_replay_buffer": "buffers are by module id: algo.replay",
+    "cleanup": "it is called stop here",
+    "step": "it is called train here",
+    "setup": "the constructor takes the config",
+    "log_result": "callbacks(on_train_result=...) is called with each result",
+}
+"""Methods of RLlib's that there are not, and what there is instead."""
 
-class Algorithm(ABC):
+
+class Algorithm(NamesNearest, ABC):
     """Trains one policy; see ``train``.
 
     Args:
@@ -56,6 +88,7 @@ class Algorithm(ABC):
 
     config_class: ClassVar[type[AlgorithmConfig]]
     learner_class: ClassVar[type[Learner[Any]]]
+    INSTEAD: ClassVar[Mapping[str, str]] = ABSENT_METHODS
 
     def __init__(self, config: AlgorithmConfig) -> None:
         config.validate()
@@ -91,6 +124,8 @@ class Algorithm(ABC):
             self._parts.callback(self.env_runner_group.stop)
             self.env_runner_group.sync_weights(self.learner_group.get_weights())
             self.evaluation = self._make_evaluation() if config.evaluation_interval else None
+        parts = (self.interface, self.learner_group)
+        self._acting_beside = Acting(*parts, self._spec_of, config.seed)
 
     def _call(self, hook: str, **arguments: Any) -> None:
         self.callbacks.call(hook, algorithm=self, **arguments)
@@ -206,6 +241,17 @@ class Algorithm(ABC):
         """The env runners of evaluation, once there are any."""
         return None if self.evaluation is None else self.evaluation.group
 
+    @property
+    def env_runner(self) -> Any:
+        """The env runner of this process; ``None`` where all are actors."""
+        return self.env_runner_group.local_env_runner
+
+    @property
+    def eval_env_runner(self) -> Any:
+        """That of evaluation, if there is one in this process."""
+        group = self.eval_env_runner_group
+        return None if group is None else group.local_env_runner
+
     def report(self, samples: Samples, update: Any) -> None:
         """Wait for one fragment of every env runner, and count them and an update.
 
@@ -281,15 +327,110 @@ class Algorithm(ABC):
         set_module_state(module, state)
         return module
 
+    def get_weights(self, module_ids: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Copies of all weights, by module id and name.
+
+        Args:
+            module_ids: of which modules; by default all.
+
+        Raises:
+            ConfigError: there is no module of an id.
+        """
+        state = self.learner_group.get_module_state()
+        ids = self.interface.module_ids if module_ids is None else module_ids
+        return {name: self.interface.of_module(state, name) for name in ids}
+
+    def set_weights(self, weights: Mapping[str, Mapping[str, Any]]) -> None:
+        """Train on, and act, by other weights, by module id; optimisers stay as they are.
+
+        Raises:
+            ConfigError: there is no module of an id.
+            CheckpointError: they are those of another network.
+        """
+        self.learner_group.set_weights(weights)
+        self.env_runner_group.sync_weights(self.learner_group.get_weights())
+
+    def get_config(self) -> AlgorithmConfig:
+        """The settings."""
+        return self.config
+
+    @classmethod
+    def get_default_config(cls) -> AlgorithmConfig:
+        """A config of this algorithm with nothing but defaults."""
+        return cls.config_class()
+
     def _spec_of(self, module_id: str) -> FullSpec:
         spaces = self.interface.spaces_of(module_id)
         return self.interface.config_of(self.config, module_id).get_rl_module_spec(spaces)
 
-    def compute_single_action(self, observation: Any, policy_id: str | None = None) -> Any:
-        """A policy's most likely action for one observation; for many, ``get_module``."""
+    @property
+    def _specs(self) -> dict[str, FullSpec]:
+        return {name: self._spec_of(name) for name in self.interface.module_ids}
+
+    @property
+    def _pipelines(self) -> dict[str, Pipeline]:
+        return {name: self.interface.pipeline_of(name) for name in self.interface.module_ids}
+
+    def compute_single_action(
+        self,
+        observation: Any,
+        state: Mapping[str, Any] | None = None,
+        *,
+        prev_action: Any = None,
+        prev_reward: float = 0.0,
+        policy_id: str | None = None,
+        full_fetch: bool = False,
+        explore: bool = False,
+        timestep: int | None = None,
+        episode: ActingEpisode | None = None,
+        **others: Any,
+    ) -> Any:
+        """A policy's action for one observation; for many at once, ``get_module``.
+
+        Takes the connectors' way, as env runners do, and leaves no trace in training.
+
+        Args:
+            observation: as the environment gives it.
+            state: of a module with memory: ``get_initial_state()`` of the module when an episode
+                begins, then what came out.
+            prev_action: within an ``episode``, what was done in fact, as a member of the module's
+                action space, if it was not what came out.
+            prev_reward: within an ``episode``, what came of it.
+            policy_id: which policy; by default the first, or that of ``episode``.
+            full_fetch: whether to return state and extra also without ``state``.
+            explore: draw the action, instead of taking the most likely one.
+            timestep: where schedules of exploration are; by default where training is.
+            episode: what ``begin_episode`` gave, where connectors or the module remember what was
+                before: it does so for them.
+            others: RLlib's other arguments may be ``None``.
+
+        Returns:
+            The action as the environment takes it; with ``state`` or ``full_fetch``, a triple of
+            it, the next state, and a dict with ``action_dist_inputs``.
+
+        Raises:
+            ValueError: a connector or the module needs to know what was before.
+            TypeError: an argument that there is not.
+        """
+        refuse(others, ("state", "prev_action", "prev_reward", "policy_id", "episode", "explore"))
+        timestep = self.num_env_steps_sampled_lifetime if timestep is None else timestep
+        how: dict[str, Any] = {"explore": bool(explore), "timestep": timestep}
+        policy = self._acting_policy(episode.policy_id if episode else policy_id)
+        if episode is None:
+            answer = policy.act(observation, state, **how)
+        else:
+            done = {"prev_action": prev_action, "prev_reward": prev_reward}
+            answer = policy.act_in(episode, observation, **done, **how)
+        return tuple(answer) if state is not None or full_fetch else answer.action
+
+    def begin_episode(self, policy_id: str | None = None) -> ActingEpisode:
+        """What to give ``compute_single_action`` as ``episode``, for one episode of one agent."""
         policy_id = policy_id or self.interface.module_ids[0]
-        obs = self.interface.prepared(observation, policy_id)
-        return row_of(self.get_module(policy_id).act(obs), 0)
+        return ActingEpisode(self._acting_policy(policy_id), policy_id)
+
+    def _acting_policy(self, policy_id: str | None) -> ActingPolicy:
+        version = (self.num_env_steps_sampled_lifetime, self.num_restores)
+        return self._acting_beside.policy(policy_id, version)
 
     def params_hash(self) -> str:
         """SHA-256 of all weights: equal if and only if two runs have learnt the same."""
@@ -363,7 +504,8 @@ class Algorithm(ABC):
             "algorithm": self.config.algo_name,
             "algorithm_class": type(self).__qualname__,
             "config": self.config.to_dict(),
-            "modules": {name: plain(self._spec_of(name)) for name in self.interface.module_ids},
+            "modules": plain(self._specs),
+            "connectors": {k: connectors_of(each) for k, each in self._pipelines.items()},
             "training_iteration": self.iteration,
             "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
             "params_hash": self.params_hash(),
@@ -376,12 +518,14 @@ class Algorithm(ABC):
         """Go on from a checkpoint folder.
 
         Raises:
-            CheckpointError: it is damaged, or was written by another algorithm.
+            CheckpointError: it is damaged, or was written by another algorithm, or with networks,
+                connectors or a scale of actions by which its weights would mean something else.
         """
         state, metadata = checkpoint.load(path)
         writer, reader = metadata.get("algorithm_class"), type(self).__qualname__
         if writer != reader:
             raise CheckpointError(f"{path} was written by {writer}, not {reader}")
+        check_fit(path, metadata, self._specs, self._pipelines)
         self.set_state(state)
         self._call("on_checkpoint_loaded")
 

@@ -1,6 +1,5 @@
 """What lies between the environments of an algorithm and its modules."""
 
-from copy import deepcopy
 from typing import Any, cast
 
 from rllib.config import AlgorithmConfig
@@ -10,7 +9,6 @@ from rllib.envs.make import Spaces, probe_spaces
 from rllib.envs.multi_agent import MultiAgentEnv
 from rllib.errors import ConfigError
 from rllib.learning.bystander import learner_for
-from rllib.modules.act_input import ActInput
 from rllib.sampling.env_runner import EnvRunner
 
 
@@ -83,24 +81,13 @@ class Interface:
         """What the learners take, from what is by module id: the reverse of ``by_module``."""
         return by_module[self.module_ids[0]]
 
-    def prepared(self, observation: Any, module_id: str) -> Any:
-        """[1, ...] one observation of an environment, or of an agent, as the module sees it.
-
-        Raises:
-            InputError: it does not fit the space, or has NaN.
-        """
-        obs = ActInput(*self._env_spaces_of(module_id)).single(observation)
-        return self._acting_pipeline(module_id).on_reset(obs)
-
-    def _env_spaces_of(self, module_id: str) -> Spaces:
+    def env_spaces_of(self, module_id: str) -> Spaces:
+        """What environments give to a module's connectors, and take from them."""
         spaces: Spaces = self.env_spaces
         return spaces
 
-    def _acting_pipeline(self, module_id: str) -> Pipeline:
-        """One to throw away: what a module is asked beside training must leave no trace in it."""
-        return deepcopy(self._pipeline_of(module_id)).freeze()
-
-    def _pipeline_of(self, module_id: str) -> Pipeline:
+    def pipeline_of(self, module_id: str) -> Pipeline:
+        """The connectors of a module."""
         pipeline: Pipeline = self.pipeline
         return pipeline
 
@@ -154,11 +141,13 @@ class MultiAgentInterface(Interface):
         """What the learners take is by module id already."""
         return by_module
 
-    def _env_spaces_of(self, module_id: str) -> Spaces:
+    def env_spaces_of(self, module_id: str) -> Spaces:
+        """What agents give to a module's connectors, and take from them."""
         spaces: Spaces = self.env_spaces[module_id]
         return spaces
 
-    def _pipeline_of(self, module_id: str) -> Pipeline:
+    def pipeline_of(self, module_id: str) -> Pipeline:
+        """The connectors of a module."""
         pipeline: Pipeline = self.pipeline.by_module[module_id]
         return pipeline
 

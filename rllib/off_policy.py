@@ -140,9 +140,11 @@ class OffPolicyConfig(AlgorithmConfig):
         """Gradient steps from one move of the target networks to the next."""
         return self.target_network_update_freq / self.env_steps_per_update
 
-    def get_rl_module_spec(self, spaces: Spaces) -> FullSpec:
+    def get_rl_module_spec(
+        self, spaces: Any = None, *, env: Any = None, inference_only: bool = False
+    ) -> FullSpec:
         """How the module is made; what it has to know of these settings is part of its own."""
-        spec = super().get_rl_module_spec(spaces)
+        spec = super().get_rl_module_spec(spaces, env=env, inference_only=inference_only)
         names = self.shape_class.model_fields.keys() - ModelConfig.model_fields.keys()
         own = {name: getattr(self, name) for name in names & type(self).model_fields.keys()}
         if isinstance(spec.model_config, Mapping):

@@ -22,6 +22,7 @@ class Role(IntEnum):
     CIRCULAR_BUFFER = 5
     MODULE = 6
     REPLAY = 7
+    ACTING = 8
 
 
 def seed_sequence(

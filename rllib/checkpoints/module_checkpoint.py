@@ -1,17 +1,22 @@
-"""A module alone out of an algorithm's checkpoint, to act with."""
+"""Modules alone: out of an algorithm's checkpoint, and in one of their own."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rllib import plugins
 from rllib.checkpoints import checkpoint
 from rllib.checkpoints.torch_state import set_module_state
 from rllib.config.model import ModelConfig
-from rllib.config.plain import code_name
+from rllib.config.plain import code_name, plain
 from rllib.config.spaces import read_space
 from rllib.errors import CheckpointError
 from rllib.modules.rl_module import RLModule
 from rllib.modules.spec import FullSpec
 from rllib.registry import get_config_class
+
+MODULES = ("actor_critic:ActorCriticModule", "q_module:QModule", "actor_q_module:ActorQModule")
+"""Modules of this package, which a checkpoint of modules alone may name."""
 
 
 def load_module(path: str | Path, module_class: type[RLModule] | None = None) -> RLModule:
@@ -20,16 +25,77 @@ def load_module(path: str | Path, module_class: type[RLModule] | None = None) ->
     Raises:
         CheckpointError: the checkpoint is damaged, has no such module, or one of another class.
     """
-    folder, module_id = _located(Path(path))
-    state, metadata = checkpoint.load(folder)
-    modules = metadata["modules"]
-    module_id = module_id or next(iter(modules))
-    if module_id not in modules:
-        raise CheckpointError(f"{folder} has no module {module_id!r}, but {', '.join(modules)}")
-    module = _build(modules[module_id], module_class or _default_class(metadata), folder)
-    learner = state["learner"]
-    set_module_state(module, learner.get("modules", {module_id: learner})[module_id]["module"])
-    return module.eval()
+    found = _Saved(path)
+    return found.module(found.module_id, module_class)
+
+
+def load_modules(path: str | Path) -> dict[str, RLModule]:
+    """All modules of a checkpoint, by id; see ``MultiRLModule.from_checkpoint``."""
+    found = _Saved(path)
+    return {module_id: found.module(module_id) for module_id in found.facts}
+
+
+def read_weights(path: Path, module_id: str | None = None) -> dict[str, Any]:
+    """Weights of a module, by name: the one that the path names, or ``module_id``.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or has no such module.
+    """
+    found = _Saved(path)
+    return found.weights(module_id or found.module_id)
+
+
+def save_modules(path: str | Path, modules: Mapping[str, RLModule]) -> str:
+    """Write modules alone; returns the path.
+
+    Raises:
+        CheckpointError: see ``checkpoint.save``.
+    """
+    states = {name: {"module": module.get_state()} for name, module in modules.items()}
+    facts = {name: plain(FullSpec.of(module)) for name, module in modules.items()}
+    checkpoint.save(path, {"learner": {"modules": states}}, metadata={"modules": facts})
+    return str(path)
+
+
+class _Saved:
+    """What a checkpoint, or a path that goes on within it, says of modules."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.folder, named = _located(Path(path))
+        state, self.metadata = checkpoint.load(self.folder)
+        self.facts: dict[str, Any] = self.metadata["modules"]
+        self.module_id = named or next(iter(self.facts))
+        self.learner = state["learner"]
+
+    def weights(self, module_id: str) -> dict[str, Any]:
+        self._check(module_id)
+        of_modules = self.learner.get("modules", {module_id: self.learner})
+        weights: dict[str, Any] = of_modules[module_id]["module"]
+        return weights
+
+    def module(self, module_id: str, module_class: type[RLModule] | None = None) -> RLModule:
+        self._check(module_id)
+        facts = self.facts[module_id]
+        module_class = module_class or self._known_class(facts["module_class"])
+        module = _build(facts, module_class, self.folder)
+        set_module_state(module, self.weights(module_id))
+        return module.eval()
+
+    def _check(self, module_id: str) -> None:
+        if module_id not in self.facts:
+            known = ", ".join(self.facts)
+            raise CheckpointError(f"{self.folder} has no module {module_id!r}, but {known}")
+
+    def _known_class(self, name: str) -> type[RLModule]:
+        """The class of that name, if it is ours; else the algorithm's default, to be refused."""
+        for known in MODULES:
+            if name == f"rllib.modules.{known}":
+                found: type[RLModule] = plugins.load(name)
+                return found
+        if "algorithm" in self.metadata:
+            config_class = get_config_class(self.metadata["algorithm"])
+            return config_class().get_default_rl_module_class()
+        return RLModule
 
 
 def _located(path: Path) -> tuple[Path, str | None]:
@@ -38,11 +104,6 @@ def _located(path: Path) -> tuple[Path, str | None]:
         if (folder / checkpoint.MANIFEST).exists():
             return folder, None if folder == path else path.name
     raise CheckpointError(f"{path}: no such checkpoint")
-
-
-def _default_class(metadata: dict[str, Any]) -> type[RLModule]:
-    config_class = get_config_class(metadata["algorithm"])
-    return config_class().get_default_rl_module_class()
 
 
 def _build(facts: dict[str, Any], module_class: type[RLModule], folder: Path) -> RLModule:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from pydantic import PrivateAttr, ValidationError
 
 from rllib import plugins
-from rllib.config.builder import ConfigBuilder
+from rllib.config.builder import ConfigBuilder, hidden_by_another
 from rllib.config.model import ModelConfig
 from rllib.config.multi_agent import DEFAULT_POLICY_ID, PolicySpec, SpacePair, complete_policies
 from rllib.config.names import PENDING, explain_unknown
@@ -26,9 +26,10 @@ from rllib.schedules import Points, is_schedule, point_values, value_at
 if TYPE_CHECKING:
     from rllib.actions import Fit
     from rllib.algorithm import Algorithm
-    from rllib.envs.make import Spaces
+    from rllib.learning.learner import Learner
+    from rllib.learning.learner_group import LearnerGroup
     from rllib.modules.rl_module import RLModule
-    from rllib.modules.spec import FullSpec, RLModuleSpec
+    from rllib.modules.spec import FullSpec, MultiRLModuleSpec, RLModuleSpec
 
 __all__ = ["AlgorithmConfig", "ModelConfig"]
 
@@ -230,6 +231,7 @@ class AlgorithmConfig(ConfigBuilder):
                     model = self.model.updated(spec.model_config)
                 except ValidationError as error:
                     yield from (Problem(p.text, f"{key}.{p.key}") for p in self.explain(error))
+                    yield from hidden_by_another(key, spec.model_config)
                 else:
                     yield from _problems_of_networks(model, key)
 
@@ -295,13 +297,70 @@ class AlgorithmConfig(ConfigBuilder):
 
         return ActorCriticModule
 
-    def get_rl_module_spec(self, spaces: "Spaces") -> "FullSpec":
-        """How the module for these spaces is made."""
+    def get_rl_module_spec(
+        self, spaces: Any = None, *, env: Any = None, inference_only: bool = False
+    ) -> "FullSpec":
+        """How the module for these spaces is made.
+
+        Args:
+            spaces: (observation space, action space) as the module sees them; without them those
+                of the environment, or of ``env``, through the connectors.
+            env: an environment that has them.
+            inference_only: has no meaning here, where it is ``build`` that takes it.
+        """
+        from rllib.envs.make import Spaces
         from rllib.modules.spec import RLModuleSpec
 
+        if not isinstance(spaces, tuple):
+            from rllib.config.parts import interface_for
+
+            spaces = interface_for(self, env, spaces).spaces_of(self.policy_ids[0])
         spec: RLModuleSpec = self.rl_module_spec or RLModuleSpec()
         default = self.get_default_rl_module_class()
-        return spec.completed(default, spaces, self.model, self.action_fit)
+        return spec.completed(default, Spaces(*spaces), self.model, self.action_fit)
+
+    def get_multi_rl_module_spec(
+        self, *, env: Any = None, spaces: Any = None, inference_only: bool = False
+    ) -> "MultiRLModuleSpec":
+        """How all modules are made.
+
+        Args:
+            env: an environment whose spaces they see, instead of one of these settings.
+            spaces: (observation space, action space), or those by module id.
+            inference_only: made to act with.
+        """
+        from rllib.config import parts
+
+        interface = parts.interface_for(self, env, spaces)
+        return parts.multi_rl_module_spec(self, interface, inference_only)
+
+    def build_env_to_module_connector(self, env: Any = None, spaces: Any = None) -> Any:
+        """The connectors, ready for one environment; with several agents, by module id."""
+        from rllib.config import parts
+
+        return parts.env_to_module(parts.interface_for(self, env, spaces))
+
+    def build_learner(self, *, env: Any = None, spaces: Any = None) -> "Learner[Any]":
+        """One learner alone, in this process; arguments as ``get_multi_rl_module_spec``."""
+        from rllib.config import parts
+
+        return parts.build_learner(self, parts.interface_for(self, env, spaces))
+
+    def build_learner_group(self, *, env: Any = None, spaces: Any = None) -> "LearnerGroup":
+        """The learners alone; ``shutdown()`` ends them."""
+        from rllib.config import parts
+
+        return parts.build_learner_group(self, parts.interface_for(self, env, spaces))
+
+    def get_default_learner_class(self) -> "type[Learner[Any]]":
+        """What updates modules unless ``learner_class`` names another."""
+        return self.algo_class.learner_class
+
+    def get_default_rl_module_spec(self) -> "RLModuleSpec":
+        """The spec of the module that this algorithm trains unless it is given another one."""
+        from rllib.modules.spec import RLModuleSpec
+
+        return RLModuleSpec(self.get_default_rl_module_class())
 
     @property
     def action_fit(self) -> "Fit":

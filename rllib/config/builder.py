@@ -7,11 +7,23 @@ from pydantic import PrivateAttr, ValidationError, model_serializer
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from rllib.config.names import ALSO_IN, FIXED, UNSUPPORTED_METHODS, explain_unknown
+from rllib.config.model import ModelConfig
+from rllib.config.names import (
+    ALSO_IN,
+    FIXED,
+    RENAMED,
+    UNSUPPORTED,
+    UNSUPPORTED_METHODS,
+    explain_unknown,
+    nearest,
+)
 from rllib.config.plain import plain
 from rllib.config.sections import SECTIONS, Section, Sections
 from rllib.config.types import Once, explicit, looks_scheduled
 from rllib.errors import ConfigError, Problem
+
+MODEL_NAMES = ("model", "model_config")
+"""The attribute and the setting of the networks' shape."""
 
 # RLlib's names of settings in dicts, where they differ from those of its builder.
 _DICT_NAMES = {"lambda": "lambda_", "callbacks": "callbacks_class", "framework_str": "framework"}
@@ -31,7 +43,8 @@ class ConfigBuilder(Sections):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ConfigError(self.explain(error)) from None
+            hidden = hidden_by_another("model_config", values.get("model_config"))
+            raise ConfigError([*self.explain(error), *hidden]) from None
 
     # The builder: one method per section.
 
@@ -149,13 +162,27 @@ class ConfigBuilder(Sections):
         try:
             super().__setattr__(cast(str, self._field_of(name)), value)
         except ValidationError as error:
-            raise ConfigError(self.explain(error)) from None
+            hidden = hidden_by_another("model_config", value) if name in MODEL_NAMES else ()
+            raise ConfigError([*self.explain(error), *hidden]) from None
 
     def __getattr__(self, name: str) -> Any:
         if name in UNSUPPORTED_METHODS:
             reason = UNSUPPORTED_METHODS[name]
             raise AttributeError(f"{type(self).__name__}.{name}() is not supported: {reason}")
-        return super().__getattr__(name)  # type: ignore[misc]  # pydantic hides it from checkers
+        if name.startswith("_"):
+            return super().__getattr__(name)  # type: ignore[misc]  # pydantic hides it
+        raise AttributeError(f"{type(self).__name__}.{name}: {self._explain_attribute(name)}")
+
+    def _explain_attribute(self, name: str) -> str:
+        """What was probably meant: a setting, a builder method or another attribute."""
+        text = explain_unknown(name, self.public_names())
+        classes = [cls for cls in type(self).__mro__ if issubclass(cls, ConfigBuilder)]
+        methods = [each for cls in classes for each in vars(cls) if not each.startswith("_")]
+        if name in (*RENAMED, *UNSUPPORTED) or not (near := nearest(name, methods)):
+            return text.replace("key", "setting or method")
+        settings = nearest(name, self.public_names())
+        best = nearest(name, [near, settings]) if settings else near
+        return f"unknown setting or method; did you mean {best!r}?"
 
     # As a dict, which RLlib's configs pretend to be.
 
@@ -301,6 +328,17 @@ class ConfigBuilder(Sections):
         for name, field in type(self).model_fields.items():
             if getattr(self, name) != field.get_default(call_default_factory=True):
                 yield name, getattr(self, name)
+
+
+def hidden_by_another(key: str, settings: Any) -> Iterator[Problem]:
+    """Misspelt keys of a model that has a wrong value besides, which is found before them.
+
+    A module of one's own has keys of its own, so only those count that are near to another.
+    """
+    if isinstance(settings, Mapping):
+        known = ModelConfig.model_fields
+        for name in (name for name in settings if name not in known and nearest(name, known)):
+            yield Problem(explain_unknown(name, known), f"{key}.{name}")
 
 
 def _check_fixed(method: str, key: str, value: Any) -> None:

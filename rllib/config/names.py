@@ -169,8 +169,15 @@ UNSUPPORTED_METHODS = {
     "offline_data": "there is no training from recorded data yet",
     "rollouts": "it is called env_runners() here",
     "exploration": "write .env_runners(explore=...)",
-    "build_learner": "build_algo() makes its learners",
-    "build_learner_group": "build_algo() makes its learners",
+    "build_module_to_env_connector": "build_env_to_module_connector() has them all: actions pass "
+    "the same connectors in the other direction",
+    "build_learner_connector": "a learner has its own: config.build_learner().connectors",
+    "get_default_policy_class": "get_default_rl_module_class() names the module",
+    "serialize": "to_dict() gives plain data",
+    "is_offline": "there is no training from recorded data yet",
+    "is_online": "there is no training from recorded data yet",
+    "pop": "settings are not removed; set them to their default",
+    "values": "items() has names and values",
 }
 
 # Settings of RLlib that have one value here: method -> setting -> the value, and why.

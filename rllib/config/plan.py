@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rllib import plugins
+from rllib.callbacks import HOOKS
 from rllib.config import AlgorithmConfig, yaml_tree
 from rllib.config.file import COMMAND_LINE, Assignment
 from rllib.config.names import RENAMED, explain_unknown, nearest
@@ -19,7 +20,7 @@ from rllib.envs.faults import EnvSetupError
 from rllib.envs.make import choose_backend
 from rllib.errors import ConfigError, Problem
 from rllib.registry import default_config, get_config_class
-from rllib.runs.stopping import criterion_problem
+from rllib.runs.stopping import criterion_problem, foreseen_problem
 
 
 @dataclass(frozen=True)
@@ -140,11 +141,14 @@ class PlanReader:
 
     def plan(self, name: str) -> RunPlan:
         """The plan, or ``ConfigError`` with all that was found wrong."""
-        for metric, threshold in self.stop.items():
-            if text := criterion_problem(metric, threshold):
-                self._wrong(text, metric, self.places[f"stop.{metric}"])
         config = default_config(self.algorithm)
         self.problems += self._placed(_checked(config, self.settings))
+        for metric, threshold in self.stop.items():
+            text = criterion_problem(metric, threshold)
+            if text is None and not _has_own_metrics(config):
+                text = foreseen_problem(metric, config.policy_ids)
+            if text:
+                self._wrong(text, metric, self.places[f"stop.{metric}"])
         if self.problems:
             raise ConfigError(sorted(self.problems, key=_reading_order))
         return RunPlan(name, config, self.stop)
@@ -189,6 +193,13 @@ def _checked(config: AlgorithmConfig, settings: Mapping[str, Any]) -> list[Probl
             problems.append(Problem(str(error), "env"))
     broken = {problem.key for problem in problems}
     return problems + [problem for problem in config.problems() if problem.key not in broken]
+
+
+def _has_own_metrics(config: AlgorithmConfig) -> bool:
+    """Whether code that is not of this package may add to results."""
+    code = ("custom_evaluation_function", "env_runner_cls", "learner_class")
+    is_ours = config.algo_name in plugins.OURS[plugins.ALGORITHMS]
+    return not is_ours or any(config[name] for name in (*code, "callbacks_class", *HOOKS))
 
 
 def _with(base: Any, path: tuple[str, ...], value: Any) -> Any:

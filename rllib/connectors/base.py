@@ -35,10 +35,13 @@ class Connector(ABC):  # noqa: B024 (every hook may stay as it is)
     Attributes:
         is_frozen: statistics are used, but no longer updated: for evaluation.
         is_rowwise: every observation is taken by itself, so that ``on_reset`` does for any rows.
+        remembers_episodes: what comes out depends on what was before in the episode, so that
+            nobody can be asked about an observation alone.
     """
 
     is_frozen = False
     is_rowwise = False
+    remembers_episodes = False
 
     def connect(self, spaces: Spaces, num_envs: int) -> Spaces:
         """Get ready for N new environments; returns the spaces that come out of this step.

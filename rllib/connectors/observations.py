@@ -134,6 +134,8 @@ class FrameStacking(Connector):
         num_frames: k.
     """
 
+    remembers_episodes = True
+
     def __init__(self, num_frames: int = 4) -> None:
         if num_frames < 1:
             raise ConfigError(f"FrameStacking(num_frames={num_frames}): at least 1")

@@ -34,6 +34,8 @@ class PrevActionsPrevRewards(Connector):
         n_prev_rewards: 0 leaves rewards out.
     """
 
+    remembers_episodes = True
+
     def __init__(self, n_prev_actions: int = 1, n_prev_rewards: int = 1) -> None:
         if n_prev_actions < 0 or n_prev_rewards < 0 or n_prev_actions + n_prev_rewards == 0:
             raise ConfigError("PrevActionsPrevRewards takes at least one action or reward")

@@ -14,7 +14,7 @@ advantages, is computed through ``group``.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from time import perf_counter, time
 from typing import Any, Generic
 
@@ -25,6 +25,7 @@ from rllib.checkpoints.torch_state import get_module_state, set_module_state
 from rllib.config import AlgorithmConfig
 from rllib.connectors.learner import build_learner_pipeline
 from rllib.envs.make import Spaces
+from rllib.errors import ConfigError
 from rllib.learning.descent import Descent
 from rllib.learning.devices import Uploads, ahead, learner_device, meeting_device
 from rllib.learning.gradients import own_parameters
@@ -41,6 +42,12 @@ from rllib.tensors import concatenate
 __all__ = ["Learner", "Loss", "Metrics"]
 
 DEFAULT_OPTIMIZER = "default_optimizer"
+
+
+def check_ids(named: Iterable[str], known: Sequence[str]) -> None:
+    """Raise ``ConfigError`` for an id of a module that there is not."""
+    for unknown in sorted(set(named) - set(known)):
+        raise ConfigError(f"there is no module {unknown!r}; there are: {', '.join(known)}")
 
 
 class Learner(ABC, Generic[BatchT]):
@@ -236,6 +243,21 @@ class Learner(ABC, Generic[BatchT]):
     def get_module_state(self) -> dict[str, NDArray[Any]]:
         """Copies of all weights, by name."""
         return get_module_state(self.module.state_dict())
+
+    def set_module_weights(self, weights: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take over weights by module id; there is one module here.
+
+        Raises:
+            ConfigError: there is no module of an id.
+            CheckpointError: they are those of another network.
+        """
+        check_ids(weights, [own := self.config.policy_ids[0]])
+        if own in weights:
+            self.module.set_state(weights[own])
+
+    def apply(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call ``function(self, *args)`` where the learner lives; returns what it returns."""
+        return function(self, *args)
 
     def get_state(self) -> dict[str, Any]:
         """State tree: weights, optimisers, counters, and this learner's random streams by rank."""

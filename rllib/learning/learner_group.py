@@ -7,11 +7,12 @@
 The learners average their gradients in every step, so that each of them has the same weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from secrets import token_hex
-from typing import Any
+from typing import Any, ClassVar
 
 from rllib import core
+from rllib.absent import NamesNearest
 from rllib.config import AlgorithmConfig
 from rllib.core import api
 from rllib.core.exceptions import ActorError
@@ -30,7 +31,14 @@ LAST_WORDS_S = 5.0
 """How long the other learners may take to fail as well, once one has failed."""
 
 
-class LearnerGroup:
+FIXED_MODULES = (
+    "modules are fixed once an algorithm is built; name all of them in "
+    "config.multi_agent(policies=...), choose with policy_mapping_fn, and let policies_to_train "
+    "say who learns; another algorithm takes over weights by RLModuleSpec(load_state_path=...)"
+)
+
+
+class LearnerGroup(NamesNearest):
     """Learner actors, or a learner in this process if ``num_learners`` is 0.
 
     Args:
@@ -38,10 +46,24 @@ class LearnerGroup:
         config: the algorithm's configuration.
         spaces: of a single environment.
 
+    Attributes:
+        version: counts what may have changed the weights.
+
     Raises:
         ConfigError: several learners on the engine that runs one call at a time, or more resources
             for them than there are.
     """
+
+    INSTEAD: ClassVar[Mapping[str, str]] = {
+        "add_module": FIXED_MODULES,
+        "remove_module": FIXED_MODULES,
+        "load_module_state": "RLModuleSpec(load_state_path=...), or set_weights({module_id: ...})",
+        "update_from_batch": "update(batches) takes fragments",
+        "update_from_episodes": "update(batches) takes fragments",
+        "async_update": "update() is asynchronous where learners are actors",
+        "save_to_path": "algo.save_to_path() saves learners and all the rest",
+        "restore_from_path": "algo.restore_from_path() restores learners and all the rest",
+    }
 
     def __init__(
         self, learner_class: type[Learner[Any]], config: AlgorithmConfig, spaces: Spaces
@@ -49,6 +71,7 @@ class LearnerGroup:
         self.config = config
         self.is_remote = config.num_learners > 0
         self._is_joined = False
+        self.version = 0
         self.workers: list[Worker] = [
             make_worker(learner_class, config, spaces, remote=self.is_remote, **_resources(config))
             for _ in range(max(1, config.num_learners))
@@ -111,6 +134,7 @@ class LearnerGroup:
                 waited for, and one took longer than ``sample_timeout_s``.
         """
         self._join()
+        self.version += 1
         if not self.is_remote:
             limit = self.config.sample_timeout_s
             batches = [fetch_sample(batch, limit) for batch in batches]
@@ -161,11 +185,56 @@ class LearnerGroup:
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from ``get_state``, also of another number of learners."""
         self._join()
+        self.version += 1
         self._fetch([worker.call("set_state", state) for worker in self.workers])
+
+    def set_weights(self, weights: Mapping[str, Mapping[str, Any]]) -> None:
+        """Give every learner these weights; env runners get them with the next sync.
+
+        Args:
+            weights: arrays by module id and name, as ``Algorithm.get_weights`` gives them.
+
+        Raises:
+            ConfigError: there is no module of an id.
+            CheckpointError: they are those of another network.
+        """
+        self.version += 1
+        self._fetch([worker.call("set_module_weights", weights) for worker in self.workers])
+
+    def foreach_learner(
+        self, func: Callable[[Any], Any], *, timeout_seconds: float | None = None
+    ) -> list[Any]:
+        """Call ``func(learner)`` where each learner lives; returns what they return.
+
+        Args:
+            func: may be any function; it travels to actors. With several agents it gets a
+                ``MultiLearner``, whose ``learners`` are by module id.
+            timeout_seconds: how long to wait for each.
+
+        Raises:
+            TaskError: ``func`` raised in an actor.
+            GetTimeoutError: it took longer.
+        """
+        self.version += 1  # it may have changed weights
+        handles = [worker.call("apply", func) for worker in self.workers]
+        return [fetch(handle, timeout_seconds) for handle in handles]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the learner is in this process."""
+        return not self.is_remote
+
+    def get_stats(self) -> dict[str, Any]:
+        """How many learners there are; what they report is in the results of updates."""
+        return {"num_learners": len(self.workers), "is_remote": self.is_remote}
 
     def stop(self) -> None:
         """End the learners."""
         stop_all(self.workers)
+
+    def shutdown(self) -> None:
+        """RLlib's name of ``stop``."""
+        self.stop()
 
     # Failures.
 

@@ -57,7 +57,7 @@ class ActInput:
         """[1, ...] one observation, as an environment returns it.
 
         Raises:
-            InputError: it does not fit the space, or has NaN.
+            InputError: it does not fit the space, has NaN, or forbids everything.
         """
         packed = self._packed(obs, ())[None]
         self._check(packed, is_batch=False)
@@ -120,9 +120,9 @@ class ActInput:
             place = (outsider.row, *outsider.element) if is_batch else outsider.element
             fix = f"outside of its bounds [{outsider.low}, {outsider.high}]; give what lies within"
             self._refuse(outsider.leaf.path("obs"), place, outsider.value, fix)
-        if self.sizes and is_batch:
-            field = field_path("obs", [ACTION_MASK])
-            self._check_mask(field, packed[ACTION_MASK], self.sizes)
+        if self.sizes:
+            field, masks = field_path("obs", [ACTION_MASK]), packed[ACTION_MASK]
+            self._check_mask(field, masks if is_batch else masks[0], self.sizes)
 
     def _refuse(self, field: str, place: tuple[int, ...], value: Any, fix: str) -> None:
         raise InputError(f"{field_path(field, place)} = {value}; {fix}", field=field, value=value)

@@ -32,6 +32,8 @@ class ActorCriticModule(RLModule):
     memory is shared by policy and value function, and so are the layers before it.
     """
 
+    has_model_config = True
+
     model_config: ModelConfig
     limits: Tensor | None
 

@@ -74,6 +74,8 @@ class ActorQModule(RLModule):
         has_target_actor: whether there is a target network of the actor as well.
     """
 
+    has_model_config = True
+
     kind: ClassVar[Kind]
     has_target_actor: ClassVar[bool]
 

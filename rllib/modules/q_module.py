@@ -172,6 +172,8 @@ class QModule(RLModule):
     distributions.
     """
 
+    has_model_config = True
+
     atoms: Tensor
 
     @cached_property

@@ -8,6 +8,7 @@ function is needed); ``rllib.modules.actor_critic`` has the default one.
 Legend: B rows, L steps of a sequence, A actions.
 """
 
+import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rllib.actions import ActionHead, action_head, choose, mask_sizes, policy_rows
+from rllib.actions import ActionHead, Fit, action_head, choose, mask_sizes, policy_rows
 from rllib.actions import mask_inputs as mask_arrays
 from rllib.actions.given import is_given
+from rllib.checkpoints.torch_state import get_module_state, set_module_state
 from rllib.columns import Columns
+from rllib.config.multi_agent import DEFAULT_POLICY_ID
 from rllib.config.sections import ModelConfig
 from rllib.distributions import Distribution, distribution_for, mask_inputs
 from rllib.distributions.action_dist import ActionDistClass
@@ -32,6 +35,7 @@ from rllib.modules.observations import ACTION_MASK
 from rllib.tensors import Tree, to_tensors
 
 if TYPE_CHECKING:
+    from rllib.modules.multi_rl_module import MultiRLModule
     from rllib.policies.policy import Policy
 
 Batch = dict[str, Any]
@@ -61,6 +65,10 @@ class RLModule(nn.Module):
     """
 
     framework = "torch"
+    has_model_config = False
+    """Whether ``model_config`` is a ``ModelConfig``, so that all settings have a value."""
+    action_fit: Fit = "none"
+    """How continuous actions are fitted to their space, as the spec said."""
 
     def __init__(
         self,
@@ -187,16 +195,75 @@ class RLModule(nn.Module):
     get_exploration_action_dist_cls = get_inference_action_dist_cls
     get_train_action_dist_cls = get_inference_action_dist_cls
 
+    # State.
+
+    def get_state(
+        self,
+        components: Any = None,
+        *,
+        not_components: Any = None,
+        inference_only: bool = False,
+    ) -> dict[str, NDArray[Any]]:
+        """Copies of the weights, by name.
+
+        Args:
+            components: has no meaning for a module, which is one whole; there for RLlib.
+            not_components: the same.
+            inference_only: leave out what acting does not need.
+        """
+        return get_module_state(self.policy_state() if inference_only else self.state_dict())
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take over weights: all, or all that acting needs; arrays or tensors.
+
+        Raises:
+            CheckpointError: they are those of another network; says where they differ.
+        """
+        is_enough = self.policy_state().keys() <= state.keys() <= self.state_dict().keys()
+        rest = get_module_state(self.state_dict()) if is_enough else {}
+        set_module_state(self, rest | dict(state))
+
+    def save_to_path(self, path: str | Path | None = None) -> str:
+        """Write this module alone into a checkpoint folder; returns its path.
+
+        Args:
+            path: the folder; by default a new one in the system's temporary folder.
+        """
+        from rllib.checkpoints.module_checkpoint import save_modules
+
+        path = path or tempfile.mkdtemp(prefix="rllib-module-")
+        return save_modules(path, {DEFAULT_POLICY_ID: self})
+
+    def restore_from_path(self, path: str | Path) -> None:
+        """Take over the weights of a checkpoint, which may be named as for ``from_checkpoint``.
+
+        Raises:
+            CheckpointError: it is damaged, has no such module, or one of another network.
+        """
+        from rllib.checkpoints.module_checkpoint import read_weights
+
+        self.set_state(read_weights(Path(path)))
+
+    def as_multi_rl_module(self) -> "MultiRLModule":
+        """The only one of a ``MultiRLModule``."""
+        from rllib.modules.multi_rl_module import MultiRLModule
+
+        return MultiRLModule({DEFAULT_POLICY_ID: self})
+
+    def unwrapped(self) -> "RLModule":
+        """Itself: learners wrap no module."""
+        return self
+
     @classmethod
     def from_checkpoint(cls, path: str | Path) -> "RLModule":
-        """A module alone, to act with, out of an algorithm's checkpoint.
+        """A module alone, to act with, out of a checkpoint of an algorithm or of the module.
 
         Args:
             path: the checkpoint's folder, for its first module, or what RLlib calls the module's
                 folder in it: ``path/learner_group/learner/rl_module/default_policy``.
 
-        Called on ``RLModule`` itself it makes the default module of the algorithm; a module of
-        another class needs the call on that class, because loading imports nothing.
+        Called on ``RLModule`` itself it makes a module of this package, as algorithms do by
+        default; one of another class needs the call on that class, as loading imports nothing.
 
         Raises:
             CheckpointError: it is damaged, has no such module, or one of another class.

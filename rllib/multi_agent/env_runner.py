@@ -22,6 +22,7 @@ from rllib.config import AlgorithmConfig
 from rllib.envs.multi_agent_vector import AgentStep, MultiAgentVector
 from rllib.envs.packing import row_of
 from rllib.metrics.metrics_logger import MetricsLogger
+from rllib.modules.multi_rl_module import MultiRLModule
 from rllib.modules.observations import ACTION_MASK
 from rllib.multi_agent.modules import (
     ModuleSpaces,
@@ -33,6 +34,7 @@ from rllib.multi_agent.trajectories import Trajectories
 from rllib.sampling.endless import EndWatch, evaluation_watch, training_watch
 from rllib.sampling.env_runner import AgentCounts, SampleStats, env_errors
 from rllib.sampling.episodes import Episode, OpenEnd
+from rllib.sampling.inspection import Inspected, SpacePair, acting_module
 from rllib.sampling.whole_episodes import EpisodeCount
 from rllib.seeding import Role, derive_rng, derive_seed
 
@@ -105,11 +107,17 @@ class Actor:
             self.pipeline.freeze()
         seen = self.pipeline.connect(spaces, 1)
         self.mask_sizes = mask_sizes(seen.observation, seen.action)
-        spec = config.get_rl_module_spec(seen)
-        self.policy, self.max_seq_len = spec.make_policy(), spec.max_seq_len
+        self.env_spaces, self.spec = spaces, config.get_rl_module_spec(seen)
+        self.policy, self.max_seq_len = self.spec.make_policy(), self.spec.max_seq_len
+        self.weights: Mapping[str, Any] | None = None
         self.head = self.policy.head
         self.initial = self.policy.initial_state(1)
         self.forget()
+
+    def set_weights(self, weights: Mapping[str, Any]) -> None:
+        """Act by these from now on."""
+        self.policy.set_weights(weights)
+        self.weights = weights
 
     def explore_by(self, timestep: int, random_actions: bool) -> None:
         """Act by the head of this timestep, or at random."""
@@ -165,7 +173,7 @@ class Actor:
         self.trajectories.end(agent, terminated, final_obs)
 
 
-class MultiAgentEnvRunner:
+class MultiAgentEnvRunner(Inspected):
     """E environments, one policy per module, one random stream.
 
     Args:
@@ -211,6 +219,17 @@ class MultiAgentEnvRunner:
             common = {"env_index": env_index, "rl_module": modules}
             self._call(hook, episode=self.episodes[env_index], **common, **arguments)
 
+    @property
+    def module(self) -> MultiRLModule:
+        """The modules that act; copies of them where small networks act in numpy."""
+        modules = {k: acting_module(a.policy, a.spec, a.weights) for k, a in self.actors.items()}
+        return MultiRLModule(modules)
+
+    def get_spaces(self) -> dict[str, SpacePair]:
+        """(observation space, action space) as each module sees them, by its id."""
+        specs = {name: actor.spec for name, actor in self.actors.items()}
+        return {name: (each.observation_space, each.action_space) for name, each in specs.items()}
+
     def apply(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call ``function(self, *args)`` where the env runner lives; returns what it returns."""
         return function(self, *args)
@@ -241,7 +260,7 @@ class MultiAgentEnvRunner:
     def set_weights(self, weights: dict[str, Any], seq_no: int) -> None:
         """Act by these weights, by module id, from now on; ``seq_no`` counts the syncs."""
         for module_id, each in weights.items():
-            self.actors[module_id].policy.set_weights(each)
+            self.actors[module_id].set_weights(each)
         self.weights_seq_no = seq_no
 
     def set_statistics(self, statistics: dict[str, Any]) -> None:

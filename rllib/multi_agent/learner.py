@@ -1,12 +1,12 @@
 """One learner per module, called as if they were one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rllib.config import AlgorithmConfig
 from rllib.learning.bystander import Bystander, learner_for
 from rllib.learning.devices import learner_device, meeting_device
-from rllib.learning.learner import Learner, Metrics
+from rllib.learning.learner import Learner, Metrics, check_ids
 from rllib.learning.peers import Alone, Members, Peers
 from rllib.learning.shares import Share, take
 from rllib.multi_agent.env_runner import MultiAgentBatch
@@ -71,6 +71,21 @@ class MultiLearner:
     def get_module_state(self) -> dict[str, Any]:
         """Copies of all weights, by module id and name."""
         return {name: learner.get_module_state() for name, learner in self.learners.items()}
+
+    def set_module_weights(self, weights: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take over weights by module id; those that are not named stay as they are.
+
+        Raises:
+            ConfigError: there is no module of an id.
+            CheckpointError: they are those of another network.
+        """
+        check_ids(weights, list(self.learners))
+        for module_id, each in weights.items():
+            self.learners[module_id].module.set_state(each)
+
+    def apply(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call ``function(self, *args)`` where the learners live; returns what it returns."""
+        return function(self, *args)
 
     def get_streams(self) -> dict[str, Any]:
         """State tree of the random streams, by module id."""

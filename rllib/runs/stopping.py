@@ -24,6 +24,18 @@ COMMON_METRICS = (
     "env_runners/num_env_steps_sampled_lifetime",
 )
 
+# What the kit itself reports of env runners, and of those of evaluation.
+OF_ENV_RUNNERS = (
+    *(name.removeprefix("env_runners/") for name in COMMON_METRICS if "/" in name),
+    *("env_step_timer", "num_env_steps_sampled", "sample", "weights_seq_no"),
+    *("num_agent_steps_sampled", "num_env_steps_dropped_lifetime", "num_module_steps_sampled"),
+    *("agent_episode_returns_mean", "module_episode_returns_mean"),
+)
+SECTIONS = (
+    *("env_runners", "evaluation", "learners", "timers", "replay_buffer", "env_runner_group"),
+    "fault_tolerance",
+)
+
 # Sections of which the first results may have nothing.
 LATE = ("evaluation", "learners")
 
@@ -53,6 +65,35 @@ def criterion_problem(metric: str, threshold: object) -> str | None:
     guess = RENAMED_METRICS.get(metric) or _near(metric, COMMON_METRICS)
     hint = f"did you mean {guess!r}?" if guess else f"for example {COMMON_METRICS[3]!r}"
     return f"unknown metric; {hint}"
+
+
+def foreseen_problem(metric: str, module_ids: Iterable[str]) -> str | None:
+    """Say whether results can never have a metric, where nobody adds metrics of their own.
+
+    What single learners and timers report is known by the first result, and not here.
+    """
+    section, _, rest = metric.partition("/")
+    if section not in SECTIONS:
+        known = [*(f"{name}/" for name in SECTIONS), *COMMON_METRICS]
+        return _impossible(metric, known, f"{metric.rpartition('/')[0]}/") if rest else None
+    if section == "learners":
+        known = [f"learners/{name}/" for name in (*module_ids, "__all_modules__")]
+        return _impossible(metric, known, metric[: metric.rfind("/") + 1])
+    prefix = {"env_runners": "env_runners/", "evaluation": "evaluation/env_runners/"}.get(section)
+    if prefix is None:
+        return None
+    return _impossible(metric, [prefix + name for name in OF_ENV_RUNNERS], metric)
+
+
+def _impossible(metric: str, known: list[str], part: str) -> str | None:
+    """Unless the metric is one of the known, or below one: the nearest of them to ``part``."""
+    if any(metric == name or metric.startswith(f"{name.rstrip('/')}/") for name in known):
+        return None
+    guess = _near(part, known)
+    if guess is None:
+        return "results will have no such metric"
+    whole = guess + metric.removeprefix(part) if guess.endswith("/") else guess
+    return f"results will have no such metric; did you mean {whole!r}?"
 
 
 def reached(stop: Mapping[str, float], result: Mapping[str, Any]) -> str | None:

@@ -28,10 +28,12 @@ from rllib.envs.snapshot import get_env_state, set_env_state
 from rllib.envs.vector import EnvStep
 from rllib.errors import EnvError
 from rllib.metrics.metrics_logger import MetricsLogger
+from rllib.modules.rl_module import RLModule
 from rllib.policies.memory import PolicyMemory
 from rllib.sampling.endless import evaluation_watch, training_watch
 from rllib.sampling.episode_hooks import EpisodeHooks
 from rllib.sampling.episodes import Episode, EpisodeTally, EpisodeTracker, OpenEnd, StepTally
+from rllib.sampling.inspection import ENV, Inspected, SpacePair, acting_module
 from rllib.sampling.rollout import RolloutBuffer
 from rllib.sampling.whole_episodes import EpisodeBuffer
 from rllib.seeding import Role, derive_rng, derive_seed, draw_seed, rng_state, set_rng_state
@@ -64,7 +66,7 @@ class SampleStats(NamedTuple):
     ended_at: float = 0.0
 
 
-class EnvRunner:
+class EnvRunner(Inspected):
     """One vector environment, one policy, one random stream.
 
     Args:
@@ -83,9 +85,12 @@ class EnvRunner:
         self.pipeline = build_pipeline(config)
         if not is_training:
             self.pipeline.freeze()
+        self.env_spaces = spaces
         spaces = self.pipeline.connect(spaces, config.num_envs_per_env_runner)
         spec = config.get_rl_module_spec(spaces)
-        self.policy, self.max_seq_len = spec.make_policy(), spec.max_seq_len
+        self.spec, self.max_seq_len = spec, spec.max_seq_len
+        self.weights: Mapping[str, NDArray[Any]] | None = None
+        self.make_module()
         self.head = self.policy.head
         self.weights_seq_no = self.last_ended_play = 0
         sizes = mask_sizes(spaces.observation, spaces.action)
@@ -117,6 +122,24 @@ class EnvRunner:
         module = getattr(self.policy, "module", None)
         self.hooks = EpisodeHooks(self.callbacks, self.env, rl_module=module, **common)
 
+    def make_module(self) -> None:
+        """Make what acts anew, with the weights that came last."""
+        self.policy = self.spec.make_policy()
+        if self.weights is not None:
+            self.policy.set_weights(self.weights)
+            self.policy.use_rng(self.rng)
+
+    @property
+    def module(self) -> RLModule:
+        """The module that acts; a copy of it where a small network acts in numpy."""
+        return acting_module(self.policy, self.spec, self.weights)
+
+    def get_spaces(self) -> dict[str, SpacePair]:
+        """(observation space, action space) of an environment, and as the module sees them."""
+        seen = (self.spec.observation_space, self.spec.action_space)
+        own = (self.env_spaces.observation, self.env_spaces.action)
+        return {ENV: own, self.config.policy_ids[0]: seen}
+
     def make_env(self) -> None:
         """Make other environments, of the same spaces, as ``config`` says by now.
 
@@ -147,7 +170,7 @@ class EnvRunner:
     def set_weights(self, weights: Mapping[str, NDArray[Any]], seq_no: int) -> None:
         """Act by these weights from now on; ``seq_no`` counts the syncs."""
         self.policy.set_weights(weights)
-        self.weights_seq_no = seq_no
+        self.weights, self.weights_seq_no = weights, seq_no
 
     def set_statistics(self, statistics: dict[str, Any]) -> None:
         """Take over what the connectors of all env runners have seen together."""

@@ -300,3 +300,55 @@ def test_every_preset_is_valid() -> None:
     assert presets
     for preset in presets:
         load_plan(preset)
+
+
+# Metrics to stop at.
+
+PPO = "algorithm: PPO\nenvironment: {env: CartPole-v1}\n"
+
+
+@pytest.mark.parametrize(
+    ("metric", "near"),
+    [
+        ("env_runners/episode_retrun_mean", "env_runners/episode_return_mean"),
+        ("env_runner/episode_return_mean", "env_runners/episode_return_mean"),
+        ("evaluation/episode_return_mean", "evaluation/env_runners/episode_return_mean"),
+        ("learners/default_polcy/vf_loss", "learners/default_policy/vf_loss"),
+    ],
+)
+def test_a_metric_that_results_never_have_is_refused_before_training(
+    metric: str, near: str
+) -> None:
+    text = f"{PPO}stop:\n  {metric}: 3\n"
+    expected = f"my.yaml:4:3: {metric}: results will have no such metric; did you mean {near!r}?"
+    assert complaint(text) == expected
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "env_runners/agent_episode_returns_mean/a",
+        "env_runners/weights_seq_no",
+        "evaluation/env_runners/episode_len_max",
+        "learners/default_policy/vf_loss",
+        "learners/__all_modules__/x",
+        "timers/training_iteration",
+        "replay_buffer/num_env_steps_stored",
+    ],
+)
+def test_a_metric_that_results_may_have_is_taken(metric: str) -> None:
+    assert load_plan(write(f"{PPO}stop: {{{metric}: 3}}\n")).stop == {metric: 3}
+
+
+def test_metrics_of_callbacks_are_known_by_the_first_result_alone() -> None:
+    text = f"{PPO}callbacks: {{callbacks_class: 'rllib.callbacks:RLlibCallback'}}\n"
+    assert load_plan(write(f"{text}stop: {{env_runners/own: 3}}\n")).stop
+
+
+def test_a_wrong_value_does_not_hide_misspelt_keys_of_the_model() -> None:
+    model = "{fcnet_hidens: [3], fcnet_activation: relux, vf_share_layer: 1}"
+    message = complaint(f"{PPO}rl_module:\n  model_config: {model}\n")
+    assert message.startswith("3 mistakes")
+    assert "model_config.fcnet_hidens: unknown key; did you mean 'fcnet_hiddens'?" in message
+    assert "model_config.vf_share_layer: unknown key; did you mean 'vf_share_layers'?" in message
+    assert "should be 'tanh'" in message

@@ -681,3 +681,35 @@ def test_a_state_may_name_what_the_program_has_imported_and_registered() -> None
 def test_a_state_of_a_named_module_needs_its_own_class() -> None:
     with pytest.raises(ConfigError, match="the settings are those of my:Algo; call from_state on"):
         AlgorithmConfig.from_state({"algorithm": "my:Algo", "config": {}})
+
+
+# Attributes that there are not.
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("enviroment", "did you mean 'environment'?"),
+        ("num_env_runer", "did you mean 'num_env_runners'?"),
+        ("build_alg", "did you mean 'build_algo'?"),
+        ("num_rollout_workers", "it is called 'num_env_runners' here"),
+        ("exploration_config", "the nearest setting is 'explore'"),
+        ("zzz", "unknown setting or method"),
+    ],
+)
+def test_an_attribute_that_there_is_not_names_the_nearest(name: str, hint: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(AlgorithmConfig(), name)
+    assert str(caught.value).startswith(f"AlgorithmConfig.{name}: ")
+    assert str(caught.value).endswith(hint)
+    assert not hasattr(AlgorithmConfig(), name)
+
+
+def test_a_wrong_value_and_a_misspelt_key_of_a_specs_model_are_both_told() -> None:
+    model = {"fcnet_hiddens": ["x"], "fcnet_activaton": "relu"}
+    config = AlgorithmConfig(env="CartPole-v1", rl_module_spec=RLModuleSpec(model_config=model))
+    keys = [problem.key for problem in config.problems()]
+    assert keys == [
+        "rl_module_spec.model_config.fcnet_hiddens[0]",
+        "rl_module_spec.model_config.fcnet_activaton",
+    ]

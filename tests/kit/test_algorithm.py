@@ -11,6 +11,7 @@ import pytest
 from rllib import core
 from rllib.algorithm import Algorithm
 from rllib.algorithms.ppo import PPO, PPOConfig
+from rllib.connectors import FrameStacking
 from rllib.envs.counter import CounterEnv
 from rllib.errors import CheckpointError, ConfigError, EnvError, TrainingError
 
@@ -223,8 +224,55 @@ def test_a_checkpoint_of_another_network_or_kind_is_refused(tmp_path):
         with pytest.raises(CheckpointError, match="does not hold what PPO needs"):
             algorithm.set_state({"iteration": 1})
     deeper = config().rl_module(model_config={"fcnet_hiddens": (16, 16)})
-    with deeper.build_algo() as algorithm, pytest.raises(CheckpointError, match="do not fit"):
+    with deeper.build_algo() as algorithm, pytest.raises(CheckpointError, match="other settings"):
         algorithm.restore_from_path(path)
+
+
+def stacks(num_frames):
+    return lambda env: FrameStacking(num_frames)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            lambda c: c.rl_module(model_config=c.model.updated({"fcnet_activation": "relu"})),
+            "model_config.fcnet_activation was 'tanh', is 'relu'",
+        ),
+        (
+            lambda c: c.env_runners(observation_filter="MeanStdFilter"),
+            r"connectors was \[\], is \['MeanStdFilter\(clip=10.0\)'\]",
+        ),
+        (
+            lambda c: c.rl_module(model_config=c.model.updated({"fcnet_hiddens": (8, 8)})),
+            r"model_config.fcnet_hiddens was \[.*\], is \[8, 8\]",
+        ),
+        (
+            lambda c: c.env_runners(env_to_module_connector=stacks(1)),
+            r"connectors was \[\], is \['FrameStacking\(num_frames=1\)'\]",
+        ),
+        (lambda c: c.environment(normalize_actions=False), r"\(normalize_actions, clip_actions\)"),
+    ],
+)
+def test_a_checkpoint_whose_weights_would_mean_something_else_is_refused(tmp_path, change, told):
+    with config().build_algo() as algorithm:
+        path = algorithm.save_to_path(tmp_path / "checkpoint")
+    with change(config()).build_algo() as algorithm:
+        before = algorithm.params_hash()
+        with pytest.raises(CheckpointError, match=told):
+            algorithm.restore_from_path(path)
+        assert algorithm.params_hash() == before
+
+
+def test_settings_that_change_nothing_of_what_weights_mean_may_differ(tmp_path):
+    with config().build_algo() as algorithm:
+        path = algorithm.save_to_path(tmp_path / "checkpoint")
+        expected = algorithm.params_hash()
+    other = config().training(lr=0.5, gamma=0.5)
+    other.rl_module(model_config=other.model.updated({"fcnet_kernel_initializer": "zeros_"}))
+    with other.build_algo() as algorithm:
+        algorithm.restore_from_path(path)
+        assert algorithm.params_hash() == expected
 
 
 def test_acting_with_the_trained_policy():

@@ -10,10 +10,11 @@ from torch import nn
 
 from rllib.algorithms.ppo import PPOConfig
 from rllib.envs.multi_agent import make_multi_agent
-from rllib.errors import CheckpointError
+from rllib.errors import CheckpointError, ConfigError
 from rllib.modules.actor_critic import ActorCriticModule
+from rllib.modules.multi_rl_module import MultiRLModule
 from rllib.modules.rl_module import RLModule
-from rllib.modules.spec import RLModuleSpec
+from rllib.modules.spec import MultiRLModuleSpec, RLModuleSpec
 
 
 class Small(RLModule):
@@ -105,3 +106,92 @@ def test_spaces_need_no_environment(tmp_path):
 
     path, (module,) = saved(PPOConfig().environment(lambda _: Env()), tmp_path / "checkpoint")
     assert_same(RLModule.from_checkpoint(path), module)
+
+
+# Modules alone.
+
+
+def module_of(**model) -> RLModule:
+    torch.manual_seed(len(model))
+    space = gym.spaces.Box(-1, 1, (4,), np.float32)
+    spec = RLModuleSpec(ActorCriticModule, space, gym.spaces.Discrete(2), model_config=model)
+    return spec.build()
+
+
+def test_a_module_saves_and_restores_itself(tmp_path):
+    module, other = module_of(fcnet_hiddens=(8,)), module_of(fcnet_hiddens=(8,), use_gru=False)
+    path = module.save_to_path(tmp_path / "module")
+    assert_same(RLModule.from_checkpoint(path), module)
+    other.restore_from_path(path)
+    assert all((a == b).all() for a, b in zip(other.parameters(), module.parameters(), strict=True))
+    with pytest.raises(CheckpointError, match="do not fit"):
+        module_of(fcnet_hiddens=(9,)).restore_from_path(path)
+
+
+def test_the_acting_half_of_a_state_leaves_the_rest():
+    module, other = module_of(fcnet_hiddens=(8,)), module_of(fcnet_hiddens=(8,), use_gru=False)
+    half = module.get_state(inference_only=True)
+    values = {name for name in module.get_state() if name not in half}
+    assert values
+    before = other.get_state()
+    other.set_state(half)
+    for name, part in other.get_state().items():
+        np.testing.assert_array_equal(part, before[name] if name in values else half[name])
+
+
+def test_a_run_begins_with_the_weights_of_load_state_path(tmp_path):
+    settings = PPOConfig().environment("CartPole-v1").rl_module(model_config={"fcnet_hiddens": [8]})
+    path, (module,) = saved(settings, tmp_path / "checkpoint")
+    within = f"{path}/learner_group/learner/rl_module/default_policy"
+    settings = settings.copy().debugging(seed=5)
+    settings.rl_module(rl_module_spec=RLModuleSpec(load_state_path=within))
+    with settings.build_algo() as algo:
+        assert_same(algo.get_module(), module)
+    settings.rl_module(model_config={"fcnet_hiddens": [9]})
+    with pytest.raises(CheckpointError, match="do not fit"):
+        settings.build_algo()
+
+
+def test_several_modules_are_one(tmp_path):
+    both = MultiRLModule({"a": module_of(), "b": module_of(use_lstm=True)})
+    assert (both.keys(), len(both), list(both), "b" in both) == (["a", "b"], 2, ["a", "b"], True)
+    assert both.is_stateful()
+    assert set(both.get_initial_state()["b"]) == {"h", "c"}
+    out = both.forward_inference({"a": {"obs": torch.zeros(3, 4)}})
+    assert out["a"]["action_dist_inputs"].shape == (3, 2)
+    assert both.foreach_module(lambda name, module: name, return_dict=True)["a"] == "a"
+    loaded = MultiRLModule.from_checkpoint(both.save_to_path(tmp_path / "modules"))
+    for name, module in loaded.items():
+        assert_same(module, both[name])
+    changed = MultiRLModule({"a": module_of(), "b": module_of(use_lstm=True)})
+    changed.set_state({"b": {k: v * 0 for k, v in both["b"].get_state().items()}})
+    changed.restore_from_path(tmp_path / "modules")
+    assert_same(changed["b"], both["b"])
+    both.remove_module("b")
+    both.add_module("c", module_of())
+    with pytest.raises(ValueError, match="override=True"):
+        both.add_module("c", module_of())
+    with pytest.raises(KeyError, match=r"no module 'b'; there are: a, c"):
+        both["b"]
+    assert both.get("b") is None
+
+
+def test_modules_that_share_parts_are_refused_with_the_way_out():
+    class Shared(MultiRLModule):
+        def setup(self):
+            """Would make an encoder for all."""
+
+    with pytest.raises(ConfigError, match="a RLModule of its own for each id"):
+        Shared({})
+
+
+def test_specs_of_several_modules_are_added_to_and_built():
+    specs = MultiRLModuleSpec({"a": RLModuleSpec.from_module(module_of())})
+    specs.add_modules({"b": RLModuleSpec.from_module(module_of(use_lstm=True))})
+    assert "b" in specs
+    assert specs["b"].model_config.use_lstm
+    assert specs.build().keys() == ["a", "b"]
+    specs.remove_modules("a")
+    assert specs.build("b").is_stateful()
+    with pytest.raises(ConfigError, match=r"build\(\) needs module_class, observation_space"):
+        RLModuleSpec().build()

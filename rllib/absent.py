@@ -1,0 +1,40 @@
+"""An attribute that there is not is an error that names the nearest, or what there is instead."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rllib.config.names import nearest
+
+
+def no_attribute(owner: str, name: str, known: Iterable[str], instead: Mapping[str, str]) -> str:
+    """What to say of ``owner.name``.
+
+    Args:
+        owner: name of the class.
+        name: what was asked for.
+        known: public names that there are.
+        instead: what there is instead of names of RLlib's.
+    """
+    if name in instead:
+        return f"{owner}.{name} is not supported: {instead[name]}"
+    near = nearest(name, (each for each in known if not each.startswith("_")))
+    hint = f"; did you mean {near!r}?" if near else ""
+    return f"{owner!r} object has no attribute {name!r}{hint}"
+
+
+class NamesNearest:
+    """Mixin of classes with RLlib's names.
+
+    Attributes:
+        INSTEAD: what there is instead of RLlib's names that are missing.
+    """
+
+    INSTEAD: ClassVar[Mapping[str, str]] = {}
+
+    if not TYPE_CHECKING:  # checkers would take every attribute to be there
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):  # asked for by copy and pickle, before there is anything
+                raise AttributeError(name)
+            known = {*dir(type(self)), *vars(self)}
+            raise AttributeError(no_attribute(type(self).__name__, name, known, self.INSTEAD))

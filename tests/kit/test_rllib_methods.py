@@ -1,0 +1,210 @@
+"""Methods of RLlib's that its scripts call: what they give here, or what there is instead."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from rllib import core
+from rllib.algorithms.dqn import DQNConfig
+from rllib.algorithms.ppo import PPO, PPOConfig, PPOLearner
+from rllib.connectors import MeanStdFilter
+from rllib.envs.multi_agent_cartpole import MultiAgentCartPole
+from rllib.errors import CheckpointError, ConfigError
+from rllib.modules.actor_critic import ActorCriticModule
+
+
+@pytest.fixture
+def inline():
+    with core.init(address="inline"):
+        yield
+
+
+def config(num_env_runners=0, num_learners=0):
+    return (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .env_runners(num_env_runners=num_env_runners, num_envs_per_env_runner=2)
+        .learners(num_learners=num_learners)
+        .training(train_batch_size_per_learner=32, minibatch_size=32, num_epochs=1)
+        .rl_module(model_config={"fcnet_hiddens": (8,)})
+    )
+
+
+def two_agents():
+    return (
+        config()
+        .environment(MultiAgentCartPole, env_config={"num_agents": 2})
+        .multi_agent(
+            policies={"a", "b"},
+            policy_mapping_fn=lambda agent, episode: "ab"[int(str(agent)[-1]) % 2],
+        )
+    )
+
+
+# Algorithm.
+
+
+@pytest.mark.parametrize("num_actors", [0, 1])
+@pytest.mark.usefixtures("inline")
+def test_weights_are_given_and_taken_by_module(num_actors):
+    with config(num_actors, num_actors).build_algo() as algo:
+        halved = {k: part / 2 for k, part in algo.get_weights()["default_policy"].items()}
+        algo.set_weights({"default_policy": halved})
+        found = algo.get_weights(["default_policy"])["default_policy"]
+        states = algo.env_runner_group.foreach_env_runner(
+            lambda runner: runner.module.get_state(inference_only=True)
+        )
+        np.testing.assert_equal(found, halved)
+        for state in states:
+            np.testing.assert_equal(state, {name: halved[name] for name in state})
+        with pytest.raises(ConfigError, match="no module 'other'; there are: default_policy"):
+            algo.set_weights({"other": {}})
+        with pytest.raises(CheckpointError, match="do not fit"):
+            algo.set_weights({"default_policy": {"x": np.zeros(3)}})
+
+
+def test_weights_of_several_modules():
+    with two_agents().build_algo() as algo:
+        weights = algo.get_weights()
+        algo.set_weights({"b": weights["a"]})
+        np.testing.assert_equal(algo.get_weights()["b"], weights["a"])
+        runner = algo.env_runner
+        for name, part in runner.module["b"].get_state(inference_only=True).items():
+            np.testing.assert_array_equal(part, weights["a"][name])
+        assert runner.get_spaces().keys() == {"a", "b"}
+        assert algo.learner_group.foreach_learner(lambda each: sorted(each.learners)) == [
+            ["a", "b"]
+        ]
+
+
+def test_an_algorithm_has_rllibs_parts():
+    with config().build_algo() as algo:
+        assert algo.get_config() is algo.config
+        assert algo.env_runner is algo.env_runner_group.local_env_runner
+        assert algo.eval_env_runner is None
+        assert type(PPO.get_default_config()) is PPOConfig
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("add_module", r"config.multi_agent\(policies=...\)"),
+        ("get_policy", "get_module"),
+        ("restore_env_runners", "ends training"),
+        ("save", "save_to_path"),
+        ("trian", "did you mean 'train'?"),
+        ("env_runner_grup", "did you mean 'env_runner_group'?"),
+    ],
+)
+def test_a_method_that_there_is_not_says_what_there_is(name, hint):
+    with config().build_algo() as algo, pytest.raises(AttributeError, match=hint):
+        getattr(algo, name)
+
+
+# Learners and env runners.
+
+
+@pytest.mark.usefixtures("inline")
+@pytest.mark.parametrize("num_learners", [0, 1])
+def test_learners_are_reached_each_where_it_lives(num_learners):
+    with config(0, num_learners).build_algo() as algo:
+        group = algo.learner_group
+        assert group.foreach_learner(lambda learner: type(learner).__name__) == ["PPOLearner"]
+        assert group.is_local is (num_learners == 0)
+        assert group.get_stats() == {"num_learners": 1, "is_remote": num_learners > 0}
+        before = algo.compute_single_action(np.zeros(4), full_fetch=True)[2]
+
+        def double(learner):
+            learner.module.set_state({k: 2 * v + 1 for k, v in learner.module.get_state().items()})
+
+        group.foreach_learner(double)
+        after = algo.compute_single_action(np.zeros(4), full_fetch=True)[2]
+        assert not np.allclose(before["action_dist_inputs"], after["action_dist_inputs"])
+        with pytest.raises(AttributeError, match=r"LearnerGroup.add_module .*policies_to_train"):
+            group.add_module("x")
+
+
+@pytest.mark.usefixtures("inline")
+def test_env_runners_are_reached_by_number_now_or_later():
+    with config(2).build_algo() as algo:
+        group = algo.env_runner_group
+        assert group.local_env_runner is None
+        assert group.num_remote_env_runners() == group.num_healthy_env_runners() == 2
+        assert group.num_healthy_remote_env_runners() == 2
+        assert group.healthy_env_runner_ids() == [1, 2]
+        assert group.foreach_env_runner("ping") == ["pong", "pong"]
+        plus = {"plus": 5}
+        found = group.foreach_env_runner(
+            lambda runner, plus: runner.index + plus, kwargs=plus, remote_worker_ids=[2]
+        )
+        assert found == [6]
+        assert group.foreach_env_runner_async(lambda runner: runner.index, "tag") == 2
+        assert group.num_in_flight_async_reqs("tag") == 2
+        assert group.num_in_flight_async_reqs("other") == 0
+        assert group.fetch_ready_async_reqs(tags=["other"]) == []
+        done = group.fetch_ready_async_reqs(tags=["tag"], timeout_seconds=None)
+        assert sorted(done) == [(1, 0), (2, 1)]
+        assert group.num_in_flight_async_reqs() == 0
+        with pytest.raises(AttributeError, match="foreach_env_runner"):
+            group.foreach_worker(print)
+
+
+def test_the_env_runner_of_this_process():
+    with config().build_algo() as algo:
+        group, runner = algo.env_runner_group, algo.env_runner
+        assert group.num_remote_env_runners() == 0
+        assert group.foreach_env_runner(lambda each: each.ping(), local_env_runner=False) == []
+        assert group.foreach_env_runner_async(lambda each: each.ping()) == 0
+        assert group.get_spaces() == runner.get_spaces()
+        env = gym.make("CartPole-v1")
+        assert runner.get_spaces()["__env_single__"] == (env.observation_space, env.action_space)
+        runner.assert_healthy()
+        runner.metrics.log_value("own", 3, reduce="sum")
+        assert runner.get_metrics() == {"own": 3}
+        seq_no = group.weights_seq_no
+        group.sync_weights(from_worker_or_learner_group=algo.learner_group)
+        assert group.weights_seq_no == seq_no + 1
+        obs = np.ones((3, 4), np.float32)
+        expected = algo.get_module().act(obs)
+        np.testing.assert_array_equal(runner.module.act(obs), expected)
+        runner.make_module()
+        rows, _ = runner.policy.forward(obs, {}, False)
+        np.testing.assert_array_equal(runner.policy.head.mode(rows), expected)
+        with pytest.raises(AttributeError, match="did you mean 'pipeline'"):
+            runner.pipelin  # noqa: B018
+
+
+# Config.
+
+
+def test_a_config_makes_single_parts():
+    settings = config().env_runners(observation_filter="MeanStdFilter")
+    spec = settings.get_multi_rl_module_spec(env=gym.make("CartPole-v1"))
+    assert spec["default_policy"].module_class is ActorCriticModule
+    assert spec.build().keys() == ["default_policy"]
+    assert settings.get_rl_module_spec().observation_space.shape == (4,)
+    pipeline = settings.build_env_to_module_connector()
+    assert [type(each) for each in pipeline] == [MeanStdFilter]
+    learner = settings.build_learner()
+    assert isinstance(learner, PPOLearner)
+    assert learner.module.get_state().keys() == spec.build("default_policy").get_state().keys()
+    group = settings.build_learner_group()
+    assert group.get_module_state().keys() == learner.module.get_state().keys()
+    group.shutdown()
+    assert settings.get_default_learner_class() is PPOLearner
+    assert settings.get_default_rl_module_spec().module_class is ActorCriticModule
+
+
+def test_parts_of_spaces_alone():
+    spaces = {"default_policy": (gym.spaces.Box(-1, 1, (3,)), gym.spaces.Discrete(5))}
+    spec = DQNConfig().get_multi_rl_module_spec(spaces=spaces)
+    assert spec["default_policy"].action_space.n == 5
+    assert DQNConfig().get_rl_module_spec(spaces=spaces).observation_space.shape == (3,)
+    with pytest.raises(ConfigError, match=r"env: missing; or give env=... or spaces=..."):
+        DQNConfig().get_rl_module_spec()
+
+
+def test_parts_of_several_modules():
+    spec = two_agents().get_multi_rl_module_spec()
+    assert set(spec.build().keys()) == {"a", "b"}
+    assert two_agents().build_env_to_module_connector().keys() == {"a", "b"}

@@ -22,6 +22,7 @@ from rllib.config import AlgorithmConfig
 from rllib.connectors.build import build_pipeline
 from rllib.envs.faults import EnvFault
 from rllib.envs.make import Spaces, make_vector_env
+from rllib.envs.packing import MisfitError, Packer, unpack
 from rllib.envs.snapshot import get_env_state, set_env_state
 from rllib.envs.vector import EnvStep
 from rllib.errors import EnvError
@@ -78,6 +79,7 @@ class EnvRunner:
         if not is_training:
             self.pipeline.freeze()
         spaces = self.pipeline.connect(spaces, config.num_envs_per_env_runner)
+        self.packer = Packer(spaces.observation)
         spec = config.get_rl_module_spec(spaces)
         self.policy, self.max_seq_len = spec.make_policy(), spec.max_seq_len
         self.head = self.policy.head
@@ -281,7 +283,7 @@ class EnvRunner:
         }
         env_state = get_env_state(self.env)
         if env_state is not None:
-            state |= {"env": env_state, "obs": self.obs.copy()}
+            state |= {"env": env_state, "obs": unpack(self.obs.copy())}
         return state
 
     def set_state(self, state: dict[str, Any] | None, generation: int) -> None:
@@ -291,7 +293,8 @@ class EnvRunner:
         ``state`` is ``None``, because the layout was another), new episodes begin with the random
         streams of ``generation``, the number of restores so far, and the unfinished ones are lost.
         """
-        if state is None or "env" not in state or len(state["obs"]) != self.env.num_envs:
+        obs = self._restored_obs(state) if state is not None and "env" in state else None
+        if state is None or obs is None:
             self.reset(generation)
             return
         self.pipeline.set_state(state["connectors"])
@@ -300,8 +303,15 @@ class EnvRunner:
         self.memory.set_state(state["memory"])
         self.noise.set_state(state["noise"])
         set_env_state(self.env, state["env"])
-        self.obs = np.array(state["obs"])
+        self.obs = obs
         self.hooks.resume(self.obs)
+
+    def _restored_obs(self, state: dict[str, Any]) -> NDArray[Any] | None:
+        """[N, ...] observations of a state; ``None`` if they are those of another number."""
+        try:
+            return self.packer.pack(state["obs"], self.env.num_envs)
+        except MisfitError:
+            return None
 
     def stop(self) -> None:
         """Close the environments."""

@@ -130,7 +130,14 @@ class OffPolicyConfig(AlgorithmConfig):
         if isinstance(self.n_step, tuple) and self.n_step[0] > self.n_step[1]:
             yield Problem(f"the first is at most the second, got {list(self.n_step)}", "n_step")
         try:
-            make_replay(self.replay_buffer_config, derive_rng(0, Role.REPLAY))
+            buffer = make_replay(self.replay_buffer_config, derive_rng(0, Role.REPLAY))
+            fragment = self.get_rollout_fragment_length() * self.num_envs_per_env_runner
+            if fragment > buffer.capacity:
+                text = (
+                    f"{buffer.capacity} env steps are fewer than the {fragment} of a fragment "
+                    "(rollout_fragment_length x num_envs_per_env_runner)"
+                )
+                yield Problem(text, "replay_buffer_config.capacity")
         except ConfigError as error:
             for problem in error.problems:
                 key = f"replay_buffer_config.{problem.key}".rstrip(".")

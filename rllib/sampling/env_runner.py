@@ -20,9 +20,10 @@ from rllib.batch import SampleBatch
 from rllib.callbacks import Callbacks
 from rllib.config import AlgorithmConfig
 from rllib.connectors.build import build_pipeline
+from rllib.envs.bounds import Bounds
 from rllib.envs.faults import EnvFault
 from rllib.envs.make import Spaces, make_vector_env
-from rllib.envs.packing import MisfitError, Packer, unpack
+from rllib.envs.packing import MisfitError, Packer, leaves, unpack
 from rllib.envs.snapshot import get_env_state, set_env_state
 from rllib.envs.vector import EnvStep
 from rllib.errors import EnvError
@@ -104,6 +105,8 @@ class EnvRunner:
                 config.env_config,
                 is_checked=not config.disable_env_checking,
             )
+        if config.observation_space is not None and not config.disable_env_checking:
+            self.env.bounds = Bounds(leaves(config.observation_space))
         common = {"env_runner": self, "metrics_logger": self.metrics}
         context = {"env": self.env.env, "env_context": config.env_config}
         self.callbacks.call("on_environment_created", **common, **context)

@@ -47,6 +47,7 @@ class GuardedEnv(gym.Wrapper[Any, Any, Any, Any]):
         obs, reward, terminated, truncated, info = result
         self._check_obs("step", obs)
         self._check_scalars(reward, terminated, truncated)
+        self._check_info("step", info)
         if terminated or truncated:
             # Backends reset before anybody reads it, and an environment may reuse its buffer.
             obs = deepcopy(obs)
@@ -66,8 +67,9 @@ class GuardedEnv(gym.Wrapper[Any, Any, Any, Any]):
             raise_fault(error, "reset", self.env_index, self.num_steps)
         if not isinstance(result, tuple) or len(result) != 2:
             self._refuse("reset", "result", result, "(obs, info)")
-        self._check_obs("reset", result[0])
         obs, info = result
+        self._check_obs("reset", obs)
+        self._check_info("reset", info)
         return obs, info
 
     def close(self) -> None:
@@ -79,6 +81,11 @@ class GuardedEnv(gym.Wrapper[Any, Any, Any, Any]):
             return
         if misfit := find_misfit(self._space, obs):
             self._raise_misfit(operation, misfit)
+
+    def _check_info(self, operation: str, info: Any) -> None:
+        """Also where nothing else is looked at: gymnasium's vectors fail on what is no dict."""
+        if not isinstance(info, dict):
+            self._refuse(operation, "info", info, "a dict, {} if there is nothing to say")
 
     def _check_scalars(self, reward: Any, terminated: Any, truncated: Any) -> None:
         if not self.is_checked:

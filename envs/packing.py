@@ -7,7 +7,8 @@ fragments and replay treat every observation alike: they index, join and copy on
 Legend: N environments.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +117,19 @@ def parts_of(space: gym.Space[Any]) -> dict[Any, gym.Space[Any]] | None:
     if isinstance(space, gym.spaces.Tuple):
         return dict(enumerate(space.spaces))
     return None
+
+
+def with_parts(
+    space: gym.Space[Any], change: Callable[[Leaf], gym.Space[Any]], keys: tuple[Any, ...] = ()
+) -> gym.Space[Any]:
+    """The space with ``change(leaf)`` in place of each part that is no Dict or Tuple."""
+    parts = parts_of(space)
+    if parts is None:
+        return change(Leaf(keys, tuple(map(str, keys)), space))
+    changed = [(key, with_parts(part, change, (*keys, key))) for key, part in parts.items()]
+    if isinstance(space, gym.spaces.Dict):
+        return gym.spaces.Dict(OrderedDict(changed))
+    return gym.spaces.Tuple([part for _, part in changed])
 
 
 def is_composite(space: gym.Space[Any]) -> bool:

@@ -522,9 +522,7 @@ class Algorithm(NamesNearest, ABC):
                 connectors or a scale of actions by which its weights would mean something else.
         """
         state, metadata = checkpoint.load(path)
-        writer, reader = metadata.get("algorithm_class"), type(self).__qualname__
-        if writer != reader:
-            raise CheckpointError(f"{path} was written by {writer}, not {reader}")
+        _check_writer(path, metadata, type(self))
         check_fit(path, metadata, self._specs, self._pipelines)
         self.set_state(state)
         self._call("on_checkpoint_loaded")
@@ -543,10 +541,16 @@ class Algorithm(NamesNearest, ABC):
 
         Raises:
             CheckpointError: see ``restore_from_path``.
-            ConfigError: the settings in the checkpoint are not valid here.
+            ConfigError: the settings in the checkpoint are not valid here, or ``config`` is that of
+                another algorithm.
         """
         metadata = checkpoint.load_metadata(path)
         algorithm_class = cls if hasattr(cls, "config_class") else _writer_of(path, metadata)
+        _check_writer(path, metadata, algorithm_class)
+        if config is not None and not isinstance(config, algorithm_class.config_class):
+            wanted = algorithm_class.config_class.__name__
+            text = f"is a {type(config).__name__}; what is in {path} needs a {wanted}"
+            raise ConfigError(Problem(text, "config"))
         if config is None:
             if not isinstance(metadata.get("config"), dict):
                 raise CheckpointError(f"{path} holds no settings; give them as config")
@@ -576,6 +580,12 @@ def _writer_of(path: str | Path, metadata: dict[str, Any]) -> type[Algorithm]:
     if ":" in name:
         raise CheckpointError(f"{path} was written by {name}; call from_checkpoint on that class")
     return get_algorithm_class(name)
+
+
+def _check_writer(path: str | Path, metadata: dict[str, Any], reader: type[Algorithm]) -> None:
+    writer = metadata.get("algorithm_class")
+    if writer != reader.__qualname__:
+        raise CheckpointError(f"{path} was written by {writer}, not {reader.__qualname__}")
 
 
 def flat(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, NDArray[Any]]]:

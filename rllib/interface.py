@@ -8,6 +8,7 @@ from rllib.connectors.build import build_pipeline
 from rllib.envs.make import Spaces, probe_spaces
 from rllib.envs.multi_agent import MultiAgentEnv
 from rllib.errors import ConfigError
+from rllib.given_spaces import agreed_spaces
 from rllib.learning.bystander import learner_for
 from rllib.sampling.env_runner import EnvRunner
 
@@ -48,9 +49,7 @@ class Interface:
             config.gym_env_vectorize_mode,
             is_checked=not config.disable_env_checking,
         )
-        self.env_spaces = Spaces(
-            config.observation_space or probed.observation, config.action_space or probed.action
-        )
+        self.env_spaces = agreed_spaces(config, probed)
         self.pipeline = build_pipeline(config)
         self.spaces = self.pipeline.connect(self.env_spaces, 1)
 

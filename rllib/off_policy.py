@@ -157,7 +157,14 @@ class OffPolicyConfig(AlgorithmConfig):
         if isinstance(n := point_values(self.n_step)[0], tuple) and n[0] > n[1]:
             yield Problem(f"the first is at most the second, got {list(n)}", "n_step")
         try:
-            make_replay(self.replay_buffer_config, derive_rng(0, Role.REPLAY))
+            buffer = make_replay(self.replay_buffer_config, derive_rng(0, Role.REPLAY))
+            fragment = self.get_rollout_fragment_length() * self.num_envs_per_env_runner
+            if fragment > buffer.capacity:
+                text = (
+                    f"{buffer.capacity} env steps are fewer than the {fragment} of a fragment "
+                    "(rollout_fragment_length x num_envs_per_env_runner)"
+                )
+                yield Problem(text, "replay_buffer_config.capacity")
         except ConfigError as error:
             for problem in error.problems:
                 key = f"replay_buffer_config.{problem.key}".rstrip(".")

@@ -16,9 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib.actions.base import ActionHead, Floats
+from rllib.actions.binary import BernoulliHead
 from rllib.actions.box import BoxHead
+from rllib.actions.categorical import MultiCategoricalHead
 from rllib.actions.composite import CompositeHead
 from rllib.columns import Columns
+from rllib.errors import TrainingError
 
 
 def policy_rows(head: ActionHead, output: Mapping[str, Any]) -> Floats:
@@ -32,6 +35,7 @@ def policy_rows(head: ActionHead, output: Mapping[str, Any]) -> Floats:
 
     Raises:
         TypeError: there is neither of the two, or actions do not fit the space.
+        TrainingError: an action is no member of the space.
     """
     inputs = output.get(Columns.ACTION_DIST_INPUTS)
     if Columns.ACTIONS not in output:
@@ -105,7 +109,30 @@ def _own(head: ActionHead, actions: Any) -> NDArray[Any]:
     if not isinstance(head, BoxHead):  # choices are counted from 0
         first = np.zeros((1, *head.action_shape), head.action_dtype)
         own = own - np.asarray(head.to_env(first)).reshape(1, *head.action_shape)
+    _check_members(head, own, found)
     return own.astype(head.action_dtype)
+
+
+def _check_members(head: Any, own: NDArray[Any], given: NDArray[Any]) -> None:
+    """Refuse choices that there are not, and real numbers that are none."""
+    outside = ~np.isfinite(own)
+    if not isinstance(head, BoxHead):
+        outside |= (own < 0) | (own >= _num_choices(head)) | (own != np.floor(own))
+    if not outside.any():
+        return
+    row, *place = (int(i) for i in np.argwhere(outside)[0])
+    value = given.reshape(own.shape)[(row, *place)]
+    raise TrainingError(
+        f"the module's forward gave actions{[row, *place]} = {value}, which is no member of its "
+        f"action space {head.space}; give members of it for every observation"
+    )
+
+
+def _num_choices(head: Any) -> Any:
+    """Of each number in an action that is no real one."""
+    if isinstance(head, MultiCategoricalHead):
+        return np.asarray(head.sizes)
+    return 2 if isinstance(head, BernoulliHead) else head.num_inputs
 
 
 def _leaves(space: gym.Space[Any], actions: Any) -> Iterator[Any]:

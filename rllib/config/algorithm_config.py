@@ -112,11 +112,15 @@ class AlgorithmConfig(ConfigBuilder):
         """Id of the policy that acts for an agent, as ``policy_mapping_fn`` says.
 
         Raises:
-            ConfigError: it names a policy that there is not.
+            ConfigError: it raises, or names a policy that there is not.
         """
         if self.policy_mapping_fn is None:
             return self.policy_ids[0]
-        found = self.policy_mapping_fn(agent_id, episode)
+        try:
+            found = self.policy_mapping_fn(agent_id, episode)
+        except Exception as error:
+            text = f"raised {type(error).__name__} for agent {agent_id!r}: {error}"
+            raise ConfigError(Problem(text, "policy_mapping_fn")) from error
         if found in self.policy_ids:
             return cast(str, found)
         text = f"gave {found!r} for agent {agent_id!r}; policies are {', '.join(self.policy_ids)}"

@@ -8,11 +8,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from rllib.envs.make import Spaces
+from rllib.envs.packing import Leaf
 from rllib.envs.vector import EnvStep
+from rllib.modules.observations import ACTION_MASK
 
 Bools = NDArray[np.bool_]
 StateTree = dict[str, Any]
@@ -27,6 +30,11 @@ def fresh_rows(step: EnvStep) -> Bools:
     if step.final_obs is step.obs:
         return step.is_reset_row
     return step.terminated | step.truncated | step.is_reset_row
+
+
+def is_number(leaf: Leaf) -> bool:
+    """Whether a part of observations can be computed with: a Box that is no action mask."""
+    return isinstance(leaf.space, gym.spaces.Box) and leaf.keys != (ACTION_MASK,)
 
 
 class Connector(ABC):  # noqa: B024 (every hook may stay as it is)

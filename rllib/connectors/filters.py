@@ -3,16 +3,19 @@
 Legend: N environments.
 """
 
+from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.connectors.base import Connector, StateTree, with_observations
+from rllib.connectors.base import Connector, StateTree, is_number, with_observations
 from rllib.connectors.rewards import with_rewards
 from rllib.connectors.running_stats import Moments, SharedMoments
 from rllib.envs.make import Spaces
+from rllib.envs.packing import Leaf, Packer, packed_dtype, with_parts
 from rllib.envs.vector import EnvStep
 from rllib.errors import ConfigError
 
@@ -52,6 +55,8 @@ class _Filter(Connector):
 class MeanStdFilter(_Filter):
     """Observations shifted and scaled to mean 0 and standard deviation 1, element by element.
 
+    Of a Dict or Tuple those of every Box; choices and an action mask stay as they are.
+
     Args:
         clip: the result is clipped to plus and minus this; ``None`` leaves it as it is.
     """
@@ -62,16 +67,29 @@ class MeanStdFilter(_Filter):
         self.clip = clip
 
     def connect(self, spaces: Spaces, num_envs: int) -> Spaces:
-        """A Box of float32 of the same shape."""
+        """A Box of float32 of the same shape, for each that is normalised.
+
+        Raises:
+            ConfigError: there is none.
+        """
         space = spaces.observation
-        if not isinstance(space, gym.spaces.Box):
+        self.before = Packer(space)
+        boxes = [leaf for leaf in self.before.leaves if is_number(leaf)]
+        if not boxes:
             raise ConfigError(
-                f"MeanStdFilter normalises Box observations, not {space}; put "
-                "FlattenObservations before it"
+                f"MeanStdFilter normalises the Boxes of observations; {space} has none. Put "
+                "FlattenObservations before it, or leave it out"
             )
-        self.moments = SharedMoments(space.shape)
+        normalized = with_parts(space, self._normalized_space)
+        self.dtype, _ = packed_dtype(normalized)
+        self.moments = SharedMoments(_shape_of(boxes))
+        return spaces._replace(observation=normalized)
+
+    def _normalized_space(self, leaf: Leaf) -> gym.Space[Any]:
         limit = np.inf if self.clip is None else self.clip
-        return spaces._replace(observation=gym.spaces.Box(-limit, limit, space.shape, np.float32))
+        if not is_number(leaf):
+            return leaf.space
+        return gym.spaces.Box(-limit, limit, leaf.space.shape, np.float32)
 
     def on_reset(self, obs: NDArray[Any]) -> NDArray[Any]:
         """Count and normalise first observations."""
@@ -86,14 +104,44 @@ class MeanStdFilter(_Filter):
 
     def _count(self, obs: NDArray[Any]) -> None:
         if not self.is_frozen:
-            self.moments.update(obs)
+            self.moments.update(self._numbers(obs))
 
-    def _normalized(self, obs: NDArray[Any]) -> NDArray[np.float32]:
+    def _numbers(self, obs: NDArray[Any]) -> NDArray[Any]:
+        """[N, ...] what is normalised, of several parts in one row."""
+        if not self.before.is_composite:
+            return obs
+        boxes = [leaf.of(obs) for leaf in self.before.leaves if is_number(leaf)]
+        return np.concatenate([part.reshape(len(obs), -1) for part in boxes], 1)
+
+    def _normalized(self, obs: NDArray[Any]) -> NDArray[Any]:
+        scaled = self._scaled(self._numbers(obs))
+        if not self.before.is_composite:
+            return scaled
+        result = np.zeros(len(obs), self.dtype)
+        done = 0
+        for leaf in self.before.leaves:
+            part = leaf.of(result)
+            if is_number(leaf):
+                width = prod(part.shape[1:])
+                part[...] = scaled[:, done : done + width].reshape(part.shape)
+                done += width
+            else:
+                part[...] = leaf.of(obs)
+        return result
+
+    def _scaled(self, numbers: NDArray[Any]) -> NDArray[np.float32]:
         total = self.moments.total
-        scaled = (obs - total.mean) / (total.std + _EPSILON)
+        scaled = (numbers - total.mean) / (total.std + _EPSILON)
         if self.clip is not None:
             scaled = np.clip(scaled, -self.clip, self.clip)
         return scaled.astype(np.float32)
+
+
+def _shape_of(boxes: Sequence[Leaf]) -> tuple[int, ...]:
+    """Of what is normalised: the shape of a Box alone, or the width of a row of several."""
+    if not boxes[0].keys:
+        return boxes[0].space.shape or ()
+    return (sum(prod(leaf.space.shape or ()) for leaf in boxes),)
 
 
 class NormalizeRewards(_Filter):

@@ -11,9 +11,16 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.connectors.base import Connector, StateTree, fresh_rows, with_observations
+from rllib.checkpoints.array_state import array_from_state, array_to_state
+from rllib.connectors.base import (
+    Connector,
+    StateTree,
+    fresh_rows,
+    is_number,
+    with_observations,
+)
 from rllib.envs.make import Spaces
-from rllib.envs.packing import packed_dtype
+from rllib.envs.packing import Leaf, leaves, packed_dtype, with_parts
 from rllib.envs.vector import EnvStep
 from rllib.errors import ConfigError, Problem
 from rllib.modules.observations import ACTION_MASK, FEATURES, ObservationEncoder
@@ -128,7 +135,8 @@ class FlattenObservations(ObservationFunction):
 class FrameStacking(Connector):
     """The last k observations side by side in the last dimension: [..., C] -> [..., k C].
 
-    Before an episode's first observation stand zeros.
+    Before an episode's first observation stand zeros. Of a Dict or Tuple every Box is stacked; the
+    newest choices and action mask stand beside them as they are.
 
     Args:
         num_frames: k.
@@ -142,16 +150,30 @@ class FrameStacking(Connector):
         self.num_frames = num_frames
 
     def connect(self, spaces: Spaces, num_envs: int) -> Spaces:
-        """A Box with k times the channels."""
+        """A Box with k times the channels, for each that is stacked.
+
+        Raises:
+            ConfigError: there is none.
+        """
         space = spaces.observation
-        if not isinstance(space, gym.spaces.Box) or not space.shape:
-            raise ConfigError(f"FrameStacking stacks Box observations, not {space}")
+        self.leaves = list(leaves(space))
+        if not any(map(_is_stacked, self.leaves)):
+            raise ConfigError(
+                f"FrameStacking stacks the Boxes of observations that have a dimension; {space} "
+                "has none. Put FlattenObservations before it, or leave it out"
+            )
+        stacked = with_parts(space, self._stacked_space)
+        dtype, shape = packed_dtype(stacked)
+        self.stack = np.zeros((num_envs, *shape), dtype)
+        return spaces._replace(observation=stacked)
+
+    def _stacked_space(self, leaf: Leaf) -> gym.Space[Any]:
+        if not _is_stacked(leaf):
+            return leaf.space
+        space: Any = leaf.space
         low, high = np.minimum(space.low, 0), np.maximum(space.high, 0)
         low, high = (np.concatenate([bound] * self.num_frames, -1) for bound in (low, high))
-        stacked = gym.spaces.Box(low, high, dtype=space.dtype)
-        self.channels = space.shape[-1]
-        self.stack = np.zeros((num_envs, *stacked.shape), stacked.dtype)
-        return spaces._replace(observation=stacked)
+        return gym.spaces.Box(low, high, dtype=space.dtype)
 
     def on_reset(self, obs: NDArray[Any]) -> NDArray[Any]:
         """Begin every stack anew."""
@@ -163,18 +185,31 @@ class FrameStacking(Connector):
         before, fresh = self.stack, fresh_rows(step)
         final_obs = None if step.final_obs is None else self._pushed(before, step.final_obs)
         if fresh.any():
-            before = np.where(fresh.reshape(-1, *[1] * (before.ndim - 1)), 0, before)
+            before = before.copy()
+            before[fresh] = np.zeros((), before.dtype)
         self.stack = self._pushed(before, step.obs)
         return with_observations(step, self.stack, final_obs)
 
     def _pushed(self, stack: NDArray[Any], obs: NDArray[Any]) -> NDArray[Any]:
-        pushed: NDArray[Any] = np.concatenate([stack[..., self.channels :], obs], -1)
-        return pushed.astype(stack.dtype, copy=False)
+        pushed = np.zeros_like(stack)
+        for leaf in self.leaves:
+            newest, place = leaf.of(obs), leaf.of(pushed)
+            if _is_stacked(leaf):
+                channels = newest.shape[-1]
+                place[..., :-channels] = leaf.of(stack)[..., channels:]
+                place[..., -channels:] = newest
+            else:
+                place[...] = newest
+        return pushed
 
     def get_state(self) -> StateTree:
         """The stacks."""
-        return {"stack": self.stack.copy()}
+        return {"stack": array_to_state(self.stack)}
 
     def set_state(self, state: StateTree) -> None:
         """Go on with the stacks of ``get_state``."""
-        self.stack = np.array(state["stack"])
+        self.stack = array_from_state(state["stack"])
+
+
+def _is_stacked(leaf: Leaf) -> bool:
+    return is_number(leaf) and bool(leaf.space.shape)

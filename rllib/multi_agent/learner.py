@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rllib.config import AlgorithmConfig
+from rllib.errors import TrainingError
 from rllib.learning.bystander import Bystander, learner_for
 from rllib.learning.devices import learner_device, meeting_device
 from rllib.learning.learner import Learner, Metrics, check_ids
@@ -54,7 +55,7 @@ class MultiLearner:
             own = [batch[module_id] for batch in batches if module_id in batch]
             own = [batch for batch in own if batch.num_env_steps]
             if self._is_to_learn(module_id, own):
-                updates[module_id] = learner.update(*own, timestep=timestep)
+                updates[module_id] = _update(module_id, learner, own, timestep)
         return updates
 
     def _is_to_learn(self, module_id: str, batches: Sequence[Any]) -> bool:
@@ -107,3 +108,10 @@ class MultiLearner:
         for module_id, learner in self.learners.items():
             streams = {rank: each[module_id] for rank, each in state["streams"].items()}
             learner.set_state({**state["modules"][module_id], "streams": streams})
+
+
+def _update(module_id: str, learner: Learner[Any], own: Sequence[Any], timestep: int) -> Metrics:
+    try:
+        return learner.update(*own, timestep=timestep)
+    except TrainingError as error:
+        raise TrainingError(f"module {module_id!r}: {error}") from error

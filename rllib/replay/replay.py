@@ -103,14 +103,14 @@ class Replay(ABC):
             source: index of the env runner.
 
         Raises:
-            ValueError: the fragment has more steps than fit, its arrays are of another shape or
-                dtype than before, a truncated episode has no final observation, or observations
-                are not stacked as the frame stack says.
+            ConfigError: the fragment has more steps than fit.
+            ValueError: its arrays are of another shape or dtype than before, a truncated episode
+                has no final observation, or observations are not stacked as the frame stack says.
         """
         steps = read_steps(batch)
         count = len(steps.rewards)
         if count > self.capacity:
-            raise ValueError(
+            raise ConfigError(
                 f"a fragment of {count} env steps does not fit into a replay buffer with a "
                 f"capacity of {self.capacity}; raise the capacity or lower the fragment's length"
             )

@@ -22,8 +22,10 @@ from rllib.callbacks import Callbacks
 from rllib.checkpoints.array_state import array_from_state, array_to_state
 from rllib.config import AlgorithmConfig
 from rllib.connectors.build import build_pipeline
+from rllib.envs.bounds import Bounds
 from rllib.envs.faults import EnvFault
 from rllib.envs.make import Spaces, make_vector_env
+from rllib.envs.packing import leaves
 from rllib.envs.snapshot import get_env_state, set_env_state
 from rllib.envs.vector import EnvStep
 from rllib.errors import EnvError
@@ -116,6 +118,8 @@ class EnvRunner(Inspected):
                 config.env_config,
                 is_checked=not config.disable_env_checking,
             )
+        if config.observation_space is not None and not config.disable_env_checking:
+            self.env.bounds = Bounds(leaves(config.observation_space))
         common = {"env_runner": self, "metrics_logger": self.metrics}
         context = {"env": self.env.env, "env_context": config.env_config}
         self.callbacks.call("on_environment_created", **common, **context)

@@ -56,6 +56,7 @@ def step_of(obs, reward=1.0, terminated=False, truncated=False):
         (step_of(ZEROS, reward=np.ones(1)), "reward", r"of shape \(1,\)"),
         (step_of(ZEROS, terminated=None), "terminated", "true or false"),
         (step_of(ZEROS, truncated=np.zeros(2, bool)), "truncated", "true or false"),
+        ((ZEROS, 1.0, False, False, None), "info", "info = None in step.*a dict, {} if"),
         ((ZEROS, 1.0, False, {}), "result", "(obs, reward, terminated, truncated, info)"),
         (None, "result", "= None"),
     ],
@@ -104,7 +105,12 @@ def test_gymnasiums_own_checks_go_with_ours():
 
 
 @pytest.mark.parametrize(
-    ("first", "wanted"), [(ZEROS, r"\(obs, info\)"), ((np.zeros(2), {}), r"of shape \(2,\)")]
+    ("first", "wanted"),
+    [
+        (ZEROS, r"\(obs, info\)"),
+        ((ZEROS, None), "info = None in reset"),
+        ((np.zeros(2), {}), r"of shape \(2,\)"),
+    ],
 )
 def test_what_is_no_reset_is_refused(first, wanted):
     env = GuardedEnv(Says({"first": first, "then": None}), 4)

@@ -22,6 +22,8 @@ from rllib.connectors.build import build_pipeline
 from rllib.connectors.running_stats import Moments, SharedMoments
 from rllib.envs.counter import CounterEnv
 from rllib.envs.make import Spaces, make_vector_env, probe_spaces
+from rllib.envs.masked_walk import MaskedWalk
+from rllib.envs.packing import Packer, pack
 from rllib.envs.vector import EnvStep
 from rllib.errors import ConfigError
 from rllib.sampling.env_runner import EnvRunner
@@ -69,7 +71,7 @@ def test_frames_are_stacked_in_the_channels():
     space = gym.spaces.Box(0, 255, (84, 84, 1), np.uint8)
     stacked = FrameStacking(4).connect(Spaces(space, SPACES.action), 2).observation
     assert (stacked.shape, stacked.dtype) == ((84, 84, 4), np.uint8)
-    with pytest.raises(ConfigError, match="stacks Box observations"):
+    with pytest.raises(ConfigError, match="stacks the Boxes of observations"):
         FrameStacking(4).connect(Spaces(gym.spaces.Discrete(2), SPACES.action), 1)
 
 
@@ -90,6 +92,78 @@ def test_the_filter_normalises_by_all_it_has_seen(autoreset):
 
 def normalized(x, seen):
     return (x - seen.mean(0)) / (seen.std(0) + 1e-8)
+
+
+PARTS = gym.spaces.Dict(
+    action_mask=gym.spaces.Box(0, 1, (2,), np.float32),
+    more=gym.spaces.Tuple([gym.spaces.Box(0, 255, (2, 1), np.uint8), gym.spaces.Discrete(3)]),
+    x=gym.spaces.Box(-9, 9, (), np.float64),
+)
+
+
+def parts(rng, num):
+    """[num] packed observations of ``PARTS``."""
+    numbers = rng.normal(5, 3, num)
+    pixels, choice = rng.integers(0, 256, (num, 2, 1)), rng.integers(0, 3, num)
+    mask = rng.integers(0, 2, (num, 2))
+    more = (pixels.astype(np.uint8), choice)
+    return pack(PARTS, {"action_mask": mask, "more": more, "x": numbers}, num)
+
+
+def step_of(obs, terminated=None, final_obs=None):
+    no = np.zeros(len(obs), np.bool_)
+    ended = no if terminated is None else terminated
+    return EnvStep(obs, np.zeros(len(obs), np.float32), ended, no, no, final_obs)
+
+
+def test_the_filter_normalises_the_boxes_of_a_dict_and_leaves_masks_and_choices():
+    rng = np.random.default_rng(0)
+    connector = MeanStdFilter(clip=None)
+    out = connector.connect(Spaces(PARTS, gym.spaces.Discrete(2)), 50).observation
+    assert out["x"].dtype == out["more"][0].dtype == np.float32
+    assert (out["action_mask"], out["more"][1]) == (PARTS["action_mask"], PARTS["more"][1])
+    first, second = parts(rng, 50), parts(rng, 50)
+    connector.on_reset(first)
+    step = connector.on_step(step_of(second, final_obs=first), np.zeros(50))
+    for raw, seen in ((second, step.obs), (first, step.final_obs)):
+        assert seen.dtype == Packer(out).dtype
+        np.testing.assert_array_equal(seen["action_mask"], raw["action_mask"])
+        np.testing.assert_array_equal(seen["more"]["1"], raw["more"]["1"])
+        for pick in (lambda obs: obs["x"], lambda obs: obs["more"]["0"]):
+            both = np.concatenate([pick(first), pick(second)]).astype(np.float64)
+            np.testing.assert_allclose(pick(seen), normalized(pick(raw), both), atol=1e-4)
+
+
+def test_a_stack_of_a_dict_stacks_its_boxes_beside_the_newest_mask_and_choices():
+    rng = np.random.default_rng(0)
+    connector = FrameStacking(2)
+    out = connector.connect(Spaces(PARTS, gym.spaces.Discrete(2)), 3).observation
+    assert out["more"][0].shape == (2, 2)
+    assert (out["action_mask"], out["x"]) == (PARTS["action_mask"], PARTS["x"])
+    first, second, third = (parts(rng, 3) for _ in range(3))
+    connector.on_reset(first)
+    step = connector.on_step(step_of(second), np.zeros(3))
+    pixels = [obs["more"]["0"] for obs in (first, second, third)]
+    np.testing.assert_array_equal(step.obs["more"]["0"], np.concatenate(pixels[:2], -1))
+    for name in ("action_mask", "x"):
+        np.testing.assert_array_equal(step.obs[name], second[name])
+    state = connector.get_state()
+    again = FrameStacking(2)
+    again.connect(Spaces(PARTS, gym.spaces.Discrete(2)), 3)
+    again.set_state(state)
+    ended = np.array([False, True, False])
+    for each in (connector, again):
+        step = each.on_step(step_of(third, ended, second), np.zeros(3))
+        expected = np.concatenate(pixels[1:], -1)
+        expected[1, :, 0] = 0
+        np.testing.assert_array_equal(step.obs["more"]["0"], expected)
+
+
+@pytest.mark.parametrize("connector", [MeanStdFilter, FrameStacking])
+def test_where_there_is_no_box_there_is_nothing_to_do(connector):
+    space = gym.spaces.Dict(action_mask=gym.spaces.Box(0, 1, (2,)), n=gym.spaces.Discrete(2))
+    with pytest.raises(ConfigError, match=r"has none\. Put FlattenObservations"):
+        connector().connect(Spaces(space, gym.spaces.Discrete(2)), 1)
 
 
 def test_moments_of_parts_are_those_of_the_whole():
@@ -268,3 +342,62 @@ def test_all_runners_go_by_the_same_statistics_and_a_checkpoint_keeps_them(
 def test_frame_stacking_for_learners_has_nothing_left_to_do():
     batch = object()
     assert FrameStackingLearner(num_frames=4)(batch, None) is batch
+
+
+@pytest.mark.parametrize("connector", [MeanStdFilter, lambda: FrameStacking(2)])
+def test_masks_reach_the_module_through_filters_and_stacks(connector):
+    class Measured(gym.Wrapper):
+        """MaskedWalk, whose place is told as a number, too."""
+
+        def __init__(self, config):
+            super().__init__(MaskedWalk(20))
+            number = gym.spaces.Box(0, 100, (1,), np.float32)
+            self.observation_space = gym.spaces.Dict(
+                {**self.env.observation_space.spaces, "number": number}
+            )
+
+        def reset(self, **kwargs):
+            obs, info = self.env.reset(**kwargs)
+            return obs | {"number": np.float32([obs["place"]])}, info
+
+        def step(self, action):
+            obs, *rest = self.env.step(action)
+            return obs | {"number": np.float32([obs["place"]])}, *rest
+
+    settings = (
+        PPOConfig()
+        .environment(Measured)
+        .env_runners(num_env_runners=0, env_to_module_connector=connector)
+        .training(train_batch_size_per_learner=40, minibatch_size=40, num_epochs=1)
+        .rl_module(model_config={"fcnet_hiddens": (8,)})
+    )
+    with settings.build_algo() as algo:
+        result = algo.train()
+    assert result["env_runners"]["episode_return_min"] > -1.0  # which a forbidden action costs
+
+
+def test_a_run_whose_observations_have_parts_is_saved_and_goes_on_exactly(tmp_path):
+    def settings():
+        return (
+            PPOConfig()
+            .environment("CartPole-v1")
+            .env_runners(num_env_runners=0, num_envs_per_env_runner=2)
+            .training(train_batch_size_per_learner=40, minibatch_size=40, num_epochs=1)
+            .rl_module(
+                model_config={
+                    "use_lstm": True,
+                    "lstm_cell_size": 4,
+                    "max_seq_len": 5,
+                    "lstm_use_prev_action": True,
+                }
+            )
+        )
+
+    with settings().build_algo() as algo:
+        algo.train()
+        path = algo.save_to_path(tmp_path / "here")
+        algo.train()
+        expected = algo.params_hash()
+    with settings().algo_class.from_checkpoint(path) as algo:
+        algo.train()
+        assert algo.params_hash() == expected

@@ -13,6 +13,7 @@ from rllib.algorithms.impala import IMPALAConfig
 from rllib.algorithms.ppo import PPOConfig
 from rllib.algorithms.sac import SACConfig
 from rllib.envs.counter import CounterEnv
+from rllib.errors import TrainingError
 from rllib.modules.rl_module import RLModule
 from rllib.modules.spec import MultiRLModuleSpec, RLModuleSpec
 
@@ -75,6 +76,25 @@ SPACES = {
     "integers": gym.spaces.Box(-2, 3, (2,), np.int64),
     "dict": gym.spaces.Dict({"a": gym.spaces.Discrete(2, start=3), "b": gym.spaces.MultiBinary(2)}),
 }
+
+
+@pytest.mark.parametrize(
+    ("space", "actions", "message"),
+    [
+        (SPACES["discrete"], [5, 8], r"actions\[1\] = 8, which is no member of .*Discrete\(3"),
+        (SPACES["discrete"], [4, 5], r"actions\[0\] = 4"),
+        (SPACES["discrete"], [5.5, 5], r"actions\[0\] = 5.5"),
+        (SPACES["multi"], [[1, 4], [2, 7]], r"actions\[1, 1\] = 7"),
+        (SPACES["binary"], [[0, 1, 2]], r"actions\[0, 2\] = 2"),
+        (SPACES["integers"], [[-3, 0]], r"actions\[0, 0\] = -3"),
+        (gym.spaces.Box(-1, 1, (1,)), [[np.nan]], r"actions\[0, 0\] = nan"),
+        (gym.spaces.Tuple([SPACES["discrete"]]), ([4],), r"actions\[0\] = 4"),
+    ],
+)
+def test_actions_that_there_are_not_are_named(space, actions, message):
+    given = tuple(map(np.array, actions)) if isinstance(actions, tuple) else np.array(actions)
+    with pytest.raises(TrainingError, match=message):
+        policy_rows(action_head(space), {"actions": given})
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -11,7 +11,7 @@ from rllib.algorithms.ppo import PPO, PPOConfig
 from rllib.envs.multi_agent import MultiAgentEnv, make_multi_agent
 from rllib.envs.pettingzoo import ParallelPettingZooEnv, PettingZooEnv
 from rllib.envs.schedules import RandomSchedule
-from rllib.errors import ConfigError, EnvError
+from rllib.errors import ConfigError, EnvError, TrainingError
 from rllib.multi_agent.env_runner import MultiAgentEnvRunner
 from rllib.multi_agent.modules import probe_module_spaces
 
@@ -200,6 +200,14 @@ def test_mistakes_in_the_mapping_are_told():
     settings = config().multi_agent(policy_mapping_fn=lambda agent_id, episode: "neither")
     with pytest.raises(ConfigError, match="gave 'neither' for agent 0; policies are even, odd"):
         settings.build_algo()
+    settings = config().multi_agent(policy_mapping_fn=lambda agent_id, episode: {}["x"])
+    with pytest.raises(ConfigError, match="policy_mapping_fn: raised KeyError for agent 0: 'x'"):
+        settings.build_algo()
+    late = config().multi_agent(
+        policy_mapping_fn=lambda agent, episode: 1 if episode is not None else even_or_odd(agent, 0)
+    )
+    with pytest.raises(ConfigError, match="policy_mapping_fn: gave 1 for agent"):
+        late.build_algo()
     with pytest.raises(ConfigError, match="'CartPole-v1' is an environment of a single agent"):
         config("CartPole-v1").build_algo()
     with pytest.raises(ConfigError, match="which is none of several agents"):
@@ -377,3 +385,16 @@ def test_batches_can_be_counted_in_steps_of_agents():
     assert 120 <= taken < 120 + 15  # no more than all agents of one vector step too many
     assert stats.num_env_steps < 120
     runner.stop()
+
+
+def test_what_is_not_finite_is_told_with_its_module():
+    class Huge(RandomSchedule):
+        def step(self, action_dict):
+            obs, rewards, *rest = super().step(action_dict)
+            return obs, {agent: 1e30 * (agent % 2) for agent in rewards}, *rest
+
+    with (
+        config(Huge).training(vf_clip_param=None).build_algo() as algo,
+        pytest.raises(TrainingError, match="module 'odd': not finite in gradient step 1: "),
+    ):
+        algo.train()

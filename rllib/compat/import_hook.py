@@ -17,10 +17,12 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, cast
 
-from rllib.compat.table import ABSENT, ALIASES
+from rllib.compat.table import ABSENT, ABSENT_NAMES, ALIASES
 
 _PARENTS = frozenset(
-    path.rsplit(".", depth)[0] for path in (*ALIASES, *ABSENT) for depth in range(path.count("."))
+    path.rsplit(".", depth)[0]
+    for path in (*ALIASES, *ABSENT, *ABSENT_NAMES)
+    for depth in range(path.count("."))
 )
 """Every module of the table and all that are above one."""
 
@@ -42,9 +44,12 @@ def resolve(module: str, name: str) -> Any:
 
     Raises:
         AttributeError: nothing that is known here.
+        ImportError: it is known that there is not; says what to do instead.
     """
     table = ALIASES.get(module, {})
     home, _, attribute = table.get(name, table.get("*", "")).partition(":")
+    if name in ABSENT_NAMES.get(module, ()):
+        raise ImportError(f"no {name!r} in {module!r}: {ABSENT_NAMES[module][name]}", name=module)
     if not home or name.startswith("_"):
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     return getattr(import_module(home), attribute or name)

@@ -19,6 +19,21 @@ class ValueFunctionAPI(ABC):
         """Values [B] for a batch; ``embeddings`` is what the train forward of it put there."""
 
 
+class QNetAPI(ABC):
+    """A module with action values; only says so.
+
+    What DQN acts and learns by is ``rllib.modules.q_module.QModule``, which has more than this.
+    """
+
+    @abstractmethod
+    def compute_q_values(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """``qf_preds`` [B, A], and with several atoms ``atoms``, ``qf_logits``, ``qf_probs``."""
+
+    def compute_advantage_distribution(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The same of advantages, where there are such."""
+        return self.compute_q_values(batch)
+
+
 class InferenceOnlyAPI(ABC):
     """A module with parts that only training needs; only says so."""
 

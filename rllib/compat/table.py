@@ -20,9 +20,11 @@ _COLUMNS = {"Columns": "rllib.columns:Columns"}
 _MODULE = {"RLModule": "rllib.modules.rl_module:RLModule"}
 _TORCH_MODULE = {"TorchRLModule": "rllib.modules.rl_module:RLModule"}
 _SPEC = {"RLModuleSpec": "rllib.modules.spec:RLModuleSpec"}
+_MULTI_MODULE = {"MultiRLModule": "rllib.modules.multi_rl_module:MultiRLModule"}
 _MULTI_SPEC = {"MultiRLModuleSpec": "rllib.modules.spec:MultiRLModuleSpec"}
 _MODEL = {"DefaultModelConfig": "rllib.config.model:ModelConfig"}
 _VALUE_API = {"ValueFunctionAPI": "rllib.compat.modules:ValueFunctionAPI"}
+_Q_API = {"QNetAPI": "rllib.compat.modules:QNetAPI"}
 _INFERENCE_API = {"InferenceOnlyAPI": "rllib.compat.modules:InferenceOnlyAPI"}
 _TARGET_API = {
     name: f"rllib.compat.modules:{name}"
@@ -67,6 +69,31 @@ _TYPES = (
     *("ResultDict", "StateDict", "TensorStructType", "TensorType"),
 )
 
+_NUMPY = (
+    *("LARGE_INTEGER", "MAX_LOG_NN_OUTPUT", "MIN_LOG_NN_OUTPUT", "SMALL_NUMBER"),
+    *("convert_to_numpy", "fc", "huber_loss", "l2_loss", "make_action_immutable", "one_hot"),
+    *("one_hot_multidiscrete", "relu", "sigmoid", "softmax"),
+)
+_TORCH = (
+    *("convert_to_torch_tensor", "copy_torch_tensors", "explained_variance", "global_norm"),
+    *("huber_loss", "inverse_symlog", "l2_loss", "one_hot", "reduce_mean_ignore_inf"),
+    *("sequence_mask", "set_torch_seed", "softmax_cross_entropy_with_logits", "symlog"),
+    "update_target_network",
+)
+_SPACES = (
+    *("batch", "clip_action", "flatten_space", "flatten_to_single_ndarray"),
+    *("get_base_struct_from_space", "get_original_space", "is_composite_space"),
+    *("normalize_action", "unbatch", "unsquash_action"),
+)
+_UNIFORM = {"EpisodeReplayBuffer": "rllib.replay.replay:UniformReplay"}
+_PRIORITIZED = {"PrioritizedEpisodeReplayBuffer": "rllib.replay.prioritized:PrioritizedReplay"}
+_REPLAY = {
+    f"{prefix}{name}": home
+    for name, home in (_UNIFORM | _PRIORITIZED).items()
+    for prefix in ("", "MultiAgent")
+}
+"""For ``replay_buffer_config={"type": ...}``; a buffer by itself has a constructor of its own."""
+
 ALIASES: dict[str, dict[str, str]] = {
     "rllib.algorithms": _ALGORITHM | _CONFIG | _algorithms(*_NAMES) | _IMPALA,
     "rllib.algorithms.algorithm": _ALGORITHM,
@@ -91,13 +118,14 @@ ALIASES: dict[str, dict[str, str]] = {
     "rllib.core.learner.learner": _LEARNER,
     "rllib.core.learner.learner_group": _LEARNER_GROUP,
     "rllib.core.learner.utils": {"make_target_network": "rllib.compat.modules:make_target_network"},
-    "rllib.core.rl_module": _MODULE | _SPEC | _MULTI_SPEC,
-    "rllib.core.rl_module.apis": _VALUE_API | _INFERENCE_API | _TARGET_API,
+    "rllib.core.rl_module": _MODULE | _SPEC | _MULTI_SPEC | _MULTI_MODULE,
+    "rllib.core.rl_module.apis": _VALUE_API | _INFERENCE_API | _TARGET_API | _Q_API,
     "rllib.core.rl_module.apis.inference_only_api": _INFERENCE_API,
+    "rllib.core.rl_module.apis.q_net_api": _Q_API,
     "rllib.core.rl_module.apis.target_network_api": _TARGET_API,
     "rllib.core.rl_module.apis.value_function_api": _VALUE_API,
     "rllib.core.rl_module.default_model_config": _MODEL,
-    "rllib.core.rl_module.multi_rl_module": _MULTI_SPEC,
+    "rllib.core.rl_module.multi_rl_module": _MULTI_SPEC | _MULTI_MODULE,
     "rllib.core.rl_module.rl_module": _MODULE | _SPEC | _MODEL,
     "rllib.core.rl_module.torch": _TORCH_MODULE,
     "rllib.core.rl_module.torch.torch_rl_module": _TORCH_MODULE,
@@ -135,12 +163,24 @@ ALIASES: dict[str, dict[str, str]] = {
             "rllib.compat.tools:annotation",
         ),
     },
+    "rllib.utils.checkpoints": {
+        name: f"rllib.compat.checkpoints:{name}"
+        for name in ("Checkpointable", "get_checkpoint_info")
+    },
     "rllib.utils.framework": {"try_import_torch": "rllib.compat.tools:try_import_torch"},
     "rllib.utils.metrics": {"*": "rllib.compat.names", "ALL_MODULES": _IDS["ALL_MODULES"]},
     "rllib.utils.metrics.metrics_logger": _METRICS_LOGGER,
+    "rllib.utils.numpy": {name: f"rllib.compat.numpy_utils:{name}" for name in _NUMPY},
+    "rllib.utils.replay_buffers": _REPLAY,
+    "rllib.utils.replay_buffers.episode_replay_buffer": _UNIFORM,
+    "rllib.utils.replay_buffers.prioritized_episode_buffer": _PRIORITIZED,
+    "rllib.utils.spaces.space_utils": {
+        name: f"rllib.compat.space_utils:{name}" for name in _SPACES
+    },
     "rllib.utils.test_utils": {"check": "rllib.compat.tools:check"},
     "rllib.utils.torch_utils": {
-        name: f"rllib.compat.tools:{name}" for name in ("FLOAT_MAX", "FLOAT_MIN")
+        **{name: f"rllib.compat.tools:{name}" for name in ("FLOAT_MAX", "FLOAT_MIN")},
+        **{name: f"rllib.compat.torch_utils:{name}" for name in _TORCH},
     },
     "rllib.utils.typing": dict.fromkeys(_TYPES, "typing:Any"),
 }
@@ -195,5 +235,78 @@ ABSENT: dict[str, str] = {
     "rllib.offline": _STILL_TO_COME,
     "rllib.policy.sample_batch": _EPISODES,
     "rllib.tune.search": _STILL_TO_COME,
-    "rllib.utils.replay_buffers": _STILL_TO_COME,
 }
+
+_LOOP = (
+    "call algo.train() in a loop over configs, or start one `rllib train --config ... key=value "
+    "--name ...` for each"
+)
+_OWN_LOSS = "a loss of your own is compute_loss of a subclass of the algorithm's learner"
+_REPLAYS = "replay_buffer_config takes EpisodeReplayBuffer and PrioritizedEpisodeReplayBuffer"
+_EXAMPLES = "call algo.train() in a loop until result[...] is what you want; see rllib train --stop"
+
+ABSENT_NAMES: dict[str, dict[str, str]] = {
+    "rllib.core.rl_module.apis": {"SelfSupervisedLossAPI": _OWN_LOSS},
+    "rllib.tune": {
+        **dict.fromkeys(("Tuner", "run", "run_experiments", "with_resources"), _LOOP),
+        **dict.fromkeys(("grid_search", "choice", "uniform", "loguniform", "randint"), _LOOP),
+        **dict.fromkeys(("TuneConfig", "with_parameters", "ResultGrid"), _LOOP),
+        "RunConfig": "stop and name are `rllib train --stop METRIC=NUMBER --name NAME`",
+        "CheckpointConfig": "config.checkpointing(checkpoint_frequency=..., ...) says it",
+        "FailureConfig": "the same `rllib train` command goes on from the last checkpoint",
+        "run_config": "config.checkpointing(...), and `rllib train --stop ... --name ...`",
+        "CLIReporter": "`rllib train` shows progress, and writes it to TensorBoard",
+        "register_trainable": "config.build_algo() makes an algorithm; see rllib.registry",
+        "report": "callbacks(on_train_result=...) adds to results",
+        "Callback": "callbacks(RLlibCallback) has hooks for all stages",
+    },
+    "rllib.tune.registry": {
+        "register_input": "there is no training from recorded data yet",
+        "register_trainable": "config.build_algo() makes an algorithm; see rllib.registry",
+    },
+    "rllib.utils.checkpoints": {
+        **dict.fromkeys(
+            ("convert_to_msgpack_checkpoint", "convert_to_msgpack_policy_checkpoint"),
+            "checkpoints are of safetensors and JSON",
+        ),
+        "try_import_msgpack": "checkpoints are of safetensors and JSON",
+    },
+    "rllib.utils.numpy": {
+        "lstm": "torch.nn.LSTM is one",
+        "flatten_inputs_to_1d_tensor": "rllib.connectors.FlattenObservations does it",
+        "aligned_array": "numpy.empty makes arrays",
+        "concat_aligned": "numpy.concatenate joins arrays",
+    },
+    "rllib.utils.replay_buffers": dict.fromkeys(
+        (
+            *("FifoReplayBuffer", "MultiAgentMixInReplayBuffer", "MultiAgentReplayBuffer"),
+            *("MultiAgentPrioritizedReplayBuffer", "PrioritizedReplayBuffer", "ReplayBuffer"),
+            *("ReplayMode", "ReservoirReplayBuffer", "StorageUnit"),
+        ),
+        _REPLAYS,
+    ),
+    "rllib.utils.spaces.space_utils": {
+        "BatchedNdArray": "batch() stacks, unless individual_items_already_have_batch_dim=True",
+        "get_dummy_batch_for_space": "gymnasium.vector.utils.create_empty_array makes one",
+        "convert_element_to_space_type": "numpy's astype does it",
+    },
+    "rllib.utils.test_utils": {
+        "add_rllib_example_script_args": "argparse by itself, or `rllib train key=value`",
+        "run_rllib_example_script_experiment": _EXAMPLES,
+        "should_stop": _EXAMPLES,
+        "check_learning_achieved": _EXAMPLES,
+        "check_compute_single_action": "algo.compute_single_action(observation) is what it checks",
+        "check_train_results": "algo.train() returns what is documented there",
+    },
+    "rllib.utils.torch_utils": {
+        **dict.fromkeys(
+            ("apply_grad_clipping", "clip_gradients", "compute_global_norm"),
+            "config.training(grad_clip=..., grad_clip_by=...) clips",
+        ),
+        "flatten_inputs_to_1d_tensor": "rllib.connectors.FlattenObservations does it",
+        "concat_multi_gpu_td_errors": "it belongs to the old API stack",
+        "warn_if_infinite_kl_divergence": "a loss that is not finite ends training",
+        "two_hot": "it is still to come, with DreamerV3",
+    },
+}
+"""Single names that there are not in modules that there are, and what to do instead."""

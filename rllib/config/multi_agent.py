@@ -126,16 +126,19 @@ def complete_policies(
         specs: what is known of each, by id; goes before everything else.
         spaces: of policies.
         env: an environment of one agent or several, or None.
-        policy_of: id of the policy that acts for an agent.
+        policy_of: id of the policy that acts for an agent; asked where agents have different
+            spaces.
         default: spaces where nothing else tells.
 
     Raises:
         ConfigError: nothing tells a policy's spaces, or its agents have different ones.
     """
     agents = _spaces_of_agents(env)
+    # Where all are the same nobody is asked who acts for whom, before there is an episode.
+    are_same = all(pair == next(iter(agents.values())) for pair in agents.values())
     found = {}
     for policy, spec in specs.items():
-        pairs = [pair for agent, pair in agents.items() if policy_of(agent) == policy]
+        pairs = [each for agent, each in agents.items() if are_same or policy_of(agent) == policy]
         candidates = [
             (spec.observation_space, spec.action_space),
             spaces.get(policy, (None, None)),

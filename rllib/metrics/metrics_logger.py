@@ -147,20 +147,32 @@ class MetricsLogger:
 
     # Looking.
 
-    def peek(self, key: Key = (), default: Any = None, *, throughput: bool = False) -> Any:
+    def peek(
+        self,
+        key: Key | None = None,
+        default: Any = None,
+        *,
+        compile: bool = True,
+        throughput: bool = False,
+    ) -> Any:
         """The present value of a key, or a dict of those below it; changes nothing.
 
         Args:
             key: name, tuple of names, or nothing for everything.
-            default: where there is none of that name.
+            default: where there is none of that name, or it has no throughput.
+            compile: only True, which gives values; ``reduce`` gives what may be aggregated.
             throughput: what is added per second instead; needs ``with_throughput``.
 
         Raises:
             KeyError: there is none of that name, and no default.
+            ValueError: ``compile`` is False.
         """
-        path = _path(key)
+        if not compile:
+            raise ValueError("peek(compile=False) is not supported: it gives values; see reduce()")
+        path = () if key is None else _path(key)
         if throughput:
-            return self._throughput(path)
+            has_none = path not in self._measured and default is not None
+            return default if has_none else self._throughput(path)
         if path in self._stats:
             return self._stats[path].value()
         depth = len(path)

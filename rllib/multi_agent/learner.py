@@ -10,6 +10,7 @@ from rllib.learning.devices import learner_device, meeting_device
 from rllib.learning.learner import Learner, Metrics, check_ids
 from rllib.learning.peers import Alone, Members, Peers
 from rllib.learning.shares import Share, take
+from rllib.modules.multi_rl_module import MultiRLModule
 from rllib.multi_agent.env_runner import MultiAgentBatch
 from rllib.multi_agent.modules import ModuleSpaces, module_config
 
@@ -30,6 +31,11 @@ class MultiLearner:
         for module_id, each in sorted(spaces.items()):
             own = module_config(config, module_id)
             self.learners[module_id] = learner_for(own, each, learner_class)(own, each)
+
+    @property
+    def module(self) -> MultiRLModule:
+        """The modules that are trained, by id; what is done to them here is done to them."""
+        return MultiRLModule({name: each.module for name, each in self.learners.items()})
 
     def join_members(self, rank: int, size: int, name: str, timeout_s: float) -> None:
         """Become one of several; see ``Learner.join_members``. All modules share the group."""

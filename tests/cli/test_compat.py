@@ -10,7 +10,7 @@ import pytest
 from rllib.compat import import_hook
 from rllib.compat.modules import ValueFunctionAPI
 from rllib.compat.names import METRICS
-from rllib.compat.table import ABSENT, ALIASES
+from rllib.compat.table import ABSENT, ABSENT_NAMES, ALIASES
 from rllib.compat.tools import check, override
 
 NAMES = [(module, name) for module, names in ALIASES.items() for name in names if name != "*"]
@@ -71,6 +71,27 @@ def test_what_is_absent_says_what_to_do_instead(module: str) -> None:
     # Of one below another that is absent, the upper one says it.
     known = [name for name in ABSENT if module == name or module.startswith(f"{name}.")]
     assert str(caught.value) == f"no module {known[0]!r}: {ABSENT[known[0]]}"
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(m, name) for m, names in ABSENT_NAMES.items() for name in names]
+)
+def test_a_name_that_is_absent_says_what_to_do_instead(module: str, name: str) -> None:
+    expected = f"no {name!r} in {module!r}: {ABSENT_NAMES[module][name]}"
+    with pytest.raises(ImportError) as caught:
+        exec(f"from {module} import {name}", {})
+    assert str(caught.value) == expected
+    with pytest.raises(ImportError) as caught:
+        getattr(importlib.import_module(module), name)
+    assert str(caught.value) == expected
+    assert name not in ALIASES[module]
+
+
+def test_a_trainable_has_its_default_config() -> None:
+    from rllib.algorithms.ppo import PPOConfig
+
+    registry = importlib.import_module("rllib.tune.registry")
+    assert type(registry.get_trainable_cls("PPO").get_default_config()) is PPOConfig
 
 
 def python(code: str) -> str:

@@ -280,3 +280,14 @@ def test_all_kinds_of_metrics_go_on_from_their_state() -> None:
     }
     assert found.keys() == expected.keys()
     assert {stats.kind for stats in map(make_stats, REDUCTIONS)} <= set(KINDS)
+
+
+def test_peeking_takes_rllibs_arguments():
+    logger = MetricsLogger()
+    logger.log_value("hits", 2, reduce="sum")
+    assert logger.peek(None) == logger.peek() == {"hits": 2}
+    assert logger.peek("misses", default=7) == 7
+    assert logger.peek("misses", default=7, throughput=True) == 7
+    assert logger.peek("hits", compile=True) == 2
+    with pytest.raises(ValueError, match=r"see reduce\(\)"):
+        logger.peek("hits", compile=False)

@@ -11,6 +11,7 @@ Legend: N environments.
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NoReturn
 
 import gymnasium as gym
@@ -81,6 +82,7 @@ class VectorEnv(ABC):
         self.num_steps = 0
         self.packer = Packer(self.observation_space)
         self.bounds = Bounds(self.packer.leaves, is_checked)
+        self._is_checked = is_checked
         self._last_first_step = FIRST_STEPS
         self._closed = False
 
@@ -113,15 +115,19 @@ class VectorEnv(ABC):
                 ``gymnasium.vector.utils.batch_space`` has it.
 
         Raises:
-            EnvFault: an environment raised, its worker process died, or its observation is outside
-                of its space.
+            EnvFault: an environment raised, its worker process died, or its observation or action
+                is outside of its space.
         """
         self.num_steps += 1
+        is_first = self.num_steps <= self._last_first_step
         try:
+            if is_first:
+                self._look_at_actions(actions)
             step = self._translate(self.env.step(actions))
         except Exception as error:
+            self._look_at_actions(actions)  # one that there is not may be the reason
             self._raise_named(error, "step")
-        if self.num_steps <= self._last_first_step or self.num_steps % SAMPLED == 0:
+        if is_first or self.num_steps % SAMPLED == 0:
             self._look_at_floats(step.obs)
         return step
 
@@ -151,6 +157,29 @@ class VectorEnv(ABC):
         for outsider in self.bounds.new_floats_outside(obs):
             text = f"{self._told(outsider)}. It is trained on as it is, and not told of again."
             warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+    def _look_at_actions(self, actions: Any) -> None:
+        """Refuse choices that there are not: they come from a module's or connector's own code."""
+        packer, bounds = self._actions
+        try:
+            packed = packer.pack(actions, self.num_envs)
+        except MisfitError:
+            return  # what it is worth is for the environment to say
+        if outsider := bounds.first_choice_outside(packed):
+            raise EnvFault(
+                f"environment {outsider.row} was given {outsider.told('action')} at vector step "
+                f"{self.num_steps}, outside of its bounds [{outsider.low}, {outsider.high}]; what "
+                "modules and connectors give has to be a member of the action_space",
+                env_index=outsider.row,
+                step=self.num_steps,
+                field=outsider.leaf.path("action"),
+                value=outsider.value,
+            )
+
+    @cached_property
+    def _actions(self) -> tuple[Packer, Bounds]:
+        packer = Packer(self.action_space)
+        return packer, Bounds(packer.leaves, self._is_checked)
 
     def _refuse_outsider(self, outsider: Outsider, root: str = "obs") -> NoReturn:
         raise EnvFault(

@@ -127,6 +127,8 @@ class RolloutBuffer:
         # Row t holds the observation that step t - 1 returned, and the reward of step t.
         check_finite("obs", self.columns["obs"][: self.length], first_step - 1)
         check_finite("reward", self.columns["rewards"][: self.length], first_step)
+        if self.raw_rewards:  # a clipped infinity looks like any other reward
+            check_finite("reward", self.returned_rewards[: self.length], first_step)
         for index, final_obs in zip(self.final_index, self.final_obs, strict=True):
             row, envs = index[0] // self._num_envs, index % self._num_envs
             dense = np.zeros((1, self._num_envs, *final_obs.shape[1:]), final_obs.dtype)

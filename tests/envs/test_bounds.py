@@ -174,6 +174,18 @@ def test_lunar_lander_above_its_ceiling_goes_on():
     env.close()
 
 
+@pytest.mark.parametrize("mode", ["sync", "vector_entry_point"])
+@pytest.mark.parametrize("at", [1, 30])
+def test_an_action_that_there_is_not_is_told_as_such(mode, at):
+    env = make_vector_env("CartPole-v1", 3, mode)
+    env.reset(seed=0)
+    step_on(env, at - 1, np.zeros(3, np.int64))
+    with pytest.raises(EnvFault, match=r"environment 1 was given action = 7 .*\[0, 1\]") as caught:
+        env.step(np.array([0, 7, 1]))
+    env.close()
+    assert (caught.value.env_index, caught.value.step, caught.value.field) == (1, at, "action")
+
+
 # Several agents.
 
 

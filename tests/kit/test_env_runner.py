@@ -229,6 +229,14 @@ def test_an_env_that_raises_because_it_returned_nan_before_is_told_by_the_nan():
     runner.stop()
 
 
+def test_infinity_is_told_also_where_rewards_are_clipped():
+    settings = config(reward_scale=np.inf).environment(clip_rewards=True)
+    runner = make_runner(settings)
+    with pytest.raises(EnvError, match=r"environment 0 returned reward = inf at vector step 1"):
+        runner.sample()
+    runner.stop()
+
+
 def test_environments_made_anew_are_as_the_config_says_by_then():
     settings = config().freeze()
     runner = EnvRunner(settings, probe_spaces(CounterEnv), index=0)

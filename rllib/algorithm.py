@@ -33,8 +33,8 @@ from rllib.connectors.base import Pipeline
 from rllib.envs.faults import EnvSetupError
 from rllib.errors import CheckpointError, ConfigError, Problem
 from rllib.interface import interface_of
-from rllib.learning.learner import Learner, Metrics
-from rllib.learning.learner_group import FIXED_MODULES, LearnerGroup
+from rllib.learning.learner import FIXED_MODULES, Learner, Metrics
+from rllib.learning.learner_group import LearnerGroup
 from rllib.metrics.iteration import Iteration, circumstances
 from rllib.metrics.metrics_logger import MetricsLogger, filled, overlaid
 from rllib.metrics.stages import STAGES

@@ -16,11 +16,12 @@ advantages, is computed through ``group``.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from time import perf_counter, time
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 import torch
 from numpy.typing import NDArray
 
+from rllib.absent import NamesNearest
 from rllib.checkpoints.torch_state import get_module_state, set_module_state
 from rllib.config import AlgorithmConfig
 from rllib.connectors.learner import build_learner_pipeline
@@ -43,6 +44,13 @@ __all__ = ["Learner", "Loss", "Metrics"]
 
 DEFAULT_OPTIMIZER = "default_optimizer"
 
+FIXED_MODULES = (
+    "modules are fixed once an algorithm is built; name all of them in "
+    "config.multi_agent(policies=...), choose with policy_mapping_fn, and let policies_to_train "
+    "say who learns; another algorithm takes over weights by RLModuleSpec(load_state_path=...)"
+)
+"""What to do instead of adding and removing modules."""
+
 
 def check_ids(named: Iterable[str], known: Sequence[str]) -> None:
     """Raise ``ConfigError`` for an id of a module that there is not."""
@@ -50,7 +58,7 @@ def check_ids(named: Iterable[str], known: Sequence[str]) -> None:
         raise ConfigError(f"there is no module {unknown!r}; there are: {', '.join(known)}")
 
 
-class Learner(ABC, Generic[BatchT]):
+class Learner(NamesNearest, ABC, Generic[BatchT]):
     """One module, its optimisers, one loss.
 
     Sets the number of torch's threads in its process to ``num_cpus_per_learner``: small networks
@@ -70,6 +78,25 @@ class Learner(ABC, Generic[BatchT]):
         steps_per_learner: env steps of the current train batch, as a mean over the learners.
         rng: for numpy's random numbers; torch's come from a stream of the learner's own.
     """
+
+    INSTEAD: ClassVar[Mapping[str, str]] = {
+        "build": "a learner is complete once it is made",
+        "shutdown": "a learner alone holds nothing that has to be ended",
+        "add_module": FIXED_MODULES,
+        "remove_module": FIXED_MODULES,
+        "compute_loss_for_module": "it is called compute_loss(minibatch) here",
+        "compute_losses": "it is called compute_loss(minibatch) here",
+        "configure_optimizers_for_module": "it is called configure_optimizers() here",
+        "register_optimizer": "configure_optimizers() returns them by name",
+        "get_optimizer": "optimizers has them by name",
+        "get_optimizers_for_module": "optimizers has them by name",
+        "compute_gradients": "descent.step(loss, weight, group) is a gradient step",
+        "apply_gradients": "descent.step(loss, weight, group) is a gradient step",
+        "postprocess_gradients": "config.training(grad_clip=..., grad_clip_by=...) clips",
+        "before_gradient_based_update": "minibatches(batch) begins an update",
+        "should_module_be_updated": "config.multi_agent(policies_to_train=...) says it",
+        "metrics": "compute_loss returns metrics with the loss, and after_update may add some",
+    }
 
     def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
         torch.set_num_threads(config.num_threads_per_learner)

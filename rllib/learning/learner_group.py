@@ -19,7 +19,7 @@ from rllib.core.exceptions import ActorError
 from rllib.core.util.collective import CollectiveError
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError, LearnerError, Problem
-from rllib.learning.learner import Learner, Metrics
+from rllib.learning.learner import FIXED_MODULES, Learner, Metrics
 from rllib.learning.shares import divide
 from rllib.workers import Worker, environs, fetch, fetch_sample, make_worker, stop_all
 
@@ -29,13 +29,6 @@ at once, so this is for one that hangs, and must be longer than the slowest upda
 
 LAST_WORDS_S = 5.0
 """How long the other learners may take to fail as well, once one has failed."""
-
-
-FIXED_MODULES = (
-    "modules are fixed once an algorithm is built; name all of them in "
-    "config.multi_agent(policies=...), choose with policy_mapping_fn, and let policies_to_train "
-    "say who learns; another algorithm takes over weights by RLModuleSpec(load_state_path=...)"
-)
 
 
 class LearnerGroup(NamesNearest):

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
+from rllib.absent import NamesNearest
 from rllib.metrics.stats import KINDS, Stats, Sum, make_stats
 
 Key = str | Sequence[str]
@@ -23,12 +24,18 @@ StatsTree = dict[str, Any]
 """Nested dicts whose leaves are ``Stats``."""
 
 
-class MetricsLogger:
+class MetricsLogger(NamesNearest):
     """Collects values by key.
 
     Args:
         clock: seconds; for throughput and ``log_time``.
     """
+
+    INSTEAD: ClassVar[Mapping[str, str]] = {
+        "merge_and_log_n_dicts": "it is called aggregate here",
+        "set_value": "log_value adds a value; delete forgets those before",
+        "peek_results": "reduce(compile=True) and peek give values",
+    }
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._stats: dict[Path, Stats] = {}

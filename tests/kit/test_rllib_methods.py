@@ -10,6 +10,7 @@ from rllib.algorithms.ppo import PPO, PPOConfig, PPOLearner
 from rllib.connectors import MeanStdFilter
 from rllib.envs.multi_agent_cartpole import MultiAgentCartPole
 from rllib.errors import CheckpointError, ConfigError
+from rllib.metrics.metrics_logger import MetricsLogger
 from rllib.modules.actor_critic import ActorCriticModule
 
 
@@ -172,6 +173,16 @@ def test_the_env_runner_of_this_process():
         np.testing.assert_array_equal(runner.policy.head.mode(rows), expected)
         with pytest.raises(AttributeError, match="did you mean 'pipeline'"):
             runner.pipelin  # noqa: B018
+
+
+def test_learners_and_loggers_say_what_there_is_instead():
+    learner = config().build_learner()
+    with pytest.raises(AttributeError, match=r"PPOLearner.build is not supported: .* complete"):
+        learner.build()
+    with pytest.raises(AttributeError, match="did you mean 'optimizers'"):
+        learner.optimiser  # noqa: B018
+    with pytest.raises(AttributeError, match="it is called aggregate here"):
+        MetricsLogger().merge_and_log_n_dicts([])
 
 
 # Config.

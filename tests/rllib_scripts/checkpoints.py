@@ -1,7 +1,7 @@
-"""From a checkpoint: the module alone, acting in an environment; another run that begins with it."""
+"""Out of a checkpoint: the module alone, which acts; another run that begins with it."""
 
-import os
 import tempfile
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -58,9 +58,8 @@ if __name__ == "__main__":
     module = algo.get_module(DEFAULT_MODULE_ID)
     algo.stop()
 
-    module_path = os.path.join(
-        path, COMPONENT_LEARNER_GROUP, COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
-    )
+    components = (COMPONENT_LEARNER_GROUP, COMPONENT_LEARNER, COMPONENT_RL_MODULE)
+    module_path = str(Path(path, *components, DEFAULT_MODULE_ID))
     alone = RLModule.from_checkpoint(module_path)
     assert play(alone, explore=False) == play(module, explore=False)
     assert play(alone, explore=True) > 5

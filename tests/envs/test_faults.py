@@ -61,7 +61,7 @@ def test_a_dead_worker_process_is_named_with_its_signal():
 
 def test_a_vector_entry_point_that_raises_is_named():
     env = make_vector_env("CartPole-v1", 2)
-    with pytest.raises(EnvFault, match="AssertionError in step.*Call reset before"):
+    with pytest.raises(EnvFault, match=r"AssertionError in step.*Call reset before"):
         env.step(np.array([0, 1]))
 
 

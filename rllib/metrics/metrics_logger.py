@@ -56,6 +56,8 @@ class MetricsLogger(NamesNearest):
         percentiles: Sequence[float] | bool | None = None,
         clear_on_reduce: bool | None = None,
         with_throughput: bool = False,
+        throughput_ema_coeff: float | None = None,
+        reduce_per_index_on_aggregate: bool = False,
     ) -> None:
         """Add a value.
 
@@ -70,11 +72,14 @@ class MetricsLogger(NamesNearest):
             percentiles: which ones, in percent.
             clear_on_reduce: whether each iteration begins anew.
             with_throughput: whether the result tells what is added per second, too.
+            throughput_ema_coeff: only ``None``: a throughput is that of one iteration.
+            reduce_per_index_on_aggregate: only False: what several have logged is put together.
 
         Raises:
-            ValueError: the reduction is another than before, there is none of that name, or the key
-                is a part of another key.
+            ValueError: one of the last two is given, the reduction is another than before, there
+                is none of that name, or the key is a part of another key.
         """
+        _refuse(throughput_ema_coeff, reduce_per_index_on_aggregate)
         path = _path(key)
         stats = self._stats.get(path)
         if stats is None:
@@ -283,6 +288,16 @@ def _path(key: Key) -> Path:
 
 def _shown(path: Sequence[str]) -> str:
     return f"the metric {'/'.join(path)!r}"
+
+
+def _refuse(throughput_ema_coeff: float | None, reduce_per_index_on_aggregate: bool) -> None:
+    """Arguments of RLlib's that have one value here."""
+    if throughput_ema_coeff is not None:
+        text = "a throughput is that of one iteration; log it by log_value(reduce='ema')"
+        raise ValueError(f"throughput_ema_coeff is not supported: {text}")
+    if reduce_per_index_on_aggregate:
+        text = "what several have logged is put together; reduce='item_series' keeps all of it"
+        raise ValueError(f"reduce_per_index_on_aggregate is not supported: {text}")
 
 
 def _is_of(stats: Stats, reduce: str) -> bool:

@@ -92,7 +92,7 @@ class EnvRunner(Inspected):
         spec = config.get_rl_module_spec(spaces)
         self.spec, self.max_seq_len = spec, spec.max_seq_len
         self.weights: Mapping[str, NDArray[Any]] | None = None
-        self.make_module()
+        self._make_policy()
         self.head = self.policy.head
         self.weights_seq_no = self.last_ended_play = 0
         sizes = mask_sizes(spaces.observation, spaces.action)
@@ -128,10 +128,15 @@ class EnvRunner(Inspected):
 
     def make_module(self) -> None:
         """Make what acts anew, with the weights that came last."""
-        self.policy = self.spec.make_policy()
+        self._make_policy()
         if self.weights is not None:
             self.policy.set_weights(self.weights)
-            self.policy.use_rng(self.rng)
+        self.policy.use_rng(self.rng)
+        self.head = self.policy.head
+        self.hooks.arguments["rl_module"] = getattr(self.policy, "module", None)
+
+    def _make_policy(self) -> None:
+        self.policy = self.spec.make_policy()
 
     @property
     def module(self) -> RLModule:

@@ -291,3 +291,16 @@ def test_peeking_takes_rllibs_arguments():
     assert logger.peek("hits", compile=True) == 2
     with pytest.raises(ValueError, match=r"see reduce\(\)"):
         logger.peek("hits", compile=False)
+
+
+@pytest.mark.parametrize(
+    "how", [{"throughput_ema_coeff": 0.1}, {"reduce_per_index_on_aggregate": True}]
+)
+def test_rllibs_arguments_that_are_not_supported_say_so(how):
+    logger = MetricsLogger()
+    (name,) = how
+    with pytest.raises(ValueError, match=f"{name} is not supported: "):
+        logger.log_value("hits", 1, reduce="sum", **how)
+    with pytest.raises(ValueError, match=f"{name} is not supported: "):
+        logger.log_dict({"hits": 1}, reduce="sum", **how)
+    assert "hits" not in logger

@@ -168,11 +168,23 @@ def test_the_env_runner_of_this_process():
         obs = np.ones((3, 4), np.float32)
         expected = algo.get_module().act(obs)
         np.testing.assert_array_equal(runner.module.act(obs), expected)
+        before = runner.policy
         runner.make_module()
+        assert runner.policy is not before
         rows, _ = runner.policy.forward(obs, {}, False)
         np.testing.assert_array_equal(runner.policy.head.mode(rows), expected)
         with pytest.raises(AttributeError, match="did you mean 'pipeline'"):
             runner.pipelin  # noqa: B018
+
+
+def test_callbacks_see_the_module_that_was_made_anew():
+    seen = []
+    settings = config().rl_module(model_config={"use_gru": True, "lstm_cell_size": 4})
+    settings.callbacks(on_episode_step=lambda *, rl_module, **kw: seen.append(rl_module))
+    with settings.build_algo() as algo:
+        algo.env_runner.make_module()
+        algo.train()
+        assert set(seen) == {algo.env_runner.module}
 
 
 def test_learners_and_loggers_say_what_there_is_instead():

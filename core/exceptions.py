@@ -70,6 +70,9 @@ class TaskError(CoreError):
             return plain
         return dual
 
+    as_instanceof_cause = as_user_error
+    """Ray's name of it."""
+
     def __str__(self) -> str:
         return f"{self.remote_traceback.rstrip()}\n(in {self.function}, process {self.pid})"
 

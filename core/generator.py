@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from rllib.core.object_ref import ObjectRef
 from rllib.core.runtime import ResultStream
@@ -53,6 +53,18 @@ class ObjectRefGenerator(Iterator[Any], AsyncIterator[Any]):
     def is_finished(self) -> bool:
         """Whether the generator has ended and every reference was taken."""
         return self._stream.is_finished
+
+    def send(self, value: Any) -> NoReturn:
+        """Not possible. Raises `NotImplementedError`."""
+        raise NotImplementedError("a remote generator cannot be sent values; pass it an actor")
+
+    def throw(self, *error: Any) -> NoReturn:
+        """Not possible. Raises `NotImplementedError`."""
+        raise NotImplementedError("nothing can be thrown into a remote generator; cancel() it")
+
+    def close(self) -> NoReturn:
+        """Not possible. Raises `NotImplementedError`."""
+        raise NotImplementedError("a remote generator cannot be closed; cancel() it")
 
     def __reduce__(self) -> Any:
         raise TypeError(

@@ -13,6 +13,9 @@ from typing import Any
 from rllib.core.records import STREAMING, ActorOptions, CallOptions, RetryOn, TaskOptions
 
 _RESOURCE_KEYS = ("num_cpus", "num_gpus", "memory", "resources")
+_LASTING_KEYS = ("num_cpus", "num_gpus", "resources", "accelerator_type")
+"""An actor that is given one of these holds a CPU for as long as it lives, unless ``num_cpus`` says
+otherwise; any other needs one to be constructed, and none later."""
 _CALL_KEYS = (
     "num_returns",
     "name",
@@ -95,14 +98,16 @@ def actor_options(given: Given) -> ActorOptions:
     _check_names(given, _ACTOR_KEYS, "an actor")
     max_pending_calls(given)
     max_task_retries(given)
-    if given.get("get_if_exists") and not given.get("name"):
+    get_if_exists = _flag(given, "get_if_exists", False)
+    if get_if_exists and not given.get("name"):
         raise ValueError("get_if_exists needs a name to look for: add name=...")
-    held = _resources(given, default_cpus=0.0)
-    placement = held if given.get("num_cpus") is not None else {"CPU": 1.0, **held}
+    asks = any(given.get(key) not in (None, {}) for key in _LASTING_KEYS)
+    held = _resources(given, default_cpus=1.0 if asks else 0.0)
+    placement = held if asks else {"CPU": 1.0, **held}
     return ActorOptions(
         name=_text(given, "name"),
         namespace=_text(given, "namespace"),
-        get_if_exists=bool(given.get("get_if_exists")),
+        get_if_exists=get_if_exists,
         resources=held,
         placement=placement,
         max_concurrency=_int(given, "max_concurrency", 0, low=1),
@@ -198,9 +203,8 @@ def _retry_on(given: Given) -> RetryOn:
         return bool(value)
     if isinstance(value, (list, tuple)) and all(map(_is_exception_class, value)):
         return tuple(value)
-    raise TypeError(
-        f"retry_exceptions must be a bool or a list of exception classes, got {value!r}"
-    )
+    wrong = ValueError if isinstance(value, (list, tuple)) else TypeError
+    raise wrong(f"retry_exceptions must be a bool or a list of exception classes, got {value!r}")
 
 
 def _is_exception_class(value: Any) -> bool:

@@ -156,7 +156,7 @@ def _methods(cls: type[Any]) -> list[tuple[str, Any]]:
     return [
         (name, member)
         for name, member in inspect.getmembers(cls, callable)
-        if not name.startswith("__") or name == "__call__"
+        if not name.startswith("__") or (inspect.isfunction(member) and name != "__init__")
     ]
 
 
@@ -278,6 +278,13 @@ class ActorHandle:
 
     def __hash__(self) -> int:
         return hash(self._link.actor_id)
+
+    def __copy__(self) -> ActorHandle:
+        """Itself: what it refers to is one actor, however often it is copied."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> ActorHandle:
+        return self
 
     def __reduce__(self) -> Any:
         state = api.runtime().actor_reduce(self._link)

@@ -34,10 +34,12 @@ class Demand:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """Demands of one client with the same kind can use each other's leases."""
+        """Demands of one client with the same kind can use each other's leases: by the same rule as
+        there, all that they need has to be the same."""
         needs = self.needs
-        place = (needs.group, needs.bundle, needs.environment, needs.labels)
-        return self.actor is None, tuple(sorted(self.amounts.items())), place
+        place = (needs.group, needs.bundle, needs.captures, needs.node, needs.soft)
+        setting = (needs.environment, needs.labels)
+        return self.actor is None, tuple(sorted(needs.resources.items())), place, setting
 
     def complaint_of_labels(self, there: Mapping[str, str]) -> str:
         """That it waits for a machine which is not there."""
@@ -59,7 +61,7 @@ class Demand:
         """What its process is to know of what it was given."""
         needs, actor = self.needs, self.actor
         given = wire.Assignment(
-            resources=needs.resources,
+            resources=needs.resources if actor is None else actor.order.resources,
             gpus=list(share.devices),
             group=needs.group,
             captures=needs.captures,

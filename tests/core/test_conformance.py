@@ -4,6 +4,7 @@ Where Ray does something else than our own engines the test states both.
 """
 
 import asyncio
+import copy
 import os
 import sys
 import threading
@@ -285,6 +286,15 @@ def test_references_are_hashable_comparable_and_named() -> None:
     assert core.get(remote_identity().remote([ref]))[0] == ref
 
 
+def test_copies_of_references_and_handles_are_those() -> None:
+    held = {"ref": core.put("value"), "actor": make_counter().remote(4)}
+    for copied in (copy.copy(held), copy.deepcopy(held)):
+        assert copied == held
+        assert core.get(copied["ref"]) == "value"
+    assert copy.copy(held["ref"]) == held["ref"]
+    assert core.get(copy.copy(held["actor"]).add.remote()) == 5
+
+
 def test_put_of_a_value_with_references() -> None:
     outer = core.put({"inner": core.put([1, 2])})
     assert core.get(core.get(outer)["inner"]) == [1, 2]
@@ -407,6 +417,10 @@ def test_unknown_and_wrong_options() -> None:
         identity.options(resources={"CPU": 1})
     with pytest.raises(ValueError, match="needs a name"):
         Counter.options(get_if_exists=True)
+    with pytest.raises(TypeError, match="get_if_exists"):
+        Counter.options(get_if_exists="yes", name="counter")
+    with pytest.raises(ValueError, match="retry_exceptions"):
+        identity.options(retry_exceptions=[int])
 
 
 def test_a_second_init_is_refused_unless_it_may_be_ignored() -> None:
@@ -816,6 +830,41 @@ def test_actors_that_ask_for_nothing_need_no_cpu_each() -> None:
     crowd = [Counter.remote(start) for start in range(12)]
     counted = core.get([counter.add.remote() for counter in crowd], timeout=60)
     assert counted == list(range(1, 13))
+
+
+@pytest.mark.parametrize(
+    ("asked", "held"),
+    [
+        ({}, {}),
+        ({"resources": {}}, {}),
+        ({"memory": 1000}, {"memory": 1000.0}),
+        ({"num_cpus": 0.5}, {"CPU": 0.5}),
+        ({"num_gpus": 0}, {"CPU": 1.0}),
+        ({"num_gpus": 0, "num_cpus": 0}, {}),
+    ],
+)
+def test_an_actor_that_asks_for_anything_holds_a_cpu_too(asked: Any, held: Any) -> None:
+    @core.remote
+    class Holder:
+        def holds(self) -> dict[str, float]:
+            return core.get_runtime_context().get_assigned_resources()
+
+    assert core.get(Holder.options(**asked).remote().holds.remote(), timeout=60) == held
+
+
+def test_an_actor_answers_methods_with_special_names() -> None:
+    @core.remote
+    class Shelf:
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, place: int) -> int:
+            return place * place
+
+    shelf = Shelf.remote()
+    assert core.get([shelf.__len__.remote(), shelf.__getitem__.remote(2)]) == [3, 4]
+    with pytest.raises(AttributeError):
+        _ = shelf.__contains__
 
 
 def test_named_actors() -> None:

@@ -49,6 +49,12 @@ class TestEveryEngine:
             core.get(last)
         assert core.get(results.completed()) is None
 
+    def test_nothing_goes_into_one(self) -> None:
+        results = remote_count().remote(1)
+        for attempt in (lambda: results.send(1), lambda: results.throw(KeyError), results.close):
+            with pytest.raises(NotImplementedError):
+                attempt()
+
     def test_methods_yield_as_tasks_do(self) -> None:
         actor = make_yielder().remote()
         assert [core.get(ref) for ref in actor.count.remote(3)] == [0, 1, 2]

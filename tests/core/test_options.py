@@ -30,7 +30,7 @@ WRONG_FOR_TASKS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"max_retries": -2}, ValueError, "max_retries"),
     ({"max_calls": -1}, ValueError, "max_calls"),
     ({"retry_exceptions": "x"}, TypeError, "retry_exceptions"),
-    ({"retry_exceptions": [int]}, TypeError, "retry_exceptions"),
+    ({"retry_exceptions": [int]}, ValueError, "retry_exceptions"),
     ({"name": 3}, TypeError, "name"),
     ({"name": ""}, ValueError, "name"),
     ({"num_cpu": 1}, ValueError, "num_cpus"),
@@ -40,6 +40,7 @@ WRONG_FOR_TASKS: list[tuple[dict[str, Any], type[Exception], str]] = [
 
 WRONG_FOR_ACTORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"get_if_exists": True}, ValueError, "name"),
+    ({"get_if_exists": "yes", "name": "x"}, TypeError, "get_if_exists"),
     ({"max_concurrency": 0}, ValueError, "max_concurrency"),
     ({"max_pending_calls": 0}, ValueError, "max_pending_calls"),
     ({"max_task_retries": -2}, ValueError, "max_task_retries"),

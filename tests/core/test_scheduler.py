@@ -56,7 +56,7 @@ def granted(number: int, worker: bytes, **assignment: Any) -> Any:
 
 
 def placed(actor: bytes, worker: bytes, *, may_restart: bool = False, **assignment: Any) -> Any:
-    given = {"resources": {"CPU": 1.0}, "actor": actor, "namespace": "space", **assignment}
+    given = {"resources": {}, "actor": actor, "namespace": "space", **assignment}
     return wire.ActorPlaced(actor, worker, wire.Assignment(**given), may_restart)
 
 
@@ -80,6 +80,18 @@ def test_what_does_not_fit_waits_and_leases_are_asked_back() -> None:
     node.handle(DRIVER, wire.ReturnLease(3))
     assert node.handle(DRIVER, lease(2, {"CPU": 1.0})) == [Tell(DRIVER, wire.LeasesWanted([1]))]
     assert node.handle(DRIVER, wire.ReturnLease(1)) == [Tell(DRIVER, granted(2, b"w1"))]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"node": "else", "soft": True}, {"bundle": 0}, {"captures": True}],
+)
+def test_leases_of_another_place_are_asked_back(other: dict[str, Any]) -> None:
+    """Their client cannot use them for what waits."""
+    node = scheduler(CPU=1.0)
+    node.handle(DRIVER, lease(1, {"CPU": 1.0}, **other))
+    node.handle(b"w1", ready("w1"))
+    assert node.handle(DRIVER, lease(2, {"CPU": 1.0})) == [Tell(DRIVER, wire.LeasesWanted([1]))]
 
 
 def test_what_never_fits_is_warned_about_once() -> None:
@@ -166,7 +178,8 @@ def test_leases_that_wait_are_not_asked_back() -> None:
 def test_an_actor_holds_its_placement_until_it_is_built() -> None:
     node = scheduler()
     assert node.handle(DRIVER, place(held=0.5)) == [Start(b"w1")]
-    assert node.handle(b"w1", ready("w1")) == [Tell(DRIVER, placed(b"a", b"w1"))]
+    told = Tell(DRIVER, placed(b"a", b"w1", resources={"CPU": 0.5}))  # what it is to keep
+    assert node.handle(b"w1", ready("w1")) == [told]
     assert node.pool.free == units({"CPU": 1.0})
     assert node.handle(b"w1", wire.ActorBuilt()) == []
     assert node.pool.free == units({"CPU": 1.5})

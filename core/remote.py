@@ -243,6 +243,10 @@ class ActorMethod:
             f"use .{self._name}.remote(...)"
         )
 
+    def __reduce__(self) -> Any:
+        handle = ActorHandle(self._link, self._shape)
+        return _restore_method, (handle, self._name, self._options)
+
 
 class ActorHandle:
     """A living actor. Picklable: hand it to tasks and other actors.
@@ -297,6 +301,10 @@ def _actor_text(link: ActorLink, shape: ActorShape) -> str:
 
 def _restore_handle(state: tuple[Any, ...], shape: bytes) -> ActorHandle:
     return ActorHandle(api.runtime().actor_restore(state), ActorShape.load(shape))
+
+
+def _restore_method(handle: ActorHandle, name: str, options: CallOptions) -> ActorMethod:
+    return ActorMethod(handle._link, handle._shape, name, options)
 
 
 def method(**given: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -804,6 +804,16 @@ def test_handles_travel() -> None:
     assert core.get(core.get(core.put(counter)).add.remote()) == 5
 
 
+def test_methods_travel() -> None:
+    @core.remote
+    def use(method: Any) -> int:
+        return core.get(method.remote(2))
+
+    counter = make_counter().remote(10)
+    assert core.get(use.remote(counter.add)) == 12
+    assert core.get(use.remote(counter.add.options(name="more"))) == 14
+
+
 def test_a_stored_handle_keeps_its_actor_alive() -> None:
     stored = core.put([make_counter().remote(7)])
     assert core.get(core.get(stored)[0].add.remote(), timeout=30) == 8

@@ -170,6 +170,27 @@ def test_functions_recurse_close_over_and_nest() -> None:
     assert core.get(outer.remote(1)) == 6
 
 
+def test_a_function_with_defaults_calls_itself() -> None:
+    @core.remote
+    def total(n: int, so_far: int = 0, *, step: int = 1) -> int:
+        return so_far if n <= 0 else core.get(total.remote(n - step, so_far + n))
+
+    assert core.get(total.remote(3)) == 6
+
+
+def test_an_actor_makes_actors_of_its_own_class() -> None:
+    @core.remote
+    class Tree:
+        def __init__(self, depth: int, width: int = 2) -> None:
+            below = range(width if depth else 0)
+            self.branches = [Tree.remote(depth - 1, width=width) for _ in below]
+
+        def size(self) -> int:
+            return 1 + sum(core.get([branch.size.remote() for branch in self.branches]))
+
+    assert core.get(Tree.options(num_cpus=0).remote(2).size.remote(), timeout=60) == 7
+
+
 def test_arguments_are_copies() -> None:
     given = [1]
 

@@ -94,9 +94,7 @@ class RemoteFunction:
         """The same function with other options. Raises `ValueError` for ``max_calls``."""
         if "max_calls" in given:  # it counts what a worker does, not what a caller wants
             raise ValueError("max_calls can only be set by @remote(...), not by options()")
-        return RemoteFunction(
-            self._function, {**self._given, **given}, self._code, self._signature
-        )
+        return RemoteFunction(self._function, {**self._given, **given}, self._code, self._signature)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse, and say what to write instead."""

@@ -105,10 +105,10 @@ def placement_group(
     """Reserve bundles of resources together, as soon as that is possible; returns at once.
 
     ``STRICT_SPREAD`` wants a node of its own for each bundle; the other strategies, ``PACK`` unless
-    something is said, mean the same on one machine. A group lives until it is removed or the runtime ends, with whatever
-    ``lifetime``. ``bundle_label_selector`` says for each bundle what labels its machine must have.
-    Raises `ValueError` for bundles and selectors that cannot be, `CoreSystemError` for a name that
-    is taken.
+    something is said, mean the same on one machine. A group lives until it is removed or the
+    runtime ends, with whatever ``lifetime``. ``bundle_label_selector`` says for each bundle what
+    labels its machine must have. Raises `ValueError` for bundles and selectors that cannot be,
+    `CoreSystemError` for a name that is taken.
     """
     strategy = "PACK" if strategy is None else strategy
     if strategy not in STRATEGIES:

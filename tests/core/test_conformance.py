@@ -479,6 +479,35 @@ def test_what_cannot_be_pickled_is_named(engine: str) -> None:
 # -- errors of user code ---------------------------------------------------------------------------
 
 
+class Foreign:
+    """Refers to what is not where it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return __import__, ("a_module_of_nobody",)
+
+
+def test_code_that_cannot_be_unpickled_fails_its_calls() -> None:
+    foreign = Foreign()
+
+    @core.remote
+    def use() -> Any:
+        return foreign
+
+    @core.remote
+    def each() -> Iterator[Any]:
+        yield foreign
+
+    @core.remote
+    class User:
+        def use(self) -> Any:
+            return foreign
+
+    refs = [use.remote(), next(each.remote()), User.remote().use.remote()]
+    for ref in refs:
+        with pytest.raises(exceptions.CoreError, match="a_module_of_nobody"):
+            core.get(ref, timeout=60)
+
+
 def test_an_error_is_a_task_error_and_the_users_own_with_the_remote_traceback() -> None:
     @core.remote
     def fail() -> None:

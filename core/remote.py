@@ -28,7 +28,7 @@ from rllib.core.records import (
 )
 from rllib.core.runtime import ActorLink
 from rllib.core.serialization import dump_remote
-from rllib.core.signature import method_signature, signature_of
+from rllib.core.signature import Signature, method_signature, signature_of
 
 if TYPE_CHECKING:
     from rllib.core.ids import ActorID
@@ -62,14 +62,18 @@ class RemoteFunction:
     """A function whose calls run as tasks: ``f.remote(...)`` returns at once with a reference."""
 
     def __init__(
-        self, function: Callable[..., Any], given: Mapping[str, Any], code: RemoteCode | None = None
+        self,
+        function: Callable[..., Any],
+        given: Mapping[str, Any],
+        code: RemoteCode | None = None,
+        signature: Signature | None = None,
     ) -> None:
         self._function = function
         self._given = dict(given)
         self._options: TaskOptions = task_options(given, is_generator=_is_generator(function))
         self._code = code
         self.__name__ = getattr(function, "__name__", repr(function))
-        self._signature = signature_of(function, self.__name__)
+        self._signature = signature or signature_of(function, self.__name__)
         self.__doc__ = function.__doc__
 
     def remote(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -90,7 +94,7 @@ class RemoteFunction:
         """The same function with other options. Raises `ValueError` for ``max_calls``."""
         if "max_calls" in given:  # it counts what a worker does, not what a caller wants
             raise ValueError("max_calls can only be set by @remote(...), not by options()")
-        return RemoteFunction(self._function, {**self._given, **given}, self._code)
+        return RemoteFunction(self._function, {**self._given, **given}, self._code, self._signature)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse, and say what to write instead."""
@@ -100,20 +104,27 @@ class RemoteFunction:
         )
 
     def __reduce__(self) -> Any:
-        return RemoteFunction, (self._function, self._given)
+        # A function that calls itself is not complete yet where this is unpickled within it.
+        return RemoteFunction, (self._function, self._given, None, self._signature)
 
 
 class ActorClass:
     """A class whose instances live in processes of their own: ``Cls.remote(...)`` starts one."""
 
     def __init__(
-        self, cls: type[Any], given: Mapping[str, Any], code: RemoteCode | None = None
+        self,
+        cls: type[Any],
+        given: Mapping[str, Any],
+        code: RemoteCode | None = None,
+        known: tuple[Signature, ActorShape] | None = None,
     ) -> None:
         self._cls = cls
         self._given = dict(given)
         self._options: ActorOptions = actor_options(given)
-        self._signature = signature_of(cls, cls.__name__)
-        self._shape = _shape(cls, given, self._options)
+        self._signature, self._shape = known or (
+            signature_of(cls, cls.__name__),
+            _shape(cls, given, self._options),
+        )
         self._code = code
         self.__name__ = cls.__name__
         self.__doc__ = cls.__doc__
@@ -149,7 +160,14 @@ class ActorClass:
         )
 
     def __reduce__(self) -> Any:
-        return ActorClass, (self._cls, self._given)
+        # A class that makes actors of its own has no methods yet where this is unpickled within it.
+        return _restore_class, (self._cls, self._given, self._signature, self._shape.dump())
+
+
+def _restore_class(
+    cls: type[Any], given: Mapping[str, Any], signature: Signature, shape: bytes
+) -> ActorClass:
+    return ActorClass(cls, given, known=(signature, ActorShape.load(shape)))
 
 
 def _methods(cls: type[Any]) -> list[tuple[str, Any]]:
@@ -243,6 +261,10 @@ class ActorMethod:
             f"use .{self._name}.remote(...)"
         )
 
+    def __reduce__(self) -> Any:
+        handle = ActorHandle(self._link, self._shape)
+        return _restore_method, (handle, self._name, self._options)
+
 
 class ActorHandle:
     """A living actor. Picklable: hand it to tasks and other actors.
@@ -297,6 +319,10 @@ def _actor_text(link: ActorLink, shape: ActorShape) -> str:
 
 def _restore_handle(state: tuple[Any, ...], shape: bytes) -> ActorHandle:
     return ActorHandle(api.runtime().actor_restore(state), ActorShape.load(shape))
+
+
+def _restore_method(handle: ActorHandle, name: str, options: CallOptions) -> ActorMethod:
+    return ActorMethod(handle._link, handle._shape, name, options)
 
 
 def method(**given: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -123,7 +123,7 @@ class Executor:
     def _results(self, job: Job, function: Callable[..., Any], packed: Packed) -> Iterator[Any]:
         result = self._result(function, packed)
         if isinstance(result, AsyncIterator):  # lives on an event loop, so it runs as a whole
-            result = _run_coroutine(_collect(result))
+            result = _replayed(*_run_coroutine(_collect(result)))
         if not isinstance(result, Iterable):
             raise TypeError(f"{job.name} was to yield, but returned {type(result).__name__}")
         yield from result
@@ -176,8 +176,22 @@ def _environment(setting: Setting) -> contextlib.AbstractContextManager[None]:
     return entered(setting.runtime_env)
 
 
-async def _collect(results: AsyncIterator[Any]) -> list[Any]:
-    return [value async for value in results]
+async def _collect(results: AsyncIterator[Any]) -> tuple[list[Any], Exception | None]:
+    """All values, and the error that came after them."""
+    values = []
+    try:
+        async for value in results:
+            values.append(value)
+    except Exception as error:
+        return values, error
+    return values, None
+
+
+def _replayed(values: list[Any], error: Exception | None) -> Iterator[Any]:
+    """What a generator did, once more."""
+    yield from values
+    if error is not None:
+        raise error
 
 
 def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -96,7 +96,7 @@ class InlineRuntime(Runtime):
             return self._executor.failed(refusal, options.num_returns)
         policy = Policy(options.num_returns, options.max_retries, options.retry_exceptions)
         try:
-            return self._executor.run(job, unpack(code.blob), args, kwargs, policy)
+            return self._executor.run(job, _loader(code), args, kwargs, policy)
         except SystemExit as error:
             story = f"task {job.name} failed: it exited with code {exit_code(error)}"
             return self._executor.failed(WorkerCrashedError(story), options.num_returns)
@@ -110,7 +110,7 @@ class InlineRuntime(Runtime):
         if refusal is not None:
             return self._executor.failed_stream(refusal)
         policy = Policy(1, options.max_retries, options.retry_exceptions)
-        return self._executor.stream(job, unpack(code.blob), args, kwargs, policy)
+        return self._executor.stream(job, _loader(code), args, kwargs, policy)
 
     def _task(self, code: RemoteCode, options: TaskOptions) -> Job:
         self._check_open()
@@ -350,6 +350,11 @@ class InlineRuntime(Runtime):
     def measurements(self) -> list[Measurement]:
         """What was kept."""
         return self._measurements.all()
+
+
+def _loader(code: RemoteCode) -> Callable[..., Any]:
+    """The function, which is unpickled where it runs: what goes wrong there is the call's error."""
+    return lambda *args, **kwargs: unpack(code.blob)(*args, **kwargs)
 
 
 def _call_of(actor: InlineActor, method: str, options: CallOptions) -> Job:

@@ -71,7 +71,7 @@ class PlacementGroup:
 
         ``get`` of it raises `TaskPlacementGroupRemoved` for a group that was removed.
         """
-        return api.runtime().group_ready(self.id, self)
+        return api.runtime().group_ready(self.id.binary(), self)
 
     def wait(self, timeout_seconds: float = 30) -> bool:
         """Block until all bundles are reserved; ``False`` where that takes longer.
@@ -96,7 +96,7 @@ class PlacementGroup:
 
 def placement_group(
     bundles: list[dict[str, float]],
-    strategy: str = "PACK",
+    strategy: str | None = None,
     name: str = "",
     lifetime: str | None = None,
     *,
@@ -104,12 +104,13 @@ def placement_group(
 ) -> PlacementGroup:
     """Reserve bundles of resources together, as soon as that is possible; returns at once.
 
-    ``STRICT_SPREAD`` wants a node of its own for each bundle; the other strategies mean the same
-    on one machine. A group lives until it is removed or the runtime ends, with whatever
-    ``lifetime``. ``bundle_label_selector`` says for each bundle what labels its machine must have.
-    Raises `ValueError` for bundles and selectors that cannot be, `CoreSystemError` for a name that
-    is taken.
+    ``STRICT_SPREAD`` wants a node of its own for each bundle; the other strategies, ``PACK`` unless
+    something is said, mean the same on one machine. A group lives until it is removed or the
+    runtime ends, with whatever ``lifetime``. ``bundle_label_selector`` says for each bundle what
+    labels its machine must have. Raises `ValueError` for bundles and selectors that cannot be,
+    `CoreSystemError` for a name that is taken.
     """
+    strategy = "PACK" if strategy is None else strategy
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
     if lifetime not in (None, "detached"):
@@ -158,7 +159,7 @@ def remove_placement_group(placement_group: PlacementGroup) -> None:
     """Give its bundles back. Tasks and actors in them end; a second time changes nothing."""
     if not isinstance(placement_group, PlacementGroup):
         raise TypeError(f"remove_placement_group takes a PlacementGroup, got {placement_group!r}")
-    api.runtime().remove_group(placement_group.id)
+    api.runtime().remove_group(placement_group.id.binary())
 
 
 def get_placement_group(placement_group_name: str) -> PlacementGroup:

@@ -170,6 +170,27 @@ def test_functions_recurse_close_over_and_nest() -> None:
     assert core.get(outer.remote(1)) == 6
 
 
+def test_a_function_with_defaults_calls_itself() -> None:
+    @core.remote
+    def total(n: int, so_far: int = 0, *, step: int = 1) -> int:
+        return so_far if n <= 0 else core.get(total.remote(n - step, so_far + n))
+
+    assert core.get(total.remote(3)) == 6
+
+
+def test_an_actor_makes_actors_of_its_own_class() -> None:
+    @core.remote
+    class Tree:
+        def __init__(self, depth: int, width: int = 2) -> None:
+            below = range(width if depth else 0)
+            self.branches = [Tree.remote(depth - 1, width=width) for _ in below]
+
+        def size(self) -> int:
+            return 1 + sum(core.get([branch.size.remote() for branch in self.branches]))
+
+    assert core.get(Tree.options(num_cpus=0).remote(2).size.remote(), timeout=60) == 7
+
+
 def test_arguments_are_copies() -> None:
     given = [1]
 
@@ -456,6 +477,35 @@ def test_what_cannot_be_pickled_is_named(engine: str) -> None:
 
 
 # -- errors of user code ---------------------------------------------------------------------------
+
+
+class Foreign:
+    """Refers to what is not where it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return __import__, ("a_module_of_nobody",)
+
+
+def test_code_that_cannot_be_unpickled_fails_its_calls() -> None:
+    foreign = Foreign()
+
+    @core.remote
+    def use() -> Any:
+        return foreign
+
+    @core.remote
+    def each() -> Iterator[Any]:
+        yield foreign
+
+    @core.remote
+    class User:
+        def use(self) -> Any:
+            return foreign
+
+    refs = [use.remote(), next(each.remote()), User.remote().use.remote()]
+    for ref in refs:
+        with pytest.raises(exceptions.CoreError, match="a_module_of_nobody"):
+            core.get(ref, timeout=60)
 
 
 def test_an_error_is_a_task_error_and_the_users_own_with_the_remote_traceback() -> None:
@@ -802,6 +852,16 @@ def test_handles_travel() -> None:
     assert hash(back) == hash(counter)
     assert core.get(Holder.remote([counter]).add.remote()) == 4
     assert core.get(core.get(core.put(counter)).add.remote()) == 5
+
+
+def test_methods_travel() -> None:
+    @core.remote
+    def use(method: Any) -> int:
+        return core.get(method.remote(2))
+
+    counter = make_counter().remote(10)
+    assert core.get(use.remote(counter.add)) == 12
+    assert core.get(use.remote(counter.add.options(name="more"))) == 14
 
 
 def test_a_stored_handle_keeps_its_actor_alive() -> None:

@@ -70,6 +70,19 @@ class TestEveryEngine:
         actor = Slow.remote()
         assert [core.get(ref) for ref in actor.count.remote(4)] == [0, 1, 2, 3]
 
+    def test_what_an_asynchronous_generator_yields_before_it_fails_is_there(self) -> None:
+        @core.remote
+        class Fragile:
+            async def count(self, n: int) -> AsyncIterator[int]:
+                for index in range(n):
+                    yield index
+                raise KeyError("spent")
+
+        *there, last = list(Fragile.remote().count.remote(2))
+        assert core.get(there) == [0, 1]
+        with pytest.raises(KeyError, match="spent"):
+            core.get(last)
+
     def test_they_are_iterated_asynchronously(self) -> None:
         async def collect() -> list[int]:
             return [await ref async for ref in remote_count().remote(4)]

@@ -1,5 +1,6 @@
 """The engine on Ray, where it meets plain Ray code."""
 
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,9 +8,12 @@ import leaks
 import pytest
 
 from rllib import core
+from rllib.core.options import actor_options
+from rllib.core.records import ActorShape
 from rllib.core.util import state
 
 ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "rllib-scale[ray]"')
+of_actor = importlib.import_module("rllib.core.on_ray.options").of_actor  # it imports Ray
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,6 +34,19 @@ def test_a_ray_that_was_there_before_stays_and_takes_no_options() -> None:
     assert not core.is_initialized()
     core.init(address="ray")
     assert core.get(core.put(1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "cpus", "gpus"),
+    [({"num_gpus": 0.5}, 1.0, 0.5), ({"num_cpus": 0, "num_gpus": 1}, 0, 1.0), ({}, None, None)],
+)
+def test_what_an_actor_asks_for_reaches_ray(
+    asked: dict[str, Any], cpus: float | None, gpus: float | None
+) -> None:
+    """Nothing of either is said where an actor asks for nothing: it needs a CPU to begin with."""
+    shape = ActorShape("Cls", {}, {}, (), -1)
+    keywords = of_actor(actor_options(asked), shape)
+    assert (keywords.get("num_cpus"), keywords.get("num_gpus")) == (cpus, gpus)
 
 
 def test_actors_of_plain_ray_are_found_and_called() -> None:

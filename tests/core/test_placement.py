@@ -53,6 +53,22 @@ def test_a_group_reserves_its_bundles(group: PlacementGroup) -> None:
         util.placement_group([{"CPU": 1}], name="pair")
 
 
+def test_a_group_travels(group: PlacementGroup) -> None:
+    @core.remote(num_cpus=0)
+    def use(given: PlacementGroup) -> Any:
+        reserved = given.wait(30), core.get(given.ready()) == given
+        util.remove_placement_group(given)
+        return reserved, util.placement_group_table(given)["state"]
+
+    assert core.get(use.remote(group), timeout=60) == ((True, True), "REMOVED")
+
+
+def test_nothing_said_of_the_strategy_means_pack() -> None:
+    group = util.placement_group([{"CPU": 1}], strategy=None)
+    assert util.placement_group_table(group)["strategy"] == "PACK"
+    util.remove_placement_group(group)
+
+
 def test_a_removed_group_is_gone(engine: str, group: PlacementGroup) -> None:
     util.remove_placement_group(group)
     util.remove_placement_group(group)

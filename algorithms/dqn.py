@@ -163,23 +163,22 @@ class DQNLearner(OffPolicyLearner[TransitionBatch | SequenceBatch]):
     now: DQNConfig
     module: QModule
 
-    def configure_optimizers(self) -> dict[str, Adam]:
-        """One, of all but the target network."""
-        parameters = self.module.q.parameters()
-        adam = Adam(parameters, self.config.lr, epsilon=self.config.adam_epsilon)
-        return {DEFAULT_OPTIMIZER: adam}
-
     def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
         super().__init__(config, spaces)
         self.by_hand = self._by_hand()
 
     def _by_hand(self) -> DQNByHand | None:
         """A faster way to the same gradients, for small networks and a loss that is this one."""
-        is_own = type(self).compute_loss is DQNLearner.compute_loss
         num_rows = self.config.train_batch_size_per_learner
-        if is_own and DQNByHand.can_do(self.module, num_rows) and self.precision.dtype is None:
+        if self.has_loss_of(DQNLearner) and DQNByHand.can_do(self.module, num_rows):
             return DQNByHand(self.module)
         return None
+
+    def configure_optimizers(self) -> dict[str, Adam]:
+        """One, of all but the target network."""
+        parameters = self.module.q.parameters()
+        adam = Adam(parameters, self.config.lr, epsilon=self.config.adam_epsilon)
+        return {DEFAULT_OPTIMIZER: adam}
 
     def make_targets(self) -> list[TargetNetwork]:
         """The one that values what comes next."""

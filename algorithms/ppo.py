@@ -183,10 +183,9 @@ class PPOLearner(Learner[PPOBatch]):
 
     def _by_hand(self) -> PPOByHand | None:
         """A faster way to the same gradients, for small networks and a loss that is this one."""
-        is_own = type(self).compute_loss is PPOLearner.compute_loss
         sizes = point_values(self.config.minibatch_size)
         num_rows = max(size or self.config.train_batch_size_per_learner for size in sizes)
-        if is_own and PPOByHand.can_do(self.module, num_rows) and self.precision.dtype is None:
+        if self.has_loss_of(PPOLearner) and PPOByHand.can_do(self.module, num_rows):
             return PPOByHand(self.module)
         return None
 

@@ -168,6 +168,11 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
     def compute_loss(self, minibatch: BatchT) -> Loss:
         """The loss of one minibatch, with gradients: a mean over its rows."""
 
+    def has_loss_of(self, owner: "type[Learner[Any]]") -> bool:
+        """Whether the loss is just that of ``owner``, in float32: only then do gradients that are
+        worked out by hand stand for it."""
+        return type(self).compute_loss is owner.compute_loss and self.precision.dtype is None
+
     def after_gradient_based_update(self, timestep: int) -> None:
         """Called after every gradient step: the place to move target networks."""
 

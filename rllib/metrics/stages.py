@@ -108,11 +108,16 @@ def bottleneck(stages: Stages) -> str:
     return max(named, key=lambda name: named[name])
 
 
-def verdict(stages: Stages) -> str:
-    """One line for people: what holds training up, and what may help."""
+def headline(stages: Stages) -> str:
+    """The bottleneck and its share of the time."""
     name = bottleneck(stages)
     share = getattr(stages, name, min(stages.env_runner_waiting, stages.learner_waiting))
-    return f"{name.replace('_', ' ')} {share:.0%}: {ADVICE[name]}"
+    return f"{name.replace('_', ' ')} {share:.0%}"
+
+
+def verdict(stages: Stages) -> str:
+    """One line for people: what holds training up, and what may help."""
+    return f"{headline(stages)}: {ADVICE[bottleneck(stages)]}"
 
 
 def stages_of(metrics: Mapping[str, float]) -> Stages | None:

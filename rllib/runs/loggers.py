@@ -146,9 +146,9 @@ class TensorBoard:
     def _news_of_bottleneck(self, metrics: Metrics) -> Iterable[Any]:
         """What holds training up, as text, whenever that is something else than before."""
         stages = stages_of(metrics)
-        if stages is None or bottleneck(stages) == self._bottleneck:
+        if stages is None or (name := bottleneck(stages)) == self._bottleneck:
             return ()
-        self._bottleneck = bottleneck(stages)
+        self._bottleneck = name
         news: Iterable[Any] = self._text("bottleneck", verdict(stages)).value
         return news
 

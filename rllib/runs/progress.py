@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from rllib.metrics.stages import stages_of, verdict
+from rllib.metrics.stages import headline, stages_of, verdict
 from rllib.runs.loggers import ENV_STEPS, ITERATION, Metrics
 
 RETURN = "env_runners/episode_return_mean"
@@ -84,6 +84,11 @@ class Progress:
 
     def facts(self, now: float) -> dict[str, str]:
         """What to show, as label and text, in the order to show it in."""
+        facts = self._figures(now)
+        stages = stages_of(self.metrics)
+        return facts if stages is None else facts | {"bottleneck": verdict(stages)}
+
+    def _figures(self, now: float) -> dict[str, str]:
         metrics = self.metrics
         facts = {"iteration": f"{metrics.get(ITERATION, 0):,.0f}"}
         steps = f"{metrics.get(ENV_STEPS, 0):,.0f}"
@@ -100,16 +105,13 @@ class Progress:
         left = self.seconds_left(now)
         if left is not None:
             facts["left"] = f"at most {clock(left)}"
-        stages = stages_of(metrics)
-        if stages is not None:
-            facts["bottleneck"] = verdict(stages)
         return facts
 
     def line(self, now: float) -> str:
         """All facts in one line, but for advice."""
-        facts = self.facts(now)
-        if "bottleneck" in facts:
-            facts["bottleneck"] = facts["bottleneck"].partition(":")[0]
+        facts, stages = self._figures(now), stages_of(self.metrics)
+        if stages is not None:
+            facts["bottleneck"] = headline(stages)
         return " | ".join(f"{label} {text}" for label, text in facts.items())
 
 

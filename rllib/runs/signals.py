@@ -11,12 +11,14 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
 FINISH_S = 5.0
 CLEAN_UP_S = 2.5
+NUDGE_S = 0.1
 
 
 class Interrupted(BaseException):
@@ -53,7 +55,7 @@ class StopSignals:
         stops = (signal.SIGINT, signal.SIGTERM)
         old = {signum: signal.signal(signum, self._handle) for signum in stops}
         try:
-            with self._watchdog:
+            with self._watchdog, _Nudge(stops):
                 yield self
         finally:
             for signum, handler in old.items():
@@ -83,6 +85,12 @@ class StopSignals:
             self.leave()
         self._watchdog.tell(_FINISHING)
         self._on_first()
+
+
+def _send_main_thread(signum: int) -> None:
+    main = threading.main_thread().ident
+    assert main is not None, "the main thread is running"
+    signal.pthread_kill(main, signum)
 
 
 _FINISHING, _LEAVING, _QUIT = b"f", b"l", b"q"
@@ -128,9 +136,42 @@ class _Watchdog:
 
     def _poke(self) -> None:
         """Send the main thread the signal again, which also ends the system call it may be in."""
-        main = threading.main_thread().ident
-        assert main is not None, "the main thread is running"
-        signal.pthread_kill(main, self._signals.received or signal.SIGINT)
+        _send_main_thread(self._signals.received or signal.SIGINT)
 
     def _exit(self) -> None:
         os._exit(128 + (self._signals.received or signal.SIGINT))
+
+
+class _Nudge:
+    """Sees to it that the main thread notices a signal that came at the wrong instant.
+
+    One that arrives after the interpreter last asked for signals, and before the system call that it
+    is about to enter (again) blocks, sets a flag that nobody reads until the call returns. The
+    wakeup descriptor tells of every arrival; ``NUDGE_S`` later SIGURG, which means nothing here,
+    ends the system call, and what is flagged is handled.
+    """
+
+    def __init__(self, stops: tuple[signal.Signals, ...]) -> None:
+        self._stops = stops
+
+    def __enter__(self) -> None:
+        self._arrivals, self._arrived = os.pipe()
+        os.set_blocking(self._arrived, False)  # the interpreter writes to it in the handler
+        self._old_handler = signal.signal(signal.SIGURG, lambda *_: None)
+        self._old_wakeup = signal.set_wakeup_fd(self._arrived, warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="rllib-nudge")
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._old_wakeup)
+        signal.signal(signal.SIGURG, self._old_handler)
+        os.write(self._arrived, _QUIT)
+        self._thread.join()
+        os.close(self._arrivals)
+        os.close(self._arrived)
+
+    def _watch(self) -> None:
+        while (arrival := os.read(self._arrivals, 1)) != _QUIT:
+            if ord(arrival) in self._stops:
+                time.sleep(NUDGE_S)
+                _send_main_thread(signal.SIGURG)

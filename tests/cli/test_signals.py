@@ -1,0 +1,36 @@
+"""Signals of a run: noticed whichever thread the system hands them to."""
+
+import signal
+import threading
+import time
+
+import pytest
+
+from rllib.runs.signals import Interrupted, StopSignals
+
+
+def send_to_this_thread(when: threading.Event) -> None:
+    when.wait()
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+
+def test_a_signal_that_does_not_interrupt_the_main_thread_is_noticed_all_the_same() -> None:
+    """It is as if it came just before the main thread's system call: a flag is set, no more."""
+    blocking = threading.Event()
+    sender = threading.Thread(target=send_to_this_thread, args=(blocking,))
+    sender.start()
+    begun = time.monotonic()
+    with pytest.raises(Interrupted), StopSignals().installed():
+        blocking.set()
+        threading.Event().wait(10)
+    sender.join()
+    assert time.monotonic() - begun < 5
+
+
+def test_what_was_there_before_is_there_afterwards() -> None:
+    signums = (signal.SIGINT, signal.SIGTERM, signal.SIGURG)
+    before = [signal.getsignal(signum) for signum in signums]
+    with StopSignals().installed():
+        assert [signal.getsignal(signum) for signum in signums] != before
+    assert [signal.getsignal(signum) for signum in signums] == before
+    assert signal.set_wakeup_fd(-1) == -1

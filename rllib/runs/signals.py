@@ -145,8 +145,8 @@ class _Watchdog:
 class _Nudge:
     """Sees to it that the main thread notices a signal that came at the wrong instant.
 
-    One that arrives after the interpreter last asked for signals, and before the system call that it
-    is about to enter (again) blocks, sets a flag that nobody reads until the call returns. The
+    One that arrives after the interpreter last asked for signals, and before the system call that
+    it is about to enter (again) blocks, sets a flag that nobody reads until the call returns. The
     wakeup descriptor tells of every arrival; ``NUDGE_S`` later SIGURG, which means nothing here,
     ends the system call, and what is flagged is handled.
     """

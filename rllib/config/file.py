@@ -4,7 +4,6 @@ Reading is kept apart from checking because it is fast: what a run will need can
 the algorithm, and torch with it, is still being imported.
 """
 
-import importlib.resources
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from rllib.config import yaml_tree
 from rllib.config.names import nearest
+from rllib.config.presets import SUFFIXES, preset_paths
 from rllib.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from rllib.config.plan import RunPlan
 
 COMMAND_LINE = "command line"
-SUFFIXES = (".yaml", ".yml")
 ACTOR_COUNTS = ("num_env_runners", "num_learners")
 
 
@@ -115,18 +114,12 @@ def find_config(name: str) -> Path:
         if path.is_file():
             return path
         raise ConfigError(f"{name}: {'is not a file' if path.exists() else 'no such file'}")
-    presets = _presets()
+    presets = preset_paths()
     if name in presets:
         return presets[name]
     guess = nearest(name, presets)
     hint = f"did you mean {guess!r}?" if guess else f"there are: {', '.join(sorted(presets))}"
     raise ConfigError(f"unknown preset {name!r}; {hint} (or give the path of a .yaml file)")
-
-
-def _presets() -> dict[str, Path]:
-    folder = importlib.resources.files("rllib.configs")
-    files = [Path(str(file)) for file in folder.iterdir()]
-    return {file.stem: file for file in files if file.suffix in SUFFIXES}
 
 
 def _read(path: Path) -> str:

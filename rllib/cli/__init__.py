@@ -1,0 +1,38 @@
+"""The command line. Options stay few: what can be set in a config is set by ``key=value``.
+
+One file per command. Nothing heavy is imported before it is known which command is wanted, so that
+``--help`` answers at once: a command imports what it runs within its function.
+"""
+
+from typing import Annotated
+
+import typer
+
+import rllib
+from rllib.cli import benchmark, check_env, explain, presets, schema, train
+
+app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
+
+TRAINING, CONFIGS, LOOKING = "Training", "Configs", "Environments and speed"
+
+app.command(rich_help_panel=TRAINING)(train.train)
+app.command(rich_help_panel=CONFIGS)(presets.presets)
+app.command(rich_help_panel=CONFIGS)(explain.explain)
+app.command(rich_help_panel=CONFIGS)(schema.schema)
+app.command(rich_help_panel=LOOKING)(check_env.check_env)
+app.command(rich_help_panel=LOOKING)(benchmark.benchmark)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rllib {rllib.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def rllib_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Reinforcement learning that scales from a laptop to a cluster with one config."""

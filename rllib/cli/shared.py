@@ -1,0 +1,28 @@
+"""What all commands share: where the user's modules are found, and how an error ends a command."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+
+
+def find_modules_here() -> None:
+    """A module of the user's, of an environment for example, is found beside the command."""
+    sys.path.append(str(Path.cwd()))  # last, so that it hides no other
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """An error of ours ends the command with its message and exit code, and no traceback."""
+    from rllib.errors import RLlibError
+
+    try:
+        yield
+    except RLlibError as error:
+        from rllib.runs.console import complain
+        from rllib.runs.failures import describe
+
+        complain(f"error: {describe(error)}")
+        raise typer.Exit(error.exit_code) from None

@@ -143,8 +143,8 @@ def test_every_explanation_shows_yaml_and_python_that_work() -> None:
     for key in PPOConfig.public_names():
         text = explanation(key, "PPO").replace("\n" + " " * 15, " ")
         if key != "model_config":
-            (in_file,) = re.findall(r"in a file +(.*)", text)
-            (in_python,) = re.findall(r"in Python +(.*)", text)
+            (in_file,) = re.findall(r"^  in a file +(.*)", text, re.M)
+            (in_python,) = re.findall(r"^  in Python +(.*)", text, re.M)
             assert yaml.safe_load(in_file), key
             assert (
                 eval(f"PPOConfig(){in_python}", {"PPOConfig": PPOConfig})[key] == PPOConfig()[key]

@@ -1,7 +1,6 @@
 """``rllib check-env``: finds the environment that a name stands for, and tells what is wrong."""
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any
 
 from rllib import plugins
@@ -41,23 +40,7 @@ def find(name: str) -> EnvSource:
     Raises:
         ConfigError: a module cannot be imported.
     """
-    if registered := plugins.find_env(name):
-        return registered
-    module, colon, attribute = name.partition(":")
-    if colon and not _is_gymnasium_id(module, attribute):
-        found: EnvSource = plugins.load(name)
-        return found
-    return name
-
-
-def _is_gymnasium_id(module: str, attribute: str) -> bool:
-    """``module:Id-v0`` imports the module that registers the id, which is no name in it."""
-    if not attribute.isidentifier():
-        return True
-    try:
-        return not hasattr(import_module(module), attribute)
-    except (Exception, SystemExit):  # to be told when it is loaded
-        return False
+    return plugins.find_env(name) or name
 
 
 def env_config(arguments: Sequence[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from rllib.config.names import nearest
+from rllib.config.names import ABSENT_ALGORITHMS, nearest
 from rllib.errors import ConfigError
 
 ALGORITHMS = "rllib.algorithms"
@@ -72,14 +72,30 @@ def register_env(name: str, env_creator: Any) -> None:
 
 
 def find_env(name: str) -> NamedEnv | None:
-    """The environment of that name from ``register_env`` or an entry point; else None.
+    """The environment of that name from ``register_env``, an entry point or a module; else None.
+
+    Args:
+        name: ``module:Name`` of a class or function counts, ``module:Id-v0`` is gymnasium's.
 
     Raises:
-        ConfigError: there is an entry point, but it cannot be loaded.
+        ConfigError: there is such an entry point or module, but it cannot be loaded.
     """
     if name in _registered:
         return NamedEnv(name, _registered[name])
-    return NamedEnv(name, load(name, ENVS)) if name in names(ENVS) else None
+    if name in names(ENVS):
+        return NamedEnv(name, load(name, ENVS))
+    return NamedEnv(name, load(name)) if _is_code(name) else None
+
+
+def _is_code(name: str) -> bool:
+    """Whether it is ``module:Name``; ``module:Id`` imports the module that registers the id."""
+    module, colon, attribute = name.partition(":")
+    if not colon or not attribute.isidentifier():
+        return False
+    try:
+        return hasattr(import_module(module), attribute)
+    except (Exception, SystemExit):  # to be told when the environment is made
+        return False
 
 
 def names(group: str) -> list[str]:
@@ -115,9 +131,10 @@ def _target(name: str, group: str) -> str:
     found = _targets(group)
     if name in found:
         return found[name]
+    absent = ABSENT_ALGORITHMS.get(name.upper().replace("-", "")) if group == ALGORITHMS else None
     guess = nearest(name, found)
     known = f"there are: {', '.join(sorted(found))}" if found else "write it as 'module:Name'"
-    hint = f"did you mean {guess!r}?" if guess else known
+    hint = absent or (f"did you mean {guess!r}?" if guess else known)
     raise ConfigError(f"unknown {_kind(group).removeprefix('the ')}{name!r}; {hint}")
 
 

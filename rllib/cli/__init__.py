@@ -9,16 +9,18 @@ from typing import Annotated
 import typer
 
 import rllib
-from rllib.cli import benchmark, check_env, explain, presets, schema, train
+from rllib.cli import benchmark, check_env, explain, init, presets, schema, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 
 TRAINING, CONFIGS, LOOKING = "Training", "Configs", "Environments and speed"
 
 app.command(rich_help_panel=TRAINING)(train.train)
+app.command(rich_help_panel=CONFIGS)(init.init)
 app.command(rich_help_panel=CONFIGS)(presets.presets)
 app.command(rich_help_panel=CONFIGS)(explain.explain)
 app.command(rich_help_panel=CONFIGS)(schema.schema)
+app.command(rich_help_panel=CONFIGS)(init.new_algo)
 app.command(rich_help_panel=LOOKING)(check_env.check_env)
 app.command(rich_help_panel=LOOKING)(benchmark.benchmark)
 

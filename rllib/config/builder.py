@@ -7,6 +7,7 @@ from pydantic import PrivateAttr, ValidationError, model_serializer
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from rllib.config.hints import value_hint
 from rllib.config.model import ModelConfig
 from rllib.config.names import (
     ALSO_IN,
@@ -285,7 +286,8 @@ class ConfigBuilder(Sections):
         """Turn pydantic's findings into ours, with the nearest right name for an unknown key."""
         found: dict[str, list[ErrorDetails]] = {}
         for detail in error.errors(include_url=False):
-            found.setdefault(_key_path(cls, detail["loc"]), []).append(detail)
+            location = detail["loc"][:1] if _is_list_of_values(detail) else detail["loc"]
+            found.setdefault(_key_path(cls, location), []).append(detail)
         return [_problem(cls, key, details) for key, details in found.items()]
 
     # Copies and plain views.
@@ -356,8 +358,17 @@ def _problem(cls: type[ConfigBuilder], key: str, details: list[ErrorDetails]) ->
         return Problem(explain_unknown(key, cls.public_names()), key)
     if looks_scheduled(details[0]["input"]) and key in cls.public_fields():
         return Problem(f"takes no schedule: {_once(cls.public_fields()[key]).reason}", key)
+    if _is_list_of_values(details[0]):
+        text = "should be a number, or a schedule [[timestep, value], ...] from timestep 0 on"
+        return Problem(text, key)
     wants = " or ".join(detail["msg"].removeprefix("Input should be ") for detail in details)
-    return Problem(f"should be {wants}, got {details[0]['input']!r}", key)
+    wants, value = wants.replace("a valid tuple", "a list"), details[0]["input"]
+    return Problem(f"should be {wants}, got {value!r}{value_hint(value)}", key)
+
+
+def _is_list_of_values(detail: ErrorDetails) -> bool:
+    """Whether a schedule was written as values without timesteps."""
+    return "schedule" in detail["loc"] and detail["type"] == "tuple_type"
 
 
 def _once(field: FieldInfo) -> Once:

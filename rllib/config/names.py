@@ -1,6 +1,6 @@
 """Names that users bring along from elsewhere, and the nearest right name for a wrong one."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from typing import Any
 
@@ -84,6 +84,77 @@ RENAMED = {
     "checkpoint_freq": "checkpoint_frequency",
     "num_to_keep": "checkpoint_num_to_keep",
     "keep_checkpoints_num": "checkpoint_num_to_keep",
+    "n_timesteps": "stop.num_env_steps_sampled_lifetime",
+    "train_for_env_steps": "stop.num_env_steps_sampled_lifetime",
+    "policy": "model_config",
+    "normalize": "observation_filter",
+    "normalize_input": "observation_filter",
+    "buffer_size": "replay_buffer_config.capacity",
+    "prioritized_replay_alpha": "replay_buffer_config.alpha",
+    "prioritized_replay_beta": "replay_buffer_config.beta",
+    "learning_starts": "num_steps_sampled_before_learning_starts",
+    "target_update_interval": "target_network_update_freq",
+    "target_network_frequency": "target_network_update_freq",
+    "exploration_final_eps": "epsilon",
+    "exploration_initial_eps": "epsilon",
+    "exploration_fraction": "epsilon",
+    "start_e": "epsilon",
+    "end_e": "epsilon",
+    "train_freq": "rollout_fragment_length",
+    "gradient_steps": "training_intensity",
+    "num_minibatches": "minibatch_size",
+    "num_batches_per_epoch": "minibatch_size",
+    "anneal_lr": "lr",
+    "clip_vloss": "vf_clip_param",
+    "ppo_clip_ratio": "clip_param",
+    "ppo_clip_value": "vf_clip_param",
+    "exploration_loss_coeff": "entropy_coeff",
+    "value_loss_coeff": "vf_loss_coeff",
+    "rollout": "rollout_fragment_length",
+    "num_envs_per_agent": "num_envs_per_env_runner",
+}
+
+# The same of what stands at the top of a file.
+RENAMED_SECTIONS = {
+    "algo": "algorithm",
+    "run": "algorithm",
+    "agent": "algorithm",
+    "rollouts": "env_runners",
+    "exploration": "env_runners",
+    "workers": "env_runners",
+    "envs": "environment",
+    "env_setup": "environment",
+    "model": "rl_module",
+    "module": "rl_module",
+    "eval": "evaluation",
+    "checkpoint": "checkpointing",
+    "logging": "reporting",
+    "stopping": "stop",
+    "stop_criteria": "stop",
+    "hyperparameters": "training",
+    "train": "training",
+}
+
+# Algorithms that there are not, and what comes nearest.
+ABSENT_ALGORITHMS = {
+    "A2C": "PPO with num_epochs=1 and minibatch_size=null is nearest",
+    "A3C": "IMPALA is nearest",
+    "TRPO": "PPO is nearest",
+    "ARS": "PPO is nearest",
+    "RECURRENTPPO": "it is PPO with model_config.use_lstm=true",
+    "MASKABLEPPO": "it is PPO; observations hold an action_mask",
+    "DDPG": "TD3 is nearest",
+    "TQC": "SAC is nearest",
+    "REDQ": "SAC is nearest",
+    "CROSSQ": "SAC is nearest",
+    "QRDQN": "DQN with num_atoms is nearest",
+    "RAINBOW": "it is DQN; see the preset rainbow_cartpole",
+    "APEX": "DQN is nearest",
+    "R2D2": "DQN with model_config.use_lstm=true is nearest",
+    "BC": "there is no training from recorded data yet",
+    "CQL": "there is no training from recorded data yet",
+    "MARWIL": "there is no training from recorded data yet",
+    "DREAMERV3": "there is none that learns a model",
 }
 
 # What RLlib has and we have not, with the nearest setting that we do have ("" for none).
@@ -146,6 +217,11 @@ UNSUPPORTED = {
     "fake_sampler": "",
     "input_": "",
     "output": "",
+    "use_sde": "exploration_noise_correlation",
+    "sde_sample_freq": "exploration_noise_correlation",
+    "normalize_advantage": "",
+    "norm_adv": "",
+    "optimize_memory_usage": "replay_buffer_config",
     "differentiable_learner_configs": "learner_class",
     "eager_tracing": "",
     "eager_max_retraces": "",
@@ -237,12 +313,22 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 def explain_unknown(name: str, known: Iterable[str]) -> str:
     """Say what is wrong with the unknown key ``name``, and name the right one if there is one."""
     known = set(known)
-    renamed = RENAMED.get(name)
-    if renamed and (renamed in known or "." in renamed):
+    if renamed := renaming(name, known):
         return f"unknown key; it is called {renamed!r} here"
+    for settings in FIXED.values():
+        if name in settings:
+            return f"leave it out: {settings[name][1]}"
     if name in UNSUPPORTED:
         instead = UNSUPPORTED[name]
         hint = f"; the nearest setting is {instead!r}" if instead in known else ""
         return f"not supported{hint}"
     guess = nearest(name, known)
     return f"unknown key; did you mean {guess!r}?" if guess else "unknown key"
+
+
+def renaming(name: str, known: Collection[str]) -> str | None:
+    """What another library's setting is called here, if there is such a setting."""
+    renamed = RENAMED.get(name, "")
+    head = renamed.partition(".")[0]
+    reachable = renamed in known or ("." in renamed and head in {*known, "stop", "model_config"})
+    return renamed if reachable else None

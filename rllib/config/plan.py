@@ -15,11 +15,11 @@ from rllib import plugins
 from rllib.callbacks import HOOKS
 from rllib.config import AlgorithmConfig, yaml_tree
 from rllib.config.file import COMMAND_LINE, Assignment
-from rllib.config.names import RENAMED, explain_unknown, nearest
+from rllib.config.names import RENAMED, RENAMED_SECTIONS, explain_unknown, nearest, renaming
 from rllib.envs.faults import EnvSetupError
 from rllib.envs.make import choose_backend
 from rllib.errors import ConfigError, Problem
-from rllib.registry import default_config, get_config_class
+from rllib.registry import algorithm_names, default_config, get_config_class
 from rllib.runs.stopping import criterion_problem, foreseen_problem
 
 
@@ -58,7 +58,11 @@ class PlanReader:
         self.settings: dict[str, Any] = {}
         self.stop: dict[str, Any] = {}
         name = tree.value.get("algorithm")
+        if name is None:
+            self.problems += _other_names_of_algorithm(tree)
         place = tree.places.get("algorithm", tree.source)
+        if not isinstance(name, str) and self.problems and name is None:
+            raise ConfigError(self.problems)
         if not isinstance(name, str):
             text = "missing" if name is None else f"should be a name, got {name!r}"
             wrong = Problem(f"{text}; for example 'PPO'", "algorithm", place)
@@ -94,8 +98,7 @@ class PlanReader:
             elif home:
                 self._wrong(f"belongs under {home!r}", key, places[f"{section}.{key}"])
             else:
-                known = self._known_keys()
-                self._wrong(explain_unknown(key, known), key, places[f"{section}.{key}"])
+                self._wrong(self._explain_key(key, section), key, places[f"{section}.{key}"])
         prefix = f"{section}."
         for path, place in places.items():
             if path.startswith(prefix):
@@ -113,7 +116,7 @@ class PlanReader:
             if not path or not path[0]:
                 self._wrong("is a section; name a setting in it", keys[0], COMMAND_LINE)
             elif (home := self.schema.section_of(path[0])) is None:
-                text = explain_unknown(path[0], self._known_keys())
+                text = self._explain_key(path[0], section)
                 self._wrong(text, assignment.name, COMMAND_LINE)
             elif section not in (None, home):
                 self._wrong(f"belongs to {home!r}", assignment.name, COMMAND_LINE)
@@ -166,15 +169,48 @@ class PlanReader:
     def _known_keys(self) -> set[str]:
         return {key for keys in self.schema.section_keys().values() for key in keys}
 
+    def _explain_key(self, key: str, section: str | None) -> str:
+        """What an unknown key should be; where it stands elsewhere or is another algorithm's."""
+        known = self._known_keys()
+        text = explain_unknown(key, known)
+        renamed = renaming(key, known)
+        if renamed:
+            home = self.schema.section_of(renamed.partition(".")[0])
+            return text if home == section or not (home and section) else f"{text}, under {home!r}"
+        owners = [name for name in algorithm_names() if _has_setting(name, key)]
+        return f"not a setting of {self.algorithm}, but of {', '.join(owners)}" if owners else text
+
     def _explain_section(self, name: str) -> str:
-        if home := self.schema.section_of(RENAMED.get(name, name)):
-            wanted = RENAMED.get(name, name)
+        wanted = RENAMED.get(name, name)
+        if wanted.startswith("stop."):
+            return f"unknown section; it is called {wanted!r} here"
+        if home := self.schema.section_of(wanted):
             return f"belongs under {home!r}" + (f", as {wanted!r}" if wanted != name else "")
-        guess = nearest(name, [*self.schema.section_keys(), "algorithm", "stop"])
-        return f"unknown section; did you mean {guess!r}?" if guess else "unknown section"
+        if name in RENAMED_SECTIONS:
+            return f"unknown section; it is called {RENAMED_SECTIONS[name]!r} here"
+        sections = [*self.schema.section_keys(), "algorithm", "stop"]
+        guess = nearest(name, sections)
+        hint = f"did you mean {guess!r}?" if guess else f"there are: {', '.join(sections)}"
+        return f"unknown section; {hint}"
 
     def _wrong(self, text: str, key: str, place: str) -> None:
         self.problems.append(Problem(text, key, place))
+
+
+def _other_names_of_algorithm(tree: yaml_tree.Tree) -> Iterator[Problem]:
+    """Keys that say in other words what the algorithm is."""
+    for key in tree.value:
+        if RENAMED_SECTIONS.get(key) == "algorithm":
+            text = "unknown section; it is called 'algorithm' here"
+            yield Problem(text, key, tree.places[key])
+
+
+def _has_setting(algorithm: str, key: str) -> bool:
+    """Whether another algorithm has a setting; one that cannot be imported has none."""
+    try:
+        return get_config_class(algorithm).section_of(key) is not None
+    except ConfigError:
+        return False
 
 
 def _checked(config: AlgorithmConfig, settings: Mapping[str, Any]) -> list[Problem]:
@@ -189,7 +225,7 @@ def _checked(config: AlgorithmConfig, settings: Mapping[str, Any]) -> list[Probl
         try:
             env = plugins.find_env(config.env) or config.env
             choose_backend(env, config.gym_env_vectorize_mode)
-        except EnvSetupError as error:
+        except (EnvSetupError, ConfigError) as error:
             problems.append(Problem(str(error), "env"))
     broken = {problem.key for problem in problems}
     return problems + [problem for problem in config.problems() if problem.key not in broken]

@@ -56,9 +56,9 @@ class EnvironmentSection(Section):
     section = "environment"
 
     env: str | SkipJsonSchema[Callable[..., Any]] | None = None
-    """Gymnasium id ("CartPole-v1", or "module:Id-v0" to import the module that registers it), or a
-    name from ``register_env`` or a plug-in; in Python also an Env class, or a function that takes
-    ``env_config`` and returns an Env."""
+    """Gymnasium id ("CartPole-v1", or "module:Id-v0" to import the module that registers it), or
+    "module:Name" of a class or function that takes ``env_config`` and is or returns an Env, or a
+    name from ``register_env`` or a plug-in; in Python also the class or function itself."""
     env_config: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments for the environment's constructor."""
     observation_space: Space = None

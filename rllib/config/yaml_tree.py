@@ -163,5 +163,17 @@ def _place(source: str, mark: yaml.Mark | None) -> str:
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:
+    for words, reason in _REASONS.items():
+        if words in str(error.problem):
+            return reason
     context = f" ({error.context})" if error.context else ""
     return f"{error.problem}{context}"
+
+
+_REASONS = {
+    "'\\t' that cannot start": "a tab, which YAML does not allow; indent by spaces",
+    "found another document": "a second document begins here; a config is one document",
+    "mapping values are not allowed": "a second ':' on one line (mapping values are not allowed "
+    "here); write what belongs below on lines of its own, or quote the value",
+}
+"""What the parser says, and what it means to somebody who does not know it."""

@@ -1,0 +1,22 @@
+"""What was probably meant by a value that is none: habits of other languages and libraries."""
+
+import re
+
+_BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+
+
+def value_hint(value: object) -> str:
+    """The beginning of a right value, as ``; did you mean 0.99?``, or nothing."""
+    if isinstance(value, float) and value.is_integer():
+        return f"; did you mean {int(value)}?"
+    if not isinstance(value, str):
+        return ""
+    if value.lower() in _BOOLEANS:
+        return f"; did you mean {_BOOLEANS[value.lower()]}?"
+    if re.fullmatch(r"[-+]?\d+,\d+", value):
+        return f"; did you mean {value.replace(',', '.')}?"
+    if re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?|true|false|null", value):
+        return "; write it without quotes"
+    if linear := re.fullmatch(r"lin_([\d.e-]+)", value):
+        return f"; a linear schedule is written [[0, {linear[1]}], [LAST_ENV_STEP, 0.0]]"
+    return ""

@@ -94,8 +94,8 @@ def _is_code(name: str) -> bool:
         return False
     try:
         return hasattr(import_module(module), attribute)
-    except (Exception, SystemExit):  # to be told when the environment is made
-        return False
+    except (Exception, SystemExit):  # to be told when it is loaded
+        return True
 
 
 def names(group: str) -> list[str]:

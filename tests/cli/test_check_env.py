@@ -43,7 +43,7 @@ def test_what_makes_no_sense_is_code_2(arguments, message):
 
 
 def test_names_of_every_kind():
-    assert find("rllib.envs.counter:CounterEnv") is CounterEnv
+    assert find("rllib.envs.counter:CounterEnv").creator is CounterEnv
     assert find("CartPole-v1") == "CartPole-v1"
     assert find("gymnasium:CartPole-v1") == "gymnasium:CartPole-v1"
     plugins.register_env("my_counter", CounterEnv)

@@ -54,8 +54,7 @@ ABSENT_METHODS = {
     "remove_policy": FIXED_MODULES,
     "get_policy": "get_module(module_id) gives the module",
     "compute_actions": "get_module().act(observations) takes many at once",
-    "restore_env_runners": "an env runner that fails ends training, and the checkpoint goes on",
-    "restore_workers": "an env runner that fails ends training, and the checkpoint goes on",
+    "restore_workers": "it is called restore_env_runners here",
     "workers": "it is called env_runner_group here",
     "evaluation_workers": "it is called eval_env_runner_group here",
     "evaluate_offline": "there is no training from recorded data yet",
@@ -120,12 +119,31 @@ class Algorithm(NamesNearest, ABC):
             learner_class = self.interface.learner_class(own)
             self.learner_group = LearnerGroup(learner_class, config, self.interface.spaces)
             self._parts.callback(self.learner_group.stop)
-            self.env_runner_group = EnvRunnerGroup(config, self.interface)
+            self.env_runner_group = EnvRunnerGroup(
+                config, self.interface, on_recreated=self._on_recreated
+            )
             self._parts.callback(self.env_runner_group.stop)
             self.env_runner_group.sync_weights(self.learner_group.get_weights())
             self.evaluation = self._make_evaluation() if config.evaluation_interval else None
         parts = (self.interface, self.learner_group)
         self._acting_beside = Acting(*parts, self._spec_of, config.seed)
+
+    def _on_recreated(self, numbers: list[int]) -> None:
+        self._tell_recreated(self.env_runner_group, numbers, is_evaluation=False)
+
+    def _on_eval_recreated(self, numbers: list[int]) -> None:
+        assert self.evaluation is not None, "its env runners are told of"
+        self._tell_recreated(self.evaluation.group, numbers, is_evaluation=True)
+
+    def _tell_recreated(
+        self, group: EnvRunnerGroup, numbers: list[int], *, is_evaluation: bool
+    ) -> None:
+        self._call(
+            "on_env_runners_recreated",
+            env_runner_group=group,
+            env_runner_indices=numbers,
+            is_evaluation=is_evaluation,
+        )
 
     def _call(self, hook: str, **arguments: Any) -> None:
         self.callbacks.call(hook, algorithm=self, **arguments)
@@ -145,7 +163,7 @@ class Algorithm(NamesNearest, ABC):
 
         Raises:
             EnvError: an environment raised or returned what cannot be trained on.
-            TrainingError: a loss or gradient is not finite, or sampling took too long.
+            TrainingError: a loss or gradient is not finite, or env runners fail too often.
             CallbackError: a callback raised.
         """
         started = perf_counter()
@@ -182,7 +200,7 @@ class Algorithm(NamesNearest, ABC):
         return overlaid(shown, self.metrics.compile(), but=result)
 
     def _make_evaluation(self) -> Evaluation:
-        evaluation = Evaluation(self.config, self.interface)
+        evaluation = Evaluation(self.config, self.interface, self._on_eval_recreated)
         self._parts.callback(evaluation.stop)
         return evaluation
 
@@ -252,14 +270,21 @@ class Algorithm(NamesNearest, ABC):
         group = self.eval_env_runner_group
         return None if group is None else group.local_env_runner
 
+    def restore_env_runners(self, env_runner_group: EnvRunnerGroup) -> list[int]:
+        """Ask who is alive, and take in those that were started anew; returns their numbers.
+
+        Training does so itself, whenever it wants something of env runners.
+        """
+        return env_runner_group.probe_unhealthy_env_runners()
+
     def report(self, samples: Samples, update: Any) -> None:
-        """Wait for one fragment of every env runner, and count them and an update.
+        """Count one fragment of every env runner, and an update.
 
         Args:
             samples: what ``EnvRunnerGroup.sample`` returned.
             update: what ``LearnerGroup.update`` returned.
         """
-        self.count_samples(self.env_runner_group.fetch_stats(samples))
+        self.count_samples(samples.stats)
         self.count_update(update)
 
     def count_samples(self, stats: Sequence[SampleStats]) -> None:
@@ -298,6 +323,7 @@ class Algorithm(NamesNearest, ABC):
             "weights_seq_no": self.env_runner_group.weights_seq_no,
         }
         result["num_env_steps_sampled_lifetime"] = self.num_env_steps_sampled_lifetime
+        result["fault_tolerance"] = self.env_runner_group.get_fault_metrics()
         return result
 
     def _times(self, books: Iteration, elapsed: float) -> dict[str, Any]:

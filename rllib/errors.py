@@ -84,5 +84,13 @@ class LearnerError(TrainingError):
         self.rank = rank
 
 
+class LateError(TrainingError):
+    """An env runner took longer than it may."""
+
+
+class EnvRunnersError(TrainingError):
+    """Env runners failed too often; the message tells of the failures, the cause is the last."""
+
+
 class CallbackError(TrainingError):
     """A callback raised; the message names the hook and its owner, the cause is what was raised."""

@@ -272,14 +272,22 @@ class OffPolicy(Algorithm):
         self._set_timestep(timestep)
         is_beginning = timestep < self.config.num_steps_sampled_before_learning_starts
         samples = self.env_runner_group.sample(timestep, is_beginning)
-        stats = self.env_runner_group.fetch_stats(samples)
-        for source, handle in enumerate(samples.batches):
+        for handle, source, begins in zip(
+            samples.batches, samples.sources, samples.begins, strict=True
+        ):
+            if begins:
+                self._end_streams(source)
             batch = fetch_sample(handle, self.config.sample_timeout_s)
             for module_id, part in self.interface.by_module(batch).items():
                 if module_id in self.replays:
                     self.replays[module_id].add(part, source)
-        self.count_samples(stats)
-        return stats
+        self.count_samples(samples.stats)
+        return samples.stats
+
+    def _end_streams(self, source: int) -> None:
+        """What an env runner samples next goes on from nothing: its episodes begin anew."""
+        for each in self.replays.values():
+            each.end_streams(source)
 
     def owe_updates(self, stats: list[SampleStats]) -> None:
         """Gradient steps for what was sampled, once there is enough to learn from."""
@@ -353,9 +361,8 @@ class OffPolicy(Algorithm):
         for name, replay in state["replays"].items():
             self.replays[name].set_state(replay)
         for source, runner in state["env_runners"].items():
-            if "env" not in runner:  # its episodes begin anew
-                for each in self.replays.values():
-                    each.end_streams(int(source))
+            if "env" not in runner:
+                self._end_streams(int(source))
 
 
 def _indices_of(draws: list[Draw], num_updates: int) -> NDArray[np.int64]:

@@ -32,6 +32,11 @@ def seed_sequence(
     return np.random.SeedSequence(root, spawn_key=(role, index, generation))
 
 
+def later_life(generation: int, num_restarts: int) -> int:
+    """The generation of an env runner that was started anew so often since a restore."""
+    return generation + (num_restarts << 16)
+
+
 def derive_seed(root: int, role: Role, index: int = 0, generation: int = 0) -> int:
     """The same as an integer in [0, 2**31), for those who take no more."""
     return int(seed_sequence(root, role, index, generation).generate_state(1)[0] >> 1)

@@ -11,7 +11,7 @@ from typing import Any
 
 from rllib import core
 from rllib.config import AlgorithmConfig
-from rllib.errors import RLlibError, TrainingError
+from rllib.errors import LateError, RLlibError
 
 # What env runners and learners need; their processes find it imported already.
 PRELOAD = ("torch", "gymnasium", "rllib.sampling.env_runner", "rllib.learning.learner")
@@ -110,11 +110,16 @@ def make_worker(cls: type[Any], *args: Any, remote: bool, **options: Any) -> Wor
 def stop_all(workers: Sequence[Worker]) -> None:
     """Stop all at the same time, wait for them within ``STOP_SECONDS`` in all, and end them."""
     handles = [worker.begin_stop() for worker in workers]
-    remote = [handle for handle in handles if isinstance(handle, core.ObjectRef)]
+    remote = [handle for handle in handles if is_remote(handle)]
     if remote:
         core.wait(remote, num_returns=len(remote), timeout=STOP_SECONDS)
     for worker in workers:
         worker.end()
+
+
+def is_remote(handle: Any) -> bool:
+    """Whether the value is elsewhere, or still to come."""
+    return isinstance(handle, core.ObjectRef)
 
 
 def fetch(handle: Any, timeout: float | None = None) -> Any:
@@ -129,7 +134,7 @@ def fetch(handle: Any, timeout: float | None = None) -> Any:
         TaskError: the call raised something else.
         GetTimeoutError: it took longer than ``timeout``.
     """
-    if not isinstance(handle, core.ObjectRef):
+    if not is_remote(handle):
         return handle
     try:
         return core.get(handle, timeout=timeout)
@@ -148,16 +153,21 @@ def _raised_in(error: BaseException | None) -> BaseException | None:
     return error.cause if isinstance(error, core.exceptions.TaskError) else None
 
 
-def fetch_sample(handle: Any, timeout: float, setting: str = "sample_timeout_s") -> Any:
-    """``fetch`` of what an env runner owes for a fragment.
+def fetch_sample(handle: Any, timeout: float) -> Any:
+    """``fetch`` of a fragment.
 
     Raises:
-        TrainingError: it took longer than ``timeout`` seconds.
+        LateError: it took longer than ``timeout`` seconds.
     """
     try:
         return fetch(handle, timeout)
     except core.exceptions.GetTimeoutError as error:
-        raise TrainingError(
-            f"an env runner needed more than {setting} = {timeout} seconds for what it was asked "
-            "for; raise it, or ask for less (rollout_fragment_length, evaluation_duration)"
-        ) from error
+        raise late("an env runner", "sample_timeout_s", timeout) from error
+
+
+def late(who: str, setting: str, limit: float) -> LateError:
+    """What to say of an env runner that took longer than the ``limit`` of a setting."""
+    return LateError(
+        f"{who} needed more than {setting} = {limit} seconds for what it was asked for; raise it, "
+        "or ask for less (rollout_fragment_length, evaluation_duration)"
+    )

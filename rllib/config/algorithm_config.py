@@ -17,7 +17,7 @@ from rllib import plugins
 from rllib.config.builder import ConfigBuilder, hidden_by_another
 from rllib.config.model import ModelConfig
 from rllib.config.multi_agent import DEFAULT_POLICY_ID, PolicySpec, SpacePair, complete_policies
-from rllib.config.names import PENDING, explain_unknown
+from rllib.config.names import explain_unknown
 from rllib.config.plain import code_in
 from rllib.config.sections import SECTIONS
 from rllib.errors import ConfigError, Problem
@@ -170,7 +170,6 @@ class AlgorithmConfig(ConfigBuilder):
     def problems(self) -> Iterator[Problem]:
         """Impossible combinations; an algorithm extends this with its own."""
         yield from self._beyond_shared_limits()
-        yield from self._waited_for()
         yield from self._problems_of_overrides()
         yield from self._problems_of_model()
         yield from self._problems_of_policies()
@@ -196,14 +195,6 @@ class AlgorithmConfig(ConfigBuilder):
             except ValidationError as error:
                 yield from self.explain(error)
 
-    def _waited_for(self) -> Iterator[Problem]:
-        """Settings whose behaviour is still to come."""
-        defaults = type(self)()
-        for key in PENDING:
-            value, default = self[key], defaults[key]
-            if value != default:
-                yield Problem(f"{value!r} is not supported yet; leave it at {default!r}", key)
-
     def _problems_of_overrides(self) -> Iterator[Problem]:
         """Settings within settings: of evaluation, of single policies and modules."""
         yield from self._problems_within("evaluation_config", self.evaluation_config or {})
@@ -220,9 +211,6 @@ class AlgorithmConfig(ConfigBuilder):
                 twin[key] = value
             except ConfigError as error:
                 yield from (Problem(p.text, f"{name}.{p.key}") for p in error.problems)
-            else:
-                here = [p for p in twin._waited_for() if p.key == key]
-                yield from (Problem(p.text, f"{name}.{p.key}") for p in here)
 
     def _problems_of_model(self) -> Iterator[Problem]:
         specs = self._module_specs

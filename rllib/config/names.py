@@ -286,23 +286,6 @@ ALSO_IN = {
 }
 
 
-# Settings whose behaviour is still to come: an error where they are no defaults. Whoever adds the
-# behaviour removes the row.
-PENDING = (
-    "evaluation_unhealthy_workers_timeout_s",
-    "evaluation_error_after_n_consecutive_skips",
-    "restart_failed_env_runners",
-    "ignore_env_runner_failures",
-    "max_num_env_runner_restarts",
-    "delay_between_env_runner_restarts_s",
-    "restart_failed_sub_environments",
-    "num_consecutive_env_runner_failures_tolerance",
-    "env_runner_health_probe_timeout_s",
-    "env_runner_restore_timeout_s",
-    "on_env_runners_recreated",
-)
-
-
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known name that ``name`` most probably means, whatever its case, or None."""
     names = {key.lower(): key for key in sorted(known)}

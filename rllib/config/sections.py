@@ -266,35 +266,47 @@ class EvaluationSection(Section):
     evaluation_force_reset_envs_before_iteration: bool = True
     """Whether every evaluation begins with new episodes."""
     evaluation_unhealthy_workers_timeout_s: NonNegativeFloat = 0.0
-    """Seconds to wait for an env runner if all of them have failed."""
+    """Seconds that an evaluation waits for an env runner if all of them have failed."""
     evaluation_error_after_n_consecutive_skips: PositiveInt | None = None
-    """Evaluations in a row that may be left out for want of an env runner; null for any number."""
+    """So many evaluations in a row that nobody could play are an error; null for no number."""
     custom_evaluation_function: Code | None = None
     """Function (algorithm, env runners of evaluation) that evaluates instead, and returns metrics,
     env steps and agent steps."""
 
 
 class FaultToleranceSection(Section):
-    """What happens when an env runner or an environment fails."""
+    """What happens when an env runner actor or an environment fails.
+
+    It fails when it dies, raises, does not answer in time, or sends what is not finite. What it was
+    asked for is dropped and counted.
+    """
 
     section = "fault_tolerance"
 
     restart_failed_env_runners: bool = True
-    """Whether an env runner actor that died is started anew."""
+    """Whether an env runner that failed is started anew, with the weights and connectors of now."""
     ignore_env_runner_failures: bool = False
-    """Whether training goes on without it otherwise."""
+    """Whether training goes on without it otherwise; if neither, its failure ends training."""
     max_num_env_runner_restarts: NonNegativeInt = 1000
-    """How often env runners are started anew in all before it is an error."""
+    """How often one env runner is started anew before it ends training."""
+    env_runner_restart_intensity: PositiveInt = 5
+    """How often in ``env_runner_restart_period_s`` one is started anew at once although it
+    delivers nothing in between; then it rests. When all of them rest, training ends."""
+    env_runner_restart_period_s: PositiveFloat = 30.0
+    """Seconds after which a failure is no longer held against an env runner."""
     delay_between_env_runner_restarts_s: NonNegativeFloat = 60.0
-    """Seconds between two restarts of the same env runner."""
+    """Seconds that such an env runner rests before it is tried again."""
     restart_failed_sub_environments: bool = False
-    """Whether a single environment that raised is made anew, and its episode left out."""
+    """Whether a single environment that failed is made anew, and its episode left out, while those
+    beside it go on."""
     num_consecutive_env_runner_failures_tolerance: NonNegativeInt = 100
-    """Failures in a row that are tolerated."""
+    """Failures in a row, of all env runners, without anything delivered in between, after which
+    the next one ends training."""
     env_runner_health_probe_timeout_s: PositiveFloat = 30.0
-    """Seconds that an env runner may take to say that it is alive."""
+    """Seconds that an env runner may take to say that it is alive; it is asked when it has let
+    others wait for as long."""
     env_runner_restore_timeout_s: PositiveFloat = 1800.0
-    """Seconds that an env runner started anew may take to be as the others."""
+    """Seconds that an env runner started anew may take to make its environments."""
 
 
 class MultiAgentSection(Section):

@@ -9,20 +9,20 @@
 Whoever is ready is taken first, so a slow env runner holds up nobody but itself. A runner is asked
 again only after a fragment of its has been taken: when the learner is the slower part, everything
 waits for it with at most ``max_requests_in_flight_per_env_runner`` fragments per runner, and none
-of them gets old.
+of them gets old. What a runner that failed was asked for is dropped; the others go on, and so does
+the one in its place.
 """
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from rllib import core
-from rllib.errors import TrainingError
 from rllib.sampling.env_runner import SampleStats
 from rllib.sampling.env_runner_group import EnvRunnerGroup
-from rllib.workers import fetch
+from rllib.workers import Worker, fetch, late
 
 
 class Fragment(NamedTuple):
@@ -60,9 +60,10 @@ class _News(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Request:
-    """A fragment that was asked for; ``syncs`` are handles of what was sent before."""
+    """A fragment that a worker was asked for; ``syncs`` are handles of what was sent before."""
 
     runner: int
+    worker: Worker
     batch: Any
     stats: Any
     syncs: list[Any]
@@ -94,8 +95,8 @@ class AsyncSampler:
         self._offers: deque[_News] = deque()
         self._weights = _News(None, self.group.weights_seq_no)
         self._statistics = _News(None, 0)
-        self._sent_weights = [self._weights.seq_no] * num_runners
-        self._sent_statistics = [self._statistics.seq_no] * num_runners
+        self._sent_weights: list[int | None] = [self._weights.seq_no] * num_runners
+        self._sent_statistics: list[int | None] = [self._statistics.seq_no] * num_runners
         self._load = [0] * num_runners
         self._asked: dict[Any, _Request] = {}
         self._done: deque[_Request] = deque()
@@ -110,6 +111,7 @@ class AsyncSampler:
     def offer_statistics(self, statistics: dict[str, Any]) -> None:
         """Let the connectors of each env runner know these before its next request."""
         self._statistics = _News(self._shared(statistics), self._statistics.seq_no + 1)
+        self.group.note_statistics(self._statistics.value)
 
     def _shared(self, value: Any) -> Any:
         """One object for all env runners, however many they are."""
@@ -126,8 +128,8 @@ class AsyncSampler:
 
         Raises:
             EnvError: an environment raised or returned what cannot be trained on.
-            ActorDiedError: an env runner died.
-            TrainingError: an env runner took longer than ``sample_timeout_s``.
+            EnvRunnersError: env runners fail too often.
+            Exception: what one failed of, where that is not tolerated.
         """
         self._timestep = timestep
         gathered = Gathered([], [])
@@ -143,15 +145,43 @@ class AsyncSampler:
         Raises:
             See ``gather``.
         """
-        self._fill()
-        self._sweep()
-        while not self._done:
-            self._await_one()
-        request = self._done.popleft()
+        while True:
+            self._fill()
+            self._sweep()
+            while not self._done and self._asked:
+                self._await_one()
+            if self._done and (fragment := self._fetch(self._done.popleft())):
+                return fragment
+
+    def _fetch(self, request: _Request) -> Fragment | None:
+        """The fragment, if nothing went wrong."""
         self._load[request.runner] -= 1
-        for sync in request.syncs:
-            fetch(sync)
-        return Fragment(request.batch, fetch(request.stats), request.seq_no)
+        try:
+            for sync in request.syncs:
+                fetch(sync)
+            told = fetch(request.stats)
+        except Exception as error:
+            self._dropped(request, error)
+            return None
+        self.group.crew.delivered(request.runner)
+        return Fragment(request.batch, told, request.seq_no)
+
+    def _dropped(self, request: _Request, error: Exception) -> None:
+        """A request came to nothing: the first one of an env runner that failed, or a later one."""
+        crew, runner = self.group.crew, request.runner
+        if runner in crew.healthy and request.worker is self.group.workers[runner]:
+            self._failed(runner, error, 1)
+        else:
+            crew.num_dropped += 1
+
+    def _failed(self, runner: int, error: Exception, num_dropped: int = 0) -> None:
+        """Forget all that the env runner was asked for; fragments that are ready are still good."""
+        lost = [ref for ref, each in self._asked.items() if each.runner == runner]
+        for ref in lost:
+            del self._asked[ref]
+        self._load[runner] -= len(lost)
+        self._sent_weights[runner] = self._sent_statistics[runner] = None
+        self.group.failed(runner, error, num_dropped + len(lost))
 
     @property
     def num_ready(self) -> int:
@@ -166,8 +196,12 @@ class AsyncSampler:
     def _fill(self) -> None:
         """Ask every env runner that has room, those with the least to do first."""
         self._take_offers()
+        crew = self.group.crew
+        crew.tend()
+        # With nothing under way there is nobody but those who are being started.
+        healthy = crew.healthy if self._asked or self._done else crew.await_healthy()
         for load in range(self.max_in_flight):
-            for runner in range(len(self._load)):
+            for runner in healthy:
                 if self._load[runner] == load:
                     self._ask(runner)
 
@@ -175,14 +209,15 @@ class AsyncSampler:
         """A learner makes weights in the order in which they were asked of it."""
         while self._offers and _is_ready(self._offers[0].value):
             self._weights = self._offers.popleft()
-            self.group.weights_seq_no = self._weights.seq_no
+            self.group.note_weights(*self._weights)
 
     def _ask(self, runner: int) -> None:
         worker = self.group.workers[runner]
         syncs = self._sync(runner)
         batch, stats = worker.call("sample", self._timestep)
         self._load[runner] += 1
-        request = _Request(runner, batch, stats, syncs, self._weights.seq_no, perf_counter())
+        seq_no, now = self._weights.seq_no, perf_counter()
+        request = _Request(runner, worker, batch, stats, syncs, seq_no, now)
         if isinstance(stats, core.ObjectRef):
             self._asked[stats] = request
         else:
@@ -191,38 +226,49 @@ class AsyncSampler:
     def _sync(self, runner: int) -> list[Any]:
         """Send what the env runner does not know yet."""
         worker, syncs = self.group.workers[runner], []
-        if self._sent_weights[runner] != self._weights.seq_no:
+        if _is_new(self._weights, self._sent_weights[runner]):
             self._sent_weights[runner] = self._weights.seq_no
             syncs.append(worker.call("set_weights", *self._weights))
-        if self._sent_statistics[runner] != self._statistics.seq_no:
+        if _is_new(self._statistics, self._sent_statistics[runner]):
             self._sent_statistics[runner] = self._statistics.seq_no
             syncs.append(worker.call("set_statistics", self._statistics.value))
         return syncs
 
     def _sweep(self) -> None:
-        """Note which requests are done."""
+        """Note which requests are done, and who is late although the others go on."""
         self._note(_ready(list(self._asked), len(self._asked), 0.0))
-        if self._asked:
+        limit = self.config.sample_timeout_s * self.max_in_flight
+        while self._asked:
             oldest = next(iter(self._asked.values()))
-            # An env runner that hangs must be told of although the others go on.
-            if perf_counter() - oldest.asked > self.config.sample_timeout_s * self.max_in_flight:
-                self._raise_late(oldest)
+            if perf_counter() - oldest.asked <= limit:
+                break
+            self._late(oldest)
 
     def _await_one(self) -> None:
-        done = _ready(list(self._asked), 1, self.config.sample_timeout_s)
-        if not done:
-            self._raise_late(next(iter(self._asked.values())))
-        self._note(done)
+        """Wait until a request is done; or else find out who is not even alive, or late."""
+        limit = self.config.sample_timeout_s
+        patience = min(limit, self.config.env_runner_health_probe_timeout_s)
+        if done := _ready(list(self._asked), 1, patience):
+            self._note(done)
+            return
+        oldest = next(iter(self._asked.values()))
+        silent = self.group.crew.silent({each.runner for each in self._asked.values()})
+        for runner, error in silent.items():
+            self._failed(runner, error)
+        if oldest.runner not in silent and perf_counter() - oldest.asked > limit:
+            self._late(oldest)
 
     def _note(self, done: list[Any]) -> None:
         self._done += [self._asked.pop(ref) for ref in done]
 
-    def _raise_late(self, request: _Request) -> NoReturn:
+    def _late(self, request: _Request) -> None:
         limit = self.config.sample_timeout_s
-        raise TrainingError(
-            f"env runner {request.runner} needed more than sample_timeout_s = {limit} seconds for "
-            "one fragment; raise it, or lower rollout_fragment_length"
-        )
+        error = late(f"env runner {request.runner}", "sample_timeout_s", limit)
+        self._failed(request.runner, error)
+
+
+def _is_new(news: _News, sent: int | None) -> bool:
+    return news.value is not None and news.seq_no != sent
 
 
 def _is_ready(handle: Any) -> bool:

@@ -1,111 +1,161 @@
 """All env runners of an algorithm, wherever they are."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from rllib import core
-from rllib.absent import NamesNearest
 from rllib.config import AlgorithmConfig
 from rllib.interface import Interface
+from rllib.sampling.crew import Crew
 from rllib.sampling.env_runner import SampleStats
-from rllib.workers import LocalWorker, Worker, environs, fetch, fetch_sample, make_worker, stop_all
+from rllib.sampling.env_runner_calls import EnvRunnerCalls
+from rllib.seeding import later_life
+from rllib.workers import BESIDE, Worker, environs, fetch, is_remote, make_worker, stop_all
 
 
 class Samples(NamedTuple):
-    """One fragment of each env runner, in the order of the env runners, as handles.
+    """As many fragments as there are env runners, in their order: one of each, unless some failed.
 
     Attributes:
         batches: handles of ``SampleBatch``, to be passed on.
-        stats: handles of ``SampleStats``.
-        syncs: handles of the weight syncs before the fragments; they hold nothing but failures.
+        stats: what the env runners tell of them.
+        sources: indices of the env runners.
+        begins: whether each is the first one of an env runner that was started anew.
     """
 
-    batches: Sequence[Any]
-    stats: Sequence[Any]
-    syncs: Sequence[Any]
+    batches: list[Any]
+    stats: list[SampleStats]
+    sources: list[int]
+    begins: list[bool]
 
 
-def _applied(worker: Worker, func: Callable[..., Any] | str, kwargs: Mapping[str, Any]) -> Any:
-    if isinstance(func, str):
-        return worker.call(func, **kwargs)
-    return worker.call("apply", partial(func, **kwargs) if kwargs else func)
+class _Request(NamedTuple):
+    """A fragment that an env runner was asked for, as handles."""
+
+    source: int
+    batch: Any
+    stats: Any
 
 
 def actor_options(config: AlgorithmConfig) -> dict[str, Any]:
-    """Resources of an env runner actor, where the settings ask for others than an actor has."""
+    """Options of an env runner actor: resources, where the settings ask for others than an actor
+    has, and that it can say that it is alive, and be told something, while it samples."""
     asked = {
         "num_cpus": config.num_cpus_per_env_runner if config.num_cpus_per_env_runner != 1 else None,
         "num_gpus": config.num_gpus_per_env_runner or None,
         "resources": config.custom_resources_per_env_runner or None,
     }
-    return {name: amount for name, amount in asked.items() if amount is not None} | environs(config)
+    beside = {"concurrency_groups": {BESIDE: 1}}
+    resources = {name: amount for name, amount in asked.items() if amount is not None}
+    return beside | resources | environs(config)
 
 
-_FIXED = "the number of env runners is config.num_env_runners for the whole run"
-
-
-class EnvRunnerGroup(NamesNearest):
+class EnvRunnerGroup(EnvRunnerCalls):
     """``num_env_runners`` actors, or one env runner in this process if that is 0.
 
     Args:
         config: the algorithm's configuration.
         interface: of its environments.
         is_training: otherwise they only play.
-        options: of actors, besides those that the settings ask for.
-    """
+        on_recreated: is told RLlib's numbers of those that were started anew, before they sample.
 
-    INSTEAD: ClassVar[Mapping[str, str]] = {
-        "add_workers": _FIXED,
-        "reset": _FIXED,
-        "foreach_env": "foreach_env_runner(func), where func finds environments by env_runner.env",
-        "foreach_env_with_context": "foreach_env_runner(func), with env_runner.env and its config",
-        "foreach_worker": "it is called foreach_env_runner here",
-        "local_worker": "it is called local_env_runner here",
-        "sync_env_runner_states": "states of connectors are merged in every iteration",
-        "get_merged_env_runner_state": "algo.interface.pipeline.get_statistics() has it",
-        "probe_unhealthy_env_runners": "an env runner that fails ends training, with its cause",
-        "num_remote_worker_restarts": "env runners that fail are not restarted yet",
-        "foreach_env_runner_async_fetch_ready": "foreach_env_runner_async(func), then "
-        "fetch_ready_async_reqs()",
-    }
+    Attributes:
+        weights_seq_no: of the weights that they were given last.
+        generation: counts restores, so that later episodes have seeds of their own.
+    """
 
     def __init__(
         self,
         config: AlgorithmConfig,
         interface: Interface,
         is_training: bool = True,
-        **options: Any,
+        on_recreated: Callable[[list[int]], None] | None = None,
     ) -> None:
-        self.config = config
-        remote = config.num_env_runners > 0
-        self.workers: list[Worker] = [
-            make_worker(
-                interface.runner_class,
-                config,
-                interface.env_spaces,
-                index,
-                is_training,
-                remote=remote,
-                **actor_options(config),
-                **options,
-            )
-            for index in range(max(1, config.num_env_runners))
-        ]
-        self.weights_seq_no = 0
-        self._syncs: list[Any] = []
+        self.config, self.interface, self.is_training = config, interface, is_training
+        self.weights_seq_no = self.generation = 0
+        self._weights: Any = None
+        self._statistics: Any = None
+        self._syncs: dict[int, list[Any]] = defaultdict(list)
+        self._newborn: set[int] = set()
         self._requests: dict[Any, tuple[int, str | None]] = {}
+        self._on_recreated = on_recreated or (lambda numbers: None)
+        self.crew = Crew(config, self._make, self._prepare, self._take_in, is_training)
+
+    def _make(self, index: int) -> Worker:
+        config, interface = self.config, self.interface
+        return make_worker(
+            interface.runner_class,
+            config,
+            interface.env_spaces,
+            index,
+            self.is_training,
+            remote=config.num_env_runners > 0,
+            **actor_options(config),
+        )
+
+    def _prepare(self, index: int, worker: Worker) -> list[Any]:
+        """An env runner in the place of one that failed: new episodes by the policy of now."""
+        num_restarts = self.crew.restarts.num_restarts_of(index)
+        handles = [worker.call("reset", later_life(self.generation, num_restarts))]
+        if self._weights is not None:
+            handles.append(worker.call("set_weights", self._weights, self.weights_seq_no))
+        if self._statistics is not None:
+            handles.append(worker.call("set_statistics", self._statistics))
+        return handles
+
+    def _take_in(self, indices: list[int]) -> None:
+        self._newborn.update(indices)
+        self._on_recreated([index + 1 for index in indices])
 
     def sample(self, timestep: int = 0, random_actions: bool = False) -> Samples:
-        """Start one fragment on every env runner; remote ones return handles at once.
+        """A fragment of every env runner; in the place of one that fails, others sample again.
 
         Args:
             timestep: ``num_env_steps_sampled_lifetime``, which schedules of exploration go by.
             random_actions: whether every action is as likely as any other, whatever the policy.
+
+        Raises:
+            EnvError: an environment raised or returned what cannot be trained on.
+            LateError: a fragment took longer than ``sample_timeout_s``.
+            EnvRunnersError: env runners fail too often.
         """
-        pairs = [worker.call("sample", timestep, random_actions) for worker in self.workers]
-        batches, stats = zip(*pairs, strict=True)
-        return Samples(batches, stats, self._syncs)
+        samples = Samples([], [], [], [])
+        while missing := len(self.workers) - len(samples.batches):
+            asked = [
+                _Request(index, *self.workers[index].call("sample", timestep, random_actions))
+                for index in self.crew.await_healthy()[:missing]
+            ]
+            self._collect(asked, samples)
+        return samples
+
+    def _collect(self, asked: list[_Request], samples: Samples) -> None:
+        """Add the fragments that are good."""
+        limit = self.config.sample_timeout_s
+        remote = {each.stats: each.source for each in asked if is_remote(each.stats)}
+        silent = self.crew.await_all(remote, limit)
+        for request in asked:
+            source = request.source
+            handles = [*self._syncs.pop(source, ()), request.stats]
+            try:
+                told = self.crew.answer(source, handles, silent, "sample_timeout_s", limit)
+            except Exception as error:
+                self.failed(source, error)
+            else:
+                self._add(request, told, samples)
+
+    def _add(self, request: _Request, told: SampleStats, samples: Samples) -> None:
+        source = request.source
+        self.crew.delivered(source)
+        samples.batches.append(request.batch)
+        samples.stats.append(told)
+        samples.sources.append(source)
+        samples.begins.append(source in self._newborn)
+        self._newborn.discard(source)
+
+    def failed(self, index: int, error: Exception, num_dropped: int = 1) -> None:
+        """See ``Crew.failed``."""
+        self._syncs.pop(index, None)
+        self.crew.failed(index, error, num_dropped)
 
     def sync_weights(
         self, weights: Any = None, *, from_worker_or_learner_group: Any = None
@@ -122,148 +172,53 @@ class EnvRunnerGroup(NamesNearest):
 
     def send_weights(self, weights: Any, seq_no: int) -> None:
         """The same under a sequence number of the caller's, which a restored run goes on with."""
-        self.weights_seq_no = seq_no
-        self._syncs = [worker.call("set_weights", weights, seq_no) for worker in self.workers]
+        self.note_weights(weights, seq_no)
+        for index in self.crew.healthy:
+            self._syncs[index] = [self.workers[index].call("set_weights", weights, seq_no)]
 
     def set_statistics(self, statistics: dict[str, Any]) -> None:
         """Tell all env runners what the connectors of all have seen together."""
-        self._syncs += [worker.call("set_statistics", statistics) for worker in self.workers]
+        self.note_statistics(statistics)
+        for index in self.crew.healthy:
+            self._syncs[index].append(self.workers[index].call("set_statistics", statistics))
 
-    def fetch_stats(self, samples: Samples) -> list[SampleStats]:
-        """Wait until the fragments, and the weight syncs before them, are done.
+    def note_weights(self, weights: Any, seq_no: int) -> None:
+        """What an env runner that is started anew acts by from now on: weights, or a handle."""
+        self._weights, self.weights_seq_no = weights, seq_no
 
-        Raises:
-            EnvError: an environment raised or returned what cannot be trained on.
-            TrainingError: a fragment took longer than ``sample_timeout_s``.
-        """
-        limit = self.config.sample_timeout_s
-        for sync in samples.syncs:
-            fetch_sample(sync, limit)
-        return [fetch_sample(stats, limit) for stats in samples.stats]
-
-    # RLlib's ways to each of them.
-
-    @property
-    def local_env_runner(self) -> Any:
-        """The env runner of this process; ``None`` where all are actors."""
-        worker = self.workers[0]
-        return worker.target if isinstance(worker, LocalWorker) else None
-
-    def num_remote_env_runners(self) -> int:
-        """How many are actors."""
-        return sum(not isinstance(worker, LocalWorker) for worker in self.workers)
-
-    def num_healthy_remote_env_runners(self) -> int:
-        """The same: an env runner that fails ends training."""
-        return self.num_remote_env_runners()
-
-    def num_healthy_env_runners(self) -> int:
-        """How many there are, with one in this process."""
-        return len(self.workers)
-
-    def healthy_env_runner_ids(self) -> list[int]:
-        """Numbers of those that are actors, from 1 on."""
-        return list(range(1, self.num_remote_env_runners() + 1))
-
-    def get_spaces(self) -> dict[str, Any]:
-        """Spaces of environments and modules; see ``EnvRunner.get_spaces``."""
-        spaces: dict[str, Any] = fetch(self.workers[0].call("get_spaces"))
-        return spaces
-
-    def _chosen(self, local: bool, remote_ids: Sequence[int] | None) -> list[tuple[int, Worker]]:
-        """Workers with RLlib's numbers: 0 is the one in this process, actors count from 1 on."""
-        is_local = self.local_env_runner is not None
-        numbered = list(enumerate(self.workers, start=0 if is_local else 1))
-        if is_local:
-            return numbered if local else []
-        return [(i, each) for i, each in numbered if remote_ids is None or i in remote_ids]
-
-    def foreach_env_runner(
-        self,
-        func: Callable[..., Any] | str,
-        *,
-        kwargs: Mapping[str, Any] | None = None,
-        local_env_runner: bool = True,
-        healthy_only: bool = True,
-        remote_worker_ids: Sequence[int] | None = None,
-        timeout_seconds: float | None = None,
-    ) -> list[Any]:
-        """Call ``func(env_runner)`` where each env runner lives; returns what they return.
-
-        The way to change environments while training, from a callback for example: ``func`` gets
-        at them by ``env_runner.env``.
-
-        Args:
-            func: may be any function; it travels to actors. Or the name of a method.
-            kwargs: more arguments.
-            local_env_runner: whether one in this process is called, too.
-            healthy_only: has no meaning here: all are healthy, or training has ended.
-            remote_worker_ids: which actors, from 1 on; by default all.
-            timeout_seconds: how long to wait for each.
-
-        Raises:
-            TaskError: ``func`` raised in an actor.
-            GetTimeoutError: it took longer.
-        """
-        chosen = self._chosen(local_env_runner, remote_worker_ids)
-        handles = [_applied(worker, func, kwargs or {}) for _, worker in chosen]
-        return [fetch(handle, timeout_seconds) for handle in handles]
-
-    def foreach_env_runner_async(
-        self,
-        func: Callable[..., Any] | str,
-        tag: str | None = None,
-        *,
-        kwargs: Mapping[str, Any] | None = None,
-        healthy_only: bool = True,
-        remote_worker_ids: Sequence[int] | None = None,
-    ) -> int:
-        """The same of actors without waiting; ``fetch_ready_async_reqs`` has what they return.
-
-        Returns:
-            How many were called.
-        """
-        chosen = self._chosen(False, remote_worker_ids)
-        for number, worker in chosen:
-            self._requests[_applied(worker, func, kwargs or {})] = (number, tag)
-        return len(chosen)
-
-    def num_in_flight_async_reqs(self, tag: str | None = None) -> int:
-        """How many calls of ``foreach_env_runner_async`` nobody has fetched yet."""
-        return sum(tag is None or tag == mine for _, mine in self._requests.values())
-
-    def fetch_ready_async_reqs(
-        self, *, tags: Sequence[str] = (), timeout_seconds: float | None = 0.0
-    ) -> list[tuple[int, Any]]:
-        """(number, what it returned) of all calls that are done.
-
-        Args:
-            tags: of the calls that are meant; by default all.
-            timeout_seconds: how long to wait for all of them; ``None`` until all are done.
-        """
-        mine = [h for h, (_, tag) in self._requests.items() if not tags or tag in tags]
-        ready, _ = (
-            core.wait(mine, num_returns=len(mine), timeout=timeout_seconds) if mine else ([], [])
-        )
-        return [(self._requests.pop(handle)[0], fetch(handle)) for handle in ready]
+    def note_statistics(self, statistics: Any) -> None:
+        """What its connectors know from now on: statistics, or a handle."""
+        self._statistics = statistics
 
     def get_state(self) -> dict[str, Any]:
-        """State tree of all env runners, by index."""
-        handles = [worker.call("get_state") for worker in self.workers]
-        return {str(index): fetch(handle) for index, handle in enumerate(handles)}
+        """State tree of all env runners, by index; nothing of one that fails."""
+        handles = {index: self.workers[index].call("get_state") for index in self.crew.healthy}
+        states: dict[str, Any] = {str(index): {} for index in range(len(self.workers))}
+        for index, handle in handles.items():
+            try:
+                states[str(index)] = fetch(handle)
+            except Exception as error:
+                self.failed(index, error, num_dropped=0)
+        return states
 
     def set_state(self, state: dict[str, Any], generation: int) -> None:
         """Go on from ``get_state``; see ``EnvRunner.set_state`` for those that cannot.
 
         With another number of env runners than before, all begin new episodes.
         """
+        self.generation = generation
         fits = len(state) == len(self.workers)
-        handles = [
-            worker.call("set_state", state.get(str(index)) if fits else None, generation)
-            for index, worker in enumerate(self.workers)
-        ]
-        for handle in handles:
-            fetch(handle)
+        handles = {
+            index: self.workers[index].call(
+                "set_state", (state.get(str(index)) or None) if fits else None, generation
+            )
+            for index in self.crew.healthy
+        }
+        for index, handle in handles.items():
+            try:
+                fetch(handle)
+            except Exception as error:
+                self.failed(index, error, num_dropped=0)
 
     def stop(self) -> None:
         """Close all environments and end all actors."""

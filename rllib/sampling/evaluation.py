@@ -1,18 +1,53 @@
-"""Env runners of their own, which play with the current policy and collect nothing."""
+"""Env runners of their own, which play with the current policy and collect nothing.
 
-from collections.abc import Sequence
+What one that fails was to play is played by another: where an evaluation begins with new episodes,
+by the one in its place with the same seeds, so that its result is what it would have been.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from rllib.config import AlgorithmConfig
 from rllib.core import api
-from rllib.errors import ConfigError, Problem
+from rllib.errors import ConfigError, EnvRunnersError, Problem
 from rllib.interface import Interface
 from rllib.metrics.metrics_logger import MetricsLogger, filled
 from rllib.sampling.env_runner import SampleStats
 from rllib.sampling.env_runner_group import EnvRunnerGroup
 from rllib.sampling.episodes import EpisodeWindow, OpenEnd
 from rllib.seeding import Role, derive_seed
-from rllib.workers import BESIDE, Worker, fetch_sample
+from rllib.workers import Worker, is_remote
+
+
+class Known(NamedTuple):
+    """What env runners act by: a handle of weights, their number, and connectors' statistics."""
+
+    weights: Any
+    seq_no: int
+    statistics: dict[str, Any]
+
+    def send_to(self, worker: Worker) -> list[Any]:
+        """Let an env runner know; returns handles."""
+        weights = worker.call("set_weights", self.weights, self.seq_no)
+        return [weights, worker.call("set_statistics", self.statistics)]
+
+
+class Play(NamedTuple):
+    """A share that is being played: its number, the env runner, and handles of what it does."""
+
+    number: int
+    share: int | OpenEnd
+    runner: int
+    handles: list[Any]
+
+
+class Plays(NamedTuple):
+    """An evaluation under way: by what, how, what is being played, and what was, by number."""
+
+    known: Known
+    how: tuple[str, int | None, int]
+    under_way: list[Play]
+    stats: dict[int, SampleStats]
 
 
 class Evaluation:
@@ -23,16 +58,22 @@ class Evaluation:
     Args:
         config: the algorithm's configuration.
         interface: of its environments.
+        on_recreated: see ``EnvRunnerGroup``.
 
     Attributes:
         group: the env runners.
+        num_skipped: evaluations in a row that nobody could play.
     """
 
-    def __init__(self, config: AlgorithmConfig, interface: Interface) -> None:
+    def __init__(
+        self,
+        config: AlgorithmConfig,
+        interface: Interface,
+        on_recreated: Callable[[list[int]], None] | None = None,
+    ) -> None:
         self.training_config, self.config = config, evaluation_config(config)
-        options = {"concurrency_groups": {BESIDE: 1}} if self._is_open else {}
-        self.group = EnvRunnerGroup(self.config, interface, is_training=False, **options)
-        self.num_evaluations = 0
+        self.group = EnvRunnerGroup(self.config, interface, False, on_recreated)
+        self.num_evaluations = self.num_skipped = 0
         self.metrics = MetricsLogger()
 
     def is_due(self, iteration: int) -> bool:
@@ -42,7 +83,7 @@ class Evaluation:
 
     def begin(
         self, weights: Any, seq_no: int, statistics: dict[str, Any], timestep: int = 0
-    ) -> "Plays":
+    ) -> Plays:
         """Start to play; remote env runners play while the caller goes on.
 
         Args:
@@ -51,18 +92,13 @@ class Evaluation:
             statistics: of the connectors, which stay as they are while evaluating.
             timestep: ``num_env_steps_sampled_lifetime``, which schedules of exploration go by.
         """
-        generation = self._next_generation()
-        shares = self._shares()
-        busy = [each for each, share in zip(self.group.workers, shares, strict=True) if share]
-        syncs = _sync(busy, weights, seq_no, statistics)
-        if self._ends_at_once:
-            self._end_plays()
+        known = Known(weights, seq_no, statistics)
+        self._note(known)
         unit = self.training_config.evaluation_duration_unit
-        plays = [
-            worker.call("play", share, unit, generation, timestep)
-            for worker, share in zip(busy, filter(None, shares), strict=True)
-        ]
-        return Plays(syncs, plays)
+        how = (unit, self._next_generation(), timestep)
+        plays = Plays(known, how, [], {})
+        self._ask(plays, [*enumerate(self._shares())])
+        return plays
 
     def begin_custom(self, weights: Any, seq_no: int, statistics: dict[str, Any]) -> EnvRunnerGroup:
         """The env runners, ready for somebody who evaluates by them; see ``begin``.
@@ -71,26 +107,100 @@ class Evaluation:
             EnvError: an environment raised.
         """
         generation = self._next_generation()
-        handles = _sync(self.group.workers, weights, seq_no, statistics)
-        if generation is not None:
-            handles += [worker.call("reset", generation) for worker in self.group.workers]
-        self._fetch(handles)
-        self.group.weights_seq_no = seq_no
+        self._note(known := Known(weights, seq_no, statistics))
+        asked = {}
+        for index in self._who_plays():
+            asked[index] = known.send_to(worker := self.group.workers[index])
+            if generation is not None:
+                asked[index].append(worker.call("reset", generation))
+        self._answers([*asked.items()])
         return self.group
 
-    def finish(self, plays: "Plays") -> dict[str, Any]:
+    def finish(self, plays: Plays) -> dict[str, Any]:
         """Wait for what was begun; returns the metrics of its episodes under RLlib's names.
 
         Raises:
             EnvError: an environment raised.
-            TrainingError: it took longer than ``evaluation_sample_timeout_s``.
+            LateError: it took longer than ``evaluation_sample_timeout_s``.
+            EnvRunnersError: env runners fail too often.
         """
-        self._fetch(plays.syncs)
-        if self._is_open and not self._ends_at_once:
-            self._end_plays()
-        stats = self._fetch(plays.plays)
+        while plays.under_way:
+            if self._is_open and not self._ends_at_once:
+                self._end(plays)
+            self._ask(plays, self._collect(plays))
+        stats = [plays.stats[number] for number in sorted(plays.stats)]
+        self._count_skipped(stats)
         self.metrics.aggregate([each.metrics for each in stats])
-        return {"env_runners": filled(summarize(stats), self.metrics.compile())}
+        metrics = filled(summarize(stats), self.metrics.compile())
+        return {"env_runners": metrics, **self.group.get_fault_metrics()}
+
+    def _ask(self, plays: Plays, shares: Sequence[tuple[int, int | OpenEnd]]) -> None:
+        """Have those who are there play some shares, by number, or nobody if nobody is there."""
+        wanted = [(number, share) for number, share in shares if share]
+        if not wanted or not (players := self._who_plays()):
+            return
+        for number, share in wanted:
+            index = number if number in players else players[number % len(players)]
+            worker = self.group.workers[index]
+            handles = plays.known.send_to(worker)
+            if self._ends_at_once:
+                handles.append(worker.call_beside("end_plays", self.num_evaluations))
+            handles.append(worker.call("play", share, *plays.how))
+            plays.under_way.append(Play(number, share, index, handles))
+
+    def _who_plays(self) -> list[int]:
+        """Indices of env runners; if all have failed, of those that are back in time."""
+        crew = self.group.crew
+        crew.tend()
+        limit = self.training_config.evaluation_unhealthy_workers_timeout_s
+        return crew.present or crew.await_healthy(limit)
+
+    def _collect(self, plays: Plays) -> list[tuple[int, int | OpenEnd]]:
+        """Wait for all that is under way; returns the shares that came to nothing."""
+        under_way, lost = [*plays.under_way], []
+        plays.under_way.clear()
+        answers = self._answers([(play.runner, play.handles) for play in under_way])
+        for play, stats in zip(under_way, answers, strict=True):
+            if stats is not None:
+                plays.stats[play.number] = stats
+            else:
+                lost.append((play.number, play.share))
+        return lost
+
+    def _answers(self, asked: Sequence[tuple[int, Sequence[Any]]]) -> list[Any]:
+        """The last of what each env runner was asked for; ``None`` of those that failed."""
+        crew, limit = self.group.crew, self.training_config.evaluation_sample_timeout_s
+        remote = {handles[-1]: index for index, handles in asked if is_remote(handles[-1])}
+        silent, answers = crew.await_all(remote, limit), []
+        for index, handles in asked:
+            answer = None
+            try:
+                answer = crew.answer(index, handles, silent, "evaluation_sample_timeout_s", limit)
+            except Exception as error:
+                self.group.failed(index, error)
+            else:
+                crew.delivered(index)
+            answers.append(answer)
+        return answers
+
+    def _end(self, plays: Plays) -> None:
+        """Have plays with an open end come to it; one who is dead will be told of anyway."""
+        for play in plays.under_way:
+            self.group.workers[play.runner].call_beside("end_plays", self.num_evaluations)
+
+    def _count_skipped(self, stats: Sequence[SampleStats]) -> None:
+        self.num_skipped = 0 if stats else self.num_skipped + 1
+        most = self.training_config.evaluation_error_after_n_consecutive_skips
+        if most is not None and self.num_skipped >= most:
+            raise EnvRunnersError(
+                f"{self.num_skipped} evaluations in a row were left out because no env runner was "
+                "there to play, evaluation_error_after_n_consecutive_skips; more patient is "
+                "evaluation_unhealthy_workers_timeout_s"
+            )
+
+    def _note(self, known: Known) -> None:
+        self.group.note_weights(known.weights, known.seq_no)
+        self.group.note_statistics(known.statistics)
 
     def _next_generation(self) -> int | None:
         """Count one more evaluation; of its new episodes, if it begins with such."""
@@ -118,34 +228,9 @@ class Evaluation:
         is_elsewhere = self.config.num_env_runners > 0 and not api.runtime().serial
         return self._is_open and not is_elsewhere
 
-    def _end_plays(self) -> None:
-        number = self.num_evaluations
-        self._fetch([worker.call_beside("end_plays", number) for worker in self.group.workers])
-
-    def _fetch(self, handles: Sequence[Any]) -> list[Any]:
-        limit = self.training_config.evaluation_sample_timeout_s
-        return [fetch_sample(each, limit, "evaluation_sample_timeout_s") for each in handles]
-
     def stop(self) -> None:
         """Close all environments and end all actors."""
         self.group.stop()
-
-
-def _sync(
-    workers: Sequence[Worker], weights: Any, seq_no: int, statistics: dict[str, Any]
-) -> list[Any]:
-    """Let env runners know the policy and the statistics of connectors; returns handles."""
-    return [
-        *(worker.call("set_weights", weights, seq_no) for worker in workers),
-        *(worker.call("set_statistics", statistics) for worker in workers),
-    ]
-
-
-class Plays(NamedTuple):
-    """What was begun, as handles."""
-
-    syncs: Sequence[Any]
-    plays: Sequence[Any]
 
 
 def evaluation_config(config: AlgorithmConfig) -> AlgorithmConfig:
@@ -181,5 +266,5 @@ def summarize(stats: Sequence[SampleStats]) -> dict[str, Any]:
     return window.summary() | {
         "num_episodes": len(episodes),
         "num_env_steps_sampled": sum(each.num_env_steps for each in stats),
-        "sample": max(each.sample_s for each in stats),
+        "sample": max((each.sample_s for each in stats), default=0.0),
     }

@@ -39,7 +39,7 @@ class Inspected(NamesNearest):
         return "pong"
 
     def assert_healthy(self) -> None:
-        """Nothing: an env runner that answers has its environments; a fault ends training."""
+        """Nothing: an env runner that answers has its environments."""
 
     def get_metrics(self) -> dict[str, Any]:
         """What callbacks have logged here since the last sample."""

@@ -281,7 +281,8 @@ def test_interrupted_it_leaves_a_checkpoint_and_no_process(
 
 
 def test_a_killed_worker_ends_the_run_with_the_cause(start: Start) -> None:
-    process = start("train", "--config", "ppo.yaml", "--stop", "training_iteration=1_000_000")
+    endless = ("--stop", "training_iteration=1_000_000")
+    process = start("train", "--config", "ppo.yaml", "restart_failed_env_runners=false", *endless)
     wait_for_line(process, "trained 4")
     children = descendants(process)
     leaves = [child for child in children if not child.children()]
@@ -305,6 +306,7 @@ def test_a_broken_env_ends_the_run_with_its_own_traceback(
     start: Start, runners: str, env: str, messages: list[str]
 ) -> None:
     overrides = [f"env=broken_envs:{env}", f"num_env_runners={runners}", "num_learners=0"]
+    overrides.append("restart_failed_env_runners=false")
     process = start(
         "train", "--config", "ppo.yaml", *overrides, "--stop", "training_iteration=1_000_000"
     )

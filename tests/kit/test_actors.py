@@ -28,6 +28,7 @@ def config(env="CartPole-v1", num_env_runners=2, num_learners=1, **env_config):
         .learners(num_learners=num_learners)
         .training(train_batch_size_per_learner=256, minibatch_size=64, num_epochs=2, lr=1e-3)
         .rl_module(model_config={"fcnet_hiddens": (16,)})
+        .fault_tolerance(restart_failed_env_runners=False)
         .debugging(seed=7)
     )
 
@@ -114,6 +115,7 @@ def asynchronous(num_learners=1, **env_config):
         .env_runners(num_envs_per_env_runner=4, rollout_fragment_length=16)
         .learners(num_learners=num_learners)
         .rl_module(model_config={"fcnet_hiddens": (16,)})
+        .fault_tolerance(restart_failed_env_runners=False)
     )
 
 

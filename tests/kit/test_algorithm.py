@@ -24,6 +24,7 @@ def config(env="CartPole-v1", num_env_runners=0, num_learners=0, **env_config):
         .learners(num_learners=num_learners)
         .training(train_batch_size_per_learner=128, minibatch_size=64, num_epochs=2, lr=1e-3)
         .rl_module(model_config={"fcnet_hiddens": (16,)})
+        .fault_tolerance(restart_failed_env_runners=False)
         .debugging(seed=7)
     )
 

@@ -47,8 +47,8 @@ class GroupFacts:
     strategy: str
     state: str
     """``PENDING``, ``CREATED`` or ``REMOVED``."""
-    node: str
-    """Where its bundles are."""
+    nodes: tuple[str, ...]
+    """Where each of its bundles is; empty where none is reserved."""
 
 
 @dataclass(frozen=True, slots=True)

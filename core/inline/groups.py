@@ -21,10 +21,11 @@ from rllib.core.exceptions import (
 from rllib.core.facts import GroupFacts
 from rllib.core.labels import Alternatives, both, matches, parse, shown
 from rllib.core.native import wire
-from rllib.core.native.amounts import Pool, devices, floats, units
+from rllib.core.native.amounts import floats
 from rllib.core.native.groups import Groups, facts
 from rllib.core.native.instructions import Instruction, Tell, Warn
 from rllib.core.native.placing import by_strategy
+from rllib.core.native.sites import Site, Sites
 
 
 class InlineGroups:
@@ -32,14 +33,13 @@ class InlineGroups:
 
     def __init__(self, node: str, labels: Mapping[str, str], amounts: Mapping[str, float]) -> None:
         self._node = node
-        self._labels = labels
         self._out: list[Instruction] = []
-        self._pool = Pool(units(amounts), devices(amounts.get("GPU", 0.0), ()))
-        self._groups = Groups(node, labels, self._pool, self._out)
+        self._site = Site(node, b"", amounts, bytes, self._out, labels=labels)
+        self._groups = Groups(Sites(self._site), self._out)
 
     def free(self) -> dict[str, float]:
         """What is not reserved."""
-        return floats(self._pool.free)
+        return floats(self._site.pool.free)
 
     def create(
         self,
@@ -85,10 +85,10 @@ class InlineGroups:
         if place.node and place.node != self._node and not place.soft:
             return TaskUnschedulableError(f"node {place.node} is not there")
         wanted = both(place.labels, labels)
-        if not matches(self._labels, wanted):
+        if not matches(self._site.labels, wanted):
             return TaskUnschedulableError(
                 f"no node has the labels {shown(wanted)}, and in the inline engine nothing changes "
-                f"while one waits; the labels are {dict(self._labels)}"
+                f"while one waits; the labels are {dict(self._site.labels)}"
             )
         return self.trouble(place.group) if place.group else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,15 +38,16 @@ class Demand:
         there, all that they need has to be the same."""
         needs = self.needs
         place = (needs.group, needs.bundle, needs.captures, needs.node, needs.soft)
-        setting = (needs.environment, needs.labels)
+        setting = (needs.environment, needs.labels, needs.spread, needs.near)
         return self.actor is None, tuple(sorted(needs.resources.items())), place, setting
 
-    def complaint_of_labels(self, there: Mapping[str, str]) -> str:
+    def complaint_of_labels(self, there: Sequence[Mapping[str, str]]) -> str:
         """That it waits for a machine which is not there."""
+        only = "one with" if len(there) == 1 else "those with"
         return (
             f"{self.name} needs a node whose labels are {shown(self.needs.labels)}, but there is "
-            f"only one with {dict(there)}; it waits for ever: give init() labels, or add a "
-            "fallback_strategy"
+            f"only {only} {', '.join(str(dict(each)) for each in there)}; it waits for ever: give "
+            "init() labels, or add a fallback_strategy"
         )
 
     def complaint(self, there: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +20,7 @@ from rllib.core.native.node import Node
 from rllib.core.native.peers import Peer
 from rllib.core.native.scheduler import Scheduler
 from rllib.core.native.session import Session, node_id
+from rllib.core.native.sites import new_process_id, node_key
 from rllib.core.native.spawn import TemplateProcess
 from rllib.core.native.spillfiles import SPILL
 from rllib.core.native.storekeeper import StoreKeeper
@@ -58,7 +58,8 @@ def start_driver(
     session = Session(object_spilling_directory, temp_dir)
     if trace.is_wanted():
         (session.directory / trace.FOLDER).mkdir()
-    me = os.urandom(16)
+    node = node_id(session.directory)
+    me = new_process_id(node_key(node))
     namespace = namespace or secrets.token_hex(8)  # anonymous: names are the driver's own
     cells = Cells.create(session.directory / LEDGER)
     keeper = StoreKeeper(me, cells, store_bytes, session.directory / SPILL)
@@ -69,10 +70,11 @@ def start_driver(
             runtime,
             Scheduler(
                 _positive(total),
-                lambda: os.urandom(16),
-                node_id(session.directory),
+                lambda: new_process_id(node_key(node)),
+                node,
                 gpus,
                 {**(gpu_labels() if gpus else {}), **labels},
+                node_key(node),
             ),
             lambda: TemplateProcess(session, preload),
             lambda worker: keeper.order(worker, namespace, logging),

@@ -480,7 +480,7 @@ class NativeRuntime(NodeQuestions):
                 self.tasks.on_wanted(leases)
             case wire.GroupSettled():
                 self.on_group_settled(record)
-            case wire.ActorFound() | wire.Resources() | wire.Names():
+            case wire.ActorFound() | wire.Resources() | wire.Names() | wire.NodeTable():
                 self.on_answer(record)
             case wire.ActorTable() | wire.WorkerTable():
                 self.on_answer(record)

@@ -3,14 +3,17 @@
 Life of a group::
 
     created --all bundles fit--> placed --removed--> its occupants end --> bundles are given back
-       '-----------------------removed--------------'
+       |  ^                        |  |
+       |  '---a node of it is gone-'  |
+       '--------------------removed---'
 
-A bundle is a share of the node's pool and a pool itself, from which tasks and actors take.
+A bundle is a share of a node's pool and a pool itself, from which tasks and actors take. Bundles of
+a node that is gone are reserved elsewhere; the others stay where they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rllib.core.facts import GroupFacts
@@ -18,6 +21,7 @@ from rllib.core.labels import matches, shown
 from rllib.core.native import wire
 from rllib.core.native.amounts import Pool, Share, floats, units
 from rllib.core.native.instructions import Instruction, Tell, Warn
+from rllib.core.native.sites import Site, Sites
 
 MAX_TOMBSTONES = 1_000
 
@@ -28,6 +32,7 @@ class Bundle:
 
     share: Share
     pool: Pool
+    site: Site
 
 
 @dataclass(slots=True, eq=False)
@@ -36,6 +41,8 @@ class Group:
 
     order: wire.CreateGroup
     bundles: list[Bundle] = field(default_factory=list)
+    kept: dict[int, Bundle] = field(default_factory=dict)
+    """Of one that has lost a node: those that are still reserved, by their numbers."""
     watchers: list[tuple[bytes, int]] = field(default_factory=list)
     warned: bool = False
 
@@ -51,12 +58,8 @@ class Group:
 class Groups:
     """Feed it events; what watchers are to hear goes to ``out``."""
 
-    def __init__(
-        self, node: str, labels: Mapping[str, str], pool: Pool, out: list[Instruction]
-    ) -> None:
-        self._node = node
-        self._labels = labels
-        self._pool = pool
+    def __init__(self, sites: Sites, out: list[Instruction]) -> None:
+        self._sites = sites
         self._out = out
         self._groups: dict[bytes, Group] = {}
         self._names: dict[tuple[str, str], bytes] = {}
@@ -99,8 +102,23 @@ class Groups:
         if len(self._removed) > MAX_TOMBSTONES:
             del self._removed[next(iter(self._removed))]
         self._settle(group, removed=True)
-        self._leaving += group.bundles
-        return [bundle.pool for bundle in group.bundles]
+        bundles = group.bundles or list(group.kept.values())
+        self._leaving += bundles
+        return [bundle.pool for bundle in bundles]
+
+    def lose(self, site: Site) -> None:
+        """A node is gone, and with it the bundles there."""
+        self._leaving = [bundle for bundle in self._leaving if bundle.site is not site]
+        for group in self._groups.values():
+            reserved = dict(enumerate(group.bundles)) or group.kept
+            left = {k: bundle for k, bundle in reserved.items() if bundle.site is not site}
+            if len(left) < len(reserved):
+                group.bundles, group.kept = [], left
+
+    def look_again(self) -> None:
+        """There are other nodes than before: what could never be placed may be placed now."""
+        for group in self._groups.values():
+            group.warned = False
 
     def tidy(self) -> None:
         """Give bundles back that were removed and are not in use any more."""
@@ -115,8 +133,9 @@ class Groups:
         for group in list(self._waiting()):
             if self._is_infeasible(group):
                 continue
-            group.bundles = _reserve(self._pool, group.order)
+            group.bundles = _reserve([(s, s.pool) for s in self._usable()], group.order, group.kept)
             if group.bundles:
+                group.kept = {}
                 self._settle(group, removed=False)
             starved |= not group.bundles
         return starved
@@ -129,18 +148,24 @@ class Groups:
         if group.warned:
             return True
         order = group.order
-        if order.strategy == "STRICT_SPREAD" and len(order.bundles) > 1:
-            why = "STRICT_SPREAD wants a node for each bundle, and there is one node"
-        elif not all(matches(self._labels, (each,)) for each in order.labels):
-            why = f"it wants {shown(order.labels)} of a node's labels, and they are {self._labels}"
-        elif not _reserve(self._pool.unused(), order):
-            why = f"there is only {floats(self._pool.total)} in all"
+        sites = list(self._usable())
+        if order.strategy == "STRICT_SPREAD" and len(order.bundles) > len(sites):
+            there = "there is one node" if len(sites) == 1 else f"there are {len(sites)}"
+            why = f"STRICT_SPREAD wants a node for each bundle, and {there}"
+        elif not all(any(_matches(site, order, k) for site in sites) for k in _numbers(order)):
+            labels = " and ".join(str(dict(each)) for each in self._sites.labels())
+            why = f"it wants {shown(order.labels)} of a node's labels, and they are {labels}"
+        elif not _reserve([(site, site.pool.unused()) for site in sites], order, {}):
+            why = f"there is only {' and '.join(str(floats(s.pool.total)) for s in sites)} in all"
         else:
             return False
         group.warned = True
         what = f"placement group {order.name or order.group.hex()[:12]} of {order.bundles}"
         self._out.append(Warn(f"{what} cannot be placed: {why}; it waits for ever"))
         return True
+
+    def _usable(self) -> Iterator[Site]:
+        return (site for site in self._sites if site.reachable)
 
     def _settle(self, group: Group, *, removed: bool) -> None:
         for client, seq in group.watchers:
@@ -154,8 +179,8 @@ class Groups:
 
     def table(self, seq: int) -> wire.GroupTable:
         """All groups, also those that were removed."""
-        living = [wire.GroupState(g.order, g.state(), self._node) for g in self._groups.values()]
-        removed = [wire.GroupState(o, "REMOVED", self._node) for o in self._removed.values()]
+        living = [wire.GroupState(g.order, g.state(), _nodes(g)) for g in self._groups.values()]
+        removed = [wire.GroupState(order, "REMOVED", []) for order in self._removed.values()]
         return wire.GroupTable(seq, living + removed)
 
 
@@ -168,20 +193,87 @@ def facts(table: wire.GroupTable) -> list[GroupFacts]:
             row.order.bundles,
             row.order.strategy,
             row.state,
-            row.node,
+            tuple(row.nodes),
         )
         for row in table.groups
     ]
 
 
-def _reserve(pool: Pool, order: wire.CreateGroup) -> list[Bundle]:
-    """All bundles, or none."""
-    shares: list[Share] = []
-    for bundle in order.bundles:
-        share = pool.take(units(bundle))
-        if share is None:
-            for taken in shares:
-                taken.give_back()
-            return []
-        shares.append(share)
-    return [Bundle(share, share.as_pool()) for share in shares]
+def _nodes(group: Group) -> list[str]:
+    return [bundle.site.node for bundle in group.bundles]
+
+
+def _numbers(order: wire.CreateGroup) -> range:
+    return range(len(order.bundles))
+
+
+def _matches(site: Site, order: wire.CreateGroup, number: int) -> bool:
+    """Whether a bundle may be on that node."""
+    return not order.labels or matches(site.labels, (order.labels[number],))
+
+
+Place = tuple[Site, Pool]
+
+
+def _reserve(
+    places: Sequence[Place], order: wire.CreateGroup, kept: Mapping[int, Bundle]
+) -> list[Bundle]:
+    """All bundles, or none; those that are ``kept`` stay."""
+    if order.strategy in ("PACK", "STRICT_PACK"):
+        for place in places:
+            others = {bundle.site for bundle in kept.values()} - {place[0]}
+            found = [] if others else _fill([place], order, kept, _as_they_come)
+            if found:
+                return found
+    if order.strategy == "STRICT_PACK":
+        return []
+    return _fill(places, order, kept, _CHOICES[order.strategy])
+
+
+def _fill(
+    places: Sequence[Place], order: wire.CreateGroup, kept: Mapping[int, Bundle], choose: Choose
+) -> list[Bundle]:
+    found = dict(kept)
+    for number in _numbers(order):
+        if number not in found:
+            allowed = [place for place in places if _matches(place[0], order, number)]
+            bundle = _take(choose(allowed, found), order.bundles[number])
+            if bundle is None:
+                for each in found.keys() - kept.keys():
+                    found[each].share.give_back()
+                return []
+            found[number] = bundle
+    return [found[number] for number in _numbers(order)]
+
+
+def _take(places: Sequence[Place], needs: Mapping[str, float]) -> Bundle | None:
+    for site, pool in places:
+        share = pool.take(units(needs))
+        if share is not None:
+            return Bundle(share, share.as_pool(), site)
+    return None
+
+
+Choose = Callable[[Sequence[Place], Mapping[int, Bundle]], Sequence[Place]]
+"""In which order to try places, by which bundles are where already."""
+
+
+def _as_they_come(places: Sequence[Place], _found: Mapping[int, Bundle]) -> Sequence[Place]:
+    return places
+
+
+def _evenly(places: Sequence[Place], found: Mapping[int, Bundle]) -> Sequence[Place]:
+    here = [bundle.site for bundle in found.values()]
+    return sorted(places, key=lambda place: here.count(place[0]))
+
+
+def _one_each(places: Sequence[Place], found: Mapping[int, Bundle]) -> Sequence[Place]:
+    taken = {bundle.site for bundle in found.values()}
+    return [place for place in places if place[0] not in taken]
+
+
+_CHOICES: dict[str, Choose] = {
+    "PACK": _as_they_come,
+    "SPREAD": _evenly,
+    "STRICT_SPREAD": _one_each,
+}

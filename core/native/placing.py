@@ -22,6 +22,8 @@ class Place(NamedTuple):
     soft: bool = False
     environment: str = ""
     labels: labels.Alternatives = ()
+    spread: bool = False
+    near: bytes = b""
 
 
 ANYWHERE = Place()
@@ -79,4 +81,4 @@ def by_strategy(strategy: Any) -> Place:
         if group is not None:
             captures = bool(strategy.placement_group_capture_child_tasks)
             return Place(group.id.binary(), strategy.placement_group_bundle_index, captures)
-    return ANYWHERE
+    return ANYWHERE._replace(spread=strategy == "SPREAD")

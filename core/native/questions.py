@@ -115,6 +115,11 @@ class NodeQuestions(Runtime):
         answer = self._ask(wire.AskResources(next(self._numbers), idle))
         return answer.total, answer.free
 
+    def nodes(self) -> list[dict[str, Any]]:
+        """Ask the node with the scheduler."""
+        rows: list[wire.NodeRow] = self._ask(wire.AskNodes(next(self._numbers))).nodes
+        return [_node_facts(row) for row in rows]
+
     def labels(self) -> dict[str, str]:
         """Ask the node."""
         found: dict[str, str] = self._ask(wire.AskResources(next(self._numbers))).labels
@@ -239,6 +244,20 @@ class NodeQuestions(Runtime):
     def groups(self) -> list[GroupFacts]:
         """Ask the node."""
         return facts(self._ask(wire.AskGroups(next(self._numbers))))
+
+
+def _node_facts(row: wire.NodeRow) -> dict[str, Any]:
+    """Under Ray's keys."""
+    return {
+        "NodeID": row.node,
+        "Alive": row.alive,
+        "alive": row.alive,
+        "NodeName": row.host,
+        "NodeManagerAddress": row.address.rpartition(":")[0] or "127.0.0.1",
+        "NodeManagerHostname": row.host,
+        "Resources": row.total if row.alive else {},
+        "Labels": row.labels,
+    }
 
 
 def _all_have_told(answers: list[Any]) -> bool:

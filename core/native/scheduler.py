@@ -1,29 +1,34 @@
-"""Who runs where: the node's decisions as a state machine without I/O.
+"""Who runs where: decisions for one node or for many, as a state machine without I/O.
 
 Events go in (messages of clients, news of workers), instructions come out. The node service
 performs them; tests compare them. A *client* is whoever asks: the driver or a worker, named by its
 id. A *demand* is a lease or an actor that waits for resources and a process::
 
     Scheduler --demands, leases
-        |--- Pool       what there is, and what is free        (amounts)
-        |--- Groups     bundles that are reserved together     (groups)
-        |--- Workforce  processes, and which of them are idle  (workforce)
-        '--- Actors     who lives where, under which name      (actors)
+        |--- Sites          the nodes that there are               (sites)
+        |      |--- Pool       what there is, and what is free        (amounts)
+        |      '--- Workforce  processes, and which of them are idle  (workforce)
+        |--- Groups         bundles that are reserved together     (groups)
+        '--- Actors         who lives where, under which name      (actors)
+
+Of several nodes one has the scheduler, and it has all the books: a placement group is reserved on
+many nodes in one step, and nobody's view is ever old.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from rllib.core.labels import NODE_ID, matches
+from rllib.core.labels import matches
 from rllib.core.measurements import Measurements
 from rllib.core.native import wire
 from rllib.core.native.actors import Actor, Actors
-from rllib.core.native.amounts import UNIT, Amounts, Pool, Share, devices, floats, units
+from rllib.core.native.amounts import Amounts, Pool, Share, floats, units
 from rllib.core.native.demands import Demand
 from rllib.core.native.groups import Groups
 from rllib.core.native.instructions import Instruction, Stop, Tell, Warn
+from rllib.core.native.sites import Site, Sites
 from rllib.core.native.victims import Occupant
 from rllib.core.native.workforce import Worker, Workforce
 
@@ -40,20 +45,18 @@ class Scheduler:
         node: str = "",
         gpus: Iterable[str] = (),
         labels: Mapping[str, str] | None = None,
+        key: bytes = b"",
     ) -> None:
-        self.node = node
-        self.labels = {**(labels or {}), NODE_ID: node}
-        self.pool = Pool(units(total), devices(total.get("GPU", 0.0), gpus))
         self._out: list[Instruction] = []
+        self.home = Site(node, key, total, new_id, self._out, gpus, labels)
+        self.sites = Sites(self.home)
         self._demands: list[Demand] = []
         self._leases: dict[tuple[bytes, int], Worker] = {}
         self._turn = 0
         self._complaints: set[str] = set()
         self._measurements = Measurements()
         self._actors = Actors(self._out)
-        self._groups = Groups(node, self.labels, self.pool, self._out)
-        spare = max(1, self.pool.total.get("CPU", 0) // UNIT)
-        self._workforce = Workforce(new_id, spare, self._out)
+        self._groups = Groups(self.sites, self._out)
 
     # -- events --------------------------------------------------------------------------------
 
@@ -67,7 +70,7 @@ class Scheduler:
             case wire.WatchActor(actor):
                 self._actors.watch(client, actor)
             case wire.WorkerReady(worker):
-                self._workforce.became_ready(worker)
+                self._workforce_of(worker).became_ready(worker)
             case wire.Blocked(waiting):
                 self._set_waiting(client, waiting)
             case wire.PlaceActor() | wire.ActorBuilt() | wire.ActorExits() | wire.KillActor():
@@ -116,18 +119,23 @@ class Scheduler:
             case wire.AskNames(seq):
                 self._out.append(Tell(client, wire.Names(seq, self._actors.names())))
             case wire.AskResources(seq, idle):
-                total, free = floats(self.pool.total), floats(self._free_without(idle))
-                self._out.append(Tell(client, wire.Resources(seq, total, free, self.labels)))
+                total, free = floats(self.sites.total()), floats(self._free_without(idle))
+                labels = self.sites.of(client).labels
+                self._out.append(Tell(client, wire.Resources(seq, total, free, labels)))
+            case wire.AskNodes(seq):
+                rows = [site.row() for site in self.sites]
+                self._out.append(Tell(client, wire.NodeTable(seq, rows)))
             case _:
                 raise wire.WireError(f"{type(question).__name__} is no message to a node")
 
     def _free_without(self, idle: Iterable[tuple[bytes, list[int]]]) -> Amounts:
         """What would be free if these leases were returned."""
-        free = dict(self.pool.free)
+        free = self.sites.free()
+        pools = [site.pool for site in self.sites]
         for client, leases in idle:
             for lease in leases:
                 worker = self._leases.get((client, lease))
-                if worker and worker.share and worker.share.pool is self.pool:
+                if worker and worker.share and worker.share.pool in pools:
                     for name, amount in worker.share.amounts.items():
                         free[name] = free.get(name, 0) + amount
         return free
@@ -142,11 +150,67 @@ class Scheduler:
     ) -> list[Instruction]:
         """A worker is gone; ``reason`` says how. ``unbegun``: an actor whose constructor was under
         way there is constructed elsewhere, and that is not counted as a restart."""
-        worker = self._workforce.lost(worker_id)
+        self._lose_worker(worker_id, reason, fate, unbegun)
+        return self._instructions()
+
+    def _lose_worker(self, worker_id: bytes, reason: str, fate: wire.Fate, unbegun: bool) -> None:
+        worker = self._workforce_of(worker_id).lost(worker_id)
         if worker is not None:
             self._end_use(worker, reason, fate, unbegun)
             self._drop_client(worker_id)
+
+    def client_down(self, client: bytes) -> list[Instruction]:
+        """A driver that is no worker is gone."""
+        self._drop_client(client)
         return self._instructions()
+
+    # -- nodes ---------------------------------------------------------------------------------
+
+    def node_joined(self, site: Site) -> list[Instruction]:
+        """A further node is there: what was waiting may run on it."""
+        self.sites.add(site)
+        self._look_again()
+        return self._instructions()
+
+    def node_down(self, key: bytes, reason: str, clients: Iterable[bytes]) -> list[Instruction]:
+        """A node is gone with all its processes, of which ``clients`` are no workers."""
+        site = self.sites.remove(key)
+        if site is None:
+            return []
+        self._groups.lose(site)
+        for worker in site.workforce:
+            site.workforce.lost(worker.worker)
+            if worker.ready:  # else nobody has it yet
+                self._end_use(worker, reason, "", unbegun=False)
+            self._drop_client(worker.worker)
+        for client in clients:
+            self._drop_client(client)
+        self._look_again()
+        return self._instructions()
+
+    def node_silent(self, key: bytes) -> None:
+        """A node has not been heard of for a while: it keeps what it has, and gets nothing new."""
+        site = self.sites.get(key)
+        if site is not None:
+            site.reachable = False
+
+    def node_heard(self, key: bytes) -> list[Instruction]:
+        """It has been heard of again."""
+        site = self.sites.get(key)
+        if site is None or site.reachable:
+            return []
+        site.reachable = True
+        self._look_again()
+        return self._instructions()
+
+    def _look_again(self) -> None:
+        """What there is has changed: what never fits may fit now, or the other way round."""
+        self._groups.look_again()
+        for demand in self._demands:
+            demand.fits = None
+
+    def _workforce_of(self, worker_id: bytes) -> Workforce:
+        return self.sites.of(worker_id).workforce
 
     def _instructions(self) -> list[Instruction]:
         self._groups.tidy()
@@ -158,22 +222,26 @@ class Scheduler:
 
     def label(self, worker_id: bytes) -> str:
         """What to call that worker in front of its output."""
-        worker = self._workforce.get(worker_id)
+        worker = self._workforce_of(worker_id).get(worker_id)
         actor = None if worker is None or worker.user is None else worker.user.actor
         return "task" if actor is None else str(actor.order.class_name)
 
     def occupants(self) -> list[Occupant]:
         """The workers that are in use."""
-        return [_occupant(worker) for worker in self._workforce if worker.user is not None]
+        return [_occupant(worker) for worker in self._workers() if worker.user is not None]
+
+    def _workers(self) -> Iterator[Worker]:
+        return (worker for site in self.sites for worker in site.workforce)
 
     # -- demands -------------------------------------------------------------------------------
 
     def _demand(self, demand: Demand) -> None:
         needs = demand.needs
-        if needs.node and needs.node != self.node and not needs.soft:
+        named = self.sites.named(needs.node) if needs.node and not needs.soft else None
+        if needs.node and not needs.soft and named is None:
             text = f"{demand.name} may run only on node {needs.node}, which is not there"
             self._refuse(demand, text, "unschedulable")
-        elif needs.node and not needs.soft and not matches(self.labels, needs.labels):
+        elif named is not None and not matches(named.labels, needs.labels):
             text = f"{demand.name} may run only on node {needs.node}, and wants other labels of it"
             self._refuse(demand, text, "unschedulable")
         elif needs.group and self._groups.get(needs.group) is None:
@@ -192,43 +260,56 @@ class Scheduler:
         """Give workers to demands, oldest first, as far as resources and workers go."""
         unserved: list[Demand] = []
         starved: list[Demand] = []
-        reserved: list[Share] = []  # for workers that would be used at once if they were there
+        reserved: dict[Site, list[Share]] = {}  # for workers that would be used at once
         for demand in self._demands:
-            share = self._take(demand)
-            worker = None if share is None else self._workforce.choose(demand.needs.environment)
-            if share is None:
+            found = self._take(demand)
+            if found is None:
                 if self._has_hope(demand):
                     starved.append(demand)
-            elif worker is None:
-                reserved.append(share)
+                unserved.append(demand)
+                continue
+            site, share = found
+            worker = site.workforce.choose(demand.needs.environment)
+            if worker is None:
+                reserved.setdefault(site, []).append(share)
+                unserved.append(demand)
             else:
                 self._assign(demand, worker, share)
-                continue
-            unserved.append(demand)
         self._demands = unserved
-        for share in reserved:
-            share.give_back()
-        for _ in range(len(reserved) - self._workforce.starting):
-            self._workforce.start()
+        self._start_workers(reserved)
         if starved or groups_starve:
             self._ask_leases_back(starved, groups_starve)
-        self._workforce.retire()
+        for site in self.sites:
+            site.workforce.retire()
 
-    def _take(self, demand: Demand) -> Share | None:
+    @staticmethod
+    def _start_workers(reserved: Mapping[Site, list[Share]]) -> None:
+        for site, shares in reserved.items():
+            for share in shares:
+                share.give_back()
+            for _ in range(len(shares) - site.workforce.starting):
+                site.workforce.start()
+
+    def _take(self, demand: Demand) -> tuple[Site, Share] | None:
         """What it needs, if it is free where it may run."""
-        for pool in self._pools(demand.needs):
+        for site, pool in self._pools(demand):
             share = pool.take(demand.amounts)
             if share is not None:
-                return share
+                return site, share
         return None
 
-    def _pools(self, needs: wire.Needs) -> list[Pool]:
-        if not matches(self.labels, needs.labels):
-            return []
+    def _pools(self, demand: Demand) -> list[tuple[Site, Pool]]:
+        needs = demand.needs
         if not needs.group:
-            return [self.pool]
+            return [(site, site.pool) for site in self.sites.in_order(needs, demand.client)]
         group = self._groups.get(needs.group)
-        return [] if group is None else [bundle.pool for bundle in group.choose(needs.bundle)]
+        if group is None:
+            return []
+        return [
+            (bundle.site, bundle.pool)
+            for bundle in group.choose(needs.bundle)
+            if matches(bundle.site.labels, needs.labels)
+        ]
 
     def _has_hope(self, demand: Demand) -> bool:
         """Whether it will fit once others are done; the user hears of what never fits, once."""
@@ -236,13 +317,19 @@ class Scheduler:
             known = self._groups.get(demand.needs.group)
             if demand.needs.group and (known is None or not known.bundles):
                 return False  # it has its hope when the group is placed
-            demand.fits = any(p.could_cover(demand.amounts) for p in self._pools(demand.needs))
-            if not matches(self.labels, demand.needs.labels):
-                self._complain(demand.complaint_of_labels(self.labels))
+            pools = self._pools(demand)
+            demand.fits = any(pool.could_cover(demand.amounts) for _site, pool in pools)
+            if not any(matches(labels, demand.needs.labels) for labels in self.sites.labels()):
+                self._complain(demand.complaint_of_labels(self.sites.labels()))
             elif not demand.fits:
-                there = floats(self.pool.total) if known is None else known.order.bundles
+                there = self._there() if known is None else known.order.bundles
                 self._complain(demand.complaint(there))
         return demand.fits
+
+    def _there(self) -> Any:
+        """What a node has; of several, each by itself, as nothing runs on two."""
+        totals = [floats(site.pool.total) for site in self.sites]
+        return totals if len(totals) > 1 else totals[0]
 
     def _complain(self, text: str) -> None:
         """A caller asks for many leases of one kind at a time: all of that is one complaint."""
@@ -279,7 +366,7 @@ class Scheduler:
         """What a worker that is gone was in use for."""
         demand: Demand | None = worker.user
         if not worker.ready:
-            if self._workforce.start_failed(worker):
+            if self._workforce_of(worker.worker).start_failed(worker):
                 self._give_up(f"worker processes cannot start: {reason}")
         elif demand is None:
             return
@@ -307,7 +394,7 @@ class Scheduler:
 
     def _set_waiting(self, worker_id: bytes, waiting: bool) -> None:
         """A waiting task lends its CPU, so that the task it waits for can run."""
-        worker = self._workforce.get(worker_id)
+        worker = self._workforce_of(worker_id).get(worker_id)
         if worker is None or worker.waiting == waiting or worker.share is None:
             return
         worker.waiting = waiting
@@ -316,21 +403,21 @@ class Scheduler:
     def _return_lease(self, client: bytes, lease: int, spoiled: bool) -> None:
         worker = self._leases.pop((client, lease), None)
         if worker is not None:
-            self._workforce.rest(worker, spoiled=spoiled)
+            self._workforce_of(worker.worker).rest(worker, spoiled=spoiled)
         else:  # not granted yet
             self._demands = [d for d in self._demands if (d.client, d.lease) != (client, lease)]
 
     # -- actors --------------------------------------------------------------------------------
 
     def _actor_of(self, worker_id: bytes) -> Actor:
-        worker = self._workforce.get(worker_id)
+        worker = self._workforce_of(worker_id).get(worker_id)
         if worker is None or worker.user is None or worker.user.actor is None:
             raise wire.WireError("a message about its actor from a worker that has none")
         actor: Actor = worker.user.actor
         return actor
 
     def _actor_built(self, worker_id: bytes, error: str, cause: bytes) -> None:
-        actor, worker = self._actor_of(worker_id), self._workforce.get(worker_id)
+        actor, worker = self._actor_of(worker_id), self._workforce_of(worker_id).get(worker_id)
         if actor.worker != worker_id:
             return  # it was killed meanwhile, and is constructed elsewhere
         if error:
@@ -370,7 +457,7 @@ class Scheduler:
     ) -> None:
         self._demands = [demand for demand in self._demands if demand.actor is not actor]
         self._actors.end(actor, reason, fate, cause)
-        if self._workforce.get(actor.worker) is not None:
+        if self._workforce_of(actor.worker).get(actor.worker) is not None:
             self._out.append(Stop(actor.worker))
 
     # -- placement groups ----------------------------------------------------------------------
@@ -382,7 +469,7 @@ class Scheduler:
         self._demands = [demand for demand in self._demands if demand.needs.group != group]
         for demand in waiting:
             self._refuse(demand, GROUP_REMOVED, "group removed")
-        for worker in self._workforce:
+        for worker in self._workers():
             if worker.share is not None and worker.share.pool in pools:
                 self._evict(worker)
 

@@ -66,6 +66,9 @@ class Workforce:
     def __iter__(self) -> Iterator[Worker]:
         return iter(list(self._workers.values()))
 
+    def __len__(self) -> int:
+        return len(self._workers)
+
     def get(self, worker_id: bytes) -> Worker | None:
         """The worker, unless it is gone."""
         return self._workers.get(worker_id)

@@ -49,7 +49,7 @@ def _facts(row: dict[str, Any]) -> GroupFacts:
         bundles=[bundle for _, bundle in sorted(row["bundles"].items())],
         strategy=row["strategy"],
         state=row["state"],
-        node=next(iter(row["bundles_to_node_id"].values()), ""),
+        nodes=tuple(node for _, node in sorted(row["bundles_to_node_id"].items())),
     )
 
 

@@ -104,10 +104,10 @@ def placement_group(
 ) -> PlacementGroup:
     """Reserve bundles of resources together, as soon as that is possible; returns at once.
 
-    ``STRICT_SPREAD`` wants a node of its own for each bundle; the other strategies, ``PACK`` unless
-    something is said, mean the same on one machine. A group lives until it is removed or the
-    runtime ends, with whatever ``lifetime``. ``bundle_label_selector`` says for each bundle what
-    labels its machine must have. Raises `ValueError` for bundles and selectors that cannot be,
+    ``PACK``, unless something is said, puts them on one node if that has room, ``STRICT_PACK``
+    never elsewhere; ``SPREAD`` on as many nodes as there are, ``STRICT_SPREAD`` one on each. A
+    group lives until it is removed or the runtime ends, with whatever ``lifetime``.
+    ``bundle_label_selector`` says for each bundle what labels its machine must have. Raises `ValueError` for bundles and selectors that cannot be,
     `CoreSystemError` for a name that is taken.
     """
     strategy = "PACK" if strategy is None else strategy
@@ -190,12 +190,14 @@ def placement_group_table(placement_group: PlacementGroup | None = None) -> dict
 
 
 def _row(group: GroupFacts) -> dict[str, Any]:
-    node = "" if group.state == "PENDING" else group.node
+    nodes = dict.fromkeys(range(len(group.bundles)), "")
+    if group.state != "PENDING":
+        nodes.update(enumerate(group.nodes))
     return {
         "placement_group_id": group.id.hex(),
         "name": group.name,
         "bundles": dict(enumerate(group.bundles)),
-        "bundles_to_node_id": dict.fromkeys(range(len(group.bundles)), node),
+        "bundles_to_node_id": nodes,
         "strategy": group.strategy,
         "state": group.state,
     }

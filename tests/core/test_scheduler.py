@@ -146,7 +146,7 @@ def test_what_idle_leases_hold_counts_as_free() -> None:
         ([], {"CPU": 0.0, "GPU": 0.0}),
         ([(DRIVER, [1, 2, 77]), (b"gone", [1])], {"CPU": 1.0, "GPU": 1.0}),  # the bundle is taken
     ):
-        answer = wire.Resources(1, total, free, node.labels)
+        answer = wire.Resources(1, total, free, node.home.labels)
         assert node.handle(DRIVER, wire.AskResources(1, idle)) == [Tell(DRIVER, answer)]
 
 
@@ -158,9 +158,9 @@ def test_a_waiting_task_lends_its_cpu() -> None:
     assert node.handle(b"w1", wire.Blocked(True)) == [Start(b"w2")]
     assert node.handle(b"w2", ready("w2")) == [Tell(b"w1", granted(1, b"w2"))]
     node.handle(b"w1", wire.Blocked(False))
-    assert node.pool.free == units({"CPU": -1.0})
+    assert node.home.pool.free == units({"CPU": -1.0})
     node.handle(b"w1", wire.ReturnLease(1))
-    assert node.pool.free == units({"CPU": 0.0})
+    assert node.home.pool.free == units({"CPU": 0.0})
 
 
 def test_leases_that_wait_are_not_asked_back() -> None:
@@ -180,9 +180,9 @@ def test_an_actor_holds_its_placement_until_it_is_built() -> None:
     assert node.handle(DRIVER, place(held=0.5)) == [Start(b"w1")]
     told = Tell(DRIVER, placed(b"a", b"w1", resources={"CPU": 0.5}))  # what it is to keep
     assert node.handle(b"w1", ready("w1")) == [told]
-    assert node.pool.free == units({"CPU": 1.0})
+    assert node.home.pool.free == units({"CPU": 1.0})
     assert node.handle(b"w1", wire.ActorBuilt()) == []
-    assert node.pool.free == units({"CPU": 1.5})
+    assert node.home.pool.free == units({"CPU": 1.5})
 
 
 def test_an_actor_dies_with_its_worker_and_watchers_hear_why() -> None:
@@ -243,7 +243,7 @@ def test_what_a_dead_client_had_ends_with_it() -> None:
     assert Stop(b"w3") in instructions
     node.worker_down(b"w2", "stopped")
     node.worker_down(b"w3", "stopped")
-    assert node.pool.free == node.pool.total
+    assert node.home.pool.free == node.home.pool.total
 
 
 def test_workers_that_cannot_start_end_the_wait() -> None:
@@ -304,7 +304,7 @@ def test_an_actor_is_placed_again_as_often_as_it_may() -> None:
     assert told == Tell(DRIVER, placed(b"a", b"w2", restarts=1))
     died = wire.ActorDied(b"a", "actor Cls is dead: gone again")
     assert node.worker_down(b"w2", "gone again") == [Tell(DRIVER, died)]
-    assert node.pool.free == node.pool.total
+    assert node.home.pool.free == node.home.pool.total
 
 
 def test_a_kill_that_allows_a_restart_ends_the_process_only() -> None:
@@ -411,14 +411,14 @@ def test_bundles_are_reserved_all_or_none() -> None:
     node = scheduler()
     node.handle(DRIVER, create("g", {"CPU": 1}))
     node.handle(DRIVER, create("h", {"CPU": 1}, {"CPU": 1}))
-    assert node.pool.free == units({"CPU": 1.0})
+    assert node.home.pool.free == units({"CPU": 1.0})
     assert settled(node.handle(DRIVER, wire.WatchGroup(1, b"g"))) == [False]
     assert settled(node.handle(DRIVER, wire.WatchGroup(2, b"h"))) == []
     assert settled(node.handle(DRIVER, wire.RemoveGroup(b"g"))) == [False]
-    assert node.pool.free == units({"CPU": 0.0})
+    assert node.home.pool.free == units({"CPU": 0.0})
     assert settled(node.handle(DRIVER, wire.RemoveGroup(b"h"))) == []
     assert settled(node.handle(DRIVER, wire.WatchGroup(3, b"h"))) == [True]
-    assert node.pool.free == node.pool.total
+    assert node.home.pool.free == node.home.pool.total
 
 
 def test_tasks_of_a_group_take_from_its_bundles() -> None:
@@ -446,9 +446,9 @@ def test_a_removed_group_ends_its_occupants_and_comes_back_with_the_last() -> No
     assert actor == Tell(DRIVER, wire.ActorDied(b"a", f"actor Cls is dead: {removed}"))
     assert (stop1, stop2) == (Stop(b"w1"), Stop(b"w2"))
     node.worker_down(b"w1", "stopped")
-    assert node.pool.free == units({"CPU": 1.0})
+    assert node.home.pool.free == units({"CPU": 1.0})
     node.worker_down(b"w2", "stopped")
-    assert node.pool.free == node.pool.total
+    assert node.home.pool.free == node.home.pool.total
     (late,) = node.handle(DRIVER, lease(3, {"CPU": 1}, group=b"g"))
     assert late.message.fate == "group removed"
 
@@ -663,8 +663,8 @@ class RandomEvents(RuleBasedStateMachine):
 
     @invariant()
     def amounts_are_conserved(self) -> None:
-        for name, total in self.node.pool.total.items():
-            assert self.held(self.node.pool, name) + self.node.pool.free[name] == total
+        for name, total in self.node.home.pool.total.items():
+            assert self.held(self.node.home.pool, name) + self.node.home.pool.free[name] == total
 
     @invariant()
     def bundles_are_conserved(self) -> None:
@@ -677,7 +677,7 @@ class RandomEvents(RuleBasedStateMachine):
     def nobody_shares_a_whole_gpu(self) -> None:
         used = Counter[str]()
         for share in self.shares():
-            if share.pool is self.node.pool:
+            if share.pool is self.node.home.pool:
                 used.update(share.devices)
         assert all(amount <= UNIT for amount in used.values())
 
@@ -687,7 +687,7 @@ class RandomEvents(RuleBasedStateMachine):
         return placed + groups._leaving
 
     def shares(self) -> list[Share]:
-        used = [worker.share for worker in self.node._workforce if worker.share is not None]
+        used = [worker.share for worker in self.node.home.workforce if worker.share is not None]
         return used + [bundle.share for bundle in self.reserved()]
 
     def held(self, pool: Pool, name: str) -> int:
@@ -705,7 +705,7 @@ class RandomEvents(RuleBasedStateMachine):
         assert not self.actors
         for worker in list(self.running):
             self.down(worker)
-        assert self.node.pool.free == self.node.pool.total
+        assert self.node.home.pool.free == self.node.home.pool.total
 
     def move_on(self) -> None:
         for worker in list(self.stopping):

@@ -144,8 +144,10 @@ RECORDS = [
     wire.Told(1, b"a", b"body"),
     wire.LeaseGranted(1, b"w", wire.Assignment({"CPU": 1.0}, ["0"])),
     wire.ActorDied(b"a", "story", "unschedulable"),
+    wire.AskNodes(1),
+    wire.NodeTable(1, [wire.NodeRow("n", "host", "1.2.3.4:5", {"CPU": 1.0}, {"a": "b"}, True)]),
     wire.GroupTable(
-        1, [wire.GroupState(wire.CreateGroup(1, b"g", [{"CPU": 1.0}], "PACK"), "x", "n")]
+        1, [wire.GroupState(wire.CreateGroup(1, b"g", [{"CPU": 1.0}], "PACK"), "x", ["n"])]
     ),
     wire.Boot("/tmp", ["torch"]),
     wire.Exited(b"w", 9),

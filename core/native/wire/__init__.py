@@ -61,6 +61,8 @@ from rllib.core.native.wire.news import LeasesWanted as LeasesWanted
 from rllib.core.native.wire.news import MakeRoom as MakeRoom
 from rllib.core.native.wire.news import MeasurementsFound as MeasurementsFound
 from rllib.core.native.wire.news import Names as Names
+from rllib.core.native.wire.news import NodeRow as NodeRow
+from rllib.core.native.wire.news import NodeTable as NodeTable
 from rllib.core.native.wire.news import Resources as Resources
 from rllib.core.native.wire.news import Retire as Retire
 from rllib.core.native.wire.news import RoomMade as RoomMade
@@ -92,6 +94,7 @@ from rllib.core.native.wire.request import AskAll as AskAll
 from rllib.core.native.wire.request import AskGroups as AskGroups
 from rllib.core.native.wire.request import AskMeasurements as AskMeasurements
 from rllib.core.native.wire.request import AskNames as AskNames
+from rllib.core.native.wire.request import AskNodes as AskNodes
 from rllib.core.native.wire.request import AskResources as AskResources
 from rllib.core.native.wire.request import AskWorkers as AskWorkers
 from rllib.core.native.wire.request import Blocked as Blocked

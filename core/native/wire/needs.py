@@ -26,6 +26,10 @@ class Needs(Message):
     """Variables, working directory and modules; see `runtime_env`."""
     labels: Alternatives = ()
     """What labels the node must have."""
+    spread: bool = False
+    """Whether to run where least is in use."""
+    near: bytes = b""
+    """Key of the node with most of its arguments; empty where that does not matter."""
 
 
 class Assignment(Message):

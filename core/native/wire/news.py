@@ -96,6 +96,26 @@ class Resources(Message, tag="resources"):
     labels: dict[str, str]
 
 
+class NodeRow(Message):
+    """One row of `NodeTable`."""
+
+    node: str
+    """Its id in hexadecimal."""
+    host: str
+    address: str
+    """Where its service listens; empty where it does not."""
+    total: dict[str, float]
+    labels: dict[str, str]
+    alive: bool
+
+
+class NodeTable(Message, tag="node_table"):
+    """Answer to `AskNodes`: first the one with the scheduler."""
+
+    seq: int
+    nodes: list[NodeRow]
+
+
 class Survey(Message, tag="survey"):
     """Somebody wants to know: answer with `Account`."""
 
@@ -190,7 +210,8 @@ class GroupState(Message):
 
     order: CreateGroup
     state: str
-    node: str
+    nodes: list[str]
+    """Of each bundle; empty where none is reserved."""
 
 
 class GroupTable(Message, tag="group_table"):

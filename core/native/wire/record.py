@@ -17,6 +17,7 @@ from rllib.core.native.wire.news import (
     MakeRoom,
     MeasurementsFound,
     Names,
+    NodeTable,
     Resources,
     Retire,
     RoomMade,
@@ -51,6 +52,7 @@ from rllib.core.native.wire.request import (
     AskGroups,
     AskMeasurements,
     AskNames,
+    AskNodes,
     AskResources,
     AskWorkers,
     Blocked,
@@ -100,6 +102,7 @@ Record = (
     | Measured
     | AskMeasurements
     | AskNames
+    | AskNodes
     | AskActors
     | AskWorkers
     | CreateGroup
@@ -124,6 +127,7 @@ Record = (
     | Surveyed
     | Told
     | Names
+    | NodeTable
     | ActorTable
     | WorkerTable
     | GroupCreated

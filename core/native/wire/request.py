@@ -154,6 +154,12 @@ class AskResources(Message, tag="ask_resources"):
     """Leases by the process that has them."""
 
 
+class AskNodes(Message, tag="ask_nodes"):
+    """Answer with `NodeTable`."""
+
+    seq: int
+
+
 Topic = Literal["tasks", "objects", "idle leases"]
 
 

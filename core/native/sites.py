@@ -1,0 +1,152 @@
+"""The nodes as the scheduler sees them: what each has, and which processes it runs.
+
+A process's id begins with the key of its node, so whoever knows the one knows the other, and no
+directory of processes is needed anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from rllib.core.labels import NODE_ID, matches
+from rllib.core.native import wire
+from rllib.core.native.amounts import UNIT, Amounts, Pool, devices, floats, units
+from rllib.core.native.instructions import Instruction
+from rllib.core.native.workforce import Workforce
+
+KEY_BYTES = 6
+"""Of a process id of 16 bytes; the rest is random."""
+
+
+def key_of(process: bytes) -> bytes:
+    """The key of the node on which that process is."""
+    return process[:KEY_BYTES]
+
+
+def node_key(node: str) -> bytes:
+    """The key of the node of that id."""
+    return bytes.fromhex(node)[:KEY_BYTES]
+
+
+def new_process_id(key: bytes) -> bytes:
+    """For a process on the node of that key."""
+    return key + os.urandom(16 - KEY_BYTES)
+
+
+class Site:
+    """A node: its pool of resources, its labels, its processes."""
+
+    def __init__(
+        self,
+        node: str,
+        key: bytes,
+        total: Mapping[str, float],
+        new_id: Callable[[], bytes],
+        out: list[Instruction],
+        gpus: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
+        host: str = "",
+        address: str = "",
+    ) -> None:
+        self.node = node
+        self.key = key
+        self.host = host or platform.node()
+        self.address = address
+        self.labels = {**(labels or {}), NODE_ID: node}
+        self.pool = Pool(units(total), devices(total.get("GPU", 0.0), gpus))
+        self.reachable = True
+        """Nothing new goes to a node that has not been heard of for a while."""
+        spare = max(1, self.pool.total.get("CPU", 0) // UNIT)
+        self.workforce = Workforce(new_id, spare, out)
+
+    def row(self) -> wire.NodeRow:
+        """What is known of it."""
+        return wire.NodeRow(
+            self.node, self.host, self.address, floats(self.pool.total), self.labels, True
+        )
+
+    def load(self) -> float:
+        """The share of its scarcest resource that is in use, and a little for every process."""
+        total, free = self.pool.total, self.pool.free
+        used = (1 - free.get(name, 0) / most for name, most in total.items() if most)
+        return max(used, default=0.0) + 1e-6 * len(self.workforce)
+
+
+class Sites:
+    """All nodes that are there, the scheduler's own first."""
+
+    def __init__(self, home: Site) -> None:
+        self.home = home
+        self._sites: dict[bytes, Site] = {home.key: home}
+
+    def __iter__(self) -> Iterator[Site]:
+        return iter(self._sites.values())
+
+    def __len__(self) -> int:
+        return len(self._sites)
+
+    def add(self, site: Site) -> None:
+        """A node has joined."""
+        self._sites[site.key] = site
+
+    def remove(self, key: bytes) -> Site | None:
+        """A node is gone."""
+        return self._sites.pop(key, None)
+
+    def of(self, process: bytes) -> Site:
+        """The node of that process."""
+        return self._sites.get(key_of(process), self.home)
+
+    def get(self, key: bytes) -> Site | None:
+        """The node of that key."""
+        return self._sites.get(key)
+
+    def named(self, node: str) -> Site | None:
+        """The node of that id."""
+        return next((site for site in self._sites.values() if site.node == node), None)
+
+    def matching(self, needs: wire.Needs) -> list[Site]:
+        """Where something may run, by its labels and its affinity; the wanted node first."""
+        sites = [s for s in self._sites.values() if s.reachable and matches(s.labels, needs.labels)]
+        if not needs.node:
+            return sites
+        wanted = [site for site in sites if site.node == needs.node]
+        return wanted + [site for site in sites if site not in wanted] if needs.soft else wanted
+
+    def in_order(self, needs: wire.Needs, client: bytes) -> list[Site]:
+        """Where something may run, the best place first.
+
+        That is the node with most of its arguments; else its client's own as long as it has room,
+        then the others in order of joining, so that few are used in part. With SPREAD it is the
+        node that is least in use.
+        """
+        sites = self.matching(needs)
+        if len(sites) < 2 or needs.node:
+            return sites
+        if needs.spread:
+            return sorted(sites, key=Site.load)
+        near, home = self._sites.get(needs.near), self._sites.get(key_of(client))
+        first = [site for site in dict.fromkeys((near, home)) if site in sites]
+        return first + [site for site in sites if site not in first]
+
+    def total(self) -> Amounts:
+        """What all have together."""
+        return _sum(site.pool.total for site in self)
+
+    def free(self) -> Amounts:
+        """What is free on all of them together."""
+        return _sum(site.pool.free for site in self)
+
+    def labels(self) -> list[Mapping[str, str]]:
+        """Those of all nodes."""
+        return [site.labels for site in self]
+
+
+def _sum(amounts: Iterable[Amounts]) -> Amounts:
+    found: Amounts = {}
+    for each in amounts:
+        for name, amount in each.items():
+            found[name] = found.get(name, 0) + amount
+    return found

@@ -107,8 +107,10 @@ def placement_group(
     ``PACK``, unless something is said, puts them on one node if that has room, ``STRICT_PACK``
     never elsewhere; ``SPREAD`` on as many nodes as there are, ``STRICT_SPREAD`` one on each. A
     group lives until it is removed or the runtime ends, with whatever ``lifetime``.
-    ``bundle_label_selector`` says for each bundle what labels its machine must have. Raises `ValueError` for bundles and selectors that cannot be,
-    `CoreSystemError` for a name that is taken.
+    ``bundle_label_selector`` says for each bundle what labels its machine must have.
+
+    Raises `ValueError` for bundles and selectors that cannot be, `CoreSystemError` for a name that
+    is taken.
     """
     strategy = "PACK" if strategy is None else strategy
     if strategy not in STRATEGIES:

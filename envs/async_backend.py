@@ -76,6 +76,12 @@ class AsyncBackend(AsyncVectorEnv):
             env_index=min(dead, default=None),
         ) from error
 
+    def _end_of(self, index: int) -> str:
+        """How a process ended that is about to be gone."""
+        process = self.processes[index]
+        process.join(_EXIT_SECONDS)
+        return "still there" if process.exitcode is None else _describe_exit(process.exitcode)
+
     def _terminate_all(self) -> None:
         """End the living too: which replies they still owe is unknown, so they cannot go on."""
         for process in self.processes:

@@ -1,7 +1,8 @@
 """A wrapper that signs an environment's mistakes with its index and step."""
 
+from collections.abc import Callable
 from copy import deepcopy
-from typing import Any, NoReturn, SupportsFloat
+from typing import Any, NoReturn, Self, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
@@ -29,6 +30,11 @@ class GuardedEnv(gym.Wrapper[Any, Any, Any, Any]):
         self.num_steps = 0
         self._space: gym.Space[Any] = env.observation_space
         self._is_plain = isinstance(self._space, gym.spaces.Box)
+
+    @classmethod
+    def of(cls, make: Callable[[], gym.Env[Any, Any]], env_index: int, is_checked: bool) -> Self:
+        """Around an environment that is made here."""
+        return cls(make(), env_index, is_checked)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the environment once; the last observation of an episode is a copy.

@@ -17,6 +17,7 @@ from rllib.envs.faults import EnvSetupError, close_env
 from rllib.envs.guard import GuardedEnv
 from rllib.envs.lookup import find_spec
 from rllib.envs.packing import packed_dtype
+from rllib.envs.restarting import RestartingAsync, RestartingEnv
 from rllib.envs.vector import VectorEnv, adapt
 
 Backend = Literal["sync", "async", "vector_entry_point", "ale", "envpool"]
@@ -39,6 +40,7 @@ def make_vector_env(
     env_config: Mapping[str, Any] | None = None,
     autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
     is_checked: bool = True,
+    restart_after_s: float | None = None,
 ) -> VectorEnv:
     """Make ``num_envs`` environments behind the one step schema.
 
@@ -53,14 +55,23 @@ def make_vector_env(
             resets; the others have the mode that they declare.
         is_checked: whether what environments return is compared with their spaces, by us and by
             gymnasium.
+        restart_after_s: whether single environments that fail are made anew, and seconds that a
+            step of one in a process of its own may take. It needs the sync or async backend, and
+            "auto" then takes sync.
 
     Raises:
         EnvSetupError: unknown id, no such backend for it, a package is missing, or the environment
             cannot be made.
     """
     config = dict(env_config or {})
-    backend = choose_backend(env, mode)
-    vector = _make(backend, env, num_envs, config, autoreset_mode, is_checked)
+    restarts = restart_after_s is not None
+    backend = choose_backend(env, "sync" if restarts and mode == "auto" else mode)
+    if restarts and backend not in ("sync", "async"):
+        raise EnvSetupError(
+            f"the environments of backend {backend!r} are one whole, of which no single one can be "
+            f"made anew (restart_failed_sub_environments); {_OTHERS}"
+        )
+    vector = _make(backend, env, num_envs, config, autoreset_mode, is_checked, restart_after_s)
     adapted = adapt(vector, is_checked=is_checked)
     adapted.backend = backend
     return adapted
@@ -171,6 +182,7 @@ def _make(
     config: dict[str, Any],
     autoreset: AutoresetMode,
     is_checked: bool,
+    restart_after_s: float | None,
 ) -> gym.vector.VectorEnv[Any, Any, Any]:
     if backend == "envpool":
         return EnvPoolBackend(str(env), num_envs, config)
@@ -180,7 +192,10 @@ def _make(
             if backend == "ale":
                 return make_atari_vector(spec.kwargs["game"], num_envs, config, autoreset)
             return gym.make_vec(_faster(spec), num_envs, vectorization_mode=backend, **config)
-    makers = [_guarded_maker(env, config, index, is_checked) for index in range(num_envs)]
+    around = GuardedEnv.of if restart_after_s is None else RestartingEnv
+    makers = [_maker(env, config, index, is_checked, around) for index in range(num_envs)]
+    if backend == "async" and restart_after_s is not None:
+        return RestartingAsync(makers, autoreset, restart_after_s)
     kind = AsyncBackend if backend == "async" else SyncVectorEnv
     return kind(makers, copy=False, autoreset_mode=autoreset)
 
@@ -199,10 +214,14 @@ _OWN_VECTORS = {
 """By gymnasium's entry point; they come to the same numbers."""
 
 
-def _guarded_maker(
-    env: EnvSource, config: dict[str, Any], index: int, is_checked: bool
+def _maker(
+    env: EnvSource,
+    config: dict[str, Any],
+    index: int,
+    is_checked: bool,
+    around: Callable[[Callable[[], gym.Env[Any, Any]], int, bool], gym.Env[Any, Any]],
 ) -> Callable[[], gym.Env[Any, Any]]:
-    return lambda: GuardedEnv(make_single_env(env, config, is_checked), index, is_checked)
+    return lambda: around(lambda: make_single_env(env, config, is_checked), index, is_checked)
 
 
 @contextmanager

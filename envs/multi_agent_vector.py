@@ -6,6 +6,7 @@ Legend: E environments.
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -23,6 +24,7 @@ from rllib.envs.faults import (
 from rllib.envs.members import describe, find_misfit, fits
 from rllib.envs.multi_agent import ALL, AgentDict, MultiAgentEnv
 from rllib.envs.packing import Packer
+from rllib.envs.restarting import ATTEMPTS, later_seed, told
 
 Observations = dict[Any, NDArray[Any]]
 """Packed observations by agent."""
@@ -53,6 +55,7 @@ class AgentStep:
         ends: of the agents that are gone, all that were there if the episode is over.
         is_over: whether the episode is over; ``obs`` is then of the first agents of the next one.
         infos: as the environment gave them.
+        failed: whether the environment failed and was made anew: nobody ended, all agents are lost.
     """
 
     obs: Observations = field(default_factory=dict)
@@ -60,6 +63,7 @@ class AgentStep:
     ends: dict[Any, End] = field(default_factory=dict)
     is_over: bool = False
     infos: AgentDict = field(default_factory=dict)
+    failed: bool = False
 
 
 class MultiAgentVector:
@@ -70,6 +74,7 @@ class MultiAgentVector:
         num_envs: E.
         env_config: arguments of the environments.
         is_checked: whether observations are to be members of their spaces.
+        restarts: whether an environment that fails in a step is made anew.
 
     Attributes:
         last_seen: of each environment the agents that are there, with what each saw last.
@@ -86,8 +91,11 @@ class MultiAgentVector:
         num_envs: int,
         env_config: Mapping[str, Any] | None = None,
         is_checked: bool = True,
+        restarts: bool = False,
     ) -> None:
-        self.envs = [make_multi_agent_env(make, env_config) for _ in range(num_envs)]
+        self.make = partial(make_multi_agent_env, make, env_config)
+        self.envs = [self.make() for _ in range(num_envs)]
+        self.restarts, self.num_restarts, self._seed = restarts, 0, 0
         self.num_envs = num_envs
         self.num_steps = 0
         self.last_seen: list[Observations] = [{} for _ in self.envs]
@@ -104,6 +112,7 @@ class MultiAgentVector:
         Raises:
             EnvFault: an environment raised, or returned what a reset does not consist of.
         """
+        self._seed = seed
         return [self._begin(index, seed + index) for index in range(self.num_envs)]
 
     def step(self, actions: Sequence[AgentDict | None]) -> list[AgentStep | None]:
@@ -114,7 +123,7 @@ class MultiAgentVector:
         """
         self.num_steps += 1
         return [
-            None if acted is None else self._step(index, acted)
+            None if acted is None else self._step_or_restart(index, acted)
             for index, acted in enumerate(actions)
         ]
 
@@ -137,6 +146,32 @@ class MultiAgentVector:
             agent: self._packed(index, agent, each) for agent, each in result[0].items()
         }
         return dict(self.last_seen[index])
+
+    def _step_or_restart(self, index: int, actions: AgentDict) -> AgentStep:
+        try:
+            return self._step(index, actions)
+        except EnvFault as fault:
+            if not self.restarts:
+                raise
+            return self._begin_anew(index, fault)
+
+    def _begin_anew(self, index: int, fault: EnvFault, attempts: int = ATTEMPTS) -> AgentStep:
+        """The first step of another environment's episode.
+
+        Raises:
+            EnvFault: nor can that begin.
+        """
+        if not attempts:
+            raise fault
+        told(index, fault)
+        self.num_restarts += 1
+        close_env(self.envs[index])
+        self.envs[index] = self.make()
+        try:
+            first = self._begin(index, later_seed(self._seed, self.num_restarts))
+        except EnvFault as again:
+            return self._begin_anew(index, again, attempts - 1)
+        return AgentStep(obs=first, failed=True)
 
     def _step(self, index: int, actions: AgentDict) -> AgentStep:
         obs, rewards, terminateds, truncateds, infos = self._raw_step(index, actions)

@@ -10,7 +10,7 @@ Legend: N environments.
 
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from rllib.envs.bounds import FIRST_STEPS, SAMPLED, Bounds, Outsider
 from rllib.envs.faults import EnvFault, EnvSetupError, close_env, raise_fault
 from rllib.envs.packing import MisfitError, Packer, row_of
+
+RESTARTED = "rllib_restarted"
+"""Key in the info of environments that failed in a step and were made anew."""
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -44,6 +47,8 @@ class EnvStep:
             ``None`` if none did.
         raw_reward: [N] what the environment gave, where ``reward`` was changed on its way;
             ``None`` elsewhere.
+        failed: [N] reset rows of environments that failed and were made anew, so that the episode
+            before has no end; ``None`` if none did.
     """
 
     obs: NDArray[Any]
@@ -53,6 +58,7 @@ class EnvStep:
     is_reset_row: Bools
     final_obs: NDArray[Any] | None
     raw_reward: Floats | None = None
+    failed: Bools | None = None
 
 
 class VectorEnv(ABC):
@@ -123,7 +129,10 @@ class VectorEnv(ABC):
         try:
             if is_first:
                 self._look_at_actions(actions)
-            step = self._translate(self.env.step(actions))
+            raw = self.env.step(actions)
+            step = self._translate(raw)
+            if RESTARTED in raw[4]:
+                step = _with_failed(step, np.asarray(raw[4][RESTARTED], np.bool_))
         except Exception as error:
             self._look_at_actions(actions)  # one that there is not may be the reason
             self._raise_named(error, "step")
@@ -222,6 +231,10 @@ class VectorEnv(ABC):
 
     def _no_reset_rows(self) -> Bools:
         return np.zeros(self.num_envs, dtype=np.bool_)
+
+
+def _with_failed(step: EnvStep, failed: Bools) -> EnvStep:
+    return replace(step, is_reset_row=step.is_reset_row | failed, failed=failed)
 
 
 class NextStepEnv(VectorEnv):

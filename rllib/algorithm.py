@@ -97,6 +97,7 @@ class Algorithm(NamesNearest, ABC):
         self.num_env_steps_sampled_lifetime = 0
         self.time_total_s = 0.0
         self.num_restores = 0
+        self.num_env_step_failures_lifetime = 0
         self.episodes = EpisodeWindow(config.metrics_num_episodes_for_smoothing)
         self.metrics = MetricsLogger()
         self.callbacks = Callbacks.of(self.config)
@@ -291,6 +292,7 @@ class Algorithm(NamesNearest, ABC):
         """Add fragments to the counters, the episodes and the iteration's result."""
         self._books.add_samples(stats)
         self.num_env_steps_sampled_lifetime += sum(each.num_env_steps for each in stats)
+        self.num_env_step_failures_lifetime += sum(each.num_failures for each in stats)
         self.episodes.add(episode for each in stats for episode in each.episodes)
         self.metrics.aggregate([each.metrics for each in stats], key="env_runners")
         news = [each.news for each in stats if each.news]
@@ -322,6 +324,9 @@ class Algorithm(NamesNearest, ABC):
             "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
             "weights_seq_no": self.env_runner_group.weights_seq_no,
         }
+        if self.config.restart_failed_sub_environments:
+            failures = self.num_env_step_failures_lifetime
+            result["env_runners"]["num_env_step_failures_lifetime"] = failures
         result["num_env_steps_sampled_lifetime"] = self.num_env_steps_sampled_lifetime
         result["fault_tolerance"] = self.env_runner_group.get_fault_metrics()
         return result
@@ -475,6 +480,7 @@ class Algorithm(NamesNearest, ABC):
             "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
             "time_total_s": self.time_total_s,
             "num_restores": self.num_restores,
+            "num_env_step_failures_lifetime": self.num_env_step_failures_lifetime,
             "weights_seq_no": self.env_runner_group.weights_seq_no,
             "episodes": self.episodes.get_state(),
             "learner": self.learner_group.get_state(),
@@ -509,6 +515,8 @@ class Algorithm(NamesNearest, ABC):
         self.num_env_steps_sampled_lifetime = int(state["num_env_steps_sampled_lifetime"])
         self.time_total_s = float(state["time_total_s"])
         self.num_restores = int(state["num_restores"]) + 1
+        # Checkpoints of before have none.
+        self.num_env_step_failures_lifetime = int(state.get("num_env_step_failures_lifetime", 0))
         self.episodes.set_state(state["episodes"])
         self.interface.pipeline.set_statistics(state["connectors"])
         self.metrics.set_state(state["metrics"])

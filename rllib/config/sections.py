@@ -298,7 +298,11 @@ class FaultToleranceSection(Section):
     """Seconds that such an env runner rests before it is tried again."""
     restart_failed_sub_environments: bool = False
     """Whether a single environment that failed is made anew, and its episode left out, while those
-    beside it go on."""
+    beside it go on. Takes gym_env_vectorize_mode "sync" or, where processes may die and steps may
+    hang, "async"."""
+    sub_environment_timeout_s: PositiveFloat = 30.0
+    """Seconds that a step of an environment in a process of its own may take before it failed, if
+    such are made anew."""
     num_consecutive_env_runner_failures_tolerance: NonNegativeInt = 100
     """Failures in a row, of all env runners, without anything delivered in between, after which
     the next one ends training."""

@@ -174,7 +174,7 @@ class NormalizeRewards(_Filter):
         self.returns = self.returns * self.gamma + step.reward
         if not self.is_frozen:
             self.moments.update(self.returns[~step.is_reset_row])
-        self.returns[step.terminated | step.truncated] = 0.0
+        self.returns[step.terminated | step.truncated | step.is_reset_row] = 0.0
         scaled = step.reward / (self.moments.total.std + _EPSILON)
         if self.clip is not None:
             scaled = np.clip(scaled, -self.clip, self.clip)

@@ -165,6 +165,11 @@ class Actor:
     def _initial_row(self) -> dict[str, NDArray[Any]]:
         return {name: part[0] for name, part in self.initial.items()}
 
+    def lose(self, agent: Agent) -> None:
+        """The agent's environment has failed."""
+        self.states.pop(agent, None)
+        self.trajectories.lose(agent)
+
     def end(self, agent: Agent, terminated: bool, final_obs: NDArray[Any] | None) -> None:
         """The agent is gone."""
         self.states.pop(agent, None)
@@ -201,6 +206,7 @@ class MultiAgentEnvRunner(Inspected):
                 config.num_envs_per_env_runner,
                 config.env_config,
                 is_checked=not config.disable_env_checking,
+                restarts=config.restart_failed_sub_environments,
             )
         self.metrics = MetricsLogger()
         self.callbacks = Callbacks.of(config)
@@ -366,7 +372,7 @@ class MultiAgentEnvRunner(Inspected):
         steps = {index: step for index, step in enumerate(found) if step is not None}
         for index, step in steps.items():
             self._take(index, step, tally)
-        tally.count_steps(actions, steps)
+        tally.count_steps(actions, {e: step for e, step in steps.items() if not step.failed})
 
     def _take_waiting(self, playing: Collection[int]) -> Waiting:
         """Those who act now; whose environments rest are still waiting."""
@@ -382,6 +388,9 @@ class MultiAgentEnvRunner(Inspected):
 
     def _take(self, index: int, step: AgentStep, tally: "Tally") -> None:
         """What came of one environment's step."""
+        if step.failed:
+            self._lose(index, step, tally)
+            return
         episode = self.episodes[index]
         episode.length += 1
         for agent_id, reward in step.rewards.items():
@@ -400,6 +409,16 @@ class MultiAgentEnvRunner(Inspected):
         self._observe(index, step.obs)
         if step.is_over:
             self._tell("on_episode_start", index)
+
+    def _lose(self, index: int, step: AgentStep, tally: "Tally") -> None:
+        """The environment failed, and another one has begun in its place."""
+        tally.num_failures += 1
+        for agent_id, module_id in self.episodes[index].modules.items():
+            self.actors[module_id].lose(Agent(index, agent_id))
+        self.episodes[index] = self._new_episode(index)
+        self._tell("on_episode_created", index)
+        self._observe(index, step.obs)
+        self._tell("on_episode_start", index)
 
     def _observe(self, index: int, obs: dict[Any, NDArray[Any]]) -> None:
         """The agents that act next, and what the connectors make of their observations."""
@@ -449,7 +468,7 @@ class Tally:
 
     def __init__(self, in_agent_steps: bool = False) -> None:
         self.in_agent_steps = in_agent_steps
-        self.num_env_steps = 0
+        self.num_env_steps = self.num_failures = 0
         self.sample_s = self.env_step_s = self.inference_s = 0.0
         self.episodes: list[Episode] = []
         self.missing: list[int] | None = None
@@ -522,6 +541,7 @@ class Tally:
             {module_id: each for module_id, each in news.items() if each},
             inference_s=self.inference_s,
             ended_at=time(),
+            num_failures=self.num_failures,
         )
 
 

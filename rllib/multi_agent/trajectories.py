@@ -125,6 +125,19 @@ class Trajectories:
         column.newest = final_obs
         self.free.append(column)
 
+    def lose(self, agent: Hashable) -> None:
+        """What comes of the agent's last action will never be known: it ends before that."""
+        column = self.columns.pop(agent, None)
+        if column is None:
+            return
+        if column.acted is not None:
+            column.newest, column.acted = column.acted.obs, None
+        if column.rows and not (column.rows[-1].terminated or column.rows[-1].truncated):
+            column.rows[-1] = column.rows[-1]._replace(truncated=True)
+            column.finals.append((len(column.rows) - 1, column.newest))
+        column.early_reward, column.age = 0.0, 0
+        self.free.append(column)
+
     def _column(self, agent: Hashable) -> _Column:
         column = self.columns.get(agent)
         if column is None:

@@ -29,6 +29,7 @@ OF_ENV_RUNNERS = (
     *(name.removeprefix("env_runners/") for name in COMMON_METRICS if "/" in name),
     *("env_step_timer", "num_env_steps_sampled", "sample", "weights_seq_no"),
     *("num_agent_steps_sampled", "num_env_steps_dropped_lifetime", "num_module_steps_sampled"),
+    *("num_env_step_failures_lifetime",),
     *("agent_episode_returns_mean", "module_episode_returns_mean"),
 )
 SECTIONS = (

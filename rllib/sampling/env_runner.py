@@ -52,7 +52,8 @@ class SampleStats(NamedTuple):
     """What the algorithm wants to know of a fragment, without touching the fragment.
 
     ``sample_s``, ``env_step_s`` and ``inference_s`` are wall-clock seconds: the whole, the part in
-    the environment, and that in the policy; ``ended_at`` is when, in s since the epoch. ``news`` is
+    the environment, and that in the policy; ``ended_at`` is when, in s since the epoch.
+    ``num_failures`` are environments that failed and were made anew. ``news`` is
     what the connectors' shared statistics saw (``Pipeline.take_news``), ``metrics`` what callbacks
     logged (``MetricsLogger.reduce``).
     """
@@ -66,6 +67,7 @@ class SampleStats(NamedTuple):
     metrics: dict[str, Any] = {}  # noqa: RUF012
     inference_s: float = 0.0
     ended_at: float = 0.0
+    num_failures: int = 0
 
 
 class EnvRunner(Inspected):
@@ -117,6 +119,7 @@ class EnvRunner(Inspected):
                 config.gym_env_vectorize_mode,
                 config.env_config,
                 is_checked=not config.disable_env_checking,
+                restart_after_s=restart_after_s(config),
             )
         if config.observation_space is not None and not config.disable_env_checking:
             self.env.bounds = Bounds(leaves(config.observation_space))
@@ -208,7 +211,8 @@ class EnvRunner(Inspected):
         with env_errors():
             batch = self._roll(random_actions)
         rewards = self.buffer.returned_rewards
-        episodes = self.episodes.track(rewards, batch.dones, batch.reset_rows)
+        failed = self.buffer.failed
+        episodes = self.episodes.track(rewards, batch.dones, batch.reset_rows, failed)
         sample_s = perf_counter() - started
         common = {"env_runner": self, "metrics_logger": self.metrics}
         self.callbacks.call("on_sample_end", samples=batch, **common)
@@ -221,6 +225,7 @@ class EnvRunner(Inspected):
             metrics=self.metrics.reduce(),
             inference_s=self.inference_s,
             ended_at=time(),
+            num_failures=0 if failed is None else int(np.count_nonzero(failed)),
         )
 
     def _roll(self, random_actions: bool) -> SampleBatch:
@@ -360,6 +365,12 @@ class EnvRunner(Inspected):
     def stop(self) -> None:
         """Close the environments."""
         self.env.close()
+
+
+def restart_after_s(config: AlgorithmConfig) -> float | None:
+    """Seconds after which a single environment is made anew, if that is done at all."""
+    restarts = config.restart_failed_sub_environments
+    return config.sub_environment_timeout_s if restarts else None
 
 
 @contextmanager

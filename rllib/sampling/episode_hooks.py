@@ -64,6 +64,8 @@ class EpisodeHooks:
         for n in range(len(self.episodes)):
             if missing is not None and not missing[n]:
                 continue
+            if step.failed is not None and step.failed[n]:
+                self._create(n)
             if step.is_reset_row[n]:
                 self._start(n, step.obs[n])
             else:

@@ -36,17 +36,22 @@ class EpisodeTracker:
         rewards: NDArray[np.float32],
         dones: NDArray[np.bool_],
         reset_rows: NDArray[np.bool_],
+        failed: NDArray[np.bool_] | None = None,
     ) -> list[Episode]:
-        """Add a fragment of [T, N] rows; returns the episodes that ended in it, in time order."""
+        """Add a fragment of [T, N] rows; returns the episodes that ended in it, in time order.
+
+        Of an environment that ``failed`` the episode so far is forgotten.
+        """
         returns = self.returns + rewards.cumsum(axis=0, dtype=np.float64)
         lengths = self.lengths + (~reset_rows).cumsum(axis=0)
         past_returns, past_lengths = np.zeros_like(self.returns), np.zeros_like(self.lengths)
         episodes = []
-        for t, n in np.argwhere(dones):
-            episode = Episode(
-                float(returns[t, n] - past_returns[n]), int(lengths[t, n] - past_lengths[n])
-            )
-            episodes.append(episode)
+        for t, n in np.argwhere(dones if failed is None else dones | failed):
+            if dones[t, n]:
+                episode = Episode(
+                    float(returns[t, n] - past_returns[n]), int(lengths[t, n] - past_lengths[n])
+                )
+                episodes.append(episode)
             past_returns[n], past_lengths[n] = returns[t, n], lengths[t, n]
         self.returns, self.lengths = returns[-1] - past_returns, lengths[-1] - past_lengths
         return episodes
@@ -55,7 +60,8 @@ class EpisodeTracker:
         """Add one vector step; returns the episodes that ended in it, by environment."""
         rewards = step.reward if step.raw_reward is None else step.raw_reward
         dones = step.terminated | step.truncated
-        return self.track(rewards[None], dones[None], step.is_reset_row[None])
+        failed = None if step.failed is None else step.failed[None]
+        return self.track(rewards[None], dones[None], step.is_reset_row[None], failed)
 
     def get_state(self) -> dict[str, Any]:
         """State tree of the unfinished episodes."""

@@ -45,6 +45,7 @@ class RolloutBuffer:
         self.final_obs: list[NDArray[Any]] = []
         self.final_index: list[NDArray[np.int64]] = []
         self.raw_rewards: list[NDArray[np.float32]] = []
+        self.failures: list[tuple[int, NDArray[np.bool_]]] = []
         self.states: list[State] = []
         self.state_rows: list[NDArray[np.int64]] = []
 
@@ -86,6 +87,8 @@ class RolloutBuffer:
             self.columns[name][self.length] = value
         if step.raw_reward is not None:
             self.raw_rewards.append(step.raw_reward)
+        if step.failed is not None:
+            self.failures.append((self.length, step.failed))
         self._keep_final_obs(step)
         self.length += 1
 
@@ -93,6 +96,16 @@ class RolloutBuffer:
     def returned_rewards(self) -> NDArray[np.float32]:
         """[T, N] the environments' own rewards, whatever is trained on."""
         return np.stack(self.raw_rewards) if self.raw_rewards else self.columns["rewards"]
+
+    @property
+    def failed(self) -> NDArray[np.bool_] | None:
+        """[T, N] where environments failed and were made anew; ``None`` if none did."""
+        if not self.failures:
+            return None
+        failed = np.zeros((self.length, self._num_envs), np.bool_)
+        for row, envs in self.failures:
+            failed[row] = envs
+        return failed
 
     @property
     def _num_envs(self) -> int:

@@ -29,12 +29,14 @@ from rllib.checkpoints.torch_state import get_module_state, set_module_state
 from rllib.columns import Columns
 from rllib.config.types import Fraction, ScheduleOr
 from rllib.envs.make import Spaces
+from rllib.learning import by_hand
 from rllib.learning.circular_buffer import CircularBuffer
 from rllib.learning.kl_penalty import KLPenalty
 from rllib.learning.learner import DEFAULT_OPTIMIZER, Loss, Metrics
 from rllib.learning.pace import Pace
 from rllib.learning.target_network import TargetNetwork
 from rllib.learning.vtrace_batch import Targets, VTraceBatch, correct, forward
+from rllib.learning.vtrace_by_hand import VTraceByHand, Weights
 from rllib.sampling.async_sampler import Fragment
 from rllib.seeding import Role, derive_rng
 
@@ -145,15 +147,28 @@ class APPOLearner(IMPALALearner):
         self.follower = TargetNetwork(self.target, self.optimizers[DEFAULT_OPTIMIZER])
         self.penalty = KLPenalty(config.kl_coeff, config.use_kl_loss)
         self.pace = Pace()
+        if self.has_loss_of(APPOLearner) and by_hand.can_do(self.module, self.most_rows):
+            self.by_hand = VTraceByHand(self.module, self.target)
 
     def compute_loss(self, minibatch: VTraceBatch) -> Loss:
         """``appo_loss`` of the current network against the target network."""
+        if self.by_hand is not None:
+            return self.by_hand.loss(minibatch, self._weights(), self.now)
         output = forward(self.module, minibatch.inputs)
         current = actor_critic(output, minibatch, self.module.distribution)
         old = self._old_policy(minibatch, output.dist_inputs)
         targets = correct(minibatch, output.values, old.logp, self.now)
         now = self.now
         return appo_loss(current, old, targets, now, now.entropy_coeff, self.kl_coeff)
+
+    def _weights(self) -> Weights:
+        return Weights(
+            vf_loss_coeff=self.now.vf_loss_coeff,
+            entropy_coeff=self.now.entropy_coeff,
+            clip_param=self.now.clip_param,
+            target_worker_clipping=self.now.target_worker_clipping,
+            kl_coeff=self.kl_coeff,
+        )
 
     @property
     def kl_coeff(self) -> float:

@@ -22,6 +22,7 @@ from rllib.distributions import Distribution
 from rllib.envs.make import Spaces
 from rllib.errors import Problem
 from rllib.estimators import gae
+from rllib.learning import by_hand
 from rllib.learning.kl_penalty import KLPenalty
 from rllib.learning.learner import Learner, Loss, Metrics
 from rllib.learning.ppo_by_hand import PPOByHand, Weights
@@ -185,7 +186,7 @@ class PPOLearner(Learner[PPOBatch]):
         """A faster way to the same gradients, for small networks and a loss that is this one."""
         sizes = point_values(self.config.minibatch_size)
         num_rows = max(size or self.config.train_batch_size_per_learner for size in sizes)
-        if self.has_loss_of(PPOLearner) and PPOByHand.can_do(self.module, num_rows):
+        if self.has_loss_of(PPOLearner) and by_hand.can_do(self.module, num_rows):
             return PPOByHand(self.module)
         return None
 

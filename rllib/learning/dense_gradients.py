@@ -114,12 +114,21 @@ class DenseActorCritic:
 
     def forward(self, features: Tensor) -> tuple[Floats, Floats]:
         """Distribution inputs [B, num_inputs] and values [B]; valid until the next call."""
+        values: Floats = self.critic.forward(features).numpy()[:, 0]
+        return self.forward_policy(features), values
+
+    def forward_policy(self, features: Tensor) -> Floats:
+        """The distribution inputs alone."""
         out: Floats = self.policy.forward(features).numpy()
         if self.log_std is not None:
             out = np.concatenate([out, np.broadcast_to(self._own_log_std(), out.shape)], -1)
         self.raw = out
-        values: Floats = self.critic.forward(features).numpy()[:, 0]
-        return (out if self.limits is None else np.clip(out, -self.limits, self.limits)), values
+        return out if self.limits is None else np.clip(out, -self.limits, self.limits)
+
+    @property
+    def num_outputs(self) -> int:
+        """Rows of the latest ``forward``."""
+        return len(self.raw)
 
     def backward(self, of_inputs: Floats, of_values: Floats) -> None:
         """Of all parameters, from gradients of what ``forward`` gave."""

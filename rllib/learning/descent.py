@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from math import isfinite
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rllib.config import AlgorithmConfig
 from rllib.errors import TrainingError
@@ -16,7 +15,7 @@ from rllib.learning.gradients import (
     named_gradients,
     not_finite,
 )
-from rllib.learning.loss import Loss, StepReport
+from rllib.learning.loss import Loss, Scalar, StepReport
 from rllib.learning.peers import Peers
 from rllib.learning.precision import LossScale
 
@@ -66,7 +65,9 @@ class Descent:
         if not all(isfinite(float(x)) for x in (total, *norms.values())):
             self._skip({**scalars, "total_loss": total}, trained)
             return StepReport(scalars, arrays)
-        named = {f"gradients_{name}_global_norm": norm for name, norm in norms.items()}
+        named: dict[str, Scalar] = {
+            f"gradients_{name}_global_norm": norm for name, norm in norms.items()
+        }
         if self.config.log_gradients:
             for name, gradient in named_gradients(self.module, trained):
                 named[f"gradients_{name}_norm"] = gradient.norm()
@@ -74,11 +75,11 @@ class Descent:
         return StepReport({**scalars, **named} if loss else {}, arrays)
 
     def _gradients(
-        self, loss: Loss | None, scalars: Mapping[str, Tensor], weight: int, peers: Peers
+        self, loss: Loss | None, scalars: Mapping[str, Scalar], weight: int, peers: Peers
     ) -> Averaged:
         scale = self.scale.value if self.scale else 1.0
         trained = self._backward(loss, scale) if loss else {}
-        total = scalars["total_loss"] if loss else torch.zeros(())
+        total = scalars["total_loss"] if loss else 0.0
         averaged = Averaged(trained, total)
         if peers.size > 1:
             averaged = average(trained, total, weight, self.optimizers, peers)
@@ -103,7 +104,7 @@ class Descent:
         if self.scale:
             self.scale.grow()
 
-    def _skip(self, scalars: Mapping[str, Tensor], trained: Optimizers) -> None:
+    def _skip(self, scalars: Mapping[str, Scalar], trained: Optimizers) -> None:
         """Leave the step out, if that may be."""
         overflows = isfinite(float(scalars["total_loss"]))  # then it is gradients that do
         is_mended = self.scale is not None and overflows and self.scale.shrink()
@@ -111,7 +112,7 @@ class Descent:
             self._raise_not_finite(scalars, trained)
         self.num_skipped += 1
 
-    def _raise_not_finite(self, scalars: Mapping[str, Tensor], trained: Optimizers) -> None:
+    def _raise_not_finite(self, scalars: Mapping[str, Scalar], trained: Optimizers) -> None:
         raise TrainingError(
             f"not finite in gradient step {self.num_steps + 1}: "
             f"{', '.join(not_finite(scalars, self.module, trained))}. "

@@ -137,7 +137,7 @@ class DQNByHand:
             of_outputs[rows, taken] = share * slopes
             self.online.backward(of_outputs)
 
-        total = torch.from_numpy(np.asarray((share * losses).sum(), np.float32))
+        total = float((share * losses).sum())
         loss = Loss(total, {"qf_loss": total}, backward=backward)
         return loss, torch.from_numpy(np.abs(errors)), torch.from_numpy(values)
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rllib.learning.loss import Scalar
 from rllib.learning.optimizer import Adam
 from rllib.learning.peers import Peers
 
@@ -68,11 +69,11 @@ class Averaged(NamedTuple):
     """Which optimisers a gradient step is of, and the loss, of all learners together."""
 
     trained: Optimizers
-    total: Tensor
+    total: Scalar
 
 
 def average(
-    trained: Optimizers, total: Tensor, weight: int, optimizers: Optimizers, peers: Peers
+    trained: Optimizers, total: Scalar, weight: int, optimizers: Optimizers, peers: Peers
 ) -> Averaged:
     """Replace every learner's gradients by their mean, by one operation.
 
@@ -96,11 +97,11 @@ def average(
     for gradient, summed in zip(gradients, sums, strict=True):
         torch.div(summed, max(weights, 1.0), out=gradient)
     found = {name: optimizers[name] for name, flag in zip(optimizers, flags, strict=True) if flag}
-    return Averaged(found, torch.tensor(losses / max(weights, 1.0)))
+    return Averaged(found, losses / max(weights, 1.0))
 
 
 def not_finite(
-    scalars: Mapping[str, Tensor], module: nn.Module, optimizers: Optimizers
+    scalars: Mapping[str, Scalar], module: nn.Module, optimizers: Optimizers
 ) -> Iterator[str]:
     """Name every part of the loss and every gradient that is not finite."""
     for name, value in scalars.items():

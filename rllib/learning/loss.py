@@ -12,6 +12,8 @@ from torch import Tensor
 
 Metrics = dict[str, Any]
 """Numbers by name, and the arrays that a loss reports for single rows."""
+Scalar = Tensor | float
+"""A tensor wherever autograd, or a GPU, is to be waited for as late as can be."""
 
 
 class Loss(NamedTuple):
@@ -26,34 +28,37 @@ class Loss(NamedTuple):
         backward: writes the gradients of all parameters, where that is not left to autograd.
     """
 
-    total: Tensor | Mapping[str, Tensor]
-    metrics: Mapping[str, Tensor]
+    total: Scalar | Mapping[str, Scalar]
+    metrics: Mapping[str, Scalar]
     arrays: Mapping[str, Tensor] = {}
     backward: Callable[[], None] | None = None
 
-    def scaled(self, scale: float) -> Tensor | Mapping[str, Tensor]:
+    def scaled(self, scale: float) -> Any:
         """What to minimise, times ``scale``."""
         if scale == 1.0:
             return self.total
-        if isinstance(self.total, Tensor):
-            return self.total * scale
-        return {name: value * scale for name, value in self.total.items()}
+        if isinstance(self.total, Mapping):
+            return {name: value * scale for name, value in self.total.items()}
+        return self.total * scale
 
-    def scalars(self) -> dict[str, Tensor]:
+    def scalars(self) -> dict[str, Scalar]:
         """All its scalars; of several losses, ``total_loss`` is the sum."""
-        if isinstance(self.total, Tensor):
-            parts = {"total_loss": self.total, **self.metrics}
+        if isinstance(self.total, Mapping):
+            losses = {f"{name}_loss": _detached(each) for name, each in self.total.items()}
+            parts = {"total_loss": sum(losses.values()), **losses}
         else:
-            losses = {f"{name}_loss": value for name, value in self.total.items()}
-            total = torch.stack([*losses.values()]).sum()
-            parts = {"total_loss": total, **losses, **self.metrics}
-        return {name: value.detach() for name, value in parts.items()}
+            parts = {"total_loss": _detached(self.total)}
+        return parts | {name: _detached(value) for name, value in self.metrics.items()}
+
+
+def _detached(scalar: Scalar) -> Scalar:
+    return scalar.detach() if isinstance(scalar, Tensor) else scalar
 
 
 class StepReport(NamedTuple):
     """What is reported of one gradient step."""
 
-    scalars: Mapping[str, Tensor]
+    scalars: Mapping[str, Scalar]
     arrays: Mapping[str, Tensor]
 
 
@@ -81,12 +86,14 @@ def report_of(steps: Iterable[StepReport], weight: int) -> Report:
     return Report(weight, means, joined)
 
 
-def _numbers(scalars: list[Tensor]) -> list[float]:
-    """All by one copy, which is what takes time on a GPU."""
-    if not scalars:
-        return []
-    numbers: list[float] = torch.stack([x.to(scalars[0].device).float() for x in scalars]).tolist()
-    return numbers
+def _numbers(scalars: list[Scalar]) -> list[float]:
+    """All tensors by one copy, which is what takes time on a GPU."""
+    tensors = [each for each in scalars if isinstance(each, Tensor)]
+    if not tensors:
+        return [float(each) for each in scalars]
+    copied = torch.stack([each.to(tensors[0].device).float() for each in tensors]).tolist()
+    numbers = iter(copied)
+    return [next(numbers) if isinstance(each, Tensor) else float(each) for each in scalars]
 
 
 def _finite_mean(column: list[float]) -> float:

@@ -156,29 +156,46 @@ def forward(module: RLModule, inputs: Tree) -> Outputs:
     return Outputs(dist_inputs.float(), values.flatten().float())
 
 
-def correct(batch: VTraceBatch, values: Tensor, logp: Tensor, config: Thresholds) -> Targets:
+class Corrected(NamedTuple):
+    """``Targets`` in numpy."""
+
+    values: Floats
+    advantages: Floats
+
+
+def corrected(
+    batch: VTraceBatch, values: Floats, log_rhos: Floats, config: Thresholds
+) -> Corrected:
     """V-trace of the env steps.
 
     Args:
         batch: the fragment.
         values: [O] of the current value function.
-        logp: [B] of the actions, by the policy that is to be corrected towards.
+        log_rhos: [B] of the actions: log probability by the policy that is to be corrected towards,
+            less that when they were taken.
         config: discount factor, and how far sampled returns and importance weights count.
     """
-    rows, V = batch.rows, values.detach().cpu().numpy()
-    log_rhos = np.zeros(rows.rewards.shape, np.float32)
-    log_rhos.reshape(-1)[rows.live] = (logp.detach() - batch.behaviour_logp).cpu().numpy()
+    rows = batch.rows
+    live = rows.live
+    dense = np.zeros(rows.rewards.shape, np.float32)
+    dense.reshape(-1)[live] = log_rhos
     found = vtrace(
         rows.rewards,
-        V[rows.place],
-        np.where(rows.terminateds, np.float32(0.0), V[rows.following]),
+        values[rows.place],
+        np.where(rows.terminateds, np.float32(0.0), values[rows.following]),
         rows.dones,
         rows.reset_rows,
-        log_rhos,
+        dense,
         gamma=config.gamma,
         lambda_=config.lambda_,
         clip_rho=config.vtrace_clip_rho_threshold,
         clip_pg_rho=config.vtrace_clip_pg_rho_threshold,
     )
-    columns = (torch.from_numpy(_of(column, rows.live)).to(values.device) for column in found)
-    return Targets(*columns)
+    return Corrected(*(_of(column, live) for column in found))
+
+
+def correct(batch: VTraceBatch, values: Tensor, logp: Tensor, config: Thresholds) -> Targets:
+    """The same of tensors: values [O], and log probabilities [B] of the actions by now."""
+    log_rhos = (logp.detach() - batch.behaviour_logp).cpu().numpy()
+    found = corrected(batch, values.detach().cpu().numpy(), log_rhos, config)
+    return Targets(*(torch.from_numpy(column).to(values.device) for column in found))

@@ -60,7 +60,7 @@ def test_loss_and_gradients_are_those_of_plain_sums_over_single_steps(model, aut
     )
     module, batches = old_fragments(settings, autoreset)
     learner = APPOLearner(settings, SPACES)
-    learner.module = module
+    learner.module, learner.by_hand = module, None
     stir(learner.target)
     for batch in batches:
         steps, old = single_steps(module, batch), old_policy(learner.target, batch)
@@ -101,7 +101,7 @@ def test_a_policy_that_nobody_remembers_does_not_overflow():
     settings = environment(APPOConfig())
     module, (batch, *_) = old_fragments(settings, AutoresetMode.NEXT_STEP)
     learner = APPOLearner(settings, SPACES)
-    learner.module = module
+    learner.module, learner.by_hand = module, None
     with torch.no_grad():
         learner.target.pi.bias.copy_(torch.tensor([300.0, -300.0]))
         module.pi.bias.copy_(torch.tensor([-300.0, 300.0]))

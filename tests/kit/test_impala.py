@@ -73,7 +73,7 @@ def test_loss_and_gradients_are_those_of_plain_sums_over_single_steps(model, aut
     )
     module, batches = old_fragments(settings, autoreset)
     learner = IMPALALearner(settings, probe_spaces(CounterEnv))
-    learner.module = module
+    learner.module, learner.by_hand = module, None
     for batch in batches:
         steps = single_steps(module, batch)
         log_rhos = {

@@ -20,6 +20,7 @@ from torch import Tensor
 from rllib.algorithm import Algorithm
 from rllib.batch import SampleBatch
 from rllib.config import AlgorithmConfig
+from rllib.config.over_time import OverTime
 from rllib.config.sections import TrainBatchSize
 from rllib.config.types import Fraction, ScheduleOr
 from rllib.distributions import Distribution
@@ -235,6 +236,7 @@ class IMPALA(Algorithm):
 
     def _connect(self) -> None:
         super()._connect()
+        self.settings = OverTime(self.config)
         self.sampler = AsyncSampler(self.env_runner_group)
         self.version = self.env_runner_group.weights_seq_no
         self.broadcasts = Pace()
@@ -255,7 +257,7 @@ class IMPALA(Algorithm):
     @property
     def oldest_seq_no(self) -> int:
         """Of the weights that a fragment may have been sampled with."""
-        lag = self.config.at(self.num_env_steps_sampled_lifetime).max_policy_lag
+        lag = self.settings.at(self.num_env_steps_sampled_lifetime).max_policy_lag
         return 0 if lag is None else self.version - lag
 
     def count_dropped(self, fragments: Sequence[Fragment]) -> None:
@@ -270,7 +272,7 @@ class IMPALA(Algorithm):
         batches = [fragment.batch for fragment in fragments]
         update = self.learner_group.update(batches, timestep=sampled)
         self.version += 1
-        if self.broadcasts.step(self.config.at(sampled).broadcast_interval):
+        if self.broadcasts.step(self.settings.at(sampled).broadcast_interval):
             self.sampler.offer_weights(self.learner_group.get_weights(), self.version)
         mean = sum(lags) / len(lags)
         self.count_update(

@@ -14,6 +14,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction as Ratio
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -21,9 +22,9 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt, field_validator
 
 from rllib.algorithm import Algorithm
-from rllib.checkpoints.torch_state import get_module_state
 from rllib.config import AlgorithmConfig
 from rllib.config.model import ModelConfig
+from rllib.config.over_time import OverTime
 from rllib.config.types import (
     Fraction,
     NStepSetting,
@@ -119,9 +120,9 @@ class OffPolicyConfig(AlgorithmConfig):
             return self.rollout_fragment_length
         return max(n if isinstance(n, int) else n[1] for n in point_values(self.n_step))
 
-    def at(self, timestep: int) -> Self:
-        """These settings with every schedule at its value; fragments are as long as ever."""
-        now = super().at(timestep)
+    def with_values(self, values: Mapping[str, float]) -> Self:
+        """These settings with present values; fragments are as long as ever."""
+        now = super().with_values(values)
         if not is_schedule(self.n_step):
             return now
         length = {"rollout_fragment_length": self.get_rollout_fragment_length()}
@@ -133,7 +134,7 @@ class OffPolicyConfig(AlgorithmConfig):
         if self.training_intensity is None:
             num_envs = max(1, self.num_env_runners) * self.num_envs_per_env_runner
             return Ratio(self.get_rollout_fragment_length() * num_envs)
-        return self.total_train_batch_size / Ratio(str(self.training_intensity))
+        return _steps_per_update(self.total_train_batch_size, self.training_intensity)
 
     @property
     def updates_between_moves(self) -> Ratio:
@@ -171,6 +172,12 @@ class OffPolicyConfig(AlgorithmConfig):
                 yield Problem(problem.text, key)
 
 
+@lru_cache
+def _steps_per_update(batch_size: int, training_intensity: float) -> Ratio:
+    """Exact, also where the intensity is a decimal fraction such as 0.1."""
+    return batch_size / Ratio(str(training_intensity))
+
+
 class OffPolicyLearner(Learner[BatchT]):
     """Makes as many gradient steps as it is given batches for; target networks follow.
 
@@ -186,8 +193,6 @@ class OffPolicyLearner(Learner[BatchT]):
         self.targets = self.make_targets()
         self.pace = Pace()
         self._period = (self.now, self.now.updates_between_moves)
-        # Parameters are views of vectors that stay where they are, so this is looked up once.
-        self._policy_state = self.module.policy_state()
 
     @abstractmethod
     def make_targets(self) -> list[TargetNetwork]:
@@ -216,10 +221,6 @@ class OffPolicyLearner(Learner[BatchT]):
         if self._period[0] is not self.now:
             self._period = (self.now, self.now.updates_between_moves)
         return self._period[1]
-
-    def get_weights(self) -> dict[str, NDArray[Any]]:
-        """Copies of the weights that acting needs, by name."""
-        return get_module_state(self._policy_state)
 
     def get_state(self) -> dict[str, Any]:
         """State tree; how soon target networks move is part of it."""
@@ -253,6 +254,8 @@ class OffPolicy(Algorithm):
         super()._connect()
         trained = filter(self.config.is_policy_to_train, self.interface.module_ids)
         self.configs = {name: self.interface.config_of(self.config, name) for name in trained}
+        self.module_settings = {name: OverTime(each) for name, each in self.configs.items()}
+        self.settings = OverTime(self.config)
         self.replays = {
             name: make_replay(each.replay_buffer_config, derive_rng(each.seed, Role.REPLAY))
             for name, each in self.configs.items()
@@ -294,7 +297,7 @@ class OffPolicy(Algorithm):
         kept = max((each.num_added_lifetime for each in self.replays.values()), default=0)
         if kept > self.config.num_steps_sampled_before_learning_starts:
             num_env_steps = sum(each.num_env_steps for each in stats)
-            now = self.config.at(self.num_env_steps_sampled_lifetime)
+            now = self.settings.at(self.num_env_steps_sampled_lifetime)
             self.updates_owed += num_env_steps / now.env_steps_per_update
 
     def take_owed(self) -> int:
@@ -328,7 +331,7 @@ class OffPolicy(Algorithm):
 
     def draw(self, module_id: str, num_rows: int) -> Draw:
         """The same of one module."""
-        now = self.configs[module_id].at(self.num_env_steps_sampled_lifetime)
+        now = self.module_settings[module_id].at(self.num_env_steps_sampled_lifetime)
         return self.replays[module_id].sample(num_rows, n_step=now.n_step, gamma=now.gamma)
 
     def _set_timestep(self, timestep: int) -> None:

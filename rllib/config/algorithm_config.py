@@ -84,17 +84,20 @@ class AlgorithmConfig(ConfigBuilder):
     @property
     def schedules(self) -> dict[str, Points]:
         """The settings that have a schedule, by name."""
-        # Asked for in every update; most of over a hundred settings are no tuples.
-        tuples = [item for item in vars(self).items() if type(item[1]) is tuple]
-        return {name: setting for name, setting in tuples if is_schedule(setting)}
+        return {name: each for name, each in vars(self).items() if is_schedule(each)}
 
     def at(self, timestep: int) -> Self:
         """These settings with every schedule at its value of this timestep.
 
-        This is where whatever trains takes its settings from, anew in every update.
+        This is where whatever trains takes its settings from, anew in every update; whoever asks
+        often keeps an ``OverTime``.
         """
         values = {name: value_at(each, timestep) for name, each in self.schedules.items()}
-        return self.model_copy(update=values) if values else self
+        return self.with_values(values) if values else self
+
+    def with_values(self, values: Mapping[str, float]) -> Self:
+        """These settings with present values in place of schedules, by name."""
+        return self.model_copy(update=dict(values))
 
     # Several policies.
 

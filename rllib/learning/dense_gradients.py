@@ -8,7 +8,7 @@ Legend: B rows, I inputs, O outputs, A actions or action dimensions.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from rllib.modules.networks import ACTIVATIONS, MLP
 
 Floats = NDArray[np.float32]
 Backward = Callable[[Tensor, Tensor], object]
+InPlace = Callable[[Tensor], object]
 
 _BACKWARD: dict[Any, Backward | None] = {
     ACTIVATIONS["linear"]: None,
@@ -37,14 +38,45 @@ def _tanh_(x: Tensor) -> None:
     np.tanh(x.numpy(), out=x.numpy())
 
 
-_IN_PLACE: dict[Any, Callable[[Tensor], object]] = {
+_IN_PLACE: dict[Any, InPlace] = {
     ACTIVATIONS["tanh"]: _tanh_,
     ACTIVATIONS["relu"]: torch.relu_,
 }
 
 
+class _Layer(NamedTuple):
+    """Views of a layer's parameters and of their gradients, all where the optimiser has them."""
+
+    weight: Tensor
+    transposed: Tensor
+    bias: Tensor
+    of_weight: Tensor
+    of_bias: Tensor
+    activate: InPlace | None
+    backward: Backward | None
+
+
+def _layer(layer: nn.Linear, activation: Any) -> _Layer:
+    weight, bias = layer.weight, layer.bias
+    of_weight = torch.empty(0) if weight.grad is None else weight.grad
+    of_bias = torch.empty(0) if bias.grad is None else bias.grad
+    data = weight.detach()
+    passes = _IN_PLACE.get(activation), _BACKWARD[activation]
+    return _Layer(data, data.t(), bias.detach(), of_weight, of_bias, *passes)
+
+
+class _Buffers(NamedTuple):
+    """For so many rows: what layers give [B, O], and gradients of what the later ones take."""
+
+    outputs: list[Tensor]
+    gradients: list[Tensor]
+
+
 class DenseChain:
     """Layers of a module, one after the other; gradients go to their parameters' ``grad``.
+
+    Parameters must stay where they are from here on, as they do once an optimiser, or a target
+    network, has made them views of its vector.
 
     Args:
         layers: at least one.
@@ -52,48 +84,46 @@ class DenseChain:
     """
 
     def __init__(self, layers: Sequence[nn.Linear], activations: Sequence[Any]) -> None:
-        self.layers, self.activations = list(layers), list(activations)
+        self.layers = [_layer(*each) for each in zip(layers, activations, strict=True)]
         self.inputs = torch.empty(0, layers[0].in_features)
-        self._reserve(0)
+        self._largest = self._new_buffers(0)
+        self._buffers: dict[int, _Buffers] = {}
 
-    def _reserve(self, num_rows: int) -> None:
-        widths = [layer.out_features for layer in self.layers]
-        self.outputs = [torch.empty(num_rows, width) for width in widths]
-        self.gradients = [torch.empty(num_rows, width) for width in widths[:-1]]
+    def _new_buffers(self, num_rows: int) -> _Buffers:
+        outputs = [torch.empty(num_rows, len(layer.bias)) for layer in self.layers]
+        return _Buffers(outputs, [torch.empty_like(each) for each in outputs[:-1]])
 
-    @torch.no_grad()
+    def _sized(self, num_rows: int) -> _Buffers:
+        """Parts of the largest ones there have been, so that no two sizes are kept."""
+        if num_rows > len(self._largest.outputs[0]):
+            self._largest, self._buffers = self._new_buffers(num_rows), {}
+        parts = _Buffers(*([each[:num_rows] for each in part] for part in self._largest))
+        return self._buffers.setdefault(num_rows, parts)
+
     def forward(self, x: Tensor) -> Tensor:
-        """[B, O] of [B, I]; valid until the next call."""
-        if len(x) > len(self.outputs[0]):
-            self._reserve(len(x))
-        self.inputs = x
-        for layer, activation, buffer in zip(
-            self.layers, self.activations, self.outputs, strict=True
-        ):
-            x = torch.addmm(layer.bias, x, layer.weight.t(), out=buffer[: len(x)])
-            if activation in _IN_PLACE:
-                _IN_PLACE[activation](x)
+        """[B, O] of [B, I], which requires no gradient; valid until the next call."""
+        self.inputs, self.buffers = x, self._buffers.get(len(x)) or self._sized(len(x))
+        for layer, buffer in zip(self.layers, self.buffers.outputs, strict=True):
+            x = torch.addmm(layer.bias, x, layer.transposed, out=buffer)
+            if layer.activate is not None:
+                layer.activate(x)
         return x
 
-    @torch.no_grad()
     def backward(self, gradient: Tensor, *, of_inputs: bool = False) -> Tensor | None:
-        """From that of the outputs [B, O] to those of the parameters; all are overwritten.
+        """From that of the latest outputs [B, O] to those of the parameters; all are overwritten.
 
         Returns:
             That of the inputs [B, I], if ``of_inputs``.
         """
-        num_rows = len(gradient)
-        xs = [self.inputs, *(each[:num_rows] for each in self.outputs)]
+        outputs, gradients = self.buffers
         for i in range(len(self.layers) - 1, -1, -1):
-            layer, backward = self.layers[i], _BACKWARD[self.activations[i]]
-            if backward is not None:
-                backward(gradient, xs[i + 1])
-            assert layer.weight.grad is not None
-            assert layer.bias.grad is not None
-            torch.mm(gradient.t(), xs[i], out=layer.weight.grad)
-            torch.sum(gradient, 0, out=layer.bias.grad)
+            layer = self.layers[i]
+            if layer.backward is not None:
+                layer.backward(gradient, outputs[i])
+            torch.mm(gradient.t(), outputs[i - 1] if i else self.inputs, out=layer.of_weight)
+            torch.sum(gradient, 0, out=layer.of_bias)
             if i:
-                gradient = torch.mm(gradient, layer.weight, out=self.gradients[i - 1][:num_rows])
+                gradient = torch.mm(gradient, layer.weight, out=gradients[i - 1])
         return torch.mm(gradient, self.layers[0].weight) if of_inputs else None
 
 

@@ -20,10 +20,12 @@ from typing import Any, ClassVar, Generic
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rllib.absent import NamesNearest
 from rllib.checkpoints.torch_state import get_module_state, set_module_state
 from rllib.config import AlgorithmConfig
+from rllib.config.over_time import OverTime
 from rllib.connectors.learner import build_learner_pipeline
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError
@@ -104,17 +106,27 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         self.device = learner_device(config)
         self.precision = Precision(config.mixed_precision, self.device)
         self.uploads = Uploads(self.device) if self.device.type == "cuda" else None
+        self.settings = OverTime(config)
         self.timestep, self.now = 0, config.at(0)
         self.steps_per_learner = 0.0
         with TorchStream(derive_seed(config.seed, Role.MODULE_INIT)).active():
             self.module = config.get_rl_module_spec(spaces).build().to(self.device)
             self.optimizers = self.configure_optimizers()
         own_parameters(self.module, self.optimizers)
+        self._parameters_of_policy = self._find_parameters_of_policy()
         self.connectors = build_learner_pipeline(config, spaces, self.device)
         self.descent = Descent(self.module, self.optimizers, config, self.precision.scale)
         self.num_steps_trained_lifetime = 0
         self.group: Peers = Alone()
         self._begin_streams()
+
+    def _find_parameters_of_policy(self) -> dict[str, Tensor] | None:
+        """What acting needs, looked up once: parameters stay where they are. None where it is
+        something else as well, such as buffers, in whose place a module may put others."""
+        state = self.module.policy_state()
+        places = {parameter.data_ptr() for parameter in self.module.parameters()}
+        are_all = all(each.data_ptr() in places for each in state.values())
+        return state if are_all else None
 
     def _begin_streams(self) -> None:
         self.rng = derive_rng(self.config.seed, Role.LEARNER, self.group.rank)
@@ -204,7 +216,7 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         """
         began_at, started = time(), perf_counter()
         self.timestep = timestep
-        self.now = self.descent.config = self.config.at(timestep)
+        self.now = self.descent.config = self.settings.at(timestep)
         for optimizer in self.optimizers.values():
             optimizer.set_timestep(timestep)
         if shares:
@@ -255,7 +267,7 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         rates: Metrics = {
             f"{name}_learning_rate": each.lr for name, each in self.optimizers.items()
         }
-        rates |= {f"curr_{name}": getattr(self.now, name) for name in self.config.schedules}
+        rates |= {f"curr_{name}": getattr(self.now, name) for name in self.settings.schedules}
         if self.precision.scale is not None or self.config.torch_skip_nan_gradients:
             rates["num_gradient_updates_skipped_lifetime"] = self.descent.num_skipped
         return rates | {
@@ -270,7 +282,7 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
 
     def get_weights(self) -> dict[str, NDArray[Any]]:
         """Copies of the weights that acting needs, by name."""
-        return get_module_state(self.module.policy_state())
+        return get_module_state(self._parameters_of_policy or self.module.policy_state())
 
     def get_module_state(self) -> dict[str, NDArray[Any]]:
         """Copies of all weights, by name."""

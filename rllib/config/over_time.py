@@ -1,0 +1,31 @@
+"""Settings that change while training, for whoever asks for them in every update."""
+
+from typing import Generic, TypeVar
+
+from rllib.config.algorithm_config import AlgorithmConfig
+from rllib.schedules import value_at
+
+ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
+
+
+class OverTime(Generic[ConfigT]):
+    """``config.at(timestep)`` without a search for schedules, or a copy where nothing has changed.
+
+    Args:
+        config: must not be changed from here on.
+
+    Attributes:
+        schedules: of the settings that have one, by name.
+    """
+
+    def __init__(self, config: ConfigT) -> None:
+        self.config = self._now = config
+        self.schedules = config.schedules
+        self._values: dict[str, float] = {}
+
+    def at(self, timestep: int) -> ConfigT:
+        """The settings with every schedule at its value of this timestep."""
+        values = {name: value_at(each, timestep) for name, each in self.schedules.items()}
+        if values != self._values:
+            self._now, self._values = self.config.with_values(values), values
+        return self._now

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rllib.cli.shared import find_modules_here
+from rllib.cli.shared import explained, find_modules_here
 
 
 class Engine(StrEnum):
@@ -14,6 +14,13 @@ class Engine(StrEnum):
 
     NATIVE = "native"
     INLINE = "inline"
+
+
+class LogFormat(StrEnum):
+    """How a run speaks."""
+
+    AUTO = "auto"
+    JSON = "json"
 
 
 def train(
@@ -34,6 +41,17 @@ def train(
     ] = None,
     runs_dir: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     address: Annotated[Engine, typer.Option(help="What actors run on.")] = Engine.NATIVE,
+    seeds: Annotated[
+        str | None,
+        typer.Option(metavar="1..5", help="One run after the other, NAME_seed1 and so on."),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what it would be: shapes, speed, memory, settings."),
+    ] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="A live view on a terminal, else lines; or JSON lines.")
+    ] = LogFormat.AUTO,
 ) -> None:
     """Train; the same command continues a run that was interrupted.
 
@@ -42,9 +60,11 @@ def train(
     find_modules_here()
     from rllib.runs.signals import Interrupted, StopSignals
 
+    code = 0
     try:
-        with StopSignals().installed() as signals:
-            from rllib.runs.session import Order, Session
+        with StopSignals().installed() as signals, explained():
+            from rllib.runs.console import Console, JsonConsole
+            from rllib.runs.session import Order, Session, with_seeds
 
             order = Order(
                 config=config,
@@ -54,8 +74,11 @@ def train(
                 name=name,
                 runs_dir=runs_dir,
                 inline=address is Engine.INLINE,
+                dry_run=dry_run,
             )
-            code = Session(order).execute(signals)
+            for each in with_seeds(order, seeds):
+                console = JsonConsole() if log_format is LogFormat.JSON else Console()
+                code = Session(each, console).execute(signals) or code
     except Interrupted as interruption:  # before the session could say anything about it
         code = interruption.exit_code
     raise typer.Exit(code)

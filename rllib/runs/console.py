@@ -1,11 +1,13 @@
 """What a run says to its user: a live view on a terminal, plain lines everywhere else."""
 
 import contextlib
+import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console as RichConsole
 from rich.live import Live
@@ -108,6 +110,33 @@ class Console:
         if self._note:
             table.add_row("", self._note)
         return table
+
+
+class JsonConsole(Console):
+    """For programs: every message and every result is one line of JSON on standard output.
+
+    ``{"event": "message", "text": ...}`` and ``{"event": "result", ...}`` with the metrics of
+    ``progress.jsonl`` and, once it can be foretold, ``seconds_left``.
+    """
+
+    def say(self, text: str) -> None:
+        """Print a message at once."""
+        self._print("message", {"text": text})
+
+    def begin(self, progress: Progress) -> None:
+        """Print results from now on."""
+        self._progress = progress
+
+    def update(self, metrics: Metrics) -> None:
+        """Print a new result, each of them."""
+        assert self._progress is not None, "begin() comes first"
+        now = time.monotonic()
+        self._progress.update(metrics, now)
+        left = self._progress.seconds_left(now)
+        self._print("result", metrics | ({} if left is None else {"seconds_left": round(left, 1)}))
+
+    def _print(self, event: str, fields: Mapping[str, Any]) -> None:
+        self._rich.out(json.dumps({"event": event, **fields}), highlight=False)
 
 
 def complain(text: str) -> None:

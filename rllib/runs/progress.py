@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from rllib.metrics.stages import headline, stages_of, verdict
+from rllib.metrics.stages import Stages, headline, stages_of, verdict
 from rllib.runs.loggers import ENV_STEPS, ITERATION, Metrics
 
 RETURN = "env_runners/episode_return_mean"
 LENGTH = "env_runners/episode_len_mean"
+RESTARTS = "fault_tolerance/num_remote_worker_restarts"
 WINDOW_S = 10.0
+LONGER_S = (60.0, 300.0)
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -20,14 +22,16 @@ class Pace:
 
     Attributes:
         marks: (time in s, count), oldest first; one older than the window is kept as its start.
+        window_s: how many seconds are looked back.
     """
 
     marks: deque[tuple[float, float]] = field(default_factory=deque)
+    window_s: float = WINDOW_S
 
     def mark(self, now: float, count: float) -> None:
         """Note the counter at a time (s)."""
         self.marks.append((now, count))
-        while len(self.marks) > 2 and self.marks[1][0] < now - WINDOW_S:
+        while len(self.marks) > 2 and self.marks[1][0] < now - self.window_s:
             self.marks.popleft()
 
     @property
@@ -55,7 +59,9 @@ class Progress:
         self.returns = [row[RETURN] for row in history if RETURN in row]
         self._started = started
         self._paces = {ENV_STEPS: Pace(), ITERATION: Pace()}
-        self._paces[ENV_STEPS].mark(started, history[-1].get(ENV_STEPS, 0) if history else 0)
+        self._longer = [Pace(window_s=seconds) for seconds in LONGER_S]
+        for pace in (self._paces[ENV_STEPS], *self._longer):
+            pace.mark(started, history[-1].get(ENV_STEPS, 0) if history else 0)
 
     def update(self, metrics: Metrics, now: float) -> None:
         """Take in a result at a time (s)."""
@@ -63,6 +69,8 @@ class Progress:
         for key, pace in self._paces.items():
             if key in metrics:
                 pace.mark(now, metrics[key])
+        for pace in self._longer if ENV_STEPS in metrics else ():
+            pace.mark(now, metrics[ENV_STEPS])
         if RETURN in metrics:
             self.returns.append(metrics[RETURN])
 
@@ -85,8 +93,20 @@ class Progress:
     def facts(self, now: float) -> dict[str, str]:
         """What to show, as label and text, in the order to show it in."""
         facts = self._figures(now)
+        facts["steps/s"] += self._longer_ago(now)
+        if restarts := self.metrics.get(RESTARTS):
+            facts["restarts"] = f"{restarts:,.0f} of env runners"
         stages = stages_of(self.metrics)
-        return facts if stages is None else facts | {"bottleneck": verdict(stages)}
+        if stages is None:
+            return facts
+        return facts | {"time goes to": shares_line(stages), "bottleneck": verdict(stages)}
+
+    def _longer_ago(self, now: float) -> str:
+        """Speed over longer times, as far as training has lasted for them."""
+        pairs = zip(self._longer, (WINDOW_S, *LONGER_S), strict=False)
+        lasted = now - self._started
+        texts = [f"{p.window_s:.0f} s: {p.per_second:,.0f}" for p, least in pairs if lasted > least]
+        return f"  (last {', '.join(texts)})" if texts else ""
 
     def _figures(self, now: float) -> dict[str, str]:
         metrics = self.metrics
@@ -113,6 +133,12 @@ class Progress:
         if stages is not None:
             facts["bottleneck"] = headline(stages)
         return " | ".join(f"{label} {text}" for label, text in facts.items())
+
+
+def shares_line(stages: Stages) -> str:
+    """Every stage that takes a hundredth of the time, and its share."""
+    shares = [(name, share) for name, share in stages._asdict().items() if share >= 0.01]
+    return ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in shares)
 
 
 def clock(seconds: float) -> str:

@@ -8,13 +8,13 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rllib import core
 from rllib.config.file import Draft, read_draft
-from rllib.errors import RLlibError, RunError
+from rllib.errors import ConfigError, RLlibError, RunError
 from rllib.runs.console import Console, complain
 from rllib.runs.signals import Interrupted, StopSignals
 from rllib.workers import PRELOAD
@@ -36,6 +36,7 @@ class Order:
         name: of the run; None takes the config's.
         runs_dir: folder of all runs.
         inline: run actors in this process, serially.
+        dry_run: only say what the run would be.
     """
 
     config: str
@@ -45,6 +46,36 @@ class Order:
     name: str | None = None
     runs_dir: Path = Path("runs")
     inline: bool = False
+    dry_run: bool = False
+
+
+def with_seeds(order: Order, seeds: str | None) -> list[Order]:
+    """The order, or one for each seed, of a run that is named after it.
+
+    Args:
+        order: of one run.
+        seeds: ``1..5``, ``1,4,7``, or None.
+
+    Raises:
+        ConfigError: that is no list of seeds.
+    """
+    if seeds is None:
+        return [order]
+    name = order.name or Path(order.config).stem
+    return [
+        replace(order, overrides=(*order.overrides, f"seed={seed}"), name=f"{name}_seed{seed}")
+        for seed in _seeds(seeds)
+    ]
+
+
+def _seeds(text: str) -> list[int]:
+    first, dots, last = text.partition("..")
+    with contextlib.suppress(ValueError):
+        if not dots:
+            return [int(part) for part in text.split(",")]
+        if int(first) <= int(last):
+            return list(range(int(first), int(last) + 1))
+    raise ConfigError(f"--seeds {text!r}: write them as 1..5 or 1,4,7")
 
 
 class Session:
@@ -63,7 +94,7 @@ class Session:
         """
         try:
             with self._console:
-                self._train(signals)
+                return self._foresee() if self._order.dry_run else self._train(signals)
         except Interrupted as interruption:
             complain(f"stopped by {interruption}{self._whereabouts()}")
             return interruption.exit_code
@@ -71,9 +102,15 @@ class Session:
             return self._fail(error, error.exit_code)
         except Exception as error:
             return self._fail(error, 1)
-        return 0
 
-    def _train(self, signals: StopSignals) -> None:
+    def _foresee(self) -> int:
+        order = self._order
+        plan = read_draft(order.config, order.overrides, order.stop).plan()
+        from rllib.dry_run.report import dry_run
+
+        return dry_run(plan, order.runs_dir, self._console.say)
+
+    def _train(self, signals: StopSignals) -> int:
         order = self._order
         draft = read_draft(order.config, order.overrides, order.stop)
         path = order.runs_dir / _checked_name(order.name or draft.name)
@@ -87,6 +124,7 @@ class Session:
             with hold(path, keep=keep, fresh=order.fresh) as self._folder:
                 self._ensure_runtime(plan)
                 train(plan, self._folder, self._console, signals)
+        return 0
 
     @contextlib.contextmanager
     def _runtime(self, draft: Draft) -> Iterator[None]:

@@ -145,6 +145,9 @@ def test_the_options_of_train_do_not_grow(start: Start) -> None:
         "--name",
         "--runs-dir",
         "--address",
+        "--seeds",
+        "--dry-run",
+        "--log-format",
         "--help",
     }
 
@@ -161,6 +164,8 @@ def test_the_options_of_train_do_not_grow(start: Start) -> None:
         (["train", "--config", "toy.yaml", "--stop", "steps=1"], "unknown metric"),
         (["train", "--config", "toy.yaml", "--stop", "steps"], "write it as key=value"),
         (["train", "--config", "toy.yaml", "--address", "moon"], "moon"),
+        (["train", "--config", "toy.yaml", "--seeds", "5..1"], "write them as 1..5 or 1,4,7"),
+        (["train", "--config", "toy.yaml", "--dry-run", "gama=1"], "did you mean 'gamma'?"),
         (["train", "--config", "toy.yaml", "--runs-dir", "toy.yaml"], "cannot be written"),
         (["train"], "--config"),
         (["trian"], "train"),

@@ -1,13 +1,15 @@
 """What the user sees while it trains."""
 
 import io
+import json
+import re
 
 import pytest
 from rich.console import Console as RichConsole
 
 from rllib.errors import ConfigError
 from rllib.metrics.stages import Stages
-from rllib.runs.console import Console
+from rllib.runs.console import Console, JsonConsole
 from rllib.runs.loggers import flatten
 from rllib.runs.progress import Pace, Progress, clock, sparkline
 from rllib.runs.stopping import reached
@@ -48,6 +50,29 @@ def test_a_line_names_the_bottleneck_and_the_view_says_what_may_help() -> None:
     assert "bottleneck env step 80%" in progress.line(1.0)
     assert "num_env_runners" not in progress.line(1.0)
     assert "num_env_runners" in progress.facts(1.0)["bottleneck"]
+
+
+def test_the_view_shows_speed_over_longer_times_once_they_have_passed() -> None:
+    progress = Progress({}, started=0.0)
+    for second in range(1, 101):
+        progress.update(
+            metrics(second, 100 * second if second <= 60 else 3000 + 50 * second), second
+        )
+        if second == 8:
+            assert progress.facts(8.0)["steps/s"] == "100"
+    text = progress.facts(100.0)["steps/s"]
+    assert text.startswith("50  (last 60 s: ")
+    assert text.endswith(", 300 s: 80)")
+
+
+def test_the_view_shows_where_the_time_goes_and_what_was_restarted() -> None:
+    shares = dict.fromkeys(Stages._fields, 0.0) | {"env_step": 0.6, "learner_waiting": 0.4}
+    progress = Progress({}, started=0.0)
+    restarts = {"fault_tolerance/num_remote_worker_restarts": 2}
+    progress.update({f"stages/{name}": each for name, each in shares.items()} | restarts, now=1.0)
+    facts = progress.facts(1.0)
+    assert facts["time goes to"] == "env step 60%, learner waiting 40%"
+    assert facts["restarts"] == "2 of env runners"
 
 
 def test_a_continued_run_counts_its_speed_from_where_it_began() -> None:
@@ -119,6 +144,36 @@ def test_a_narrow_terminal_shows_the_newest_returns_too() -> None:
             console.update(metrics(iteration, iteration, mean=iteration))
     assert "█" in out.getvalue()
     assert "…" not in out.getvalue()
+
+
+def test_programs_get_every_message_and_result_as_a_line_of_json() -> None:
+    out = io.StringIO()
+    console = JsonConsole(RichConsole(file=out, soft_wrap=True, width=40))
+    with console:
+        console.say("starting [not markup]")
+        console.begin(Progress({STEPS: 100}, started=0.0))
+        for iteration in (1, 2):
+            console.update(metrics(iteration, iteration * 10))
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert lines[0] == {"event": "message", "text": "starting [not markup]"}
+    assert [line["training_iteration"] for line in lines[1:]] == [1, 2]
+    assert lines[2]["seconds_left"] > 0
+    assert "\x1b" not in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_view_fits_narrow_terminals_and_needs_no_colours(width: int) -> None:
+    out = io.StringIO()
+    rich = RichConsole(file=out, force_terminal=True, no_color=True, width=width, height=40)
+    console = Console(rich)
+    shares = dict.fromkeys(Stages._fields, 0.0) | {"env_step": 0.6, "learning": 0.4}
+    with console:
+        console.begin(Progress({STEPS: 10_000_000}, 0.0))
+        console.update(metrics(3, 1000) | {f"stages/{k}": v for k, v in shares.items()})
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
+    assert "env step 60%" in shown
+    assert max(map(len, shown.replace("\r", "\n").splitlines())) <= width
+    assert "\x1b[3" not in out.getvalue()
 
 
 # Stop criteria.

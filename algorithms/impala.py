@@ -295,6 +295,13 @@ class IMPALA(Algorithm):
         summary["env_runner_group"] = {"actor_manager_num_outstanding_async_reqs": in_flight}
         return summary
 
+    def on_learners_revived(self) -> None:
+        """What env runners were asked for goes on; weights that were offered are gone."""
+        self.version += 1
+        self.env_runner_group.weights_seq_no = self.version - 1
+        super().on_learners_revived()
+        self.sampler.reset()
+
     def _set_state(self, state: dict[str, Any]) -> None:
         super()._set_state(state)
         self.sampler.reset()

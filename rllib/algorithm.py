@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar, Self, cast
+from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,10 +171,13 @@ class Algorithm(NamesNearest, ABC):
         started = perf_counter()
         evaluate = self._begin_evaluation()
         books = self._books = self._open_books()
-        while not books.is_over(perf_counter() - started):
-            self.training_step()
-            books.num_calls += 1
-        books.settle()
+        is_over = False
+        while not is_over:
+            with self._learners_revived(books):
+                self.training_step()
+                books.num_calls += 1
+                if is_over := books.is_over(perf_counter() - started):
+                    books.settle()
         self.iteration += 1
         result = self._summary()
         if evaluate is not None:
@@ -182,6 +186,27 @@ class Algorithm(NamesNearest, ABC):
         self.time_total_s += elapsed
         result[STAGES] = books.stages(elapsed)._asdict()
         return self._with_metrics(self._times(books, elapsed) | result)
+
+    @contextmanager
+    def _learners_revived(self, books: Iteration) -> Iterator[None]:
+        """Where learners died, they are started anew, and what was under way is forgotten."""
+        try:
+            yield
+        except Exception as error:
+            if not (ranks := self.learner_group.revive(error)):
+                raise
+            names = ", ".join(map(str, ranks))
+            text = (
+                f"learner {names} died and is started anew; {len(books.in_flight)} updates are lost"
+            )
+            warn(f"{text}: {error}", RuntimeWarning, stacklevel=2)
+            books.in_flight.clear()
+            self.on_learners_revived()
+
+    def on_learners_revived(self) -> None:
+        """Env runners act by the weights that learners go on from."""
+        self.env_runner_group.forget_syncs()
+        self.env_runner_group.sync_weights(self.learner_group.get_weights())
 
     def _open_books(self) -> Iteration:
         is_remote = self.learner_group.is_remote
@@ -328,7 +353,9 @@ class Algorithm(NamesNearest, ABC):
             failures = self.num_env_step_failures_lifetime
             result["env_runners"]["num_env_step_failures_lifetime"] = failures
         result["num_env_steps_sampled_lifetime"] = self.num_env_steps_sampled_lifetime
-        result["fault_tolerance"] = self.env_runner_group.get_fault_metrics()
+        result["fault_tolerance"] = self.env_runner_group.get_fault_metrics() | {
+            "num_learner_restarts": self.learner_group.num_restarts
+        }
         return result
 
     def _times(self, books: Iteration, elapsed: float) -> dict[str, Any]:

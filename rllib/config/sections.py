@@ -311,6 +311,13 @@ class FaultToleranceSection(Section):
     others wait for as long."""
     env_runner_restore_timeout_s: PositiveFloat = 1800.0
     """Seconds that an env runner started anew may take to make its environments."""
+    restart_failed_learners: bool = True
+    """Whether a learner actor that died is started anew, with the state of another one or else the
+    newest snapshot; otherwise it ends training."""
+    max_num_learner_restarts: NonNegativeInt = 100
+    """How often learners are started anew in all before it is an error."""
+    learner_snapshot_every_s: PositiveFloat = 10.0
+    """Seconds from one snapshot of the learners' state in memory to the next."""
 
 
 class MultiAgentSection(Section):

@@ -8,6 +8,7 @@ The learners average their gradients in every step, so that each of them has the
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from secrets import token_hex
 from typing import Any, ClassVar
 
@@ -15,12 +16,13 @@ from rllib import core
 from rllib.absent import NamesNearest
 from rllib.config import AlgorithmConfig
 from rllib.core import api
-from rllib.core.exceptions import ActorError
+from rllib.core.exceptions import ActorError, GetTimeoutError
 from rllib.core.util.collective import CollectiveError
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError, LearnerError, Problem
 from rllib.learning.learner import FIXED_MODULES, Learner, Metrics
 from rllib.learning.shares import divide
+from rllib.learning.snapshots import Snapshots
 from rllib.workers import Worker, environs, fetch, fetch_sample, make_worker, stop_all
 
 PATIENCE_S = 300.0
@@ -41,6 +43,7 @@ class LearnerGroup(NamesNearest):
 
     Attributes:
         version: counts what may have changed the weights.
+        num_restarts: how often a learner that died was started anew.
 
     Raises:
         ConfigError: several learners on the engine that runs one call at a time, or more resources
@@ -65,10 +68,15 @@ class LearnerGroup(NamesNearest):
         self.is_remote = config.num_learners > 0
         self._is_joined = False
         self.version = 0
-        self.workers: list[Worker] = [
-            make_worker(learner_class, config, spaces, remote=self.is_remote, **_resources(config))
-            for _ in range(max(1, config.num_learners))
-        ]
+        self.num_restarts = 0
+        self.snapshots = Snapshots(config.learner_snapshot_every_s)
+        self._make = partial(
+            make_worker,
+            *(learner_class, config, spaces),
+            remote=self.is_remote,
+            **_resources(config),
+        )
+        self.workers: list[Worker] = [self._make() for _ in range(max(1, config.num_learners))]
         try:
             self._check_resources()
             self._join()
@@ -131,6 +139,8 @@ class LearnerGroup(NamesNearest):
         if not self.is_remote:
             limit = self.config.sample_timeout_s
             batches = [fetch_sample(batch, limit) for batch in batches]
+        elif self.config.restart_failed_learners:
+            self.snapshots.take(partial(self.workers[0].call, "get_state"))
         if len(self.workers) == 1:
             return [self.workers[0].call("update", *batches, timestep=timestep)]
         batches = [b if isinstance(b, core.ObjectRef) else core.put(b) for b in batches]
@@ -219,7 +229,8 @@ class LearnerGroup(NamesNearest):
 
     def get_stats(self) -> dict[str, Any]:
         """How many learners there are; what they report is in the results of updates."""
-        return {"num_learners": len(self.workers), "is_remote": self.is_remote}
+        counts = {"num_learners": len(self.workers), "num_restarts": self.num_restarts}
+        return counts | {"is_remote": self.is_remote}
 
     def stop(self) -> None:
         """End the learners."""
@@ -263,10 +274,68 @@ class LearnerGroup(NamesNearest):
             return self._learner_error(min(silent), f"does not answer: {cause}", last)
         return last
 
+    def revive(self, error: Exception) -> list[int]:
+        """Start learners anew that died, or do not answer, after something went wrong.
+
+        They take over the state of one that is left, or else the newest snapshot; whatever was
+        under way is lost.
+
+        Args:
+            error: what went wrong.
+
+        Returns:
+            Their ranks; none if all are well, so that the error is another's.
+
+        Raises:
+            LearnerError: they die too often.
+        """
+        if not (self.is_remote and self.config.restart_failed_learners):
+            return []
+        dead = self._dead()
+        if not dead:
+            return []
+        most = self.config.max_num_learner_restarts
+        if self.num_restarts + len(dead) > most:
+            text = f"died, after max_num_learner_restarts = {most} restarts: {error}"
+            raise self._learner_error(dead[0], text, error)
+        state = self._surviving_state(dead)
+        for rank in dead:
+            self.workers[rank].end()
+            self.workers[rank] = self._make()
+        self.num_restarts += len(dead)
+        self._is_joined = False
+        self._join()
+        if state is not None:
+            self.set_state(state)
+        return dead
+
+    def _dead(self) -> list[int]:
+        """Ranks of those that do not answer."""
+        handles = [worker.call("get_streams") for worker in self.workers]
+        core.wait(handles, num_returns=len(handles), timeout=LAST_WORDS_S)
+        return [rank for rank, handle in enumerate(handles) if not _is_well(handle)]
+
+    def _surviving_state(self, dead: list[int]) -> dict[str, Any] | None:
+        """Of a learner that is left; else the newest snapshot; else that of the beginning."""
+        for rank in range(len(self.workers)):
+            if rank not in dead:
+                state: dict[str, Any] = fetch(self.workers[rank].call("get_state"))
+                return state
+        snapshot: dict[str, Any] | None = self.snapshots.newest()
+        return snapshot
+
     def _learner_error(self, rank: int, text: str, cause: Exception) -> LearnerError:
         error = LearnerError(f"learner {rank} of {len(self.workers)} {text}", rank=rank)
         error.__cause__ = cause
         return error
+
+
+def _is_well(handle: Any) -> bool:
+    try:
+        fetch(handle, 0.0)
+    except (ActorError, GetTimeoutError):
+        return False
+    return True
 
 
 def _resources(config: AlgorithmConfig) -> dict[str, Any]:

@@ -176,6 +176,10 @@ class EnvRunnerGroup(EnvRunnerCalls):
         for index in self.crew.healthy:
             self._syncs[index] = [self.workers[index].call("set_weights", weights, seq_no)]
 
+    def forget_syncs(self) -> None:
+        """What was sent before is not looked at: who had made it has died."""
+        self._syncs.clear()
+
     def set_statistics(self, statistics: dict[str, Any]) -> None:
         """Tell all env runners what the connectors of all have seen together."""
         self.note_statistics(statistics)

@@ -1,0 +1,51 @@
+"""What learners are rebuilt from when all of them have died: the state of one, some seconds ago."""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from rllib import core
+from rllib.workers import fetch, is_remote
+
+
+class Snapshots:
+    """Keeps the newest state that a learner has given out.
+
+    A snapshot is asked for after an update and made before the next one; nobody waits for it.
+
+    Args:
+        every_s: seconds from one to the next.
+        clock: seconds.
+    """
+
+    def __init__(self, every_s: float, clock: Callable[[], float] = monotonic) -> None:
+        self.every_s, self.clock = every_s, clock
+        self._asked_at = -float("inf")
+        self._coming: Any = None
+        self._newest: Any = None
+
+    def take(self, ask: Callable[[], Any]) -> None:
+        """Ask for another one, if it is time and the last one is there.
+
+        Args:
+            ask: returns a handle of a state.
+        """
+        self._note()
+        if self._coming is None and self.clock() - self._asked_at >= self.every_s:
+            self._coming, self._asked_at = ask(), self.clock()
+
+    def _note(self) -> None:
+        if self._coming is None:
+            return
+        if not is_remote(self._coming) or core.wait([self._coming], timeout=0.0)[0]:
+            coming, self._coming = self._coming, None
+            try:
+                self._newest = fetch(coming)
+            except core.exceptions.ActorError:
+                return  # it died before: the one that there is, is still good
+
+    def newest(self) -> Any:
+        """The newest state; ``None`` before there is one."""
+        self._note()
+        self._coming = None
+        return self._newest

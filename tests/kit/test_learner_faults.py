@@ -1,0 +1,240 @@
+"""Learners that die are started anew, and go on from where another one is, or a snapshot."""
+
+import os
+import signal
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+
+from rllib import core
+from rllib.algorithms.appo import APPOConfig
+from rllib.algorithms.dqn import DQNConfig
+from rllib.algorithms.impala import IMPALAConfig
+from rllib.algorithms.ppo import PPOConfig, PPOLearner
+from rllib.errors import LearnerError
+from rllib.learning import learner_group
+from rllib.learning.snapshots import Snapshots
+from rllib.workers import PRELOAD
+
+WARNED = "learner . died and is started anew"
+
+
+@pytest.fixture(scope="module")
+def processes():
+    with core.init(num_cpus=6, preload=[*PRELOAD, "rllib.algorithms.ppo"]):
+        yield
+
+
+class Given:
+    """States that are there when they are let go."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def ask(self):
+        self.asked += 1
+        return {"state": self.asked}
+
+
+def test_a_snapshot_is_asked_for_when_it_is_time_and_the_newest_is_kept():
+    now, given = [0.0], Given()
+    snapshots = Snapshots(10.0, lambda: now[0])
+    assert snapshots.newest() is None
+    for moment in (0.0, 9.9, 10.0, 11.0):
+        now[0] = moment
+        snapshots.take(given.ask)
+    assert given.asked == 2
+    assert snapshots.newest() == {"state": 2}
+
+
+@core.remote
+class Slow:
+    def __init__(self):
+        self.gate = Event()
+
+    def state(self, number):
+        return number
+
+    def die(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_of_a_learner_that_died_the_snapshot_before_is_good(processes):
+    now, actor = [0.0], Slow.remote()
+    snapshots = Snapshots(1.0, lambda: now[0])
+    snapshots.take(lambda: actor.state.remote(1))
+    core.get(actor.state.remote(0))
+    snapshots.take(lambda: pytest.fail("it is not time"))
+    now[0] = 1.0
+    actor.die.remote()
+    snapshots.take(lambda: actor.state.remote(2))
+    with pytest.raises(core.exceptions.ActorDiedError):
+        core.get(actor.state.remote(0))
+    assert snapshots.newest() == 1
+
+
+def ppo():
+    return PPOConfig().training(train_batch_size_per_learner=64, minibatch_size=32, num_epochs=2)
+
+
+def dqn():
+    return (
+        DQNConfig()
+        .training(num_steps_sampled_before_learning_starts=8, hiddens=[8])
+        .reporting(min_sample_timesteps_per_iteration=64)
+    )
+
+
+def asynchronous(config):
+    return (
+        config.training(train_batch_size_per_learner=64)
+        .env_runners(rollout_fragment_length=8)
+        .reporting(min_sample_timesteps_per_iteration=128)
+    )
+
+
+ALGORITHMS = {
+    "PPO": ppo,
+    "DQN": dqn,
+    "IMPALA": lambda: asynchronous(IMPALAConfig()),
+    "APPO": lambda: asynchronous(APPOConfig().training(circular_buffer_num_batches=2)),
+}
+
+
+def config(name, num_learners=1, **faults):
+    return (
+        ALGORITHMS[name]()
+        .environment("CartPole-v1")
+        .env_runners(num_env_runners=2, num_envs_per_env_runner=4)
+        .learners(num_learners=num_learners)
+        .rl_module(model_config={"fcnet_hiddens": (8,)})
+        .fault_tolerance(learner_snapshot_every_s=1e-6, **faults)
+    )
+
+
+def pids(algo):
+    return algo.learner_group.foreach_learner(lambda learner: os.getpid())
+
+
+def steps(algo):
+    return algo.learner_group.foreach_learner(lambda learner: learner.num_steps_trained_lifetime)
+
+
+def train_until_revived(algo, count):
+    while algo.learner_group.num_restarts < count:
+        result = algo.train()
+    return result
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_only_learner_goes_on_from_the_newest_snapshot(processes, name):
+    with config(name).build_algo() as algo:
+        for _ in range(3):
+            algo.train()
+        (before,), (pid,) = steps(algo), pids(algo)
+        per_iteration = before / 3
+        os.kill(pid, signal.SIGKILL)
+        with pytest.warns(RuntimeWarning, match=WARNED):
+            train_until_revived(algo, 1)
+        algo.train()
+        (after,) = steps(algo)
+        # At most the updates are lost that were made since the last snapshot.
+        assert before - per_iteration <= after <= before + 3 * per_iteration
+        result = algo.train()
+        weights = algo.get_weights()["default_policy"]
+        seen = algo.env_runner_group.foreach_env_runner(lambda runner: runner.weights_seq_no)
+    assert result["fault_tolerance"]["num_learner_restarts"] == 1
+    assert result["fault_tolerance"]["num_remote_worker_restarts"] == 0
+    assert all(np.isfinite(each).all() for each in weights.values())
+    assert min(seen) > 3
+
+
+def test_a_group_goes_on_from_one_that_is_left(processes):
+    with config("PPO", 3).build_algo() as algo:
+        algo.train()
+        for rank in (0, 2):
+            os.kill(pids(algo)[rank], signal.SIGKILL)
+            with pytest.warns(RuntimeWarning, match=f"learner {rank} died"):
+                train_until_revived(algo, algo.learner_group.num_restarts + 1)
+        algo.train()
+        states = algo.learner_group.foreach_learner(lambda learner: learner.get_module_state())
+        assert len({*steps(algo)}) == 1
+    for state in states[1:]:
+        np.testing.assert_equal(state, states[0])
+
+
+def test_a_whole_group_goes_on_from_the_newest_snapshot(processes):
+    with config("PPO", 2).build_algo() as algo:
+        for _ in range(3):
+            algo.train()
+        before = steps(algo)[0]
+        for pid in pids(algo):
+            os.kill(pid, signal.SIGKILL)
+        with pytest.warns(RuntimeWarning, match="learner 0, 1 died and is started anew"):
+            train_until_revived(algo, 2)
+        algo.train()
+        assert steps(algo)[0] >= before - 64  # one update is lost and one is made
+
+
+class HangsOnce(PPOLearner):
+    """Learner 1 does not come back from its second update, in the first of its lives."""
+
+    num_calls = 0
+
+    def build_train_batch(self, batches):
+        self.num_calls += 1
+        if self.num_calls == 2 and self.group.rank == 1:
+            path = Path(self.config.learner_config_dict["path"])
+            if not path.exists():
+                path.touch()
+                Event().wait()
+        return super().build_train_batch(batches)
+
+
+def test_one_that_hangs_is_replaced_when_the_others_have_waited_long_enough(
+    processes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(learner_group, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(learner_group, "LAST_WORDS_S", 1.0)
+    settings = config("PPO", 2).env_runners(sample_timeout_s=2.0)
+    settings.learners(learner_class=HangsOnce, learner_config_dict={"path": str(tmp_path / "hung")})
+    with settings.build_algo() as algo:
+        with pytest.warns(RuntimeWarning, match="learner 1 died and is started anew"):
+            train_until_revived(algo, 1)
+        algo.train()
+        assert len({*steps(algo)}) == 1
+
+
+def test_learners_are_started_anew_only_so_often(processes):
+    with config("PPO", max_num_learner_restarts=1).build_algo() as algo:
+        algo.train()
+        os.kill(pids(algo)[0], signal.SIGKILL)
+        with pytest.warns(RuntimeWarning, match=WARNED):
+            algo.train()
+        os.kill(pids(algo)[0], signal.SIGKILL)
+        died = pytest.raises(LearnerError, match="max_num_learner_restarts = 1 restarts")
+        with died:
+            algo.train()
+            algo.train()
+
+
+def test_without_restarts_a_death_ends_training(processes):
+    with config("PPO", restart_failed_learners=False).build_algo() as algo:
+        algo.train()
+        os.kill(pids(algo)[0], signal.SIGKILL)
+        died = pytest.raises((LearnerError, core.exceptions.CoreError), match=r"SIGKILL|signal 9")
+        with died:
+            algo.train()
+
+
+def test_snapshots_change_nothing(processes):
+    hashes = []
+    for every_s in (1e-6, 1e6):
+        settings = config("PPO", 2).fault_tolerance(learner_snapshot_every_s=every_s)
+        with settings.build_algo() as algo:
+            for _ in range(3):
+                algo.train()
+            hashes.append(algo.params_hash())
+    assert hashes[0] == hashes[1]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import rllib
-from rllib.cli import benchmark, check_env, evaluate, explain, init, presets, schema, train
+from rllib.cli import benchmark, check_env, compare, evaluate, explain, init, presets, schema, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 
@@ -19,6 +19,8 @@ CONFIGS, LOOKING = "Configs", "Environments and speed"
 app.command(rich_help_panel=TRAINING)(train.train)
 app.command(rich_help_panel=RESULTS)(evaluate.evaluate)
 app.command(rich_help_panel=RESULTS)(evaluate.enjoy)
+app.command(rich_help_panel=RESULTS)(compare.compare)
+app.command(rich_help_panel=RESULTS)(compare.plot)
 app.command(rich_help_panel=CONFIGS)(init.init)
 app.command(rich_help_panel=CONFIGS)(presets.presets)
 app.command(rich_help_panel=CONFIGS)(explain.explain)

@@ -87,10 +87,11 @@ def init(
 
     ``address``, or else the environment variable ``RLLIB_ADDRESS``, chooses the engine:
     ``"inline"`` runs everything in this process, serially; ``None``, ``"local"`` and ``"auto"``
-    start the native engine on this machine; ``"ray"`` and ``"ray:..."``, with an address of Ray's,
-    hand everything to an installed Ray. ``num_cpus`` (default: the cores this process may use),
-    ``num_gpus`` and ``resources`` are logical amounts that tasks and actors ask for; ``labels`` are
-    the machine's for options like ``label_selector``, see `labels`;
+    start the native engine on this machine; ``"HOST:PORT"`` makes this process a driver of the
+    cluster whose head listens there (see ``rllib start``); ``"ray"`` and ``"ray:..."``, with an
+    address of Ray's, hand everything to an installed Ray. ``num_cpus`` (default: the cores this
+    process may use), ``num_gpus`` and ``resources`` are logical amounts that tasks and actors ask
+    for; ``labels`` are the machine's for options like ``label_selector``, see `labels`;
     ``object_store_memory`` limits the shared memory of all processes together, in bytes; what does
     not fit goes to disk, into the session's directory or ``object_spilling_directory``;
     ``preload`` names modules that workers find already imported; ``runtime_env`` is what all tasks
@@ -180,9 +181,14 @@ def _start_engine(
         from rllib.core.native.driver import start_driver
 
         return start_driver(namespace, amounts, logging=logging.text(), system_config=config, **kw)
+    if ":" in address:
+        from rllib.core.cluster.options import connect_driver
+
+        return connect_driver(address, namespace, amounts, **kw)
     raise ValueError(
         f"address {address!r} is not supported: use 'inline' for this process, 'local' or none for "
-        "this machine, 'ray' or 'ray:host:port' for an installed Ray"
+        "this machine, 'HOST:PORT' for a cluster that `rllib start` has made, 'ray' or "
+        "'ray:host:port' for an installed Ray"
     )
 
 

@@ -20,6 +20,12 @@ from rllib.core.exceptions import RuntimeEnvSetupError
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
+PATHS = "_paths"
+"""A field of our own: where a driver that shares its workers with others finds modules."""
+
+NAMESPACE = "_namespace"
+"""A field of our own: in which such a driver's workers look for names."""
+
 FIELDS = ("env_vars", "working_dir", "py_modules", "excludes")
 
 _NOT_SUPPORTED = (
@@ -175,3 +181,4 @@ def enter(fields: Mapping[str, Any]) -> None:
             text = f"a worker cannot enter working_dir {fields['working_dir']}: {error}"
             raise RuntimeEnvSetupError(text) from error
     sys.path[:0] = paths
+    sys.path += [path for path in fields.get(PATHS, ()) if path not in sys.path]

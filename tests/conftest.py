@@ -43,6 +43,15 @@ def _is_on_ray(item: pytest.Item) -> bool:
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the token of clusters lies, and not the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("home")
+        patch.setenv("RLLIB_HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="module", autouse=True)
 def nothing_stays_of_a_module() -> Iterator[None]:
     """Covers runtimes that all tests of a module share."""

@@ -56,6 +56,11 @@ class Pool:
         self._devices = devices
         self._free_devices = dict(devices)
 
+    @property
+    def devices(self) -> Amounts:
+        """The GPUs, and how much there is of each."""
+        return dict(self._devices)
+
     def take(self, needs: Amounts) -> Share | None:
         """A share of what is needed, if that is free."""
         if not covers(self.free, needs):

@@ -43,8 +43,10 @@ def start_driver(
     runtime_env: Mapping[str, Any],
     system_config: SystemConfig,
     temp_dir: str,
-) -> NativeRuntime:
-    """Start the native engine on this machine."""
+    node_type: type[Node] = Node,
+) -> DriverRuntime:
+    """Start the native engine on this machine; with a ``node_type`` for nodes that are not alone,
+    see `rllib.core.cluster.services`."""
     memory = psutil.virtual_memory().total
     store_bytes = object_store_memory or int(memory * _STORE_SHARE)
     gpus = visible_gpus(amounts.get("GPU"))
@@ -66,7 +68,7 @@ def start_driver(
     ledger = Ledger(cells, keeper.driver_cell, store_bytes)
     runtime = DriverRuntime(me, session, namespace, ledger)
     with runtime.lock:  # nothing is dispatched before all of it is there
-        runtime.node = Node(
+        runtime.node = node_type(
             runtime,
             Scheduler(
                 _positive(total),

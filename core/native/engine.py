@@ -53,6 +53,7 @@ from rllib.core.native.questions import NodeQuestions
 from rllib.core.native.reactor import Reactor
 from rllib.core.native.room import Room
 from rllib.core.native.session import hex_id, node_id
+from rllib.core.native.sites import key_of
 from rllib.core.native.spillfiles import SPILL, FileLostError, SpillFiles
 from rllib.core.native.streams import UNLIMITED, NativeStream
 from rllib.core.native.tasks import Tasks
@@ -83,6 +84,7 @@ class NativeRuntime(NodeQuestions):
     def __init__(self, me: bytes, directory: Path, namespace: str, ledger: Ledger) -> None:
         super().__init__()
         self.me = me
+        self._key = key_of(me)
         self._directory = directory
         self.namespace = namespace
         self.lock = threading.RLock()
@@ -151,9 +153,21 @@ class NativeRuntime(NodeQuestions):
         needs: Sequence[NativeRef] = ()
         if args or kwargs:
             needs = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, NativeRef)]
+            if needs:
+                self._bring_near(task, needs)
         with self.lock:
             self._check_open()
             self.tasks.submit(task, needs)
+
+    def _bring_near(self, task: Task, needs: Sequence[NativeRef]) -> None:
+        """A task goes where most of its arguments are, if that is another node."""
+        away = [key for ref in needs if (key := key_of(ref._owner)) != self._key]
+        if not away:
+            return
+        resources, place = task.kind
+        if not (place.group or place.node or place.spread):
+            near = max(away, key=away.count)
+            task.kind = resources, place._replace(near=near)
 
     def _new_stream(self, call: Call, backpressure: int) -> NativeStream:
         stream = NativeStream(self, call.refs[0], call if backpressure > 0 else None)
@@ -195,6 +209,15 @@ class NativeRuntime(NodeQuestions):
     def host(self, order: wire.PlaceActor, build: Build) -> None:
         """Have the driver order a detached actor and construct it: both, or neither should this
         process die meanwhile. The node answers this process."""
+
+    def hand_over(self, order: wire.PlaceActor, build: Build) -> None:
+        """To the process that owns detached actors, in one message."""
+        target = build.constructor
+        intern = wire.Intern(0, target.kind, target.name, target.blob, **target.details)
+        peer = self.peers.get(self.driver)
+        args = self.values.outgoing(self.values.flat(build.args), peer, handed=True)
+        self.peers.tell(self.driver, wire.Host(order, intern, args))
+        self.peers.flush(peer.conn)
 
     def _order(self, actor_id: bytes, shape: ActorShape, options: ActorOptions) -> wire.PlaceActor:
         place = self.placing.find(options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from typing import Any
 
 from rllib.core.runtime_env import enter
 
@@ -18,6 +19,7 @@ class Environment:
     def __init__(self) -> None:
         self._inherited_gpus = os.environ.get(_VISIBLE)
         self._text = ""
+        self._fields: dict[str, Any] = {}
 
     def show_gpus(self, gpus: Iterable[str]) -> None:
         """Hide all others from CUDA; without any, nothing is changed, as in Ray."""
@@ -27,8 +29,9 @@ class Environment:
         else:
             os.environ[_VISIBLE] = visible
 
-    def enter(self, text: str) -> None:
-        """Set a resolved ``runtime_env`` up. Raises `RuntimeEnvSetupError`."""
+    def enter(self, text: str) -> dict[str, Any]:
+        """Set a resolved ``runtime_env`` up; its fields. Raises `RuntimeEnvSetupError`."""
         if text != self._text:
-            self._text = text
-            enter(json.loads(text))
+            self._text, self._fields = text, json.loads(text)
+            enter(self._fields)
+        return self._fields

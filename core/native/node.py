@@ -18,7 +18,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from rllib.core.native import wire
 from rllib.core.native.census import Census
@@ -29,7 +29,7 @@ from rllib.core.native.memory_monitor import Usage, explain, size_of
 from rllib.core.native.node_link import NodeLink
 from rllib.core.native.output import Folder, Line, Printer
 from rllib.core.native.reactor import READ, WRITE
-from rllib.core.native.scheduler import Scheduler
+from rllib.core.native.sites import Site
 from rllib.core.native.spawn import TemplateProcess
 from rllib.core.native.storekeeper import StoreKeeper
 from rllib.core.native.victims import Occupant, choose_victim
@@ -82,13 +82,37 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+class Decider(Protocol):
+    """Who decides: the scheduler, or on nodes that have none, the way to it."""
+
+    home: Site
+
+    def handle(self, client: bytes, message: Any) -> list[Instruction]:
+        """A message of a client."""
+
+    def worker_down(
+        self, worker_id: bytes, reason: str, fate: wire.Fate = "", *, unbegun: bool = False
+    ) -> list[Instruction]:
+        """A worker is gone."""
+
+    def label(self, worker_id: bytes) -> str:
+        """What to call a worker in front of its output."""
+
+    def occupants(self) -> list[Occupant]:
+        """The workers that are in use."""
+
+    @property
+    def lessees(self) -> set[bytes]:
+        """The processes that have leases."""
+
+
 class Node(NodeLink):
     """See the module's text."""
 
     def __init__(
         self,
         runtime: NativeRuntime,
-        scheduler: Scheduler,
+        scheduler: Decider,
         start_template: Callable[[], TemplateProcess],
         make_order: Callable[[bytes], wire.Make],
         keeper: StoreKeeper,
@@ -214,13 +238,16 @@ class Node(NodeLink):
         """A message of the template."""
         match record:
             case wire.Made(worker, pid):
-                self._workers[worker].pid = pid
+                self._began(worker, pid)
             case wire.Exited(worker, status):
                 process = self._workers[worker]
                 self._drain(process)
                 self._worker_down(process, process.how_it_ended(status))
             case wire.Notice(text):
                 self._printer.warn(text)
+
+    def _began(self, worker: bytes, pid: int) -> None:
+        self._workers[worker].pid = pid
 
     def _template_died(self, template: TemplateProcess) -> None:
         """All its workers died with it; the next worker starts a new one."""

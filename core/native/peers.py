@@ -1,6 +1,8 @@
 """The other processes that this one talks to, each over one Unix socket of its own.
 
-Every process listens on ``<session>/<id>.sock``, so that its id is its address. A peer is one
+Every process listens on ``<session>/<id>.sock``, so that its id is its address; one on another node
+is reached through this node's gateway (see `rllib.core.cluster.gateway`), by whoever asks for it,
+over what looks like its socket. A peer is one
 process, not one connection: if two processes happen to connect to each other at the same time,
 both sockets are read, and each side writes to the one that it saw first. Order holds within what
 one process writes.
@@ -18,12 +20,15 @@ from typing import TYPE_CHECKING, Any
 from rllib.core.native import platform, wire
 from rllib.core.native.connection import Connection, Frame
 from rllib.core.native.reactor import READ, WRITE, Reactor
+from rllib.core.native.sites import key_of
 
 if TYPE_CHECKING:
     from rllib.core.native.arena import Segment
     from rllib.core.native.call import Call
 
 _COALESCE_BYTES = 1 << 12
+GATEWAY = "gateway.sock"
+"""Where to connect in order to talk to a process on another node, whose id comes first."""
 _ENDED = 256
 """So many of those that are ending are remembered; they are gone within milliseconds."""
 
@@ -44,12 +49,15 @@ class Peer:
         "links",
         "mapped",
         "process",
+        "remote",
         "segments",
         "targets",
     )
 
-    def __init__(self, process: bytes, conn: Connection) -> None:
+    def __init__(self, process: bytes, conn: Connection, *, remote: bool) -> None:
         self.process = process
+        self.remote = remote
+        """Whether it is on another node, with which no memory is shared."""
         self.conn = conn
         self.links = [conn]
         self.gone = False
@@ -84,6 +92,7 @@ class Peers:
         on_offence: Callable[[Peer, wire.WireError], None],
     ) -> None:
         self._me = me
+        self._key = key_of(me)
         self._directory = directory
         self._reactor = reactor
         self._on_frame = on_frame
@@ -137,7 +146,8 @@ class Peers:
     def _adopt(self, process: bytes, conn: Connection) -> Peer:
         peer = self._peers.get(process)
         if peer is None:
-            peer = self._peers[process] = Peer(process, conn)
+            remote = key_of(process) != self._key
+            peer = self._peers[process] = Peer(process, conn, remote=remote)
         else:
             peer.links.append(conn)
         self._reactor.register(conn.fd, lambda mask: self._on_events(peer, conn, mask))
@@ -164,9 +174,12 @@ class Peers:
         gone = PeerGoneError(f"process {process.hex()[:12]} is gone")
         if process in self._ended:
             raise gone
+        remote = key_of(process) != self._key
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.connect(self._path(process))
+            sock.connect(str(self._directory / GATEWAY) if remote else self._path(process))
+            if remote:
+                sock.sendall(process)
         except OSError as error:
             sock.close()
             raise gone from error

@@ -47,16 +47,17 @@ class Scheduler:
         labels: Mapping[str, str] | None = None,
         key: bytes = b"",
     ) -> None:
-        self._out: list[Instruction] = []
-        self.home = Site(node, key, total, new_id, self._out, gpus, labels)
+        self.out: list[Instruction] = []
+        """What is to be done; a further `Site` puts its part there, too."""
+        self.home = Site(node, key, total, new_id, self.out, gpus, labels)
         self.sites = Sites(self.home)
         self._demands: list[Demand] = []
         self._leases: dict[tuple[bytes, int], Worker] = {}
         self._turn = 0
         self._complaints: set[str] = set()
         self._measurements = Measurements()
-        self._actors = Actors(self._out)
-        self._groups = Groups(self.sites, self._out)
+        self._actors = Actors(self.out)
+        self._groups = Groups(self.sites, self.out)
 
     # -- events --------------------------------------------------------------------------------
 
@@ -108,23 +109,23 @@ class Scheduler:
             case wire.FindActor():
                 self._actors.find(client, question)
             case wire.AskGroups(seq):
-                self._out.append(Tell(client, self._groups.table(seq)))
+                self.out.append(Tell(client, self._groups.table(seq)))
             case wire.Measured(measurements):
                 self._measurements.update(measurements)
             case wire.AskMeasurements(seq):
                 found = wire.MeasurementsFound(seq, self._measurements.all())
-                self._out.append(Tell(client, found))
+                self.out.append(Tell(client, found))
             case wire.AskActors(seq):
-                self._out.append(Tell(client, self._actors.table(seq)))
+                self.out.append(Tell(client, self._actors.table(seq)))
             case wire.AskNames(seq):
-                self._out.append(Tell(client, wire.Names(seq, self._actors.names())))
+                self.out.append(Tell(client, wire.Names(seq, self._actors.names())))
             case wire.AskResources(seq, idle):
                 total, free = floats(self.sites.total()), floats(self._free_without(idle))
                 labels = self.sites.of(client).labels
-                self._out.append(Tell(client, wire.Resources(seq, total, free, labels)))
+                self.out.append(Tell(client, wire.Resources(seq, total, free, labels)))
             case wire.AskNodes(seq):
                 rows = [site.row() for site in self.sites]
-                self._out.append(Tell(client, wire.NodeTable(seq, rows)))
+                self.out.append(Tell(client, wire.NodeTable(seq, rows)))
             case _:
                 raise wire.WireError(f"{type(question).__name__} is no message to a node")
 
@@ -216,8 +217,8 @@ class Scheduler:
         self._groups.tidy()
         starved = self._groups.place()
         self._pump(groups_starve=starved)
-        out = list(self._out)
-        self._out.clear()
+        out = list(self.out)
+        self.out.clear()
         return out
 
     def label(self, worker_id: bytes) -> str:
@@ -252,7 +253,7 @@ class Scheduler:
     def _refuse(self, demand: Demand, reason: str, fate: wire.Fate) -> None:
         """It will not be served."""
         if demand.actor is None:
-            self._out.append(Tell(demand.client, wire.LeaseLost(demand.lease, reason, fate)))
+            self.out.append(Tell(demand.client, wire.LeaseLost(demand.lease, reason, fate)))
         else:
             self._actors.end(demand.actor, reason, fate)
 
@@ -335,7 +336,7 @@ class Scheduler:
         """A caller asks for many leases of one kind at a time: all of that is one complaint."""
         if text not in self._complaints:
             self._complaints.add(text)
-            self._out.append(Warn(text))
+            self.out.append(Warn(text))
 
     def _ask_leases_back(self, starved: list[Demand], groups_starve: bool) -> None:
         """Ask clients whose leases serve others than those who starve: a client that has more
@@ -347,7 +348,7 @@ class Scheduler:
             if others_starve and not worker.waiting:
                 asked.setdefault(client, []).append(lease)
         for client in sorted(asked):
-            self._out.append(Tell(client, wire.LeasesWanted(asked[client])))
+            self.out.append(Tell(client, wire.LeasesWanted(asked[client])))
 
     def _assign(self, demand: Demand, worker: Worker, share: Share) -> None:
         self._turn += 1
@@ -356,7 +357,7 @@ class Scheduler:
         if demand.actor is None:
             self._leases[demand.client, demand.lease] = worker
             granted = wire.LeaseGranted(demand.lease, worker.worker, assignment)
-            self._out.append(Tell(demand.client, granted))
+            self.out.append(Tell(demand.client, granted))
         else:
             self._actors.place(demand.actor, worker.worker, assignment)
 
@@ -374,7 +375,7 @@ class Scheduler:
             if demand.actor.worker == worker.worker:  # else it has been given up before
                 self._actor_down(demand.actor, reason, fate, unbegun)
         elif self._leases.pop((demand.client, demand.lease), None) is not None:
-            self._out.append(Tell(demand.client, wire.LeaseLost(demand.lease, reason, fate)))
+            self.out.append(Tell(demand.client, wire.LeaseLost(demand.lease, reason, fate)))
 
     def _give_up(self, reason: str) -> None:
         demands, self._demands = self._demands, []
@@ -385,7 +386,7 @@ class Scheduler:
         """A client died: what it waited for, used or owned ends with it."""
         self._demands = [demand for demand in self._demands if demand.client != client]
         for key in [key for key in self._leases if key[0] == client]:
-            self._out.append(Stop(self._leases.pop(key).worker))
+            self.out.append(Stop(self._leases.pop(key).worker))
         for actor in self._actors:
             if actor.owner == client:
                 self._end_actor(actor, "the process that created it died")
@@ -449,7 +450,7 @@ class Scheduler:
         if not (restart and actor.may_restart):
             self._end_actor(actor, reason)
         elif actor.worker:
-            self._out.append(Stop(actor.worker))
+            self.out.append(Stop(actor.worker))
             self._actor_down(actor, reason, "", unbegun=False)
 
     def _end_actor(
@@ -458,7 +459,7 @@ class Scheduler:
         self._demands = [demand for demand in self._demands if demand.actor is not actor]
         self._actors.end(actor, reason, fate, cause)
         if self._workforce_of(actor.worker).get(actor.worker) is not None:
-            self._out.append(Stop(actor.worker))
+            self.out.append(Stop(actor.worker))
 
     # -- placement groups ----------------------------------------------------------------------
 
@@ -480,7 +481,7 @@ class Scheduler:
                 self._end_actor(demand.actor, GROUP_REMOVED)
         elif self._leases.pop((demand.client, demand.lease), None) is not None:
             self._refuse(demand, GROUP_REMOVED, "group removed")
-            self._out.append(Stop(worker.worker))
+            self.out.append(Stop(worker.worker))
 
 
 def _occupant(worker: Worker) -> Occupant:

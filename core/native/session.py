@@ -26,7 +26,7 @@ class Session:
     def __init__(self, spill: str | None, temp_dir: str) -> None:
         """Raises `ValueError` where ``spill``, for large values elsewhere, or ``temp_dir``, for
         everything else, cannot be used."""
-        self.directory, self._lock = _locked_directory(_base_directory(temp_dir))
+        self.directory, self._lock = _locked_directory(base_directory(temp_dir))
         try:
             make_directory(self.directory, spill)
         except ValueError:
@@ -91,7 +91,7 @@ def _locked_directory(base: Path) -> tuple[Path, int]:
         os.close(lock)  # somebody who was cleaning up took it for a stale one, between two lines
 
 
-def _base_directory(temp_dir: str) -> Path:
+def base_directory(temp_dir: str = "") -> Path:
     """``<tmp>/rllib-<uid>``, or below /tmp where the path would not fit into a socket address."""
     base = Path(temp_dir or tempfile.gettempdir()) / f"rllib-{os.getuid()}"
     if len(str(base)) > _MAX_SOCKET_PATH - 20:

@@ -110,7 +110,9 @@ class Values:
         """What a message to ``peer`` carries of ``stored``: handed to it, or as the value of my
         object ``number``."""
         block = None
-        if stored.region is not None:
+        if stored.region is not None and peer.remote:
+            stored = self.flat(stored)
+        elif stored.region is not None:
             block = self.places.outgoing(stored.region, peer, None if handed else number)
         refs = [self._outgoing_ref(ref, peer) for ref in stored.refs]
         if refs:
@@ -123,7 +125,7 @@ class Values:
         elif ref._owner != peer.process:
             self._peers.tell(ref._owner, wire.Lent(ref._number, peer.process))
         value = None
-        if isinstance(ref.outcome, Stored) and self._goes_along(ref, ref.outcome):
+        if isinstance(ref.outcome, Stored) and self._goes_along(ref, ref.outcome, peer):
             value = self.outgoing(ref.outcome, peer, handed=False, number=ref._number)
         return wire.RefAt(ref._owner, ref._number, value, ref._call_number())
 
@@ -135,10 +137,13 @@ class Values:
             if known is not None:
                 self._peers.flush(known.conn)
 
-    def _goes_along(self, ref: NativeRef, stored: Stored) -> bool:
+    def _goes_along(self, ref: NativeRef, stored: Stored, peer: Peer) -> bool:
         """Whether a value travels with its reference: small ones do; large ones of others, whose
-        place only their owner may tell, do not."""
-        told = ref._owner == self.me or not isinstance(stored.region, Region)
+        place only their owner may tell, do not; and to another node none that is large."""
+        if peer.remote:
+            told = stored.region is None
+        else:
+            told = ref._owner == self.me or not isinstance(stored.region, Region)
         return told and not stored.refs and len(stored.body) <= EAGER_BYTES
 
     # -- in ------------------------------------------------------------------------------------

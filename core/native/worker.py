@@ -26,6 +26,7 @@ from rllib.core.native.peers import Peer
 from rllib.core.native.process import exit_process
 from rllib.core.native.reactor import READ, WRITE
 from rllib.core.records import ActorShape
+from rllib.core.runtime_env import NAMESPACE
 
 
 def main(order: wire.Make, directory: str, control: int) -> NoReturn:
@@ -103,18 +104,14 @@ class WorkerRuntime(NativeRuntime):
         self.placing.adopt(given)
         self._environment.show_gpus(given.gpus)
         try:
-            self._environment.enter(given.environment)
+            fields = self._environment.enter(given.environment)
+            self.namespace = fields.get(NAMESPACE, self.namespace)
         except RuntimeEnvSetupError as error:
             self.executor.refusal = error
 
     def host(self, order: wire.PlaceActor, build: Build) -> None:
-        """Hand it to the driver, which outlives this process, in one message."""
-        target = build.constructor
-        intern = wire.Intern(0, target.kind, target.name, target.blob, **target.details)
-        peer = self.peers.get(self.driver)
-        args = self.values.outgoing(self.values.flat(build.args), peer, handed=True)
-        self.peers.tell(self.driver, wire.Host(order, intern, args))
-        self.peers.flush(peer.conn)
+        """Hand it to the driver, which outlives this process."""
+        self.hand_over(order, build)
 
     def on_cancel(self, peer: Peer, order: wire.Cancel) -> None:
         """Stop it."""
@@ -138,7 +135,8 @@ class WorkerRuntime(NativeRuntime):
         where.resources, where.gpus = given.resources, given.gpus
         where.placement_group_id = given.group.hex() or None
         where.captures_children = given.captures
-        where.runtime_env = json.loads(given.environment or "{}")
+        fields = json.loads(given.environment or "{}")
+        where.runtime_env = {k: value for k, value in fields.items() if not k.startswith("_")}
         if given.actor:
             where.actor_id, where.actor_name = given.actor.hex(), given.name
             where.restarts = given.restarts

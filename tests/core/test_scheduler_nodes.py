@@ -35,7 +35,7 @@ class Books:
         return new_id
 
     def join(self, name: str, cpus: float, **labels: str) -> list[Any]:
-        out = self.scheduler._out
+        out = self.scheduler.out
         site = Site(name, key(name), {"CPU": cpus}, self.ids(name), out, labels=labels)
         return self.scheduler.node_joined(site)
 

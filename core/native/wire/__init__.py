@@ -63,6 +63,7 @@ from rllib.core.native.wire.news import MeasurementsFound as MeasurementsFound
 from rllib.core.native.wire.news import Names as Names
 from rllib.core.native.wire.news import NodeRow as NodeRow
 from rllib.core.native.wire.news import NodeTable as NodeTable
+from rllib.core.native.wire.news import Printed as Printed
 from rllib.core.native.wire.news import Resources as Resources
 from rllib.core.native.wire.news import Retire as Retire
 from rllib.core.native.wire.news import RoomMade as RoomMade

@@ -116,6 +116,14 @@ class NodeTable(Message, tag="node_table"):
     nodes: list[NodeRow]
 
 
+class Printed(Message, tag="printed"):
+    """To a driver of a node service: a worker has printed this line."""
+
+    label: str
+    pid: int
+    text: str
+
+
 class Survey(Message, tag="survey"):
     """Somebody wants to know: answer with `Account`."""
 

@@ -18,6 +18,7 @@ from rllib.core.native.wire.news import (
     MeasurementsFound,
     Names,
     NodeTable,
+    Printed,
     Resources,
     Retire,
     RoomMade,
@@ -128,6 +129,7 @@ Record = (
     | Told
     | Names
     | NodeTable
+    | Printed
     | ActorTable
     | WorkerTable
     | GroupCreated

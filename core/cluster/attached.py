@@ -1,0 +1,193 @@
+"""A driver on a node of a cluster: to the node it is one more client, and to user code the runtime.
+
+It shares memory with the workers of its node, and talks to all others through the node's gateway.
+The node, not the driver, owns workers: they serve other drivers after it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rllib.core import trace
+from rllib.core.cluster.credentials import ClusterError
+from rllib.core.cluster.services import ATTACH
+from rllib.core.exceptions import NodeDiedError, RuntimeClosedError
+from rllib.core.native import wire
+from rllib.core.native.call import Build
+from rllib.core.native.connection import Connection
+from rllib.core.native.engine import NativeRuntime
+from rllib.core.native.interrupts import InterruptGuard
+from rllib.core.native.ledger import LEDGER, Cells, Ledger
+from rllib.core.native.node_link import NodeLink
+from rllib.core.native.output import Folder, Line, Printer
+from rllib.core.native.reactor import READ, WRITE
+from rllib.core.runtime_env import NAMESPACE, PATHS
+
+_PATIENCE_S = 10.0
+
+
+def attach(
+    session: Path, namespace: str, *, log_to_driver: bool, release: Callable[[], None]
+) -> AttachedRuntime:
+    """Be a driver on the node that has this session; ``release`` is called at the end.
+
+    Raises `ClusterError` where the node does not answer.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(_PATIENCE_S)
+        sock.connect(str(session / ATTACH))
+        control, order = _greeted(sock)
+    except OSError as error:
+        sock.close()
+        raise ClusterError(f"the node service in {session} does not answer: {error}") from error
+    namespace = namespace or secrets.token_hex(8)  # anonymous: names are the driver's own
+    runtime = AttachedRuntime(order, session, namespace, log_to_driver, release)
+    with runtime.lock:
+        runtime.node = _ControlSocket(runtime, control)
+        runtime.node.tell(wire.Made(order.worker, os.getpid()))
+    runtime.interrupts.install()
+    return runtime
+
+
+def _greeted(sock: socket.socket) -> tuple[Connection, wire.Make]:
+    """Wait for what the node says first."""
+    size = wire.HEADER.size
+    header = _exactly(sock, size)
+    payload = _exactly(sock, wire.HEADER.unpack(header)[0])
+    return Connection(sock), wire.read_record(payload)
+
+
+def _exactly(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = sock.recv(size - len(data))
+        if not more:
+            raise ConnectionError("it closed the connection")
+        data += more
+    return data
+
+
+class AttachedRuntime(NativeRuntime):
+    """A `NativeRuntime` without a node of its own."""
+
+    def __init__(
+        self,
+        order: wire.Make,
+        session: Path,
+        namespace: str,
+        log_to_driver: bool,
+        release: Callable[[], None],
+    ) -> None:
+        ledger = Ledger(Cells.open(session / LEDGER), order.cell, order.store_bytes)
+        super().__init__(order.worker, session, namespace, ledger)
+        self.driver = order.driver
+        self.recorder = trace.recorder(session, "driver")
+        self.interrupts = InterruptGuard(self.lock, self.reactor)
+        self._release = release
+        self._lost = ""
+        fold = os.environ.get("RLLIB_DEDUP_LOGS", "1") != "0"
+        self._printer = Printer(Folder() if fold else None) if log_to_driver else None
+
+    def set_environment(self, runtime_env: Mapping[str, Any]) -> None:
+        """What everything starts with: that, and what workers, who serve several drivers one after
+        the other, must know of this one."""
+        paths = [str(Path(path).absolute()) for path in sys.path]
+        self.placing.enter({**runtime_env, PATHS: paths, NAMESPACE: self.namespace})
+
+    def on_node(self, record: Any) -> None:
+        """A message of the node service."""
+        if isinstance(record, wire.Printed):
+            if self._printer is not None:
+                self._printer.show(Line(record.text, record.label, record.pid))
+        else:
+            super().on_node(record)
+
+    def host(self, order: wire.PlaceActor, build: Build) -> None:
+        """Hand it to the node service, which outlives this process, in one message."""
+        self.hand_over(order, build)
+
+    def node_gone(self) -> None:
+        """The node service has ended: nothing will ever be answered."""
+        if self._closed or self._lost:
+            return
+        self._lost = "the node service of this driver is gone, or the head of its cluster"
+        for call in list(self.cancelling.unfinished()):
+            call.resolve_all(NodeDiedError(self._lost))
+        for ref, _value in self._unsettled.values():
+            ref.resolve(NodeDiedError(self._lost))
+        self._unsettled.clear()
+        self._closed = True
+        self.reactor.announce()
+
+    def _check_open(self) -> None:
+        if self._lost:
+            raise NodeDiedError(f"{self._lost}; call shutdown() and init() again")
+        if self._closed:
+            raise RuntimeClosedError("the runtime was shut down; call init() again")
+
+    def shutdown(self) -> None:
+        """End this process's part."""
+        if self._lost:
+            self._closed = False  # what is left of it is to be closed all the same
+        super().shutdown()
+        self.interrupts.remove()
+        if self._printer is not None:
+            self._printer.close()
+            self._printer = None
+        self._release()
+
+    def after_fork(self) -> None:
+        """The node service stays the parent's."""
+        self.interrupts.remove()
+        super().after_fork()
+
+
+class _ControlSocket(NodeLink):
+    """The socket to the node service."""
+
+    def __init__(self, runtime: AttachedRuntime, conn: Connection) -> None:
+        self._runtime = runtime
+        self._conn = conn
+        self._ended = False
+        runtime.reactor.register(conn.fd, self._on_events)
+
+    def tell(self, record: Any) -> None:
+        """Send at once: control messages are few, and somebody waits for each."""
+        if not self._ended:
+            self._conn.send(wire.record_frame(record))
+            self._flush()
+
+    def _flush(self) -> None:
+        self._conn.flush()
+        mask = READ | WRITE if self._conn.blocked else READ
+        self._runtime.reactor.modify(self._conn.fd, mask)
+
+    def _on_events(self, mask: int) -> None:
+        if mask & WRITE:
+            self._conn.blocked = False
+            self._flush()
+        try:
+            frames = self._conn.receive()
+        except EOFError:
+            self._ended = True
+            self._runtime.reactor.unregister(self._conn.fd)
+            self._runtime.node_gone()
+            return
+        for frame in frames:
+            self._runtime.on_node(wire.read_record(frame[-1]))
+
+    def close(self) -> None:
+        """Leave the node."""
+        self._runtime.reactor.unregister(self._conn.fd)
+        self._conn.close()
+
+    def abandon(self) -> None:
+        """In a forked child: the parent stays."""
+        self._conn.close()

@@ -1,0 +1,166 @@
+"""Who may talk to a node service: a token that all nodes share, and TLS.
+
+The token is a file of mode 0600, ``$RLLIB_HOME/token`` (``~/.rllib/token``), made on first use. It
+is never an argument, never in the environment of a child, never printed but by ``rllib token``. Who
+has it may run code as the user who started the node; so without TLS it may cross the machine's own
+loopback interface only, unless somebody says that the network is trusted.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import os
+import secrets
+import socket
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+
+TLS_NAME = "rllib"
+"""The name for which the certificate of every node is made."""
+
+
+class ClusterError(RuntimeError):
+    """A cluster cannot be started, joined or reached; the text says why and what to do."""
+
+
+def home() -> Path:
+    """The user's folder for what outlives a session: token, logs."""
+    return Path(os.environ.get("RLLIB_HOME") or Path.home() / ".rllib")
+
+
+def token_file() -> Path:
+    """Where the token lies."""
+    return home() / "token"
+
+
+def read_token(*, make: bool) -> str:
+    """The token; a new one where there is none, if ``make``.
+
+    Raises `ClusterError` where there is none, and for a file that others can read.
+    """
+    path = token_file()
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if not make:
+            raise ClusterError(
+                f"there is no token in {path}: copy that file from the head node (mode 0600), or "
+                "pipe what `rllib token` prints there into `rllib token --set` here"
+            ) from None
+        return write_token(secrets.token_urlsafe(32))
+    if mode & 0o077:
+        raise ClusterError(f"{path} can be read by others: chmod 600 {path}")
+    return path.read_text().strip()
+
+
+def write_token(token: str) -> str:
+    """Keep it; another process that makes one at the same time wins or loses as a whole."""
+    if len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token:
+        raise ClusterError("a token is at least 16 printable characters without spaces")
+    path = token_file()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"token.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(token + "\n")
+    draft.replace(path)
+    return token
+
+
+class Tls(NamedTuple):
+    """Files of the certificate that all nodes show, its key, and who has signed it."""
+
+    cert: str
+    key: str
+    ca: str
+
+
+class Credentials(NamedTuple):
+    """What a node shows, and what it wants to see."""
+
+    token: str
+    tls: Tls | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials(token=..., tls={self.tls})"
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What goes with every call."""
+        return (("authorization", f"Bearer {self.token}"),)
+
+    def admits(self, given: object) -> bool:
+        """Whether that is the token, in a time that says nothing of how much of it is right."""
+        text = given if isinstance(given, bytes) else str(given).encode()
+        return hmac.compare_digest(text, f"Bearer {self.token}".encode())
+
+    def channel(self, address: str, options: list[tuple[str, object]]) -> grpc.aio.Channel:
+        """The way to another node."""
+        if self.tls is None:
+            return grpc.aio.insecure_channel(address, options)
+        given = grpc.ssl_channel_credentials(*self._files())
+        named = ("grpc.ssl_target_name_override", TLS_NAME)
+        return grpc.aio.secure_channel(address, given, [*options, named])
+
+    def listen(self, server: grpc.aio.Server, address: str) -> int:
+        """Open the port. Raises `ClusterError`."""
+        try:
+            if self.tls is None:
+                return int(server.add_insecure_port(address))
+            ca, key, cert = self._files()
+            # Nodes show their certificate to each other: one that is stolen of a token alone
+            # opens nothing.
+            given = grpc.ssl_server_credentials([(key, cert)], ca, require_client_auth=True)
+            return int(server.add_secure_port(address, given))
+        except RuntimeError as error:
+            raise ClusterError(
+                f"{address} cannot be listened at: it is in use, or no address of this machine"
+            ) from error
+
+    def _files(self) -> tuple[bytes, bytes, bytes]:
+        assert self.tls is not None
+        try:
+            paths = (self.tls.ca, self.tls.key, self.tls.cert)
+            ca, key, cert = (Path(path).read_bytes() for path in paths)
+        except OSError as error:
+            raise ClusterError(f"a file of TLS cannot be read: {error}") from error
+        return ca, key, cert
+
+
+def is_loopback(host: str) -> bool:
+    """Whether that address never leaves the machine."""
+    try:
+        return all(
+            ipaddress.ip_address(found[4][0]).is_loopback
+            for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        )
+    except (OSError, ValueError):
+        return False
+
+
+def check_exposure(host: str, tls: Tls | None, *, insecure: bool) -> None:
+    """Raise `ClusterError` where the token would cross a network that may be listened to."""
+    if tls is None and not insecure and not is_loopback(host):
+        raise ClusterError(
+            f"{host} can be reached from other machines, and the token opens everything here: give "
+            "--tls-cert, --tls-key and --tls-ca, or say --insecure if the network is trusted"
+        )
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port. Raises `ClusterError` for anything else."""
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdigit() and int(port) < 1 << 16):
+        raise ClusterError(f"{address!r} is no address: write HOST:PORT")
+    return host, int(port)
+
+
+def own_address(towards: str) -> str:
+    """The address of this machine from which ``towards`` is reached."""
+    host, port = split_address(towards)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(found[0], socket.SOCK_DGRAM) as probe:
+        probe.connect(found[4])  # sends nothing
+        return str(probe.getsockname()[0])

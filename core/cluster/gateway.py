@@ -1,0 +1,401 @@
+"""A node's one TCP port: a gRPC server, and the streams to other nodes, on an event loop.
+
+::
+
+    process P --gateway.sock--> Gateway ===Tunnel===> Gateway --<Q>.sock--> process Q
+    node      --Link---------> Gateway ===Control==> Gateway --Link------> head
+
+A tunnel is one bidirectional stream for two processes that talk to each other. It carries their
+frames unread, in order, and ends when one of them does: so all that holds for two processes with a
+Unix socket between them holds for these. Its back-pressure is gRPC's: who does not read is not sent
+to, up to the process that writes.
+
+Every call shows the token first; nothing of one that does not is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it comments on every connection that ends
+
+import grpc
+
+from rllib.core.cluster import messages
+from rllib.core.cluster.credentials import ClusterError, Credentials
+from rllib.core.native.peers import GATEWAY
+from rllib.core.native.sites import key_of
+from rllib.core.native.wire import WireError
+
+BEAT_S = 1.0
+SILENT_S = 5.0
+"""So long without a word, and nothing new goes to that node."""
+DEAD_S = 30.0
+"""So long without a word, and it is gone. Long enough for a network that was cut for 15 seconds: by
+then TCP may wait as long again before it tries once more."""
+
+MAX_MESSAGE = 64 * 2**20
+_CHUNK = 1 << 18
+_ID_BYTES = 16
+_TICK_S = 0.5
+_SERVICE = "rllib.Node"
+_OPTIONS: list[tuple[str, object]] = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_metadata_size", 1 << 13),
+    ("grpc.so_reuseport", 0),
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+]
+_logger = logging.getLogger("rllib")
+
+
+class Link:
+    """One end of a control stream. `send` may be called from any thread."""
+
+    def __init__(self, write: Callable[[bytes], Awaitable[Any]]) -> None:
+        self.heard = time.monotonic()
+        self.closed = asyncio.Event()
+        self._write = write
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+
+    def send(self, message: Any) -> None:
+        """Queue a message; what is sent to a node that is gone is dropped."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, message)
+
+    def close(self) -> None:
+        """End it."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.closed.set)
+
+    async def pour(self) -> None:
+        """Write what is queued, all of it at a time; a beat where there is nothing."""
+        while True:
+            batch = [await self._next()]
+            while not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            await self._write(messages.encode(batch))
+
+    async def _next(self) -> Any:
+        try:
+            async with asyncio.timeout(BEAT_S):
+                return await self._queue.get()
+        except TimeoutError:
+            return messages.Beat()
+
+
+class Listener(ABC):
+    """What a gateway tells its node, from its own thread."""
+
+    @abstractmethod
+    def joined(self, link: Link, join: messages.Join) -> str:
+        """A node wants to join; why it may not, empty where it may."""
+
+    @abstractmethod
+    def heard(self, link: Link, said: list[Any]) -> None:
+        """The node, or the head, at the other end of the link says something."""
+
+    @abstractmethod
+    def silent(self, link: Link) -> None:
+        """The other end has said nothing for `SILENT_S`."""
+
+    @abstractmethod
+    def left(self, link: Link, reason: str) -> None:
+        """The link has ended."""
+
+    @abstractmethod
+    def broken(self, process: bytes, reason: str) -> None:
+        """A tunnel to that process broke, though it may live."""
+
+
+class Gateway:
+    """See the module's text."""
+
+    def __init__(
+        self, directory: Path, me: bytes, credentials: Credentials, listener: Listener
+    ) -> None:
+        self._directory = directory
+        self._key = key_of(me)
+        self._credentials = credentials
+        self._listener = listener
+        self._addresses: Mapping[bytes, str] = {}
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="rllib-gateway", daemon=True
+        )
+
+    # -- from other threads --------------------------------------------------------------------
+
+    def start(self, host: str, port: int) -> str:
+        """Listen; the address. Raises `ClusterError`."""
+        self._thread.start()
+        address: str = self._run(self._listen(host, port))
+        return address
+
+    def join(self, address: str, join: messages.Join, timeout_s: float) -> Link:
+        """Join the cluster of that head. Raises `ClusterError`."""
+        link: Link = self._run(self._join(address, join, timeout_s))
+        return link
+
+    def learn(self, addresses: Mapping[bytes, str]) -> None:
+        """Where the nodes are."""
+        self._addresses = addresses
+
+    def stop(self) -> None:
+        """Close everything; returns when nothing is left."""
+        if self._thread.is_alive():
+            self._run(self._close())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    # -- the server ----------------------------------------------------------------------------
+
+    async def _listen(self, host: str, port: int) -> str:
+        handlers = {"Control": self._on_control, "Tunnel": self._on_tunnel}
+        self._server = grpc.aio.server(interceptors=[_Guard(self._credentials)], options=_OPTIONS)
+        streams = {k: grpc.stream_stream_rpc_method_handler(f) for k, f in handlers.items()}
+        served = grpc.method_handlers_generic_handler(_SERVICE, streams)
+        self._server.add_generic_rpc_handlers((served,))
+        bracketed = f"[{host}]" if ":" in host else host
+        bound = self._credentials.listen(self._server, f"{bracketed}:{port}")
+        await self._server.start()
+        self._local = await asyncio.start_unix_server(
+            self._on_local, self._directory / GATEWAY, limit=_CHUNK
+        )
+        return f"{bracketed}:{bound}"
+
+    async def _close(self) -> None:
+        self._local.close()
+        for task in self._tasks:
+            task.cancel()
+        await self._server.stop(None)
+        for channel in self._channels.values():
+            await channel.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def _channel(self, address: str) -> grpc.aio.Channel:
+        if address not in self._channels:
+            self._channels[address] = self._credentials.channel(address, _OPTIONS)
+        return self._channels[address]
+
+    def _stub(self, address: str, method: str) -> Any:
+        return self._channel(address).stream_stream(f"/{_SERVICE}/{method}")
+
+    # -- control -------------------------------------------------------------------------------
+
+    async def _on_control(self, _requests: Any, context: Any) -> None:
+        """A node joins, and stays until the stream ends."""
+        first = await context.read()
+        join = _read_join(first)
+        if join is None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a node begins with Join")
+            return
+        link = Link(context.write)
+        reason = self._listener.joined(link, join)
+        if reason:
+            await context.write(messages.encode([messages.Refused(reason)]))
+            return
+        await self._converse(link, context.read, messages.read_up)
+
+    async def _join(self, address: str, join: messages.Join, timeout_s: float) -> Link:
+        call = self._stub(address, "Control")(
+            metadata=self._credentials.metadata, wait_for_ready=True
+        )
+        try:
+            async with asyncio.timeout(timeout_s):
+                await call.write(messages.encode([join]))
+                first, *others = messages.read_down(await call.read())
+        except (TimeoutError, grpc.aio.AioRpcError, WireError, TypeError, ValueError) as error:
+            call.cancel()
+            raise ClusterError(f"cannot join the head at {address}: {_told(error)}") from None
+        if isinstance(first, messages.Refused):
+            call.cancel()
+            raise ClusterError(f"the head at {address} refuses: {first.reason}")
+        link = Link(call.write)
+        self._listener.heard(link, [first, *others])
+        conversation = self._converse(link, call.read, messages.read_down)
+        task = self._loop.create_task(conversation)
+        self._tasks.add(task)
+        task.add_done_callback(lambda _: call.cancel())
+        return link
+
+    async def _converse(
+        self, link: Link, read: Callable[[], Awaitable[Any]], decode: Callable[[bytes], list[Any]]
+    ) -> None:
+        """Both ways, until one side ends or is silent for too long; the listener hears how."""
+        work = [
+            asyncio.ensure_future(each)
+            for each in (self._hear(link, read, decode), link.pour(), self._watch(link))
+        ]
+        work.append(asyncio.ensure_future(_closing(link)))
+        reason = "its connection broke"  # gRPC cancels what serves a client that is gone
+        try:
+            done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+            reason = _reason(done.pop())
+        finally:
+            for each in work:
+                each.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+            self._listener.left(link, reason)
+
+    async def _hear(
+        self, link: Link, read: Callable[[], Awaitable[Any]], decode: Callable[[bytes], list[Any]]
+    ) -> str:
+        while (data := await read()) is not grpc.aio.EOF:
+            link.heard = time.monotonic()
+            self._listener.heard(link, decode(data))
+        return "its connection ended"
+
+    async def _watch(self, link: Link) -> str:
+        told = False
+        while (silence := time.monotonic() - link.heard) < DEAD_S:
+            if silence >= SILENT_S and not told:
+                self._listener.silent(link)
+            told = silence >= SILENT_S
+            await asyncio.sleep(_TICK_S)
+        return f"nothing was heard of it for {DEAD_S:g} s"
+
+    # -- tunnels -------------------------------------------------------------------------------
+
+    async def _on_local(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A process here wants to talk to one elsewhere, whose id comes first."""
+        try:
+            to = await reader.readexactly(_ID_BYTES)
+            address = self._addresses.get(key_of(to))
+            if address is not None:  # else its node is gone, and so is it
+                await self._dig(address, to, reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the process here is gone
+        finally:
+            writer.close()
+
+    async def _dig(
+        self, address: str, to: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        metadata = (*self._credentials.metadata, ("to", to.hex()))
+        call = self._stub(address, "Tunnel")(metadata=metadata)
+        sending = asyncio.ensure_future(_send(reader, call.write, call.done_writing))
+        try:
+            await _receive(call.read, writer)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                self._listener.broken(to, _told(error))
+        finally:
+            sending.cancel()
+            call.cancel()
+
+    async def _on_tunnel(self, _requests: Any, context: Any) -> None:
+        """A process elsewhere wants to talk to one here."""
+        to = dict(context.invocation_metadata()).get("to", "")
+        reader, writer = await self._connect(str(to), context)
+        receiving = asyncio.ensure_future(_receive(context.read, writer))
+        receiving.add_done_callback(lambda _: writer.close())
+        try:
+            await _send(reader, context.write)
+        except ConnectionError:
+            pass  # the process here is gone
+        finally:
+            receiving.cancel()
+            writer.close()
+
+    async def _connect(
+        self, to: str, context: Any
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The socket of a process here; the name of nothing else is ever made of what came."""
+        if len(to) == 2 * _ID_BYTES and set(to) <= set("0123456789abcdef"):
+            with contextlib.suppress(OSError):
+                path = self._directory / f"{to}.sock"
+                return await asyncio.open_unix_connection(path, limit=_CHUNK)
+        await context.abort(grpc.StatusCode.NOT_FOUND, "that process is gone")
+        raise AssertionError
+
+
+async def _send(
+    reader: asyncio.StreamReader,
+    write: Callable[[bytes], Awaitable[Any]],
+    end: Callable[[], Awaitable[Any]] | None = None,
+) -> None:
+    """From a process here into the tunnel, until its end."""
+    while data := await reader.read(_CHUNK):
+        await write(data)
+    if end is not None:
+        await end()
+
+
+async def _receive(read: Callable[[], Awaitable[Any]], writer: asyncio.StreamWriter) -> None:
+    """From the tunnel to a process here, until its end."""
+    while (data := await read()) is not grpc.aio.EOF:
+        writer.write(data)
+        await writer.drain()
+
+
+def _read_join(data: Any) -> messages.Join | None:
+    try:
+        (join,) = messages.read_up(data)
+    except (WireError, TypeError, ValueError):
+        return None
+    return join if isinstance(join, messages.Join) else None
+
+
+async def _closing(link: Link) -> str:
+    await link.closed.wait()
+    return "it was let go of"
+
+
+def _reason(done: asyncio.Task[Any]) -> str:
+    """Why a conversation has ended."""
+    error = done.exception()
+    if error is None:
+        return str(done.result())
+    return f"its connection broke ({_told(error)})"
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return str(error.details() or error.code().name)
+    if isinstance(error, TimeoutError):
+        return "nobody answers there in time"
+    return str(error) or type(error).__name__
+
+
+class _Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Refuses whoever does not show the token, before anything else of the call is read."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+        self._warned: set[str] = set()
+        self._refusal = grpc.stream_stream_rpc_method_handler(self._refuse)
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        """Called with the metadata of a call alone."""
+        given = dict(details.invocation_metadata).get("authorization", "")
+        return await continuation(details) if self._credentials.admits(given) else self._refusal
+
+    async def _refuse(self, _requests: Any, context: Any) -> None:
+        host = context.peer().rpartition(":")[0]
+        if host not in self._warned and len(self._warned) < 1_000:
+            self._warned.add(host)
+            _logger.warning("a call from %s without the right token was refused", host)
+        text = "the token is missing or wrong: see `rllib token`"
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, text)

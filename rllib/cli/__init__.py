@@ -9,12 +9,24 @@ from typing import Annotated
 import typer
 
 import rllib
-from rllib.cli import benchmark, check_env, compare, evaluate, explain, init, presets, schema, train
+from rllib.cli import (
+    benchmark,
+    check_env,
+    cluster,
+    compare,
+    evaluate,
+    explain,
+    init,
+    presets,
+    schema,
+    train,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 
 TRAINING, RESULTS = "Training", "Results"
 CONFIGS, LOOKING = "Configs", "Environments and speed"
+MACHINES = "Many machines"
 
 app.command(rich_help_panel=TRAINING)(train.train)
 app.command(rich_help_panel=RESULTS)(evaluate.evaluate)
@@ -28,6 +40,10 @@ app.command(rich_help_panel=CONFIGS)(schema.schema)
 app.command(rich_help_panel=CONFIGS)(init.new_algo)
 app.command(rich_help_panel=LOOKING)(check_env.check_env)
 app.command(rich_help_panel=LOOKING)(benchmark.benchmark)
+app.command(rich_help_panel=MACHINES)(cluster.start)
+app.command(rich_help_panel=MACHINES)(cluster.stop)
+app.command(rich_help_panel=MACHINES)(cluster.status)
+app.command(rich_help_panel=MACHINES)(cluster.token)
 
 
 def _version(wanted: bool) -> None:

@@ -9,13 +9,6 @@ import typer
 from rllib.cli.shared import explained, find_modules_here
 
 
-class Engine(StrEnum):
-    """What tasks and actors run on."""
-
-    NATIVE = "native"
-    INLINE = "inline"
-
-
 class LogFormat(StrEnum):
     """How a run speaks."""
 
@@ -40,7 +33,14 @@ def train(
         str | None, typer.Option(help="Name of the run; by default that of the config.")
     ] = None,
     runs_dir: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
-    address: Annotated[Engine, typer.Option(help="What actors run on.")] = Engine.NATIVE,
+    address: Annotated[
+        str,
+        typer.Option(
+            metavar="native|inline|HOST:PORT|ray|ray://HOST:PORT",
+            help="What actors run on: processes of this machine, this process alone, a cluster "
+            "that `rllib start` has made, or a Ray cluster.",
+        ),
+    ] = "native",
     seeds: Annotated[
         str | None,
         typer.Option(metavar="1..5", help="One run after the other, NAME_seed1 and so on."),
@@ -73,7 +73,7 @@ def train(
                 fresh=fresh,
                 name=name,
                 runs_dir=runs_dir,
-                inline=address is Engine.INLINE,
+                address=address,
                 dry_run=dry_run,
             )
             for each in with_seeds(order, seeds):

@@ -35,7 +35,7 @@ class Order:
         fresh: remove what an earlier run has left.
         name: of the run; None takes the config's.
         runs_dir: folder of all runs.
-        inline: run actors in this process, serially.
+        address: what actors run on: ``native`` for this machine, or what `rllib.core.init` takes.
         dry_run: only say what the run would be.
     """
 
@@ -45,7 +45,7 @@ class Order:
     fresh: bool = False
     name: str | None = None
     runs_dir: Path = Path("runs")
-    inline: bool = False
+    address: str = "native"
     dry_run: bool = False
 
 
@@ -130,8 +130,8 @@ class Session:
     def _runtime(self, draft: Draft) -> Iterator[None]:
         """End the runtime whatever happens; begin it early, so that processes start meanwhile."""
         try:
-            if draft.wants_actors and not self._order.inline:
-                core.init(preload=PRELOAD)
+            if draft.wants_actors and self._order.address != "inline":
+                self._begin()
             yield
         finally:
             core.shutdown()
@@ -139,7 +139,15 @@ class Session:
     def _ensure_runtime(self, plan: "RunPlan") -> None:
         """Begin the runtime if the plan, with its defaults, needs one that the draft did not."""
         if (plan.config.num_env_runners or plan.config.num_learners) and not core.is_initialized():
-            core.init(address="inline") if self._order.inline else core.init(preload=PRELOAD)
+            self._begin()
+
+    def _begin(self) -> None:
+        """Begin the runtime. Raises `RunError` where there is none at that address."""
+        address = self._order.address
+        try:
+            core.init(address=None if address == "native" else address, preload=PRELOAD)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise RunError(f"--address {address}: {error}") from error
 
     def _fail(self, error: Exception, exit_code: int) -> int:
         from rllib.runs.failures import describe

@@ -160,7 +160,10 @@ def split_address(address: str) -> tuple[str, int]:
 def own_address(towards: str) -> str:
     """The address of this machine from which ``towards`` is reached."""
     host, port = split_address(towards)
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    except OSError as error:
+        raise ClusterError(f"there is no machine {host!r}: {error}") from error
     with socket.socket(found[0], socket.SOCK_DGRAM) as probe:
         probe.connect(found[4])  # sends nothing
         return str(probe.getsockname()[0])

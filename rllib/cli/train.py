@@ -1,5 +1,6 @@
 """``rllib train``."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,15 @@ class LogFormat(StrEnum):
 
     AUTO = "auto"
     JSON = "json"
+
+
+def _checked_address(address: str) -> str:
+    known = address in ("native", "inline", "ray") or address.startswith("ray:")
+    if not (known or re.fullmatch(r"[^:]+:\d+|\[[^]]+\]:\d+", address)):
+        raise typer.BadParameter(
+            f"{address!r} is none of native, inline, HOST:PORT, ray, ray:HOST:PORT"
+        )
+    return address
 
 
 def train(
@@ -36,7 +46,8 @@ def train(
     address: Annotated[
         str,
         typer.Option(
-            metavar="native|inline|HOST:PORT|ray|ray://HOST:PORT",
+            metavar="native|inline|HOST:PORT|ray|ray:HOST:PORT",
+            callback=_checked_address,
             help="What actors run on: processes of this machine, this process alone, a cluster "
             "that `rllib start` has made, or a Ray cluster.",
         ),

@@ -1166,7 +1166,7 @@ def test_shutdown_twice_and_with_disconnect(no_runtime: str) -> None:
 
 def test_an_unknown_address_is_refused(no_runtime: str) -> None:
     with pytest.raises(ValueError, match="not supported"):
-        core.init(address="nowhere:1")
+        core.init(address="nowhere")
     if no_runtime == "ray":
         with pytest.raises(ValueError, match="Ray Client"):
             core.init(address="ray://localhost:1")

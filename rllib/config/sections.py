@@ -307,8 +307,8 @@ class FaultToleranceSection(Section):
     """Failures in a row, of all env runners, without anything delivered in between, after which
     the next one ends training."""
     env_runner_health_probe_timeout_s: PositiveFloat = 30.0
-    """Seconds that an env runner may take to say that it is alive; it is asked when it has let
-    others wait for as long."""
+    """Seconds that an env runner may take to say that it is alive. It is asked when it has let
+    others wait for as long, if ``sample_timeout_s`` is more than twice that."""
     env_runner_restore_timeout_s: PositiveFloat = 1800.0
     """Seconds that an env runner started anew may take to make its environments."""
     restart_failed_learners: bool = True

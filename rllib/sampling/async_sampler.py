@@ -247,16 +247,19 @@ class AsyncSampler:
     def _await_one(self) -> None:
         """Wait until a request is done; or else find out who is not even alive, or late."""
         limit = self.config.sample_timeout_s
-        patience = min(limit, self.config.env_runner_health_probe_timeout_s)
+        patience = min(limit, self.group.crew.patience_s)
         if done := _ready(list(self._asked), 1, patience):
             self._note(done)
             return
         oldest = next(iter(self._asked.values()))
-        silent = self.group.crew.silent({each.runner for each in self._asked.values()})
-        for runner, error in silent.items():
-            self._failed(runner, error)
-        if oldest.runner not in silent and perf_counter() - oldest.asked > limit:
+        if patience == limit or perf_counter() - oldest.asked > limit:
             self._late(oldest)
+            return
+        for runner, error in self.group.crew.silent(self._waited_for()).items():
+            self._failed(runner, error)
+
+    def _waited_for(self) -> set[int]:
+        return {each.runner for each in self._asked.values()}
 
     def _note(self, done: list[Any]) -> None:
         self._done += [self._asked.pop(ref) for ref in done]

@@ -210,7 +210,7 @@ class Crew:
         until, waiting = self.clock() + limit, [*asked]
         silent: dict[int, LateError] = {}
         while waiting and (left := until - self.clock()) > 0:
-            patience = min(left, self.config.env_runner_health_probe_timeout_s)
+            patience = min(left, self.patience_s)
             _, waiting = core.wait(waiting, num_returns=len(waiting), timeout=patience)
             if waiting and self.clock() < until:
                 silent |= self.silent({asked[handle] for handle in waiting})
@@ -247,13 +247,28 @@ class Crew:
             raise late(f"env runner {index}", setting, limit) from None
         return answer
 
+    @property
+    def patience_s(self) -> float:
+        """Seconds to wait for a sample before its env runner is asked whether it is alive."""
+        is_asked, limit = is_probed(self.config), self.config.env_runner_health_probe_timeout_s
+        return limit if is_asked else float("inf")
+
+    def _ping(self, worker: Worker) -> Any:
+        return worker.call_beside("ping") if is_probed(self.config) else worker.call("ping")
+
     def silent(self, indices: Iterable[int]) -> dict[int, LateError]:
         """Those of some workers who do not say that they are alive, and what to say of it."""
         limit = self.config.env_runner_health_probe_timeout_s
-        pings = {self.workers[index].call_beside("ping"): index for index in indices}
+        pings = {self._ping(self.workers[index]): index for index in indices}
         _, late = core.wait([*pings], num_returns=len(pings), timeout=limit) if pings else ([], [])
         text = f"has not said for env_runner_health_probe_timeout_s = {limit} that it is alive"
         return {pings[handle]: LateError(text) for handle in late}
+
+
+def is_probed(config: AlgorithmConfig) -> bool:
+    """Whether env runners are asked if they are alive while they sample: where a sample may take
+    much longer than such an answer."""
+    return config.sample_timeout_s > 2.0 * config.env_runner_health_probe_timeout_s
 
 
 def is_fault(error: Exception) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from rllib.config import AlgorithmConfig
 from rllib.interface import Interface
-from rllib.sampling.crew import Crew
+from rllib.sampling.crew import Crew, is_probed
 from rllib.sampling.env_runner import SampleStats
 from rllib.sampling.env_runner_calls import EnvRunnerCalls
 from rllib.seeding import later_life
@@ -37,17 +37,20 @@ class _Request(NamedTuple):
     stats: Any
 
 
-def actor_options(config: AlgorithmConfig) -> dict[str, Any]:
-    """Options of an env runner actor: resources, where the settings ask for others than an actor
-    has, and that it can say that it is alive, and be told something, while it samples."""
+def actor_options(config: AlgorithmConfig, is_told_beside: bool = False) -> dict[str, Any]:
+    """Options of an env runner actor.
+
+    Args:
+        config: what resources it is to have.
+        is_told_beside: whether it can be told something while it samples, which costs a little.
+    """
     asked = {
         "num_cpus": config.num_cpus_per_env_runner if config.num_cpus_per_env_runner != 1 else None,
         "num_gpus": config.num_gpus_per_env_runner or None,
         "resources": config.custom_resources_per_env_runner or None,
+        "concurrency_groups": {BESIDE: 1} if is_told_beside or is_probed(config) else None,
     }
-    beside = {"concurrency_groups": {BESIDE: 1}}
-    resources = {name: amount for name, amount in asked.items() if amount is not None}
-    return beside | resources | environs(config)
+    return {name: amount for name, amount in asked.items() if amount is not None} | environs(config)
 
 
 class EnvRunnerGroup(EnvRunnerCalls):
@@ -58,6 +61,7 @@ class EnvRunnerGroup(EnvRunnerCalls):
         interface: of its environments.
         is_training: otherwise they only play.
         on_recreated: is told RLlib's numbers of those that were started anew, before they sample.
+        is_told_beside: whether actors can be told something while they are busy.
 
     Attributes:
         weights_seq_no: of the weights that they were given last.
@@ -70,9 +74,11 @@ class EnvRunnerGroup(EnvRunnerCalls):
         interface: Interface,
         is_training: bool = True,
         on_recreated: Callable[[list[int]], None] | None = None,
+        is_told_beside: bool = False,
     ) -> None:
         self.config, self.interface, self.is_training = config, interface, is_training
         self.weights_seq_no = self.generation = 0
+        self._options = actor_options(config, is_told_beside)
         self._weights: Any = None
         self._statistics: Any = None
         self._syncs: dict[int, list[Any]] = defaultdict(list)
@@ -90,7 +96,7 @@ class EnvRunnerGroup(EnvRunnerCalls):
             index,
             self.is_training,
             remote=config.num_env_runners > 0,
-            **actor_options(config),
+            **self._options,
         )
 
     def _prepare(self, index: int, worker: Worker) -> list[Any]:

@@ -72,7 +72,9 @@ class Evaluation:
         on_recreated: Callable[[list[int]], None] | None = None,
     ) -> None:
         self.training_config, self.config = config, evaluation_config(config)
-        self.group = EnvRunnerGroup(self.config, interface, False, on_recreated)
+        self.group = EnvRunnerGroup(
+            self.config, interface, False, on_recreated, is_told_beside=self._is_open
+        )
         self.num_evaluations = self.num_skipped = 0
         self.metrics = MetricsLogger()
 

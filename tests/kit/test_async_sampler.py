@@ -233,10 +233,9 @@ def test_all_of_them_may_die_at_once():
 
 @pytest.mark.usefixtures("processes")
 def test_one_that_is_frozen_is_found_out_long_before_its_time_is_up():
-    sampler = sampler_of([remote(0)])
+    sampler = sampler_of([remote(0)], env_runner_health_probe_timeout_s=0.5)
     pid = core.get(sampler.group.workers[0].call("get_pid"))
     take(sampler, 2)
-    sampler.config.fault_tolerance(env_runner_health_probe_timeout_s=0.5)
     os.kill(pid, signal.SIGSTOP)
     with pytest.warns(RuntimeWarning, match="probe_timeout_s = 0.5 that it is alive"):
         take_until_recreated(sampler)

@@ -201,6 +201,7 @@ def test_nothing_of_it_costs_anything_where_nothing_fails(tmp_path, told):
             "num_healthy_workers": 2,
             "num_remote_worker_restarts": 0,
             "num_env_runners_dropped_lifetime": 0,
+            "num_learner_restarts": 0,
         }
     assert hashes[0] == hashes[1]
     assert told == []

@@ -58,7 +58,7 @@ class BoxHead(ActionHead):
         return (self.num_actions,)
 
     @cached_property
-    def _stretch(self) -> tuple[Floats, Floats]:
+    def stretch(self) -> tuple[Floats, Floats]:
         """Scale and offset [A]; half-bounded and unbounded dimensions pass through."""
         bounded = self.space.bounded_below & self.space.bounded_above
         low = np.where(bounded, self.space.low, -1.0).ravel()
@@ -74,7 +74,7 @@ class BoxHead(ActionHead):
     def to_env(self, actions: Floats) -> NDArray[Any]:
         """[B, *space.shape], as ``fit`` says."""
         if self.fit == "stretch":
-            scale, offset = self._stretch
+            scale, offset = self.stretch
             actions = actions * scale + offset
         shaped = actions.reshape(-1, *self.space.shape).astype(self.space.dtype, copy=False)
         if self.fit == "none":

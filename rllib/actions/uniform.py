@@ -66,7 +66,7 @@ class UniformBoxHead(BoxHead):
 
     def sample(self, inputs: Floats, noise: Floats) -> Floats:
         """[B, A] in [-1, 1), or between the bounds."""
-        return noise if self.fit == "stretch" else noise * self._stretch[0] + self._stretch[1]
+        return noise if self.fit == "stretch" else noise * self.stretch[0] + self.stretch[1]
 
     def mode(self, inputs: Floats) -> Floats:
         """[B, A] the middle of the bounds."""
@@ -74,6 +74,6 @@ class UniformBoxHead(BoxHead):
 
     def log_prob(self, inputs: Floats, actions: Floats) -> Floats:
         """[B]."""
-        widths = 2.0 if self.fit == "stretch" else 2.0 * self._stretch[0]
+        widths = 2.0 if self.fit == "stretch" else 2.0 * self.stretch[0]
         density = -np.log(np.broadcast_to(widths, self.num_actions)).sum()
         return np.full(len(inputs), density, np.float32)

@@ -16,6 +16,7 @@ from rllib.cli import (
     compare,
     evaluate,
     explain,
+    export,
     init,
     presets,
     schema,
@@ -33,6 +34,7 @@ app.command(rich_help_panel=RESULTS)(evaluate.evaluate)
 app.command(rich_help_panel=RESULTS)(evaluate.enjoy)
 app.command(rich_help_panel=RESULTS)(compare.compare)
 app.command(rich_help_panel=RESULTS)(compare.plot)
+app.command(rich_help_panel=RESULTS)(export.export)
 app.command(rich_help_panel=CONFIGS)(init.init)
 app.command(rich_help_panel=CONFIGS)(presets.presets)
 app.command(rich_help_panel=CONFIGS)(explain.explain)

@@ -25,7 +25,8 @@ _ONEDNN: Callable[..., Tensor] | None = (
 def is_worth(x: Tensor, num_weights: int) -> bool:
     """Whether ``dense`` is faster than torch's own layer of I x O weights for inputs [..., I]."""
     return (
-        x.numel() // x.shape[-1] * num_weights >= WORTH
+        not torch.compiler.is_exporting()  # a graph is to be right for any number of rows
+        and x.numel() // x.shape[-1] * num_weights >= WORTH
         and _ONEDNN is not None
         and bool(torch.backends.mkldnn.enabled)
         and x.device.type == "cpu"

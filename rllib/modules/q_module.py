@@ -159,7 +159,7 @@ class QNetwork(nn.Module):
         outputs = self.advantages(hidden, parts[0])
         if self.values is not None:
             rows = outputs.reshape(-1, *self.outputs)
-            values = self.values(hidden, parts[1]).reshape(len(rows), -1)
+            values = self.values(hidden, parts[1]).reshape(rows.shape[0], -1)
             outputs = dueling(values, rows)
         return outputs.reshape(*hidden.shape[:-1], *self.outputs), after
 

@@ -1,0 +1,89 @@
+"""The model card: what a policy is, how it was trained, and how good it is."""
+
+import platform
+from collections.abc import Iterator
+
+import psutil
+import torch
+
+import rllib
+from rllib.exporting.graph import PolicyGraph
+from rllib.exporting.onnx import Parity
+from rllib.results.evaluate import Evaluation
+from rllib.results.saved import SavedRun
+from rllib.results.statistics import Interval
+from rllib.runs.loggers import ENV_STEPS
+
+
+def card(
+    run: SavedRun, graphs: dict[str, PolicyGraph], parities: dict[str, Parity], played: Evaluation
+) -> str:
+    """Markdown with the front matter that model hubs read.
+
+    Args:
+        run: whose policy it is.
+        graphs: by file stem.
+        parities: of the ONNX files, by file stem.
+        played: its evaluation.
+    """
+    return "\n".join(
+        [
+            *_front_matter(run, played),
+            f"# {run.plan.config.algo_name} in {run.plan.config.env}",
+            "",
+            *_results(played),
+            *_files(graphs, parities),
+            *_training(run),
+        ]
+    )
+
+
+def _front_matter(run: SavedRun, played: Evaluation) -> Iterator[str]:
+    config = run.plan.config
+    yield from ("---", "library_name: rllib-scale", "tags:", "- reinforcement-learning")
+    yield from (f"- {config.algo_name}", "model-index:", f"- name: {config.algo_name}")
+    yield from ("  results:", "  - task: {type: reinforcement-learning}")
+    yield f"    dataset: {{name: '{config.env}', type: '{config.env}'}}"
+    yield f"    metrics: [{{type: mean_reward, value: {played.mean.estimate:.6g}}}]"
+    yield from ("---", "")
+
+
+def _results(played: Evaluation) -> Iterator[str]:
+    first, last = played.episodes[0].seed, played.episodes[-1].seed
+    how = "drawn actions" if played.explore else "most likely actions"
+    yield f"Evaluated over {len(played.episodes)} episodes (seeds {first} to {last}, {how}):"
+    yield ""
+    yield "| | return | 95 % interval |"
+    yield "|---|---:|---|"
+    yield _figure("mean", played.mean)
+    yield _figure("interquartile mean", played.iqm)
+    yield ""
+
+
+def _figure(name: str, interval: Interval) -> str:
+    return f"| {name} | {interval.estimate:.6g} | {interval.low:.6g} to {interval.high:.6g} |"
+
+
+def _files(graphs: dict[str, PolicyGraph], parities: dict[str, Parity]) -> Iterator[str]:
+    yield from ("## Files", "")
+    for stem, graph in graphs.items():
+        if stem in parities:
+            inputs, outputs = (", ".join(f"`{n}`" for n in names)
+                               for names in (graph.inputs, graph.outputs))  # fmt: skip
+            yield f"- `{stem}.onnx`: from {inputs} to {outputs}, any number of rows. Beside torch:"
+            yield f"  {parities[stem]}."
+            if graph.is_normalised:
+                yield "  The normaliser's mean and standard deviation are inputs with a default."
+        yield f"- `{stem}.safetensors`: the weights by name."
+    yield ""
+
+
+def _training(run: SavedRun) -> Iterator[str]:
+    last = run.rows[-1] if run.rows else {}
+    memory = psutil.virtual_memory().total / 2**30
+    yield from ("## Training", "")
+    yield f"{last.get(ENV_STEPS, 0):,.0f} env steps in {last.get('time_total_s', 0):,.0f} seconds, "
+    yield f"seed {run.plan.config.seed}, rllib {rllib.__version__}, torch {torch.__version__}."
+    yield f"Exported on {platform.machine()} with {psutil.cpu_count()} cores and {memory:.0f} GiB."
+    yield from ("", "```", "rllib train --config config.yaml", "```", "", "`config.yaml`:", "")
+    yield from ("```yaml", run.plan.to_yaml().rstrip(), "```", "")

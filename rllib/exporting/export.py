@@ -1,0 +1,136 @@
+"""All files of one run's policy: ONNX, weights, and a card."""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from rllib.exporting.card import card
+from rllib.exporting.graph import PolicyGraph
+from rllib.exporting.onnx import Parity, parity, write_onnx
+from rllib.results.evaluate import Evaluation, evaluate_run
+from rllib.results.play import Player
+from rllib.results.saved import SavedRun
+
+if TYPE_CHECKING:
+    from rllib.algorithm import Algorithm
+
+FORMATS = ("onnx", "safetensors", "card")
+FOLDER = "export"
+ROWS = 256
+"""Observations of the policy's own play by which ONNX and torch are compared."""
+
+
+def export(
+    run: SavedRun,
+    folder: Path | None = None,
+    formats: Collection[str] = FORMATS,
+    episodes: int = 20,
+    iteration: int | None = None,
+    say: Callable[[str], Any] = print,
+) -> Path:
+    """Write what others need to act by a run's policies.
+
+    Args:
+        run: whose.
+        folder: where; by default ``export`` in the run's own.
+        formats: some of ``FORMATS``; the card evaluates the policy.
+        episodes: of that evaluation.
+        iteration: of the checkpoint; by default the latest.
+        say: is told of each file.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: the policy has no graph, or an extra is not installed.
+        TrainingError: onnxruntime does not come to the same as torch.
+    """
+    folder = folder or run.path / FOLDER
+    with run.load(iteration) as algo:
+        graphs = _graphs(algo) if "onnx" in formats or "card" in formats else {}
+        folder.mkdir(parents=True, exist_ok=True)
+        parities = _onnx(algo, graphs, folder, say) if "onnx" in formats else {}
+        if "safetensors" in formats:
+            _safetensors(algo, folder, say)
+    if "card" in formats:
+        played = evaluate_run(run, episodes, iteration=iteration)
+        _write_card(run, folder, graphs, parities, played, say)
+    return folder
+
+
+def _safetensors(algo: "Algorithm", folder: Path, say: Callable[[str], Any]) -> None:
+    """The weights that acting needs, by name."""
+    for stem, module_id in _stems(algo).items():
+        path = folder / f"{stem}.safetensors"
+        weights = algo.get_module(module_id).get_state(inference_only=True)
+        save_file({name: np.ascontiguousarray(part) for name, part in weights.items()}, path)
+        say(f"{path}: {sum(part.size for part in weights.values()):,} numbers")
+
+
+def _stems(algo: "Algorithm") -> dict[str, str]:
+    """Names of files by which modules go, to the modules' ids."""
+    ids = algo.interface.module_ids
+    return {"policy": ids[0]} if len(ids) == 1 else {f"policy_{name}": name for name in ids}
+
+
+def _graphs(algo: "Algorithm") -> dict[str, PolicyGraph]:
+    interface = algo.interface
+    return {
+        stem: PolicyGraph(
+            algo.get_module(module_id),
+            interface.env_spaces_of(module_id),
+            interface.pipeline_of(module_id),
+        )
+        for stem, module_id in _stems(algo).items()
+    }
+
+
+def _onnx(
+    algo: "Algorithm", graphs: dict[str, PolicyGraph], folder: Path, say: Callable[[str], Any]
+) -> dict[str, Parity]:
+    seen, parities = observations(algo, ROWS), {}
+    for stem, graph in graphs.items():
+        path = folder / f"{stem}.onnx"
+        write_onnx(graph, path)
+        rows = [graph.packer.pack_one(obs)[None] for obs in seen[_stems(algo)[stem]]]
+        parities[stem] = parity(graph, path, np.concatenate(rows))
+        say(f"{path}: {parities[stem]}")
+    return parities
+
+
+def _write_card(
+    run: SavedRun,
+    folder: Path,
+    graphs: dict[str, PolicyGraph],
+    parities: dict[str, Parity],
+    played: Evaluation,
+    say: Callable[[str], Any],
+) -> None:
+    (folder / "README.md").write_text(card(run, graphs, parities, played), encoding="utf-8")
+    (folder / "config.yaml").write_text(run.plan.to_yaml(), encoding="utf-8")
+    say(f"{folder / 'README.md'}: mean return {played.mean.estimate:.6g}")
+
+
+class _Recorder(Player):
+    """Keeps what the policies see while they play."""
+
+    def __init__(self, algo: "Algorithm") -> None:
+        super().__init__(algo, explore=True)
+        self.seen: dict[str, list[Any]] = {name: [] for name in algo.interface.module_ids}
+
+    def _act(self, episode: Any, observation: Any, reward: float) -> Any:
+        self.seen[episode.policy_id].append(observation)
+        return super()._act(episode, observation, reward)
+
+
+def observations(algo: "Algorithm", count: int) -> dict[str, list[Any]]:
+    """At least so many observations of every module, unless it has a part in none, of its play."""
+    with _Recorder(algo) as player:
+        seed = 0
+        while min(map(len, player.seen.values())) < count and seed < count:
+            player.play(seed)
+            seed += 1
+        return {name: seen[:count] for name, seen in player.seen.items()}

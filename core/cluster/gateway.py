@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -44,7 +45,7 @@ DEAD_S = 30.0
 then TCP may wait as long again before it tries once more."""
 
 MAX_MESSAGE = 64 * 2**20
-_CHUNK = 1 << 18
+_CHUNK = 1 << 20
 _ID_BYTES = 16
 _TICK_S = 0.5
 _SERVICE = "rllib.Node"
@@ -52,6 +53,7 @@ _OPTIONS: list[tuple[str, object]] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_metadata_size", 1 << 13),
+    ("grpc.http2.lookahead_bytes", 1 << 22),
     ("grpc.so_reuseport", 0),
     ("grpc.server_handshake_timeout_ms", 5_000),
     ("grpc.enable_http_proxy", 0),
@@ -177,15 +179,17 @@ class Gateway:
         bracketed = f"[{host}]" if ":" in host else host
         bound = self._credentials.listen(self._server, f"{bracketed}:{port}")
         await self._server.start()
-        self._local = await asyncio.start_unix_server(
-            self._on_local, self._directory / GATEWAY, limit=_CHUNK
-        )
+        self._local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._local.setblocking(False)
+        self._local.bind(str(self._directory / GATEWAY))
+        self._local.listen(1024)
+        self._begin(self._accept_locals())
         return f"{bracketed}:{bound}"
 
     async def _close(self) -> None:
+        for task in list(self._tasks):
+            await _stopped(task)
         self._local.close()
-        for task in self._tasks:
-            task.cancel()
         await self._server.stop(None)
         for channel in self._channels.values():
             await channel.close()
@@ -235,9 +239,7 @@ class Gateway:
         link = Link(call.write)
         self._listener.heard(link, [first, *others])
         conversation = self._converse(link, call.read, messages.read_down)
-        task = self._loop.create_task(conversation)
-        self._tasks.add(task)
-        task.add_done_callback(lambda _: call.cancel())
+        self._begin(conversation)
         return link
 
     async def _converse(
@@ -278,76 +280,120 @@ class Gateway:
 
     # -- tunnels -------------------------------------------------------------------------------
 
-    async def _on_local(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """A process here wants to talk to one elsewhere, whose id comes first."""
-        try:
-            to = await reader.readexactly(_ID_BYTES)
+    async def _accept_locals(self) -> None:
+        """Processes here that want to talk to one elsewhere."""
+        while True:
+            sock, _address = await self._loop.sock_accept(self._local)
+            self._begin(self._on_local(sock))
+
+    def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _on_local(self, sock: socket.socket) -> None:
+        """One of them, which says first to whom."""
+        with sock, contextlib.suppress(OSError):  # it may be gone
+            to = await _exactly(self._loop, sock, _ID_BYTES)
             address = self._addresses.get(key_of(to))
             if address is not None:  # else its node is gone, and so is it
-                await self._dig(address, to, reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the process here is gone
-        finally:
-            writer.close()
+                await self._dig(address, to, sock)
 
-    async def _dig(
-        self, address: str, to: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _dig(self, address: str, to: bytes, sock: socket.socket) -> None:
         metadata = (*self._credentials.metadata, ("to", to.hex()))
         call = self._stub(address, "Tunnel")(metadata=metadata)
-        sending = asyncio.ensure_future(_send(reader, call.write, call.done_writing))
+        sending = asyncio.ensure_future(_send(self._loop, sock, call.write, call.done_writing))
         try:
-            await _receive(call.read, writer)
+            await _receive(self._loop, call.read, sock)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 self._listener.broken(to, _told(error))
         finally:
-            sending.cancel()
             call.cancel()
+            await _stopped(sending)
 
     async def _on_tunnel(self, _requests: Any, context: Any) -> None:
         """A process elsewhere wants to talk to one here."""
         to = dict(context.invocation_metadata()).get("to", "")
-        reader, writer = await self._connect(str(to), context)
-        receiving = asyncio.ensure_future(_receive(context.read, writer))
-        receiving.add_done_callback(lambda _: writer.close())
-        try:
-            await _send(reader, context.write)
-        except ConnectionError:
-            pass  # the process here is gone
-        finally:
-            receiving.cancel()
-            writer.close()
+        with await self._connect(str(to), context) as sock:
+            receiving = asyncio.ensure_future(_receive(self._loop, context.read, sock))
+            # The process here ends its side when it sees the end of the other.
+            receiving.add_done_callback(lambda _: _shut(sock))
+            try:
+                await _send(self._loop, sock, context.write)
+            finally:
+                await _stopped(receiving)
 
-    async def _connect(
-        self, to: str, context: Any
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect(self, to: str, context: Any) -> socket.socket:
         """The socket of a process here; the name of nothing else is ever made of what came."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.setblocking(False)
         if len(to) == 2 * _ID_BYTES and set(to) <= set("0123456789abcdef"):
             with contextlib.suppress(OSError):
-                path = self._directory / f"{to}.sock"
-                return await asyncio.open_unix_connection(path, limit=_CHUNK)
+                await self._loop.sock_connect(sock, str(self._directory / f"{to}.sock"))
+                return sock
+        sock.close()
         await context.abort(grpc.StatusCode.NOT_FOUND, "that process is gone")
         raise AssertionError
 
 
+Loop = asyncio.AbstractEventLoop
+
+
+async def _exactly(loop: Loop, sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = await loop.sock_recv(sock, size - len(data))
+        if not more:
+            raise ConnectionError("it ended")
+        data += more
+    return data
+
+
 async def _send(
-    reader: asyncio.StreamReader,
+    loop: Loop,
+    sock: socket.socket,
     write: Callable[[bytes], Awaitable[Any]],
     end: Callable[[], Awaitable[Any]] | None = None,
 ) -> None:
     """From a process here into the tunnel, until its end."""
-    while data := await reader.read(_CHUNK):
-        await write(data)
+    with contextlib.suppress(OSError):  # which may also look like that
+        while data := await loop.sock_recv(sock, _CHUNK):
+            await write(_with_what_follows(sock, data))
     if end is not None:
         await end()
 
 
-async def _receive(read: Callable[[], Awaitable[Any]], writer: asyncio.StreamWriter) -> None:
+def _with_what_follows(sock: socket.socket, first: bytes) -> bytes:
+    """What can be read at once: a message costs more than the bytes in it."""
+    parts, size = [first], len(first)
+    while size < _CHUNK:
+        try:
+            more = sock.recv(_CHUNK)
+        except OSError:
+            break
+        if not more:
+            break  # which the next read finds again
+        parts.append(more)
+        size += len(more)
+    return first if len(parts) == 1 else b"".join(parts)
+
+
+async def _receive(loop: Loop, read: Callable[[], Awaitable[Any]], sock: socket.socket) -> None:
     """From the tunnel to a process here, until its end."""
-    while (data := await read()) is not grpc.aio.EOF:
-        writer.write(data)
-        await writer.drain()
+    with contextlib.suppress(OSError):  # the process here is gone
+        while (data := await read()) is not grpc.aio.EOF:
+            await loop.sock_sendall(sock, data)
+
+
+def _shut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+async def _stopped(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _read_join(data: Any) -> messages.Join | None:

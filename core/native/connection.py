@@ -68,6 +68,13 @@ class Connection:
         out[-1].frames.append(frame)
         self.queued_bytes += len(frame)
 
+    def send_view(self, view: memoryview) -> None:
+        """Queue bytes that are not copied before the kernel takes them; the view keeps them."""
+        batch = _Batch()
+        batch.data = view
+        self._out.append(batch)
+        self.queued_bytes += view.nbytes
+
     def send_with(self, frame: bytes, fds: Sequence[int]) -> None:
         """Queue a frame, and duplicates of several descriptors to travel with it, in order."""
         self._out.append(_Batch(fds))

@@ -34,6 +34,8 @@ class Inbox:
             self._runtime.calls.on_item(peer, frame)
         elif kind == wire.RECORD:
             self._on_record(peer, wire.read_record(frame[-1]))
+        elif kind == wire.CHUNK:
+            self._runtime.places.on_chunk(peer, frame[4], frame[-1])
         else:
             raise wire.WireError(f"unknown frame kind {kind}")
 
@@ -74,6 +76,8 @@ class Inbox:
                 self._serve(peer, seq, number, lost)
             case wire.SegmentAt():
                 self._runtime.places.learn_segment(record, peer)
+            case wire.Coming():
+                self._runtime.places.expect(record, peer)
             case wire.Moved():
                 self._runtime.values.follow(record, peer.process)
             case wire.Intern(target):

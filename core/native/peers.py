@@ -25,6 +25,7 @@ from rllib.core.native.sites import key_of
 if TYPE_CHECKING:
     from rllib.core.native.arena import Segment
     from rllib.core.native.call import Call
+    from rllib.core.native.streaming import Sink
 
 _COALESCE_BYTES = 1 << 12
 GATEWAY = "gateway.sock"
@@ -41,6 +42,7 @@ class Peer:
     """Another process, as this one sees it."""
 
     __slots__ = (
+        "coming",
         "conn",
         "gone",
         "held",
@@ -71,6 +73,8 @@ class Peer:
         """Segments whose descriptor it has from me."""
         self.mapped: dict[tuple[bytes, int], Segment] = {}
         """Segments whose descriptor I have from it."""
+        self.coming: dict[int, Sink] = {}
+        """Values that stream from another node, by their numbers."""
         self.held: dict[tuple[int, int], Any] = {}
         """Blocks and files of mine that it reads, by segment and offset; see `objects.Handed`."""
 

@@ -35,6 +35,7 @@ from rllib.core.native.objects import (
 from rllib.core.native.peers import Peer, Peers
 from rllib.core.native.spillfiles import FileRegion, SpillFiles, stored_size
 from rllib.core.native.spilling import Spiller
+from rllib.core.native.streaming import Sink, chunks
 
 _ASK_AGAIN_S = 0.05
 """After others could not make room, they are not asked again for so long."""
@@ -68,6 +69,7 @@ class Places:
             weakref.WeakValueDictionary()
         )
         self._moves = itertools.count(1)
+        self._streams = itertools.count(1)
         self._refused = float("-inf")
         self.arena = Arena(me, ledger, files.folder.parent)
         self.spiller = Spiller(lock, self.arena, ledger, files, self._moved)
@@ -123,6 +125,16 @@ class Places:
             region.segment.arena, region.segment.number, region.offset, region.sizes
         )
 
+    def stream(self, region: Region | FileRegion, peer: Peer) -> wire.Streamed:
+        """Send it to a peer on another node, from where it lies."""
+        number = next(self._streams)
+        peer.conn.send(wire.record_frame(wire.Coming(number, region.sizes)))
+        for part in region.parts(region):
+            for chunk in chunks(part):
+                peer.conn.send(wire.chunk_header(number, chunk.nbytes))
+                peer.conn.send_view(chunk)
+        return wire.Streamed(number)
+
     def _introduce(self, segment: Segment, peer: Peer) -> None:
         key = (segment.arena, segment.number)
         if key not in peer.segments and segment.arena != peer.process:
@@ -146,10 +158,33 @@ class Places:
 
     # -- in ------------------------------------------------------------------------------------
 
+    def expect(self, coming: wire.Coming, peer: Peer) -> None:
+        """A value streams from another node, straight into an own block if there is room."""
+        size = stored_size(coming.sizes)
+        block = self.arena.allocate(size) if size <= self._capacity else None
+        peer.coming[coming.number] = Sink(coming.sizes, block)
+
+    def on_chunk(self, peer: Peer, number: int, data: bytes) -> None:
+        """The next bytes of it. Raises `wire.WireError` for what was not announced."""
+        sink = peer.coming.get(number)
+        if sink is None:
+            raise wire.WireError("a part came of a value that was not announced")
+        sink.take(data)
+
+    def _streamed(self, number: int, peer: Peer) -> Region | FileRegion:
+        sink = peer.coming.pop(number, None)
+        if sink is None or not sink.is_full:
+            raise wire.WireError("a value was named that did not come in whole")
+        if sink.block is None:
+            return self._files.write(sink.parts())
+        return Region(sink.block.segment, sink.block.offset, sink.sizes, sink.block)
+
     def incoming(
-        self, at: wire.BlockAt | wire.FileAt, peer: Peer, handed: bool
+        self, at: wire.BlockAt | wire.FileAt | wire.Streamed, peer: Peer, handed: bool
     ) -> Region | FileRegion:
         """What a message spoke of. Raises `wire.WireError` for a segment that never came."""
+        if isinstance(at, wire.Streamed):
+            return self._streamed(at.number, peer)
         if isinstance(at, wire.FileAt):
             hold = self._handed(peer.process, FILES, at.number, 0) if handed else None
             return self._files.find(at.maker, at.number, at.sizes, hold)
@@ -173,7 +208,7 @@ class Places:
 
     def adopt(self, stored: Stored) -> None:
         """A result is this process's own from now on, also if the one that made it dies."""
-        if isinstance(stored.region, FileRegion):
+        if isinstance(stored.region, FileRegion) and stored.region.maker != self._me:
             stored.region = self._files.adopt(stored.region)
 
     def follow(self, stored: Stored | None, record: wire.Moved, owner: bytes) -> None:
@@ -203,6 +238,7 @@ class Places:
     def peer_gone(self, peer: Peer) -> None:
         """Take back what the dead process held; its segments go with their last reader."""
         peer.held.clear()
+        peer.coming.clear()
         peer.mapped.clear()
         self._inherited.died(peer.process)
 

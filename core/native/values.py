@@ -109,9 +109,9 @@ class Values:
     ) -> wire.Payload:
         """What a message to ``peer`` carries of ``stored``: handed to it, or as the value of my
         object ``number``."""
-        block = None
+        block: wire.BlockAt | wire.FileAt | wire.Streamed | None = None
         if stored.region is not None and peer.remote:
-            stored = self.flat(stored)
+            block = self.places.stream(stored.region, peer)
         elif stored.region is not None:
             block = self.places.outgoing(stored.region, peer, None if handed else number)
         refs = [self._outgoing_ref(ref, peer) for ref in stored.refs]
@@ -155,7 +155,7 @@ class Values:
             region = self.places.incoming(payload.block, peer, handed)
         refs = [self._incoming_ref(at, peer) for at in payload.refs]
         stored = Stored(payload.body, payload.buffers, refs, region)
-        return self._shelved(stored) if handed else stored
+        return self._shelved(stored) if handed or peer.remote else stored
 
     def result(self, payload: wire.Payload, peer: Peer) -> Stored:
         """The result of a call, which is this process's own from now on."""

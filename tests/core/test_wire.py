@@ -145,6 +145,7 @@ RECORDS = [
     wire.LeaseGranted(1, b"w", wire.Assignment({"CPU": 1.0}, ["0"])),
     wire.ActorDied(b"a", "story", "unschedulable"),
     wire.AskNodes(1),
+    wire.Coming(1, [2, 3]),
     wire.Printed("Cls", 7, "text"),
     wire.NodeTable(1, [wire.NodeRow("n", "host", "1.2.3.4:5", {"CPU": 1.0}, {"a": "b"}, True)]),
     wire.GroupTable(

@@ -15,6 +15,7 @@ else a msgpack `Payload`; everything else is a RECORD, a typed message in msgpac
 """
 
 from rllib.core.native.wire.frames import CALL as CALL
+from rllib.core.native.wire.frames import CHUNK as CHUNK
 from rllib.core.native.wire.frames import ERROR as ERROR
 from rllib.core.native.wire.frames import HEADER as HEADER
 from rllib.core.native.wire.frames import ITEM as ITEM
@@ -26,6 +27,7 @@ from rllib.core.native.wire.frames import REPLY as REPLY
 from rllib.core.native.wire.frames import RETURNED as RETURNED
 from rllib.core.native.wire.frames import STREAM as STREAM
 from rllib.core.native.wire.frames import call_frame as call_frame
+from rllib.core.native.wire.frames import chunk_header as chunk_header
 from rllib.core.native.wire.frames import encode_record as encode_record
 from rllib.core.native.wire.frames import error_frame as error_frame
 from rllib.core.native.wire.frames import flagged as flagged
@@ -75,6 +77,7 @@ from rllib.core.native.wire.news import WorkerTable as WorkerTable
 from rllib.core.native.wire.peer import Assigned as Assigned
 from rllib.core.native.wire.peer import Cancel as Cancel
 from rllib.core.native.wire.peer import CancelRef as CancelRef
+from rllib.core.native.wire.peer import Coming as Coming
 from rllib.core.native.wire.peer import Fetch as Fetch
 from rllib.core.native.wire.peer import Freed as Freed
 from rllib.core.native.wire.peer import Hello as Hello
@@ -122,3 +125,4 @@ from rllib.core.native.wire.values import BlockAt as BlockAt
 from rllib.core.native.wire.values import FileAt as FileAt
 from rllib.core.native.wire.values import Payload as Payload
 from rllib.core.native.wire.values import RefAt as RefAt
+from rllib.core.native.wire.values import Streamed as Streamed

@@ -26,6 +26,10 @@ RECORD: Final = 3
 ITEM: Final = 4
 """One result of a streaming call, whose index is in the place of the target."""
 
+CHUNK: Final = 5
+"""A part of a value that streams to another node (`Coming`), whose number is in the place of the
+call's."""
+
 PLAIN: Final = 1
 """The payload is a pickle stream; without it, msgpack (`Payload`, or a list of them)."""
 ERROR: Final = 2
@@ -106,6 +110,11 @@ def returned_frame(seq: int) -> bytes:
 def error_frame(seq: int, body: bytes) -> bytes:
     """The pickled exception of a call, in place of all its results."""
     return HEADER.pack(len(body), REPLY, PLAIN | ERROR, 0, 0, seq) + body
+
+
+def chunk_header(number: int, size: int) -> bytes:
+    """What goes before so many bytes of a value that streams."""
+    return HEADER.pack(size, CHUNK, 0, 0, 0, number)
 
 
 def flagged(frame: bytes, flag: int) -> bytes:

@@ -44,6 +44,14 @@ class SegmentAt(Message, tag="segment"):
     size: int
 
 
+class Coming(Message, tag="coming"):
+    """To a process on another node: the parts of a value, of these sizes, come as CHUNK frames, and
+    then a message that refers to it as `Streamed`."""
+
+    number: Number
+    sizes: list[Number]
+
+
 class Fetch(Message, tag="fetch"):
     """Borrower to owner: REPLY with the value of your object, as soon as it is there."""
 

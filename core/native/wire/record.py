@@ -31,6 +31,7 @@ from rllib.core.native.wire.peer import (
     Assigned,
     Cancel,
     CancelRef,
+    Coming,
     Fetch,
     Freed,
     Hello,
@@ -76,6 +77,7 @@ Record = (
     Hello
     | Intern
     | SegmentAt
+    | Coming
     | Fetch
     | Lent
     | Released

@@ -22,6 +22,12 @@ class FileAt(Message, tag="file"):
     sizes: list[Number]
 
 
+class Streamed(Message, tag="streamed"):
+    """The same, on another node: it has come ahead of this message, see `Coming`."""
+
+    number: Number
+
+
 class RefAt(Message):
     """A reference inside a value; with its value, if that is at hand, to save a round trip."""
 
@@ -37,7 +43,7 @@ class Payload(Message):
 
     body: bytes
     buffers: list[bytes] = []
-    block: BlockAt | FileAt | None = None
+    block: BlockAt | FileAt | Streamed | None = None
     refs: list[RefAt] = []
     label: str = ""
     """Arguments only: what the caller wants the call to be named in errors."""

@@ -14,6 +14,7 @@ from rllib.cli import (
     check_env,
     cluster,
     compare,
+    doctor,
     evaluate,
     explain,
     export,
@@ -26,7 +27,7 @@ from rllib.cli import (
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 
 TRAINING, RESULTS = "Training", "Results"
-CONFIGS, LOOKING = "Configs", "Environments and speed"
+CONFIGS, LOOKING = "Configs", "Environments and machine"
 MACHINES = "Many machines"
 
 app.command(rich_help_panel=TRAINING)(train.train)
@@ -42,6 +43,7 @@ app.command(rich_help_panel=CONFIGS)(schema.schema)
 app.command(rich_help_panel=CONFIGS)(init.new_algo)
 app.command(rich_help_panel=LOOKING)(check_env.check_env)
 app.command(rich_help_panel=LOOKING)(benchmark.benchmark)
+app.command(rich_help_panel=LOOKING)(doctor.doctor)
 app.command(rich_help_panel=MACHINES)(cluster.start)
 app.command(rich_help_panel=MACHINES)(cluster.stop)
 app.command(rich_help_panel=MACHINES)(cluster.status)

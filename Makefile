@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 EXTRAS ?= test
 TEST_READY := $(VENV)/.ready-$(EXTRAS)
 
-.PHONY: train test test-portable test-slow lint types check bench clean
+.PHONY: train test test-portable test-slow lint types check bench chaos clean
 
 train: $(READY)  ## train PPO on CartPole; the same command continues an interrupted run
 	@$(BIN)/rllib train --config ppo_cartpole $(ARGS)
@@ -30,6 +30,9 @@ types: $(TEST_READY)
 
 bench: $(TEST_READY)  ## runtime rows; results go to benchmarks/results/
 	@$(BIN)/python -m benchmarks.core_rows $(ARGS)
+
+chaos: $(TEST_READY)  ## training while things are broken; hours, results go to benchmarks/results/
+	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rllib needs Python 3.11 or newer, this is %d.%d; name another one: make PYTHON=python3.12 train" % sys.version_info[:2])'

@@ -9,8 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from rllib import core
+from rllib import core, stacks
 from rllib.config import AlgorithmConfig
+from rllib.core import api
 from rllib.errors import LateError, RLlibError
 
 # What env runners and learners need; their processes find it imported already.
@@ -78,6 +79,8 @@ class RemoteWorker(Worker):
             core.init(preload=PRELOAD)
         actor_class = core.remote(**options)(cls) if options else core.remote(cls)
         self.actor = actor_class.remote(*args)
+        if not api.runtime().serial:  # else it is this very process
+            self.actor.__ray_call__.remote(stacks.listen)
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Send the call; returns references at once."""

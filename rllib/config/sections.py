@@ -318,6 +318,11 @@ class FaultToleranceSection(Section):
     """How often learners are started anew in all before it is an error."""
     learner_snapshot_every_s: PositiveFloat = 10.0
     """Seconds from one snapshot of the learners' state in memory to the next."""
+    stall_timeout_s: PositiveFloat | None = 1800.0
+    """Seconds without the end of an iteration after which ``rllib train`` writes down what every
+    process is doing, below ``stalls`` in the folder of the run; null for never."""
+    stall_action: Literal["report", "stop"] = "report"
+    """Whether that is all, or the run also ends, as it does with SIGTERM."""
 
 
 class MultiAgentSection(Section):

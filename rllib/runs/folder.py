@@ -6,6 +6,7 @@
               progress.jsonl   one line per training iteration
               tensorboard/     the same as curves
               checkpoints/     what to continue from
+              stalls/          what processes did while nothing went on
               .lock            held by the process that trains
 """
 
@@ -23,6 +24,7 @@ from rllib.config.file import load_plan
 from rllib.config.plan import RunPlan
 from rllib.errors import ConfigError, RunError
 from rllib.runs.loggers import PROGRESS, TENSORBOARD, Metrics, read_json_lines
+from rllib.runs.watchdog import STALLS
 
 CONFIG, CHECKPOINTS, LOCK = "config.yaml", "checkpoints", ".lock"
 # Sections that say nothing about how training goes, so a run may continue with other ones.
@@ -73,7 +75,7 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove everything that a run has written."""
-        for name in (CHECKPOINTS, TENSORBOARD):
+        for name in (CHECKPOINTS, TENSORBOARD, STALLS):
             shutil.rmtree(self.path / name, ignore_errors=True)
         for name in (CONFIG, PROGRESS):
             (self.path / name).unlink(missing_ok=True)

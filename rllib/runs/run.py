@@ -24,6 +24,7 @@ from rllib.runs.loggers import ENV_STEPS, ITERATION, PROGRESS, TENSORBOARD, Logg
 from rllib.runs.progress import Progress
 from rllib.runs.signals import StopSignals
 from rllib.runs.stopping import reached
+from rllib.runs.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from rllib.algorithm import Algorithm
@@ -129,6 +130,8 @@ class _Loop:
         self._plan, self._folder, self._algo = plan, folder, algo
         self._console, self._signals = console, signals
         self._clock = CheckpointClock(plan.config, time.monotonic())
+        timeout, action = plan.config.stall_timeout_s, plan.config.stall_action
+        self._watchdog = Watchdog(folder.path, timeout, action, console.note)
 
     def run(self) -> None:
         with writing_to(self._folder.path):
@@ -138,7 +141,7 @@ class _Loop:
                 tensorboard=self._plan.config.tensorboard,
             )
         progress = Progress(self._plan.stop, time.monotonic(), loggers.history)
-        with closing(loggers), self._console:
+        with closing(loggers), self._console, self._watchdog:
             self._console.begin(progress)
             with self._signals.deferred(self._announce):
                 reason = self._iterate(loggers)
@@ -154,6 +157,7 @@ class _Loop:
         """Train until a criterion is reached, and return it, or until a signal came."""
         while True:
             result = self._algo.train()
+            self._watchdog.progress()
             reason = reached(self._plan.stop, result)
             loggers.log(result)
             self._console.update(flatten(result))

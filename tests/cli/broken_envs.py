@@ -1,5 +1,6 @@
 """Environments that break after a while, registered by importing this module."""
 
+import threading
 from typing import Any
 
 import gymnasium
@@ -28,5 +29,11 @@ class TurnsNaN(BreaksAfter):
         return np.full_like(obs, np.nan), *rest
 
 
+class Hangs(BreaksAfter):
+    def fall_over(self, action: Any) -> Any:
+        threading.Event().wait()
+
+
 gymnasium.register("Raises-v0", f"{__name__}:BreaksAfter", max_episode_steps=500)
 gymnasium.register("NaN-v0", f"{__name__}:TurnsNaN", max_episode_steps=500)
+gymnasium.register("Hangs-v0", f"{__name__}:Hangs", max_episode_steps=500)

@@ -300,6 +300,17 @@ def test_a_killed_worker_ends_the_run_with_the_cause(start: Start) -> None:
     assert_all_end(children)
 
 
+def test_what_hangs_is_written_down(start: Start) -> None:
+    settings = ["env=broken_envs:Hangs-v0", "stall_timeout_s=2", "num_learners=0"]
+    process = start("train", "--config", "ppo.yaml", *settings)
+    wait_for_line(process, "no progress for 2 seconds (stall_timeout_s); what every process")
+    (report,) = Path("runs", "ppo", "stalls").glob("*.txt")
+    assert "in fall_over" in report.read_text()
+    children = descendants(process)
+    process.kill()
+    assert_all_end(children)
+
+
 @pytest.mark.parametrize(
     ("env", "runners", "messages"),
     [

@@ -8,6 +8,8 @@ them share memory, so what holds here holds for machines::
         core.init(address=cluster.address)
         ...
         cluster.kill_node(node)  # as kill -9 does
+
+With the environment variables ``RLLIB_TLS_CERT``, ``_KEY`` and ``_CA`` they speak TLS.
 """
 
 from __future__ import annotations
@@ -17,10 +19,13 @@ from typing import Any
 
 from rllib.core import api
 from rllib.core.cluster.launch import Service
+from rllib.core.cluster.options import tls_of
 from rllib.core.cluster.service import Order
-from rllib.core.native.session import base_directory
 
 __all__ = ["Cluster", "Node"]
+
+JOIN_TIMEOUT_S = 10.0
+"""How long a node tries to join."""
 
 
 class Node:
@@ -39,7 +44,6 @@ class Cluster:
     """A head, with the options of `add_node`, and the nodes that are added to it."""
 
     def __init__(self, head: Mapping[str, Any] | None = None) -> None:
-        base_directory()
         self._count = 0
         self._nodes: dict[str, Node] = {}
         self.head = self._start("", **(head or {}))
@@ -83,7 +87,9 @@ class Cluster:
             amounts=amounts,
             labels=dict(labels or {}),
             object_store_memory=object_store_memory,
+            tls=tls_of(),
             quiet=True,
+            join_timeout_s=JOIN_TIMEOUT_S,
         )
         node = Node(Service(order))
         self._nodes[node.id] = node

@@ -1,0 +1,85 @@
+"""``rllib start``, ``status``, ``train --address``, ``stop``, in that order."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rllib.core.cluster.launch import local_services, stop_all
+
+TRAIN = [
+    "train",
+    "--config",
+    "ppo_cartpole",
+    "num_env_runners=3",
+    "--stop",
+    "num_env_steps_sampled_lifetime=4000",
+]
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[Command]:
+    """Runs ``rllib`` with these arguments; what it printed."""
+
+    def run(*arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "rllib", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    yield run
+    stop_all()
+
+
+def test_a_cluster_is_started_used_and_ended_by_commands(command: Command) -> None:
+    started = command("start", "--head", "--port", "0", "--num-cpus", "1")
+    (address,) = re.findall(r"runs at (\S+),", started)
+    command("start", "--address", address, "--num-cpus", "2", "--labels", '{"zone": "north"}')
+    found = command("status")
+    assert "CPU: 0 of 3" in found
+    assert found.count("127.0.0.1") == 2
+    assert "finished" in command(*TRAIN, "--address", address)
+    assert command("stop").count("stopped the node at") == 2
+    assert not list(local_services())
+    assert "no node" in command("stop")
+    assert "there is no node" in command("status", code=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["start"], "--head"),
+        (["start", "--head", "--address", "127.0.0.1:1"], "--head"),
+        (["start", "--head", "--host", "0.0.0.0"], "--insecure"),
+        (["start", "--head", "--resources", "[1]"], "--resources"),
+        (["start", "--head", "--tls-cert", "x"], "RLLIB_TLS_KEY"),
+        (["start", "--address", "nowhere"], "HOST:PORT"),
+    ],
+)
+def test_what_makes_no_sense_starts_nothing(
+    command: Command, arguments: list[str], message: str
+) -> None:
+    assert message in command(*arguments, code=2)
+    assert not list(local_services())
+
+
+def test_the_token_is_printed_and_kept(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLLIB_HOME", str(tmp_path / "home"))
+    token = command("token")
+    assert len(token.strip()) > 30
+    assert command("token") == token

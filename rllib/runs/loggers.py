@@ -6,19 +6,19 @@ curves have no step back, no gap and no double points, whenever the run was kill
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
 import shutil
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from rllib.checkpoints.files import write_atomically
-from rllib.errors import TrainingError
 from rllib.metrics.stages import bottleneck, stages_of, verdict
 
 ITERATION = "training_iteration"
@@ -55,25 +55,52 @@ def _plain(value: Any) -> float:
 
 
 class JsonLines:
-    """One flat JSON object per training iteration, complete on disk before the next one begins."""
+    """One flat JSON object per training iteration, complete on disk before the next one begins.
+
+    Lines that the disk does not take are owed, and written with the next one; of a line there is
+    never a part.
+    """
 
     def __init__(self, path: Path, history: Iterable[Metrics]) -> None:
         """Begin ``path`` anew with the rows of ``history``."""
         write_atomically(path, "".join(map(_line, history)))
-        self._file = path.open("a", encoding="utf-8")
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self._size = path.stat().st_size
+        self._owed: list[bytes] = []
 
     def log(self, metrics: Metrics) -> None:
-        """Append one line."""
-        self._file.write(_line(metrics))
-        self._file.flush()
+        """Append one line.
+
+        Raises:
+            OSError: the disk does not take it now.
+        """
+        self._owed.append(_line(metrics).encode())
+        self._pay()
+
+    def _pay(self) -> None:
+        data = b"".join(self._owed)
+        try:
+            written = os.write(self._descriptor, data) if data else 0
+            if written < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size += written
+        self._owed.clear()
 
     def sync(self) -> None:
-        """Wait until all lines are on disk."""
-        os.fsync(self._file.fileno())
+        """Wait until all lines are on disk.
+
+        Raises:
+            OSError: the disk does not take them.
+        """
+        self._pay()
+        os.fsync(self._descriptor)
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what is still owed is lost."""
+        os.close(self._descriptor)
 
 
 def _line(metrics: Metrics) -> str:
@@ -164,39 +191,86 @@ class TensorBoard:
 class Loggers:
     """Everything that writes the results of one run to files.
 
+    A disk that is full, or gone, does not stop training: the record is written when the disk takes
+    it again, and TensorBoard's events are then written anew from it.
+
     Attributes:
         history: the rows that were there when the logs were opened, until the first ``log``.
     """
 
-    def __init__(self, folder: Path, *, after_iteration: int, tensorboard: bool) -> None:
-        """Continue the logs in ``folder`` after that iteration; 0 begins them anew."""
-        self._folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        after_iteration: int,
+        tensorboard: bool,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """Continue the logs in ``folder`` after that iteration; 0 begins them anew.
+
+        Args:
+            folder: of the run.
+            after_iteration: the last one that counts.
+            tensorboard: whether there are curves.
+            tell: says to the user that results cannot be written, once.
+        """
+        self._folder, self._tell = folder, tell
         self.history = list(read_json_lines(folder / PROGRESS, until=after_iteration))
         self._json = JsonLines(folder / PROGRESS, self.history)
-        self._all: list[JsonLines | TensorBoard] = [self._json]
+        self._wants_curves, self._curves = tensorboard, None
+        self._is_failing = False
         if tensorboard:
-            self._all.append(TensorBoard(folder / TENSORBOARD, self.history))
+            self._curves = TensorBoard(folder / TENSORBOARD, self.history)
+
+    _curves: TensorBoard | None
 
     def log(self, result: Mapping[str, Any]) -> None:
-        """Write one training result everywhere.
-
-        Raises:
-            TrainingError: it cannot be written, because the disk is full, for example.
-        """
+        """Write one training result everywhere, or as soon as that is possible."""
         self.history = []
         metrics = flatten(result) | {TIMESTAMP: round(time.time(), 3)}
+        with self._failing():
+            self._json.log(metrics)
+            self._draw(metrics)
+
+    def _draw(self, metrics: Metrics) -> None:
+        if self._curves is not None:
+            self._curves.log(metrics)
+        elif self._wants_curves:
+            self._curves = TensorBoard(self._folder / TENSORBOARD, self._rows())
+
+    def _rows(self) -> Iterator[Metrics]:
+        return read_json_lines(self._folder / PROGRESS)
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
         try:
-            for logger in self._all:
-                logger.log(metrics)
+            yield
         except OSError as error:
-            text = f"{self._folder}: results cannot be written: {error.strerror}"
-            raise TrainingError(text) from None
+            if not self._is_failing:
+                text = f"{self._folder}: results cannot be written: {error.strerror}"
+                self._tell(f"{text}; they are kept, and training goes on")
+            self._is_failing = True
+            self._drop_curves()
+        else:
+            self._is_failing = False
+
+    def _drop_curves(self) -> None:
+        """Half an event may be in the file, after which nobody reads on."""
+        curves, self._curves = self._curves, None
+        if curves is not None:
+            with contextlib.suppress(OSError):
+                curves.close()
 
     def sync(self) -> None:
-        """Wait until the record is on disk, so that no checkpoint is ahead of it."""
+        """Wait until the record is on disk, so that no checkpoint is ahead of it.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
         self._json.sync()
 
     def close(self) -> None:
         """Close every file."""
-        for logger in self._all:
-            logger.close()
+        self._json.close()
+        if self._curves is not None:
+            self._curves.close()

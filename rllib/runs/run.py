@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from rllib.config import AlgorithmConfig
 from rllib.config.plan import RunPlan
 from rllib.errors import CheckpointError, RunError
@@ -130,6 +132,7 @@ class _Loop:
         self._plan, self._folder, self._algo = plan, folder, algo
         self._console, self._signals = console, signals
         self._clock = CheckpointClock(plan.config, time.monotonic())
+        self._is_skipping = False
         timeout, action = plan.config.stall_timeout_s, plan.config.stall_action
         self._watchdog = Watchdog(folder.path, timeout, action, console.note)
 
@@ -139,6 +142,7 @@ class _Loop:
                 self._folder.path,
                 after_iteration=self._algo.iteration,
                 tensorboard=self._plan.config.tensorboard,
+                tell=self._console.note,
             )
         progress = Progress(self._plan.stop, time.monotonic(), loggers.history)
         with closing(loggers), self._console, self._watchdog:
@@ -162,16 +166,35 @@ class _Loop:
             loggers.log(result)
             self._console.update(flatten(result))
             ends = reason is not None or self._signals.received is not None
-            if ends or self._clock.is_due(self._algo.iteration, time.monotonic()):
-                loggers.sync()
-                self._save()
+            if ends:
+                self._save(loggers)
+            elif self._clock.is_due(self._algo.iteration, time.monotonic()):
+                self._save_if_possible(loggers)
             if ends:
                 return reason
 
-    def _save(self) -> None:
-        path = self._folder.checkpoints.path_for(self._algo.iteration)
-        self._algo.save_to_path(str(path))
-        self._folder.checkpoints.publish(path)
+    def _save(self, loggers: Loggers) -> None:
+        try:
+            loggers.sync()
+            path = self._folder.checkpoints.path_for(self._algo.iteration)
+            self._algo.save_to_path(str(path))
+            self._folder.checkpoints.publish(path)
+        except OSError as error:
+            text = f"{self._folder.path}: cannot be written: {error.strerror}"
+            raise CheckpointError(text) from error
+
+    def _save_if_possible(self, loggers: Loggers) -> None:
+        """A disk that is full for a while costs checkpoints, and is told of once."""
+        try:
+            self._save(loggers)
+        except CheckpointError as error:
+            if not isinstance(error.__cause__, OSError | SafetensorError):
+                raise
+            if not self._is_skipping:
+                self._console.note(f"a checkpoint is left out: {error}; the last one is kept")
+            self._is_skipping = True
+        else:
+            self._is_skipping = False
         self._clock.saved(time.monotonic())
 
 

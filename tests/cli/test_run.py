@@ -11,13 +11,16 @@ from typing import Any
 import counting_algo
 import pytest
 from rich.console import Console as RichConsole
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import rllib.checkpoints.checkpoint
 import rllib.checkpoints.files
+import rllib.runs.loggers
 from rllib import core
 from rllib.checkpoints.checkpoint import TENSORS
 from rllib.checkpoints.folder import CheckpointFolder
 from rllib.runs.console import Console
-from rllib.runs.loggers import JsonLines, read_json_lines
+from rllib.runs.loggers import read_json_lines
 from rllib.runs.session import Order, Session
 from rllib.runs.signals import StopSignals
 
@@ -291,22 +294,64 @@ def test_an_unknown_metric_to_stop_at_ends_the_run_with_the_near_one(train: Trai
     assert not Path("runs/toy").exists()
 
 
-def test_a_full_disk_ends_the_run_with_the_reason(
+def fill_disk(monkeypatch: pytest.MonkeyPatch, is_full: Callable[[], bool]) -> None:
+    """The disk takes a part of what is written to it, and then nothing, while it is full."""
+    write, durably = os.write, rllib.checkpoints.files.write_durably
+
+    def cut(descriptor: int, data: bytes) -> int:
+        if is_full() and data.startswith(b"{"):
+            write(descriptor, data[:5])
+            return 5
+        return write(descriptor, data)
+
+    def refuse(path: Path, data: bytes) -> None:
+        if is_full():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        durably(path, data)
+
+    monkeypatch.setattr(rllib.runs.loggers.os, "write", cut)
+    monkeypatch.setattr(rllib.checkpoints.checkpoint, "write_durably", refuse)
+
+
+def test_a_disk_that_is_full_for_a_while_costs_no_result(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log, calls = JsonLines.log, []
+    iterations: list[int] = []
+    flatten = rllib.runs.loggers.flatten
 
-    def fill_up(self: JsonLines, metrics: dict[str, float]) -> None:
-        calls.append(metrics)
-        if len(calls) == 4:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        log(self, metrics)
+    def counted(result: Any) -> Any:
+        iterations.append(result["training_iteration"])
+        return flatten(result)
 
     with monkeypatch.context() as patched:
-        patched.setattr(JsonLines, "log", fill_up)
+        patched.setattr(rllib.runs.loggers, "flatten", counted)
+        fill_disk(patched, lambda: bool(iterations) and iterations[-1] in (3, 4))
+        code, output = train(stop=("training_iteration=7",))
+    assert code == 0, output
+    told = "runs/toy: results cannot be written: No space left on device; they are kept"
+    assert output.count(told) == 1
+    assert output.count("a checkpoint is left out: ") == 1
+    assert [row["training_iteration"] for row in rows()] == [1, 2, 3, 4, 5, 6, 7]
+    assert checkpoints() == [6, 7]
+    assert {step for step, _ in curve()} == curve_of_tensorboard()
+
+
+def curve_of_tensorboard() -> set[float]:
+    """The env steps at which there are points."""
+    found = EventAccumulator("runs/toy/tensorboard")
+    found.Reload()
+    return {float(event.step) for event in found.Scalars("env_runners/episode_return_mean")}
+
+
+def test_a_disk_that_stays_full_ends_the_run_with_the_reason(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        fill_disk(patched, lambda: Path("runs/toy/checkpoints/latest").exists())
         code, output = train()
     assert code == 1
-    assert "training failed: runs/toy: results cannot be written: No space left" in output
+    assert "training failed: runs/toy: cannot be written: No space left" in output
+    assert checkpoints() == [2]
     assert train()[0] == 0
     assert [row["training_iteration"] for row in rows()] == [1, 2, 3, 4, 5]
 

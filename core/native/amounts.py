@@ -7,7 +7,7 @@ the fullest device that still has room, so that whole ones stay whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 UNIT = 10_000
 """Amounts are counted in whole units of 0.0001."""
@@ -51,6 +51,8 @@ class Pool:
     def __init__(self, total: Amounts, devices: Amounts) -> None:
         self.total = total
         self.free = dict(total)
+        self.freed: Callable[[], object] | None = None
+        """Called when more is free than before."""
         self.shares = 0
         """How many were taken and not given back."""
         self._devices = devices
@@ -101,6 +103,8 @@ class Pool:
     def change(self, name: str, amount: int) -> None:
         """Have more or less free, for a moment even less than nothing: see `Share.hold_cpus`."""
         self.free[name] = self.free.get(name, 0) + amount
+        if amount > 0 and self.freed is not None:
+            self.freed()
 
     def returned(self, share: Share) -> None:
         """The inverse of `take`."""

@@ -10,6 +10,7 @@ from rllib.core.labels import shown
 from rllib.core.native import wire
 from rllib.core.native.actors import Actor
 from rllib.core.native.amounts import Amounts, Share, units
+from rllib.core.native.sites import Kind
 
 
 @dataclass(slots=True, eq=False)
@@ -23,9 +24,11 @@ class Demand:
     fits: bool | None = None
     """Whether there is enough in all; ``None`` where nobody has looked yet."""
     amounts: Amounts = field(init=False)
+    amounts_key: Kind = field(init=False)
 
     def __post_init__(self) -> None:
         self.amounts = units(self.needs.resources)
+        self.amounts_key = tuple(sorted(self.amounts.items()))
 
     @property
     def name(self) -> str:

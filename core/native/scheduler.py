@@ -26,7 +26,7 @@ from rllib.core.native import wire
 from rllib.core.native.actors import Actor, Actors
 from rllib.core.native.amounts import Amounts, Pool, Share, floats, units
 from rllib.core.native.demands import Demand
-from rllib.core.native.groups import Groups
+from rllib.core.native.groups import Bundle, Groups
 from rllib.core.native.instructions import Instruction, Stop, Tell, Warn
 from rllib.core.native.sites import Site, Sites
 from rllib.core.native.victims import Occupant
@@ -55,6 +55,8 @@ class Scheduler:
         self._leases: dict[tuple[bytes, int], Worker] = {}
         self._turn = 0
         self._complaints: set[str] = set()
+        self._rested: set[Workforce] = set()
+        """Which may have more idle workers than they keep."""
         self._measurements = Measurements()
         self._actors = Actors(self.out)
         self._groups = Groups(self.sites, self.out)
@@ -71,7 +73,9 @@ class Scheduler:
             case wire.WatchActor(actor):
                 self._actors.watch(client, actor)
             case wire.WorkerReady(worker):
-                self._workforce_of(worker).became_ready(worker)
+                workforce = self._workforce_of(worker)
+                workforce.became_ready(worker)
+                self._rested.add(workforce)
             case wire.Blocked(waiting):
                 self._set_waiting(client, waiting)
             case wire.PlaceActor() | wire.ActorBuilt() | wire.ActorExits() | wire.KillActor():
@@ -280,8 +284,8 @@ class Scheduler:
         self._start_workers(reserved)
         if starved or groups_starve:
             self._ask_leases_back(starved, groups_starve)
-        for site in self.sites:
-            site.workforce.retire()
+        while self._rested:
+            self._rested.pop().retire()
 
     @staticmethod
     def _start_workers(reserved: Mapping[Site, list[Share]]) -> None:
@@ -293,24 +297,32 @@ class Scheduler:
 
     def _take(self, demand: Demand) -> tuple[Site, Share] | None:
         """What it needs, if it is free where it may run."""
-        for site, pool in self._pools(demand):
-            share = pool.take(demand.amounts)
+        if demand.needs.group:
+            return self._take_of_group(demand)
+        for site in self.sites.in_order(demand.needs, demand.client, demand.amounts_key):
+            share = site.pool.take(demand.amounts)
             if share is not None:
                 return site, share
+            self.sites.close(site, demand.amounts_key)
         return None
 
-    def _pools(self, demand: Demand) -> list[tuple[Site, Pool]]:
-        needs = demand.needs
-        if not needs.group:
-            return [(site, site.pool) for site in self.sites.in_order(needs, demand.client)]
+    def _take_of_group(self, demand: Demand) -> tuple[Site, Share] | None:
+        for bundle in self._bundles(demand.needs):
+            share = bundle.pool.take(demand.amounts)
+            if share is not None:
+                return bundle.site, share
+        return None
+
+    def _bundles(self, needs: wire.Needs) -> list[Bundle]:
         group = self._groups.get(needs.group)
-        if group is None:
-            return []
-        return [
-            (bundle.site, bundle.pool)
-            for bundle in group.choose(needs.bundle)
-            if matches(bundle.site.labels, needs.labels)
-        ]
+        bundles = [] if group is None else group.choose(needs.bundle)
+        return [bundle for bundle in bundles if matches(bundle.site.labels, needs.labels)]
+
+    def _pools(self, needs: wire.Needs) -> list[Pool]:
+        """All from which it may take."""
+        if needs.group:
+            return [bundle.pool for bundle in self._bundles(needs)]
+        return [site.pool for site in self.sites.matching(needs)]
 
     def _has_hope(self, demand: Demand) -> bool:
         """Whether it will fit once others are done; the user hears of what never fits, once."""
@@ -318,8 +330,8 @@ class Scheduler:
             known = self._groups.get(demand.needs.group)
             if demand.needs.group and (known is None or not known.bundles):
                 return False  # it has its hope when the group is placed
-            pools = self._pools(demand)
-            demand.fits = any(pool.could_cover(demand.amounts) for _site, pool in pools)
+            pools = self._pools(demand.needs)
+            demand.fits = any(pool.could_cover(demand.amounts) for pool in pools)
             if not any(matches(labels, demand.needs.labels) for labels in self.sites.labels()):
                 self._complain(demand.complaint_of_labels(self.sites.labels()))
             elif not demand.fits:
@@ -404,7 +416,9 @@ class Scheduler:
     def _return_lease(self, client: bytes, lease: int, spoiled: bool) -> None:
         worker = self._leases.pop((client, lease), None)
         if worker is not None:
-            self._workforce_of(worker.worker).rest(worker, spoiled=spoiled)
+            workforce = self._workforce_of(worker.worker)
+            workforce.rest(worker, spoiled=spoiled)
+            self._rested.add(workforce)
         else:  # not granted yet
             self._demands = [d for d in self._demands if (d.client, d.lease) != (client, lease)]
 

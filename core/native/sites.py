@@ -16,6 +16,11 @@ from rllib.core.native.amounts import UNIT, Amounts, Pool, devices, floats, unit
 from rllib.core.native.instructions import Instruction
 from rllib.core.native.workforce import Workforce
 
+Kind = tuple[tuple[str, int], ...]
+"""Amounts, as a key."""
+
+_MAX_KINDS = 1_000
+
 KEY_BYTES = 6
 """Of a process id of 16 bytes; the rest is random."""
 
@@ -56,6 +61,8 @@ class Site:
         self.address = address
         self.labels = {**(labels or {}), NODE_ID: node}
         self.pool = Pool(units(total), devices(total.get("GPU", 0.0), gpus))
+        self.closed_to: set[Kind] = set()
+        """What it has no room for; see `Sites.close`."""
         self.reachable = True
         """Nothing new goes to a node that has not been heard of for a while."""
         spare = max(1, self.pool.total.get("CPU", 0) // UNIT)
@@ -79,7 +86,9 @@ class Sites:
 
     def __init__(self, home: Site) -> None:
         self.home = home
-        self._sites: dict[bytes, Site] = {home.key: home}
+        self._sites: dict[bytes, Site] = {}
+        self._roomy: dict[Kind, dict[Site, None]] = {}
+        self.add(home)
 
     def __iter__(self) -> Iterator[Site]:
         return iter(self._sites.values())
@@ -90,10 +99,33 @@ class Sites:
     def add(self, site: Site) -> None:
         """A node has joined."""
         self._sites[site.key] = site
+        self._roomy.clear()
+        site.pool.freed = lambda: self._reopen(site)
 
     def remove(self, key: bytes) -> Site | None:
         """A node is gone."""
+        self._roomy.clear()
         return self._sites.pop(key, None)
+
+    def _reopen(self, site: Site) -> None:
+        """It has more room than before: what it had none for may fit again."""
+        for kind in site.closed_to & self._roomy.keys():
+            self._roomy[kind][site] = None
+        site.closed_to.clear()
+
+    def close(self, site: Site, kind: Kind) -> None:
+        """It has no room for demands of that kind, until something is given back there."""
+        site.closed_to.add(kind)
+        if kind in self._roomy:
+            self._roomy[kind].pop(site, None)
+
+    def _with_room(self, kind: Kind) -> dict[Site, None]:
+        """Those that are not known to have no room for it, in order of joining."""
+        if kind not in self._roomy:
+            if len(self._roomy) >= _MAX_KINDS:
+                self._roomy.clear()
+            self._roomy[kind] = {site: None for site in self if kind not in site.closed_to}
+        return self._roomy[kind]
 
     def of(self, process: bytes) -> Site:
         """The node of that process."""
@@ -115,21 +147,24 @@ class Sites:
         wanted = [site for site in sites if site.node == needs.node]
         return wanted + [site for site in sites if site not in wanted] if needs.soft else wanted
 
-    def in_order(self, needs: wire.Needs, client: bytes) -> list[Site]:
+    def in_order(self, needs: wire.Needs, client: bytes, kind: Kind) -> Iterator[Site]:
         """Where something may run, the best place first.
 
         That is the node with most of its arguments; else its client's own as long as it has room,
         then the others in order of joining, so that few are used in part. With SPREAD it is the
-        node that is least in use.
+        node that is least in use. ``kind`` is what is asked for: nodes that have no room for that
+        are not looked at again and again, of which there may be a thousand.
         """
-        sites = self.matching(needs)
-        if len(sites) < 2 or needs.node:
-            return sites
-        if needs.spread:
-            return sorted(sites, key=Site.load)
-        near, home = self._sites.get(needs.near), self._sites.get(key_of(client))
-        first = [site for site in dict.fromkeys((near, home)) if site in sites]
-        return first + [site for site in sites if site not in first]
+        if needs.node or needs.labels:
+            yield from self.matching(needs)
+        elif needs.spread:
+            yield from sorted(self.matching(needs), key=Site.load)
+        else:
+            roomy = self._with_room(kind)
+            near, own = self._sites.get(needs.near), self._sites.get(key_of(client))
+            first = [site for site in dict.fromkeys((near, own)) if site in roomy]
+            others = (site for site in list(roomy) if site not in first)
+            yield from (site for site in (*first, *others) if site.reachable)
 
     def total(self) -> Amounts:
         """What all have together."""

@@ -1,5 +1,6 @@
 """The checkpoints of one run: which is the latest, and which may go."""
 
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from rllib.checkpoints.checkpoint import MANIFEST
 from rllib.checkpoints.files import write_atomically
 
-LATEST = "latest"
+LATEST, BEST = "latest", "best"
 PREFIX = "iteration_"
 
 
@@ -16,7 +17,8 @@ class CheckpointFolder:
     """A folder of checkpoints named by training iteration, and a file that names the latest.
 
     The order of events makes every moment safe to be killed in: a checkpoint is complete before it
-    gets its name, has its name before ``latest`` points to it, and only then do older ones go.
+    gets its name, has its name before ``latest`` points to it, and only then do older ones go. That
+    of the greatest score is named by ``best``, and stays however old it is.
 
     Attributes:
         path: the folder; it need not exist yet.
@@ -35,13 +37,42 @@ class CheckpointFolder:
         """The training iteration after which a checkpoint of this folder was written."""
         return int(checkpoint.name.removeprefix(PREFIX))
 
-    def publish(self, checkpoint: Path) -> None:
-        """Declare a complete checkpoint the latest, then remove those beyond ``keep``."""
+    def publish(self, checkpoint: Path, score: float | None = None) -> None:
+        """Declare a complete checkpoint the latest, then remove those beyond ``keep``.
+
+        Args:
+            checkpoint: in this folder.
+            score: how good it is, the greater the better; ``None`` if that is not known.
+        """
         write_atomically(self.path / LATEST, f"{checkpoint.name}\n")
         newer = [path for path in self.all() if path.name > checkpoint.name]
         older = [path for path in self.all() if path.name < checkpoint.name]
+        if score is not None and not self._best_score_among(older) > score:
+            write_atomically(self.path / BEST, f"{checkpoint.name} {score!r}\n")
+        best = self.best()
         for path in newer + older[: max(0, len(older) + 1 - self.keep)]:
-            _remove(path)
+            if path in newer or path != best:
+                _remove(path)
+
+    def best(self) -> Path | None:
+        """The checkpoint of the greatest score, or None."""
+        return self._read_best()[0]
+
+    def _best_score_among(self, checkpoints: list[Path]) -> float:
+        best, score = self._read_best()
+        return score if best in checkpoints else -math.inf
+
+    def _read_best(self) -> tuple[Path | None, float]:
+        """A pointer that is damaged, or to what is gone, points to nothing."""
+        pointer = self.path / BEST
+        name, _, text = (
+            pointer.read_text().strip().partition(" ") if pointer.is_file() else ("",) * 3
+        )
+        named = self.path / name
+        try:
+            return (named, float(text)) if named in self.all() else (None, -math.inf)
+        except ValueError:
+            return None, -math.inf
 
     def latest(self) -> Path | None:
         """The latest checkpoint, or None; the newest one if ``latest`` names one that is gone."""

@@ -84,6 +84,8 @@ RENAMED = {
     "checkpoint_freq": "checkpoint_frequency",
     "num_to_keep": "checkpoint_num_to_keep",
     "keep_checkpoints_num": "checkpoint_num_to_keep",
+    "checkpoint_score_attribute": "checkpoint_score_metric",
+    "checkpoint_score_attr": "checkpoint_score_metric",
     "n_timesteps": "stop.num_env_steps_sampled_lifetime",
     "train_for_env_steps": "stop.num_env_steps_sampled_lifetime",
     "policy": "model_config",

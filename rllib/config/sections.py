@@ -452,6 +452,9 @@ class CheckpointingSection(Section):
     """Seconds between two checkpoints; null leaves it to ``checkpoint_frequency``."""
     checkpoint_num_to_keep: PositiveInt = 2
     """Number of newest checkpoints that are kept."""
+    checkpoint_score_metric: str | None = None
+    """Metric ("env_runners/episode_return_mean") by whose greatest value one more checkpoint is
+    kept, however old it is; ``checkpoints/best`` names it. Null keeps the newest alone."""
 
 
 class Sections(

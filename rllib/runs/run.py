@@ -22,7 +22,15 @@ from rllib.config.plan import RunPlan
 from rllib.errors import CheckpointError, RunError
 from rllib.runs.console import Console
 from rllib.runs.folder import RunFolder, writing_to
-from rllib.runs.loggers import ENV_STEPS, ITERATION, PROGRESS, TENSORBOARD, Loggers, flatten
+from rllib.runs.loggers import (
+    ENV_STEPS,
+    ITERATION,
+    PROGRESS,
+    TENSORBOARD,
+    Loggers,
+    Metrics,
+    flatten,
+)
 from rllib.runs.progress import Progress
 from rllib.runs.signals import StopSignals
 from rllib.runs.stopping import reached
@@ -164,29 +172,31 @@ class _Loop:
             self._watchdog.progress()
             reason = reached(self._plan.stop, result)
             loggers.log(result)
-            self._console.update(flatten(result))
+            metrics = flatten(result)
+            self._console.update(metrics)
             ends = reason is not None or self._signals.received is not None
             if ends:
-                self._save(loggers)
+                self._save(loggers, metrics)
             elif self._clock.is_due(self._algo.iteration, time.monotonic()):
-                self._save_if_possible(loggers)
+                self._save_if_possible(loggers, metrics)
             if ends:
                 return reason
 
-    def _save(self, loggers: Loggers) -> None:
+    def _save(self, loggers: Loggers, metrics: Metrics) -> None:
+        score = metrics.get(self._plan.config.checkpoint_score_metric or "")
         try:
             loggers.sync()
             path = self._folder.checkpoints.path_for(self._algo.iteration)
             self._algo.save_to_path(str(path))
-            self._folder.checkpoints.publish(path)
+            self._folder.checkpoints.publish(path, score)
         except OSError as error:
             text = f"{self._folder.path}: cannot be written: {error.strerror}"
             raise CheckpointError(text) from error
 
-    def _save_if_possible(self, loggers: Loggers) -> None:
+    def _save_if_possible(self, loggers: Loggers, metrics: Metrics) -> None:
         """A disk that is full for a while costs checkpoints, and is told of once."""
         try:
-            self._save(loggers)
+            self._save(loggers, metrics)
         except CheckpointError as error:
             if not isinstance(error.__cause__, OSError | SafetensorError):
                 raise

@@ -421,6 +421,41 @@ def test_the_newest_are_kept_and_the_latest_is_known(tmp_path: Path) -> None:
     assert folder.iteration_of(folder.path_for(10)) == 10
 
 
+def test_the_best_is_kept_however_old_it_is(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path / "checkpoints", keep=1)
+    assert folder.best() is None
+    scores = {1: None, 2: 5.0, 3: 4.0, 4: 5.0, 5: -1.0, 6: None}
+    kept = {}
+    for iteration, score in scores.items():
+        path = folder.path_for(iteration)
+        save(path, {"n": iteration}, metadata={})
+        folder.publish(path, score)
+        kept[iteration] = [folder.iteration_of(each) for each in folder.all()]
+    # Of two that are equally good the newer one.
+    assert kept == {1: [1], 2: [2], 3: [2, 3], 4: [4], 5: [4, 5], 6: [4, 6]}
+    assert folder.best() == folder.path_for(4)
+    assert folder.latest() == folder.path_for(6)
+
+
+def test_a_best_one_that_was_overtaken_is_none(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path / "checkpoints", keep=2)
+    for iteration, score in ((1, 1.0), (9, 9.0)):
+        save(folder.path_for(iteration), {}, metadata={})
+        folder.publish(folder.path_for(iteration), score)
+    save(folder.path_for(2), {}, metadata={})  # a run that went on from the first
+    folder.publish(folder.path_for(2), 0.5)
+    assert folder.all() == [folder.path_for(1), folder.path_for(2)]
+    assert folder.best() == folder.path_for(2)
+
+
+@pytest.mark.parametrize("pointer", ["", "best", "../../etc 7", "iteration_000000001 many", " 3"])
+def test_a_pointer_to_no_best_one_points_to_nothing(tmp_path: Path, pointer: str) -> None:
+    folder = CheckpointFolder(tmp_path / "checkpoints", keep=2)
+    published(folder, 1)
+    (folder.path / "best").write_text(pointer)
+    assert folder.best() is None
+
+
 def test_checkpoints_after_the_one_continued_from_go_when_it_is_overtaken(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path / "checkpoints", keep=3)
     published(folder, 1)

@@ -294,6 +294,17 @@ def test_an_unknown_metric_to_stop_at_ends_the_run_with_the_near_one(train: Trai
     assert not Path("runs/toy").exists()
 
 
+def test_the_checkpoint_of_the_greatest_metric_is_kept(train: Train) -> None:
+    metric = "checkpoint_score_metric=env_runners/episode_return_mean"
+    code, _ = train(metric, "checkpoint_num_to_keep=1", "checkpoint_frequency=1")
+    assert code == 0
+    returns = [value for _, value in curve()]
+    values = dict(zip((row["training_iteration"] for row in rows()), returns, strict=True))
+    best = max(values, key=values.__getitem__)
+    assert checkpoints() == sorted({best, 5})
+    assert Path("runs/toy/checkpoints/best").read_text().startswith(f"iteration_{best:09d} ")
+
+
 def fill_disk(monkeypatch: pytest.MonkeyPatch, is_full: Callable[[], bool]) -> None:
     """The disk takes a part of what is written to it, and then nothing, while it is full."""
     write, durably = os.write, rllib.checkpoints.files.write_durably

@@ -5,7 +5,8 @@ A package adds to a group with two lines in its ``pyproject.toml``::
     [project.entry-points."rllib.envs"]
     MyEnv = "my_package.envs:MyEnv"
 
-The groups are ``rllib.algorithms``, ``rllib.envs``, ``rllib.modules`` and ``rllib.callbacks``.
+The groups are ``rllib.algorithms``, ``rllib.envs``, ``rllib.modules``, ``rllib.callbacks`` and
+``rllib.loggers``.
 Nothing is imported before it is asked for by name.
 """
 
@@ -22,6 +23,7 @@ ALGORITHMS = "rllib.algorithms"
 ENVS = "rllib.envs"
 MODULES = "rllib.modules"
 CALLBACKS = "rllib.callbacks"
+LOGGERS = "rllib.loggers"
 
 OURS: dict[str, dict[str, str]] = {
     ALGORITHMS: {
@@ -32,6 +34,7 @@ OURS: dict[str, dict[str, str]] = {
         "SAC": "rllib.algorithms.sac:SAC",
         "TD3": "rllib.algorithms.td3:TD3",
     },
+    LOGGERS: {"csv": "rllib.runs.csv_logger:CSVLogger"},
     ENVS: {"MultiAgentCartPole": "rllib.envs.multi_agent_cartpole:MultiAgentCartPole"},
 }
 """What comes with this package: entry points are as old as the last installation, and a bare

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rllib.learning.learner_group import LearnerGroup
     from rllib.modules.rl_module import RLModule
     from rllib.modules.spec import FullSpec, MultiRLModuleSpec, RLModuleSpec
+    from rllib.results.saved import SavedRun
 
 __all__ = ["AlgorithmConfig", "ModelConfig"]
 
@@ -402,6 +403,39 @@ class AlgorithmConfig(ConfigBuilder):
         if not use_copy:
             self.freeze()
         return self.algo_class(config.freeze())
+
+    def train(
+        self,
+        until: float | None = None,
+        *,
+        stop: Mapping[str, float] | None = None,
+        name: str | None = None,
+        runs_dir: str = "runs",
+        fresh: bool = False,
+    ) -> "SavedRun":
+        """Train a whole run, as ``rllib train`` does: with checkpoints, curves and progress.
+
+        The same call continues a run that was interrupted. For the main thread only, which handles
+        Ctrl-C meanwhile: a first one ends training after the iteration, with a checkpoint.
+
+        Args:
+            until: mean episode return at which to stop.
+            stop: further criteria, metric to number; whichever is reached first.
+            name: of the run; by default that of algorithm and environment, ``ppo_cartpole_v1``.
+            runs_dir: folder of all runs.
+            fresh: whether to start over.
+
+        Returns:
+            The run: its ``rows`` of results, and ``load()`` for the algorithm.
+
+        Raises:
+            ConfigError: the settings or criteria make no sense.
+            RunError: the folder has a run of another configuration.
+            KeyboardInterrupt: it was interrupted.
+        """
+        from rllib.runs.from_python import train_run
+
+        return train_run(self, until, stop, name, runs_dir, fresh)
 
     def build(self, *args: Any, **kwargs: Any) -> "Algorithm":
         """RLlib's older name of ``build_algo``."""

@@ -26,7 +26,7 @@ GROUPED = {"type": "string", "pattern": r"^[-+]?[0-9]{1,3}(_[0-9]{3})+$"}
 
 def schema_text(algorithm: str | None = None) -> str:
     """``file_schema`` as text."""
-    return json.dumps(file_schema(algorithm), separators=(",", ":"))
+    return json.dumps(file_schema(algorithm), indent=0)  # lines, which versions are merged by
 
 
 def file_schema(algorithm: str | None = None) -> Schema:

@@ -27,6 +27,7 @@ from rllib.config.types import (
     CallbackClasses,
     Code,
     Codes,
+    LoggerClasses,
     Once,
     Overrides,
     PositiveFloat,
@@ -439,6 +440,12 @@ class ReportingSection(Section):
     """Whether the norm of every tensor's gradient is reported."""
     tensorboard: bool = True
     """Whether ``rllib train`` writes TensorBoard curves."""
+    tag_style: Literal["native", "rllib", "sb3", "cleanrl"] = "native"
+    """Whose names the curves have in TensorBoard: our own, those that Ray's Tune gives RLlib's,
+    those of Stable-Baselines3, or CleanRL's."""
+    loggers: LoggerClasses = ()
+    """Further loggers of ``rllib train``: "csv" writes ``progress.csv``; packages add others by the
+    entry-point group ``rllib.loggers``."""
 
 
 class CheckpointingSection(Section):

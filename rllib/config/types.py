@@ -156,6 +156,13 @@ Codes = Annotated[tuple[Code, ...], BeforeValidator(_one_or_many)]
 CallbackClasses = Annotated[tuple[CallbackClass, ...], BeforeValidator(_one_or_many)]
 """A callback class, or a list of them."""
 
+LoggerClass = Annotated[
+    Callable[..., Any], BeforeValidator(partial(_load, group=plugins.LOGGERS)), CODE
+]
+LoggerClasses = Annotated[tuple[LoggerClass, ...], BeforeValidator(_one_or_many)]
+"""What makes a ``rllib.runs.loggers.Logger``, by a name of the group ``rllib.loggers`` or as
+``module:Name``; or a list of such."""
+
 
 # Others.
 

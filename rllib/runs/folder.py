@@ -23,6 +23,7 @@ from rllib.checkpoints.folder import CheckpointFolder
 from rllib.config.file import load_plan
 from rllib.config.plan import RunPlan
 from rllib.errors import ConfigError, RunError
+from rllib.runs.csv_logger import FILE as TABLE
 from rllib.runs.loggers import PROGRESS, TENSORBOARD, Metrics, read_json_lines
 from rllib.runs.watchdog import STALLS
 
@@ -77,7 +78,7 @@ class RunFolder:
         """Remove everything that a run has written."""
         for name in (CHECKPOINTS, TENSORBOARD, STALLS):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in (CONFIG, PROGRESS):
+        for name in (CONFIG, PROGRESS, TABLE):
             (self.path / name).unlink(missing_ok=True)
 
     def remove(self) -> None:

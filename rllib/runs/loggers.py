@@ -13,10 +13,10 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rllib.checkpoints.files import write_atomically
 from rllib.metrics.stages import bottleneck, stages_of, verdict
@@ -126,15 +126,20 @@ class TensorBoard:
     than handing each scalar to another thread.
     """
 
-    def __init__(self, folder: Path, history: Iterable[Metrics]) -> None:
-        """Begin the folder anew with the rows of ``history``."""
+    def __init__(
+        self,
+        folder: Path,
+        history: Iterable[Metrics],
+        rename: Callable[[Metrics], Metrics] | None = None,
+    ) -> None:
+        """Begin the folder anew with the rows of ``history``, under the names of ``rename``."""
         from tensorboardX.proto.event_pb2 import Event, SessionLog
         from tensorboardX.proto.summary_pb2 import Summary
         from tensorboardX.record_writer import RecordWriter
         from tensorboardX.summary import text
 
         self._event, self._summary, self._text = Event, Summary, text
-        self._bottleneck = ""
+        self._bottleneck, self._rename = "", rename or dict
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         name = f"events.out.tfevents.{time.time_ns() // 10**9}.{socket.gethostname()}.{os.getpid()}"
@@ -158,10 +163,10 @@ class TensorBoard:
         self._writer.close()
 
     def _add(self, metrics: Metrics) -> None:
+        shown = {tag: v for tag, v in metrics.items() if tag not in (ENV_STEPS, TIMESTAMP)}
         values = [
             self._summary.Value(tag=tag, simple_value=value)
-            for tag, value in metrics.items()
-            if tag not in (ENV_STEPS, TIMESTAMP)
+            for tag, value in self._rename(shown).items()
         ]
         values += self._news_of_bottleneck(metrics)
         self._write(
@@ -188,11 +193,36 @@ class TensorBoard:
         self._flushed = time.monotonic()
 
 
+class Logger(Protocol):
+    """What takes the results of a run; one of the group ``rllib.loggers`` is made with the run's
+    folder and the rows from which it goes on, so that its curve has no step back either.
+    """
+
+    def log(self, metrics: Metrics) -> None:
+        """Take one flat result."""
+
+    def close(self) -> None:
+        """Write what is left, and close."""
+
+
+MakeLogger = Callable[[Path, Iterable[Metrics]], Logger]
+
+
+class _Curves:
+    """Makes TensorBoard's logger, with other names if need be."""
+
+    def __init__(self, rename: Callable[[Metrics], Metrics] | None) -> None:
+        self._rename = rename
+
+    def __call__(self, folder: Path, history: Iterable[Metrics]) -> Logger:
+        return TensorBoard(folder / TENSORBOARD, history, self._rename)
+
+
 class Loggers:
     """Everything that writes the results of one run to files.
 
     A disk that is full, or gone, does not stop training: the record is written when the disk takes
-    it again, and TensorBoard's events are then written anew from it.
+    it again, and everything else is then written anew from it.
 
     Attributes:
         history: the rows that were there when the logs were opened, until the first ``log``.
@@ -204,6 +234,8 @@ class Loggers:
         *,
         after_iteration: int,
         tensorboard: bool,
+        more: Sequence[MakeLogger] = (),
+        rename: Callable[[Metrics], Metrics] | None = None,
         tell: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Continue the logs in ``folder`` after that iteration; 0 begins them anew.
@@ -212,17 +244,21 @@ class Loggers:
             folder: of the run.
             after_iteration: the last one that counts.
             tensorboard: whether there are curves.
+            more: makes further loggers.
+            rename: gives metrics the names that curves have.
             tell: says to the user that results cannot be written, once.
         """
         self._folder, self._tell = folder, tell
         self.history = list(read_json_lines(folder / PROGRESS, until=after_iteration))
         self._json = JsonLines(folder / PROGRESS, self.history)
-        self._wants_curves, self._curves = tensorboard, None
+        curves: list[MakeLogger] = [_Curves(rename)] if tensorboard else []
+        self._makers = [*curves, *more]
         self._is_failing = False
-        if tensorboard:
-            self._curves = TensorBoard(folder / TENSORBOARD, self.history)
+        self._derived: list[Logger] | None = self._begun(self.history)
 
-    _curves: TensorBoard | None
+    def _begun(self, rows: Iterable[Metrics]) -> list[Logger]:
+        rows = list(rows)
+        return [make(self._folder, rows) for make in self._makers]
 
     def log(self, result: Mapping[str, Any]) -> None:
         """Write one training result everywhere, or as soon as that is possible."""
@@ -230,13 +266,15 @@ class Loggers:
         metrics = flatten(result) | {TIMESTAMP: round(time.time(), 3)}
         with self._failing():
             self._json.log(metrics)
-            self._draw(metrics)
+            self._derive(metrics)
 
-    def _draw(self, metrics: Metrics) -> None:
-        if self._curves is not None:
-            self._curves.log(metrics)
-        elif self._wants_curves:
-            self._curves = TensorBoard(self._folder / TENSORBOARD, self._rows())
+    def _derive(self, metrics: Metrics) -> None:
+        """Write what comes from the record alone, anew if it was dropped."""
+        if self._derived is None:
+            self._derived = self._begun(self._rows())
+            return
+        for logger in self._derived:
+            logger.log(metrics)
 
     def _rows(self) -> Iterator[Metrics]:
         return read_json_lines(self._folder / PROGRESS)
@@ -250,16 +288,16 @@ class Loggers:
                 text = f"{self._folder}: results cannot be written: {error.strerror}"
                 self._tell(f"{text}; they are kept, and training goes on")
             self._is_failing = True
-            self._drop_curves()
+            self._drop()
         else:
             self._is_failing = False
 
-    def _drop_curves(self) -> None:
-        """Half an event may be in the file, after which nobody reads on."""
-        curves, self._curves = self._curves, None
-        if curves is not None:
+    def _drop(self) -> None:
+        """Half an event may be in a file, after which nobody reads on."""
+        dropped, self._derived = self._derived, None
+        for logger in dropped or ():
             with contextlib.suppress(OSError):
-                curves.close()
+                logger.close()
 
     def sync(self) -> None:
         """Wait until the record is on disk, so that no checkpoint is ahead of it.
@@ -272,5 +310,5 @@ class Loggers:
     def close(self) -> None:
         """Close every file."""
         self._json.close()
-        if self._curves is not None:
-            self._curves.close()
+        for logger in self._derived or ():
+            logger.close()

@@ -11,6 +11,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from rllib.runs.loggers import (
 from rllib.runs.progress import Progress
 from rllib.runs.signals import StopSignals
 from rllib.runs.stopping import reached
+from rllib.runs.tags import tagged
 from rllib.runs.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -150,6 +152,8 @@ class _Loop:
                 self._folder.path,
                 after_iteration=self._algo.iteration,
                 tensorboard=self._plan.config.tensorboard,
+                more=self._plan.config.loggers,
+                rename=partial(tagged, style=self._plan.config.tag_style),
                 tell=self._console.note,
             )
         progress = Progress(self._plan.stop, time.monotonic(), loggers.history)

@@ -5,14 +5,20 @@ import math
 import struct
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
+from rllib.config.file import load_plan
+from rllib.errors import ConfigError
 from rllib.metrics.stages import Stages
+from rllib.runs.csv_logger import CSVLogger
 from rllib.runs.loggers import Loggers, TensorBoard, flatten, read_json_lines
+from rllib.runs.tags import tagged
 
 
 def result(iteration: int, **more: object) -> dict[str, object]:
@@ -161,3 +167,64 @@ def test_an_iteration_costs_tensorboard_little(tmp_path: Path) -> None:
     spent = (time.process_time() - started) / 50
     board.close()
     assert spent < 0.005  # seconds of this process; measured 0.5 ms
+
+
+# Other loggers, and other names.
+
+
+def test_a_table_gets_new_columns_and_goes_on_after_an_interruption(tmp_path: Path) -> None:
+    first = {"training_iteration": 1, "a": 0.5}
+    logger = CSVLogger(tmp_path, [])
+    for row in (first, {"training_iteration": 2, "a": 1.5, "b,c": 7}, {"training_iteration": 3}):
+        logger.log(row)
+    logger.close()
+    lines = (tmp_path / "progress.csv").read_text().splitlines()
+    assert lines == ['training_iteration,a,"b,c"', "1,0.5,", "2,1.5,7", "3,,"]
+    again = CSVLogger(tmp_path, [first])
+    again.log({"training_iteration": 2, "a": 9.0})
+    again.close()
+    lines = (tmp_path / "progress.csv").read_text().splitlines()
+    assert lines == ["training_iteration,a", "1,0.5", "2,9.0"]
+
+
+@pytest.mark.parametrize(
+    ("style", "names"),
+    [
+        ("native", ["env_runners/episode_return_mean", "learners/default_policy/vf_loss", "x"]),
+        ("sb3", ["rollout/ep_rew_mean", "train/value_loss", "x"]),
+        ("cleanrl", ["charts/episodic_return", "losses/value_loss", "x"]),
+        (
+            "rllib",
+            [
+                "ray/tune/env_runners/episode_return_mean",
+                "ray/tune/learners/default_policy/vf_loss",
+                "ray/tune/x",
+            ],
+        ),
+    ],
+)
+def test_curves_may_have_the_names_of_other_libraries(style: Any, names: list[str]) -> None:
+    metrics = {"env_runners/episode_return_mean": 1, "learners/default_policy/vf_loss": 2, "x": 3}
+    assert list(tagged(metrics, style)) == names
+    several = {"learners/left/vf_loss": 1, "learners/__all_modules__/steps": 2}
+    assert tagged(several, "sb3") == {
+        "train/left/value_loss": 1,
+        "learners/__all_modules__/steps": 2,
+    }
+
+
+def test_a_config_chooses_loggers_and_names(tmp_path: Path) -> None:
+    config = load_plan("ppo_cartpole", ["loggers=csv", "tag_style=sb3"]).config
+    assert config.loggers == (CSVLogger,)
+    with pytest.raises(ConfigError, match="did you mean 'csv'"):
+        load_plan("ppo_cartpole", ["loggers=[cvs]"])
+    rename = partial(tagged, style="sb3")
+    loggers = Loggers(
+        tmp_path, after_iteration=0, tensorboard=True, more=[CSVLogger], rename=rename
+    )
+    loggers.log({"training_iteration": 1, "env_runners": {"episode_return_mean": 3.0}})
+    loggers.close()
+    assert "env_runners/episode_return_mean" in (tmp_path / "progress.jsonl").read_text()
+    assert (tmp_path / "progress.csv").read_text().startswith("training_iteration,env_runners/")
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"rollout/ep_rew_mean" in events.read_bytes()

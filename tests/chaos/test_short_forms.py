@@ -1,0 +1,51 @@
+"""Rows of ``benchmarks/chaos.py`` for some seconds: nothing ends, and nobody stays away."""
+
+import pytest
+
+from benchmarks import chaos
+from rllib import core
+from rllib.workers import PRELOAD
+
+SMALL = {"num_env_runners": 2, "num_envs_per_env_runner": 2}
+PPO = SMALL | {"train_batch_size_per_learner": 256, "num_epochs": 2}
+IMPALA = SMALL | {"min_sample_timesteps_per_iteration": 256}
+APART = chaos.APART | {"sub_environment_timeout_s": 1.0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def processes():
+    with core.init(num_cpus=6, preload=PRELOAD):
+        yield
+
+
+@pytest.mark.filterwarnings("ignore:.*(started anew|made anew)")
+@pytest.mark.parametrize(
+    "row",
+    [
+        chaos.Row("ppo_cartpole", PPO, None, "runner", 0.3, 4),
+        chaos.Row("impala_cartpole", IMPALA, None, "runner", 0.3, 4),
+        chaos.Row("ppo_cartpole", PPO | {"num_learners": 2}, None, "learner", 0.5, 3),
+        chaos.Row("ppo_cartpole", PPO | APART, {"fault": "die", "one_in": 100}, None),
+    ],
+    ids=["PPO, runners killed", "IMPALA, runners killed", "PPO, learners killed", "PPO, envs die"],
+)
+def test_training_goes_on(row):
+    with chaos.configured(row, 1).build_algo() as algo, chaos.killing(row, algo, 1) as kills:
+        result = algo.train()
+        while not is_enough(row, kills, result):
+            result = algo.train()
+        while result["fault_tolerance"]["num_healthy_workers"] < SMALL["num_env_runners"]:
+            result = algo.train()
+    faults = result["fault_tolerance"]
+    if row.killed == "runner":
+        assert 1 <= faults["num_remote_worker_restarts"] <= row.most
+    elif row.killed == "learner":
+        assert 1 <= faults["num_learner_restarts"] <= row.most
+    assert result["num_env_steps_sampled_lifetime"] > 256
+
+
+def is_enough(row, kills, result):
+    """Whether all has been broken that is to be, and training has gone on since."""
+    if row.killed:
+        return len(kills) == row.most
+    return result["env_runners"]["num_env_step_failures_lifetime"] >= 3

@@ -46,6 +46,8 @@ then TCP may wait as long again before it tries once more."""
 
 MAX_MESSAGE = 64 * 2**20
 _CHUNK = 1 << 20
+_READ = 1 << 18
+"""More than a Unix socket ever holds."""
 _ID_BYTES = 16
 _TICK_S = 0.5
 _SERVICE = "rllib.Node"
@@ -358,7 +360,7 @@ async def _send(
 ) -> None:
     """From a process here into the tunnel, until its end."""
     with contextlib.suppress(OSError):  # which may also look like that
-        while data := await loop.sock_recv(sock, _CHUNK):
+        while data := await loop.sock_recv(sock, _READ):
             await write(_with_what_follows(sock, data))
     if end is not None:
         await end()
@@ -369,7 +371,7 @@ def _with_what_follows(sock: socket.socket, first: bytes) -> bytes:
     parts, size = [first], len(first)
     while size < _CHUNK:
         try:
-            more = sock.recv(_CHUNK)
+            more = sock.recv(_READ)
         except OSError:
             break
         if not more:

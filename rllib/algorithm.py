@@ -34,6 +34,7 @@ from rllib.connectors.base import Pipeline
 from rllib.envs.faults import EnvSetupError
 from rllib.errors import CheckpointError, ConfigError, Problem
 from rllib.interface import interface_of
+from rllib.layout.choose import laid_out
 from rllib.learning.learner import FIXED_MODULES, Learner, Metrics
 from rllib.learning.learner_group import LearnerGroup
 from rllib.metrics.iteration import Iteration, circumstances
@@ -80,7 +81,10 @@ class Algorithm(NamesNearest, ABC):
     """Trains one policy; see ``train``.
 
     Args:
-        config: settings; a frozen copy of them is kept.
+        config: settings; a frozen copy of them is kept, in which ``layout="auto"`` has decided.
+
+    Attributes:
+        layout: what it has decided, and why; None if there was nothing to decide.
 
     Raises:
         ConfigError: the settings do not go together, or the environment cannot be made.
@@ -92,6 +96,7 @@ class Algorithm(NamesNearest, ABC):
 
     def __init__(self, config: AlgorithmConfig) -> None:
         config.validate()
+        config, self.layout = laid_out(config)
         self.config = config.resolved()
         self._plain_config = self.config.to_dict()  # it is frozen, and every result shows it
         self.iteration = 0

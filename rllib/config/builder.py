@@ -87,7 +87,7 @@ class ConfigBuilder(Sections):
         return self._set("callbacks", settings | given)
 
     def resources(self, **settings: Any) -> Self:
-        """Set what the main process takes (``ResourcesSection``)."""
+        """Set who is placed where (``ResourcesSection``)."""
         return self._set("resources", settings)
 
     def python_environment(self, **settings: Any) -> Self:

@@ -383,10 +383,15 @@ class CallbacksSection(Section):
 
 
 class ResourcesSection(Section):
-    """What the main process takes."""
+    """Who is placed where, and what the main process takes."""
 
     section = "resources"
 
+    layout: Literal["manual", "auto"] = "manual"
+    """Who decides how many env runners, environments of each, and learners there are: "auto"
+    measures for about half a second what they cost and places them by that. A number that is
+    written anywhere stays; where ``num_env_runners`` is not, ``num_envs_per_env_runner`` is what a
+    synchronous algorithm has in all."""
     num_cpus_for_main_process: PositiveInt = 1
     """No effect here: the main process is the one you have started."""
     custom_resources_for_main_process: Resources = Field(default_factory=dict)

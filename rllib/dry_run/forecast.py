@@ -7,6 +7,7 @@ from typing import Any
 
 from rllib.config import AlgorithmConfig
 from rllib.dry_run.probe import Probe
+from rllib.layout.choose import is_asynchronous
 from rllib.runs.loggers import ENV_STEPS
 
 ROW_BYTES = 32
@@ -38,9 +39,8 @@ class Layout:
 
 def layout_of(config: AlgorithmConfig, num_cores: int) -> Layout:
     """The layout that the settings ask for."""
-    names = [base.__name__ for base in type(config).__mro__]
-    is_asynchronous = "IMPALAConfig" in names and config.num_env_runners > 0
-    return Layout(config.num_env_runners, config.num_learners, num_cores, is_asynchronous)
+    overlaps = is_asynchronous(config) and config.num_env_runners > 0
+    return Layout(config.num_env_runners, config.num_learners, num_cores, overlaps)
 
 
 def seconds_per_step(probe: Probe, layout: Layout) -> float:

@@ -60,16 +60,24 @@ class RunFolder:
         with writing_to(self.path):
             write_atomically(self.path / CONFIG, plan.to_yaml())
 
-    def refuse_changes(self, plan: RunPlan) -> None:
-        """Raise ``RunError`` if ``plan`` would not continue the training that is here."""
+    def earlier_plan(self) -> RunPlan | None:
+        """What the training that is here was started with; None if there is none to continue.
+
+        Raises:
+            RunError: it cannot be read.
+        """
         if self.checkpoints.latest() is None:
-            return
+            return None
         try:
-            old = load_plan(str(self.path / CONFIG))
+            return load_plan(str(self.path / CONFIG))
         except ConfigError as error:
             text = f"{self.path}: its {CONFIG} cannot be read, so it cannot be continued:\n{error}"
             raise RunError(f"{text}\n{_WAYS_OUT}") from error
-        changes = list(_changes(_fixed(old), _fixed(plan)))
+
+    def refuse_changes(self, plan: RunPlan) -> None:
+        """Raise ``RunError`` if ``plan`` would not continue the training that is here."""
+        old = self.earlier_plan()
+        changes = list(_changes(_fixed(old), _fixed(plan))) if old else []
         if changes:
             text = f"{self.path}: this run was started with another configuration:"
             raise RunError("\n".join([text, *changes, _WAYS_OUT]))

@@ -107,7 +107,9 @@ class Session:
         order = self._order
         plan = read_draft(order.config, order.overrides, order.stop).plan()
         from rllib.dry_run.report import dry_run
+        from rllib.runs.layout import laid_out_plan
 
+        plan = laid_out_plan(plan, None, self._console.say, is_serial=self._is_inline)
         return dry_run(plan, order.runs_dir, self._console.say)
 
     def _train(self, signals: StopSignals) -> int:
@@ -118,19 +120,26 @@ class Session:
         with self._runtime(draft):
             plan = draft.plan()
             from rllib.runs.folder import hold
+            from rllib.runs.layout import laid_out_plan
             from rllib.runs.run import train
 
             keep = plan.config.checkpoint_num_to_keep
             with hold(path, keep=keep, fresh=order.fresh) as self._folder:
+                earlier = self._folder.earlier_plan()
+                plan = laid_out_plan(plan, earlier, self._console.say, is_serial=self._is_inline)
                 self._ensure_runtime(plan)
                 train(plan, self._folder, self._console, signals)
         return 0
+
+    @property
+    def _is_inline(self) -> bool:
+        return self._order.address == "inline"
 
     @contextlib.contextmanager
     def _runtime(self, draft: Draft) -> Iterator[None]:
         """End the runtime whatever happens; begin it early, so that processes start meanwhile."""
         try:
-            if draft.wants_actors and self._order.address != "inline":
+            if draft.wants_actors and not self._is_inline:
                 self._begin()
             yield
         finally:

@@ -34,6 +34,9 @@ bench: $(TEST_READY)  ## runtime rows; results go to benchmarks/results/
 chaos: $(TEST_READY)  ## training while things are broken; hours, results go to benchmarks/results/
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
+bench-check: $(TEST_READY)  ## calls per env step beside those of the committed baseline
+	@$(BIN)/python -m rllib.benchmarking.counts --compare benchmarks/baselines/short.json $(ARGS)
+
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rllib needs Python 3.11 or newer, this is %d.%d; name another one: make PYTHON=python3.12 train" % sys.version_info[:2])'
 	@$(PYTHON) -m venv $(VENV)

@@ -79,7 +79,7 @@ def _config(num_env_runners: int) -> PPOConfig:
         PPOConfig()
         .environment(Sleeping)
         .env_runners(num_env_runners=num_env_runners, rollout_fragment_length=ROWS)
-        .training(train_batch_size_per_learner=ROWS * num_env_runners)
+        .training(train_batch_size_per_learner=ROWS * max(1, num_env_runners), minibatch_size=None)
     )
 
 

@@ -17,11 +17,14 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from rllib.columns import Columns
+from rllib.config import AlgorithmConfig
 from rllib.config.types import Once, ScheduleOr
 from rllib.distributions import SquashedGaussian
+from rllib.envs.make import Spaces
 from rllib.learning.actor_q_learner import ActorQLearner, ActorQSettings, critics_loss
 from rllib.learning.loss import Loss, Metrics
 from rllib.learning.optimizer import Adam
+from rllib.learning.sac_by_hand import SACByHand
 from rllib.learning.target_network import TargetNetwork
 from rllib.learning.transition_batch import TransitionBatch
 from rllib.modules.actor_q_module import SACModule
@@ -99,6 +102,18 @@ class SACLearner(ActorQLearner):
     now: SACConfig
     module: SACModule
 
+    def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
+        super().__init__(config, spaces)
+        self.by_hand = self._by_hand()
+
+    def _by_hand(self) -> SACByHand | None:
+        """A faster way to the same gradients, for plain networks and losses that are these."""
+        parts = ("choose", "taken_q", "targets_of")
+        is_own = self.has_loss_of(SACLearner, *parts, in_16_bits=True)
+        if is_own and SACByHand.can_do(self.module):
+            return SACByHand(self.module, self.precision.dtype)
+        return None
+
     def configure_optimizers(self) -> dict[str, Adam]:
         """One for each loss."""
         config, module = self.config, self.module
@@ -149,6 +164,8 @@ class SACLearner(ActorQLearner):
 
     def compute_loss(self, minibatch: TransitionBatch) -> Loss:
         """All three losses, each for its own optimiser."""
+        if self.by_hand is not None:
+            return self.by_hand.loss(minibatch, self.target_entropy)
         alpha = self.module.log_alpha.detach().exp()
         targets = self.targets_of(minibatch, alpha)
         critics = critics_loss(self.taken_q(minibatch), targets, minibatch.weights)

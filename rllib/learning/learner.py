@@ -180,10 +180,21 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
     def compute_loss(self, minibatch: BatchT) -> Loss:
         """The loss of one minibatch, with gradients: a mean over its rows."""
 
-    def has_loss_of(self, owner: "type[Learner[Any]]") -> bool:
-        """Whether the loss is just that of ``owner``, in float32: only then do gradients that are
-        worked out by hand stand for it."""
-        return type(self).compute_loss is owner.compute_loss and self.precision.dtype is None
+    def has_loss_of(
+        self, owner: "type[Learner[Any]]", *parts: str, in_16_bits: bool = False
+    ) -> bool:
+        """Whether the loss is just that of ``owner``: only then do gradients that are worked out by
+        hand stand for it.
+
+        Args:
+            owner: a learner class.
+            parts: other methods that its loss calls.
+            in_16_bits: whether layers may compute in bfloat16.
+        """
+        dtypes = (None, torch.bfloat16) if in_16_bits else (None,)
+        names = ("compute_loss", *parts)
+        is_own = all(getattr(type(self), name) is getattr(owner, name) for name in names)
+        return is_own and self.precision.dtype in dtypes
 
     def after_gradient_based_update(self, timestep: int) -> None:
         """Called after every gradient step: the place to move target networks."""

@@ -35,20 +35,20 @@ def is_worth(x: Tensor, num_weights: int) -> bool:
     )
 
 
-def dense(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = False) -> Tensor:
+def dense(x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> Tensor:
     """``x weight^T + bias``, and nothing below 0 with ``relu``.
 
     Args:
         x: [..., I].
         weight: [O, I].
-        bias: [O].
+        bias: [O]; None for none, which has no gradients.
         relu: whether the rectifier follows.
     """
     if not is_worth(x, weight.numel()):
         y = linear(x, weight, bias)
         return y.relu() if relu else y
     rows = x.reshape(-1, x.shape[-1])
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() and bias is not None:
         out = cast(Tensor, _Dense.apply(rows, weight, bias, relu))  # type: ignore[no-untyped-call]
     else:
         out = _multiply(rows, weight, bias, relu)

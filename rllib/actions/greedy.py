@@ -57,8 +57,10 @@ class EpsilonGreedyHead(ActionHead):
 
     def sample(self, inputs: Floats, noise: Floats) -> Ints:
         """[B]."""
-        explores = noise[:, 0] < self._epsilon
-        return np.where(explores, _choose_allowed(inputs, noise[:, 1]), inputs.argmax(axis=-1))
+        explores, best = noise[:, 0] < self._epsilon, self.mode(inputs)
+        if not explores.any():
+            return best
+        return np.where(explores, _choose_allowed(inputs, noise[:, 1]), best)
 
     def mode(self, inputs: Floats) -> Ints:
         """[B] the largest value."""

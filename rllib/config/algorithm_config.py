@@ -98,7 +98,12 @@ class AlgorithmConfig(ConfigBuilder):
 
     def with_values(self, values: Mapping[str, float]) -> Self:
         """These settings with present values in place of schedules, by name."""
-        return self.model_copy(update=dict(values))
+        # What ``model_copy`` does, which takes ten times as long, in every update.
+        twin = object.__new__(type(self))
+        object.__setattr__(twin, "__dict__", self.__dict__ | dict(values))
+        for slot in ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"):
+            object.__setattr__(twin, slot, getattr(self, slot))
+        return twin
 
     # Several policies.
 

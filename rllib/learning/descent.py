@@ -61,8 +61,8 @@ class Descent:
         scalars = loss.scalars() if loss else {}
         arrays = loss.arrays if loss else {}
         trained, total = self._gradients(loss, scalars, weight, peers)
-        norms = {name: optimizer.gradient_norm() for name, optimizer in trained.items()}
-        if not all(isfinite(float(x)) for x in (total, *norms.values())):
+        norms = {name: float(each.gradient_norm()) for name, each in trained.items()}
+        if not all(map(isfinite, (float(total), *norms.values()))):
             self._skip({**scalars, "total_loss": total}, trained)
             return StepReport(scalars, arrays)
         named: dict[str, Scalar] = {
@@ -71,7 +71,7 @@ class Descent:
         if self.config.log_gradients:
             for name, gradient in named_gradients(self.module, trained):
                 named[f"gradients_{name}_norm"] = gradient.norm()
-        self._descend(trained)
+        self._descend(trained, norms)
         return StepReport({**scalars, **named} if loss else {}, arrays)
 
     def _gradients(
@@ -95,10 +95,10 @@ class Descent:
         loss.backward()
         return self.optimizers
 
-    def _descend(self, trained: Optimizers) -> None:
-        for optimizer in trained.values():
+    def _descend(self, trained: Optimizers, norms: Mapping[str, float]) -> None:
+        for name, optimizer in trained.items():
             if self.config.grad_clip is not None:
-                optimizer.clip(self.config.grad_clip, self.config.grad_clip_by)
+                optimizer.clip(self.config.grad_clip, self.config.grad_clip_by, norms[name])
             optimizer.step()
         self.num_steps += 1
         if self.scale:

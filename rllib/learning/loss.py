@@ -73,6 +73,8 @@ class Report(NamedTuple):
 def report_of(steps: Iterable[StepReport], weight: int) -> Report:
     """Means of scalars over the steps that report them, and joined arrays."""
     steps = list(steps)
+    if len(steps) == 1:  # as it is mostly where experience is kept: the same, at once
+        return _report_of_one(steps[0], weight)
     named = [(name, value) for step in steps for name, value in step.scalars.items()]
     columns: dict[str, list[float]] = {}
     for (name, _), number in zip(named, _numbers([value for _, value in named]), strict=True):
@@ -84,6 +86,13 @@ def report_of(steps: Iterable[StepReport], weight: int) -> Report:
     means = {name: _finite_mean(column) for name, column in columns.items()}
     joined = {name: torch.cat(column).cpu().numpy() for name, column in arrays.items()}
     return Report(weight, means, joined)
+
+
+def _report_of_one(step: StepReport, weight: int) -> Report:
+    numbers = zip(step.scalars, _numbers([*step.scalars.values()]), strict=True)
+    means = {name: number if isfinite(number) else nan for name, number in numbers}
+    arrays = {name: value.detach().cpu().numpy() for name, value in step.arrays.items()}
+    return Report(weight, means, arrays)
 
 
 def _numbers(scalars: list[Scalar]) -> list[float]:

@@ -74,12 +74,19 @@ class Adam:
         norm: Tensor = torch.linalg.vector_norm(self.gradient)
         return norm
 
-    def clip(self, limit: float, by: ClipBy) -> None:
-        """Clip each element, each tensor's norm, or the norm of all gradients together."""
+    def clip(self, limit: float, by: ClipBy, norm: float) -> None:
+        """Clip each element, each tensor's norm, or the norm of all gradients together.
+
+        Args:
+            limit: the largest there may be.
+            by: of what.
+            norm: of all gradients together, which whoever clips has looked at already.
+        """
         if by == "value":
             self.gradient.clamp_(-limit, limit)
         elif by == "global_norm":
-            _shrink(self.gradient, limit)
+            if norm > limit:
+                self.gradient.mul_(limit / norm)
         else:
             for parameter in self.parameters:
                 assert parameter.grad is not None, "the constructor gave it one"

@@ -1,6 +1,7 @@
 """What happens once in so many steps, a number that may change on the way."""
 
 from fractions import Fraction as Ratio
+from math import ceil
 
 FINEST = 10**9
 """Largest denominator of a progress: exact for any period that stays, and bounded for others."""
@@ -9,25 +10,39 @@ FINEST = 10**9
 class Pace:
     """Counts steps towards the next time.
 
-    Attributes:
-        progress: how much of the way to it lies behind, from 0 up to 1.
+    While the period stays, this is counting; fractions are added where it changes or time has come.
     """
 
     def __init__(self) -> None:
-        self.progress = Ratio(0)
+        self._begin(Ratio(0), Ratio(1))
+
+    def _begin(self, progress: Ratio, period: Ratio | int) -> None:
+        self._base, self._period, self._count = progress, period, 0
+        self._last = ceil((1 - progress) * period)
+
+    @property
+    def progress(self) -> Ratio:
+        """How much of the way to the next time lies behind, from 0 up to 1."""
+        return (self._base + Ratio(self._count) / self._period).limit_denominator(FINEST)
 
     def is_due(self, period: Ratio | int) -> bool:
         """Whether it will be time after one more step; up to 1, it is after each."""
+        if period == self._period and period > 1:
+            return self._count + 1 >= self._last
         return period <= 1 or self.progress + 1 / Ratio(period) >= 1
 
     def step(self, period: Ratio | int) -> bool:
         """Make a step, of which ``period`` lead from one time to the next; whether it is time."""
         if period <= 1:
-            self.progress = Ratio(0)
+            self._begin(Ratio(0), Ratio(1))
             return True
-        progress = (self.progress + 1 / Ratio(period)).limit_denominator(FINEST)
-        self.progress = progress % 1
-        return progress >= 1
+        if period != self._period:
+            self._begin(self.progress, period)
+        self._count += 1
+        if self._count < self._last:
+            return False
+        self._begin(self.progress - 1, period)
+        return True
 
     def get_state(self) -> list[int]:
         """Plain data."""
@@ -35,4 +50,4 @@ class Pace:
 
     def set_state(self, state: list[int]) -> None:
         """Go on from ``get_state``."""
-        self.progress = Ratio(*map(int, state))
+        self._begin(Ratio(*map(int, state)), Ratio(1))

@@ -76,11 +76,11 @@ def test_the_norm_is_of_all_gradients_together():
 )
 def test_clipping(by, limit, expected):
     optimizer = gradients(2.0, 3.0, -4.0)
-    optimizer.clip(limit, by)
+    optimizer.clip(limit, by, float(optimizer.gradient_norm()))
     assert optimizer.gradient.tolist() == pytest.approx(expected)
 
 
 def test_clipping_no_gradient_at_all():
     optimizer = gradients(0.0, 0.0, 0.0)
-    optimizer.clip(0.5, "global_norm")
+    optimizer.clip(0.5, "global_norm", 0.0)
     assert optimizer.gradient.tolist() == [0.0, 0.0, 0.0]

@@ -44,6 +44,7 @@ ROWS = (
     Row("ppo_halfcheetah", ("sb3", "ray-rllib"), "5x SB3"),
     Row("sac_halfcheetah", ("sb3",), "2.5x SB3"),
     Row("dqn_cartpole", ("sb3",), "3x SB3"),
+    Row("dqn_cartpole_64", ("sb3",), "3x SB3"),
     Row("ppo_pong", ("sb3",), "3.5x SB3"),
 )
 

@@ -23,6 +23,7 @@ TITLES = {
     "ppo_halfcheetah": "PPO, HalfCheetah",
     "sac_halfcheetah": "SAC, HalfCheetah",
     "dqn_cartpole": "DQN, CartPole",
+    "dqn_cartpole_64": "DQN, CartPole, 64 env steps at a time",
     "ppo_pong": "PPO, Pong, Nature CNN",
 }
 

@@ -76,6 +76,13 @@ def dqn_cartpole() -> Any:
     return DQN("MlpPolicy", env, buffer_size=100_000, seed=1, device="cpu")
 
 
+def dqn_cartpole_64() -> Any:
+    """As our row: as many gradient steps for each env step, but 16 after 64."""
+    env = make_vec_env("CartPole-v1", 1, seed=1)
+    turns = {"train_freq": 64, "gradient_steps": 16}
+    return DQN("MlpPolicy", env, buffer_size=100_000, seed=1, device="cpu", **turns)
+
+
 def ppo_pong() -> Any:
     """As our row; the wrappers are the ones that everybody uses."""
     import ale_py
@@ -107,6 +114,7 @@ ROWS: dict[str, Callable[[], Any]] = {
         ppo_halfcheetah,
         sac_halfcheetah,
         dqn_cartpole,
+        dqn_cartpole_64,
         ppo_pong,
     )
 }

@@ -44,7 +44,7 @@ def table(results: Mapping[str, Any]) -> str:
 
 def _row(title: str, result: Mapping[str, Any]) -> str:
     ours = result[OURS].get("median")
-    own = "-" if ours is None else f"{ours:,.4g}"
+    own = "-" if ours is None else _figure(ours)
     return f"| {title} | {own} | {', '.join(_peers(result))} | {result['goal']} |"
 
 
@@ -56,7 +56,12 @@ def _peers(result: Mapping[str, Any]) -> Iterator[str]:
         if theirs is None:
             yield f"{system}: cannot run"
         else:
-            yield f"{system} {theirs:,.4g}" + ("" if times is None else f" ({times:.1f}x)")
+            yield f"{system} {_figure(theirs)}" + ("" if times is None else f" ({times:.1f}x)")
+
+
+def _figure(number: float) -> str:
+    """Three digits or four, without powers of ten."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 if __name__ == "__main__":

@@ -176,6 +176,7 @@ class DQNLearner(OffPolicyLearner[TransitionBatch | SequenceBatch]):
 
     def configure_optimizers(self) -> dict[str, Adam]:
         """One, of all but the target network."""
+        self.need("q", "target_q", "forward_target", "atoms")
         parameters = self.module.q.parameters()
         adam = Adam(parameters, self.config.lr, epsilon=self.config.adam_epsilon)
         return {DEFAULT_OPTIMIZER: adam}

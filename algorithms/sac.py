@@ -116,6 +116,7 @@ class SACLearner(ActorQLearner):
 
     def configure_optimizers(self) -> dict[str, Adam]:
         """One for each loss."""
+        self.need("pi", "critics", "target_critics", "log_alpha")
         config, module = self.config, self.module
         return {
             "critic": Adam(module.critics.parameters(), config.critic_lr, epsilon=1e-8),

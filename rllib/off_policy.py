@@ -194,6 +194,16 @@ class OffPolicyLearner(Learner[BatchT]):
         self.pace = Pace()
         self._period = (self.now, self.now.updates_between_moves)
 
+    def need(self, *names: str) -> None:
+        """Raise ``ConfigError`` unless the module has all these, which the algorithm trains by."""
+        if missing := [name for name in names if not hasattr(self.module, name)]:
+            default = self.config.get_default_rl_module_class().__name__
+            text = (
+                f"{type(self.module).__name__} has no {', '.join(missing)}, by which "
+                f"{self.config.algo_name} is trained; {default}, to be subclassed, has"
+            )
+            raise ConfigError(Problem(text, "rl_module_spec"))
+
     @abstractmethod
     def make_targets(self) -> list[TargetNetwork]:
         """The target networks of the module, which follow its optimisers."""

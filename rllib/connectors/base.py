@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib.connectors.action_check import ActionCheck
 from rllib.envs.make import Spaces
 from rllib.envs.packing import Leaf
 from rllib.envs.vector import EnvStep
@@ -158,6 +159,7 @@ class Pipeline(Connector):
 
     def connect(self, spaces: Spaces, num_envs: int) -> Spaces:
         """Get all ready; returns the spaces that the module sees."""
+        self._check = ActionCheck(spaces.action)
         for connector in self.connectors:
             spaces = connector.connect(spaces, num_envs)
         return spaces
@@ -175,9 +177,17 @@ class Pipeline(Connector):
         return step
 
     def on_actions(self, actions: Any) -> Any:
-        """Actions through all steps, from the module to the environment."""
+        """Actions through all steps, from the module to the environment.
+
+        Raises:
+            TrainingError: a step has made of them what cannot be given to environments.
+        """
+        given, source = actions, ""
         for connector in reversed(self.connectors):
-            actions = connector.on_actions(actions)
+            before, actions = actions, connector.on_actions(actions)
+            source = source if actions is before else type(connector).__name__
+        if source:
+            self._check.check(actions, self._check.count(given), source)
         return actions
 
     def freeze(self) -> "Pipeline":

@@ -6,6 +6,7 @@ N observations after the last row, then the K true last observations of truncate
 Legend: T rows, N environments, K truncated episodes, S sequences, L steps of a full one.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -164,10 +165,14 @@ def _values(module: RLModule, obs: NDArray[Any], state: dict[str, NDArray[Any]])
     """By the module, wherever it is."""
     inputs = to_device(inputs_of(module, obs, state), device_of(module))
     values: Floats = module.compute_values(inputs).float().cpu().numpy()
-    if values.shape != obs.shape[: values.ndim] or values.ndim != 1 + bool(state):
-        raise TypeError(
-            f"{type(module).__name__}.compute_values gave shape {list(values.shape)} for "
-            f"observations {list(obs.shape)}; it should be one number for each: squeeze the last "
-            "dimension away"
-        )
+    check_values(module, values.shape, obs.shape[: 1 + bool(state)])
     return values
+
+
+def check_values(module: RLModule, shape: Sequence[int], rows: Sequence[int]) -> None:
+    """Raise ``TypeError`` unless values of this shape are one for each row, [B] or [B, L]."""
+    if tuple(shape) != tuple(rows):
+        raise TypeError(
+            f"{type(module).__name__}.compute_values gave shape {list(shape)} for {list(rows)} "
+            "observations; it should be one number for each: squeeze the last dimension away"
+        )

@@ -15,7 +15,14 @@ from rllib import tensors
 from rllib.batch import SampleBatch
 from rllib.columns import Columns
 from rllib.estimators import vtrace
-from rllib.learning.sequences import Indices, inputs_of, observed, read_ahead, successors
+from rllib.learning.sequences import (
+    Indices,
+    check_values,
+    inputs_of,
+    observed,
+    read_ahead,
+    successors,
+)
 from rllib.modules.rl_module import RLModule
 from rllib.tensors import Tree
 
@@ -149,11 +156,16 @@ def environments(batch: VTraceBatch, chosen: Indices) -> VTraceBatch:
 
 
 def forward(module: RLModule, inputs: Tree) -> Outputs:
-    """The train forward, flat and in single precision: sequences lose their shape."""
+    """The train forward, flat and in single precision: sequences lose their shape.
+
+    Raises:
+        TypeError: there is not one value for each row.
+    """
     output = module.forward_train(inputs)
     values = module.compute_values(inputs, output.get(Columns.EMBEDDINGS))
-    dist_inputs = output[Columns.ACTION_DIST_INPUTS].flatten(0, values.ndim - 1)
-    return Outputs(dist_inputs.float(), values.flatten().float())
+    dist_inputs = output[Columns.ACTION_DIST_INPUTS]
+    check_values(module, values.shape, dist_inputs.shape[:-1])
+    return Outputs(dist_inputs.flatten(0, -2).float(), values.flatten().float())
 
 
 class Corrected(NamedTuple):

@@ -86,7 +86,8 @@ class ActorQModule(RLModule):
 
     @classmethod
     def _head(cls, action_space: gym.Space[Any], shape: ActorQConfig) -> ActionHead:
-        if not isinstance(action_space, gym.spaces.Box | gym.spaces.Discrete):
+        is_float = isinstance(action_space, gym.spaces.Box) and action_space.dtype.kind == "f"
+        if not (is_float or isinstance(action_space, gym.spaces.Discrete)):
             raise ConfigError(
                 f"action space {action_space} is not supported by critics, which need a Box of "
                 "floats, or Discrete. Wrap the environment so that it has one of these."

@@ -10,7 +10,7 @@ from rllib.actions import Fit
 from rllib.config.model import ModelConfig
 from rllib.config.multi_agent import DEFAULT_POLICY_ID
 from rllib.envs.make import Spaces
-from rllib.errors import ConfigError
+from rllib.errors import ConfigError, Problem
 from rllib.modules.rl_module import RLModule, max_seq_len_of
 from rllib.policies.policy import Policy
 
@@ -91,7 +91,14 @@ class RLModuleSpec:
             spaces: where none are named.
             model: the networks' shape where nothing is said of it.
             action_fit: how continuous actions are fitted to their space.
+
+        Raises:
+            ConfigError: the class that is named is none of modules.
         """
+        named: Any = self.module_class or default
+        if not issubclass(named, RLModule):
+            text = f"{named.__name__} is no RLModule: subclass that, and make networks in setup()"
+            raise ConfigError(Problem(text, "rl_module_spec"))
         shape: ModelConfig | Mapping[str, Any] = model
         if self.model_config is not None:
             takes_rest = self.module_class is None or self.module_class.has_model_config

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rllib.actions import ActionHead, policy_rows
 from rllib.columns import Columns
-from rllib.modules.rl_module import RLModule, State
+from rllib.modules.rl_module import Batch, RLModule, State
 from rllib.seeding import draw_seed
 
 Floats = NDArray[np.float32]
@@ -80,4 +80,15 @@ class TorchPolicy:
         """As ``Policy.forward``."""
         output = self.module.act_forward(obs, state, explore, self.rng)
         rows = policy_rows(self.head, output)
-        return rows, {k: v.numpy() for k, v in output.get(Columns.STATE_OUT, {}).items()}
+        return rows, self._next_state(output, state)
+
+    def _next_state(self, output: Batch, state: State) -> State:
+        """Raises ``TypeError`` where it is none of the memory that the module began with."""
+        found = {name: part.numpy() for name, part in output.get(Columns.STATE_OUT, {}).items()}
+        shapes, wanted = ({k: list(v.shape) for k, v in each.items()} for each in (found, state))
+        if shapes != wanted:
+            raise TypeError(
+                f"{type(self.module).__name__}._forward gave the state {shapes or 'nothing'} under "
+                f"Columns.STATE_OUT; by get_initial_state it should be {wanted}"
+            )
+        return found

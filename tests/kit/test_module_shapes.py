@@ -2,12 +2,20 @@
 
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from rllib.algorithms.dqn import DQNConfig
+from rllib.algorithms.impala import IMPALAConfig
 from rllib.algorithms.ppo import PPOConfig
+from rllib.algorithms.sac import SACConfig
 from rllib.columns import Columns
+from rllib.config import AlgorithmConfig
+from rllib.envs.make import Spaces
+from rllib.errors import ConfigError
 from rllib.modules.rl_module import RLModule
 
 
@@ -52,3 +60,72 @@ def test_values_that_are_not_one_for_each_observation(model: dict[str, Any]) -> 
 def test_the_right_shapes_train() -> None:
     torch.manual_seed(0)
     train()
+
+
+def test_impala_refuses_values_of_a_wrong_shape_as_well() -> None:
+    config = IMPALAConfig().environment("CartPole-v1").learners(num_learners=0)
+    config.env_runners(num_env_runners=0, num_envs_per_env_runner=2, rollout_fragment_length=8)
+    model = {"x": 0, "keeps_dim": True}
+    config.rl_module(rl_module_spec={"module_class": Shapes, "model_config": model})
+    with (
+        config.build_algo() as algorithm,
+        pytest.raises(TypeError, match=r"Shapes.compute_values gave shape \[\d+, 1\] for \[\d+\]"),
+    ):
+        algorithm.train()
+
+
+class Remembers(Shapes):
+    """Has a memory [3], of which it gives back what ``model_config`` says."""
+
+    def get_initial_state(self) -> dict[str, Any]:
+        return {"h": torch.zeros(3).numpy()}
+
+    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        output = super()._forward(batch)
+        state = torch.zeros(len(batch[Columns.OBS]), self.model_config.get("size", 3))
+        return output | ({} if self.model_config.get("forgets") else {"state_out": {"h": state}})
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ({"size": 4}, r"state {'h': \[2, 4\]} under .* should be {'h': \[2, 3\]}"),
+        ({"forgets": True}, r"state nothing under .* should be {'h': \[2, 3\]}"),
+    ],
+)
+def test_a_state_that_is_not_the_memory_of_the_module(model: dict[str, Any], told: str) -> None:
+    config = PPOConfig().environment("CartPole-v1")
+    config.env_runners(num_env_runners=0, num_envs_per_env_runner=2)
+    config.rl_module(rl_module_spec={"module_class": Remembers, "model_config": {"x": 0, **model}})
+    with config.build_algo() as algorithm, pytest.raises(TypeError, match=told):
+        algorithm.train()
+
+
+@pytest.mark.parametrize(
+    ("config", "env", "missing"),
+    [
+        (DQNConfig(), "CartPole-v1", "q, target_q, forward_target, atoms"),
+        (SACConfig(), "Pendulum-v1", "critics, target_critics, log_alpha"),
+    ],
+)
+def test_a_module_without_what_the_algorithm_trains(
+    config: AlgorithmConfig, env: str, missing: str
+) -> None:
+    config.environment(env).env_runners(num_env_runners=0)
+    config.rl_module(rl_module_spec={"module_class": Shapes, "model_config": {"x": 0}})
+    with pytest.raises(ConfigError, match=f"Shapes has no {missing}, by which"):
+        config.build_algo()
+
+
+def test_a_class_that_is_no_module() -> None:
+    config = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=0)
+    config.rl_module(rl_module_spec={"module_class": nn.Linear})
+    with pytest.raises(ConfigError, match="Linear is no RLModule: subclass that"):
+        config.build_algo()
+
+
+def test_whole_numbers_are_no_actions_for_critics() -> None:
+    space = gym.spaces.Box(0, 3, (2,), np.int64)
+    spaces = Spaces(gym.spaces.Box(-1.0, 1.0, (3,)), space)
+    with pytest.raises(ConfigError, match="a Box of floats, or Discrete"):
+        SACConfig().environment("Pendulum-v1").get_rl_module_spec(spaces).build()

@@ -41,7 +41,6 @@ from rllib.learning.vtrace_batch import (
 from rllib.learning.vtrace_by_hand import VTraceByHand, Weights
 from rllib.sampling.async_sampler import AsyncSampler, Fragment
 from rllib.sampling.fragments import join
-from rllib.schedules import point_values
 
 
 class IMPALAConfig(AlgorithmConfig):
@@ -178,12 +177,6 @@ class IMPALALearner(Learner[VTraceBatch]):
         if self.has_loss_of(IMPALALearner) and by_hand.can_do(self.module, self.most_rows):
             return VTraceByHand(self.module)
         return None
-
-    @property
-    def most_rows(self) -> int:
-        """Of a minibatch, or so."""
-        sizes = point_values(self.config.minibatch_size)
-        return max(size or self.config.train_batch_size_per_learner for size in sizes)
 
     def build_train_batch(self, batches: tuple[SampleBatch, ...]) -> VTraceBatch:
         """All fragments side by side."""

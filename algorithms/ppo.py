@@ -28,7 +28,6 @@ from rllib.learning.learner import Learner, Loss, Metrics
 from rllib.learning.ppo_by_hand import PPOByHand, Weights
 from rllib.learning.sequences import compute_values, inputs_of, train_steps
 from rllib.modules.rl_module import RLModule
-from rllib.schedules import point_values
 from rllib.tensors import Tree, concatenate, live
 
 
@@ -184,9 +183,7 @@ class PPOLearner(Learner[PPOBatch]):
 
     def _by_hand(self) -> PPOByHand | None:
         """A faster way to the same gradients, for small networks and a loss that is this one."""
-        sizes = point_values(self.config.minibatch_size)
-        num_rows = max(size or self.config.train_batch_size_per_learner for size in sizes)
-        if self.has_loss_of(PPOLearner) and by_hand.can_do(self.module, num_rows):
+        if self.has_loss_of(PPOLearner) and by_hand.can_do(self.module, self.most_rows):
             return PPOByHand(self.module)
         return None
 

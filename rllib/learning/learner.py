@@ -39,6 +39,7 @@ from rllib.learning.peers import Alone, Members, Peers
 from rllib.learning.precision import Precision
 from rllib.learning.shares import Share, take
 from rllib.learning.torch_random import TorchStream
+from rllib.schedules import point_values
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
 from rllib.tensors import concatenate
 
@@ -175,6 +176,12 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
             lambda num_rows: torch.from_numpy(self.rng.permutation(num_rows)),
             new_order=self.config.shuffle_batch_per_epoch,
         )
+
+    @property
+    def most_rows(self) -> int:
+        """Of a minibatch, or so."""
+        sizes = point_values(self.config.minibatch_size)
+        return max(size or self.config.train_batch_size_per_learner for size in sizes)
 
     @abstractmethod
     def compute_loss(self, minibatch: BatchT) -> Loss:

@@ -75,10 +75,12 @@ class Site:
         )
 
     def load(self) -> float:
-        """The share of its scarcest resource that is in use, and a little for every process."""
+        """The share of its scarcest resource that is in use, and a little for every busy process
+        of a core: actors that hold nothing count as well."""
         total, free = self.pool.total, self.pool.free
         used = (1 - free.get(name, 0) / most for name, most in total.items() if most)
-        return max(used, default=0.0) + 1e-6 * len(self.workforce)
+        cores = max(1.0, total.get("CPU", 0) / UNIT)
+        return max(used, default=0.0) + 1e-6 * self.workforce.num_in_use / cores
 
 
 class Sites:

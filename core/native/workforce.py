@@ -69,6 +69,11 @@ class Workforce:
     def __len__(self) -> int:
         return len(self._workers)
 
+    @property
+    def num_in_use(self) -> int:
+        """How many serve an actor or a lease."""
+        return len(self._workers) - self.starting - len(self._idle)
+
     def get(self, worker_id: bytes) -> Worker | None:
         """The worker, unless it is gone."""
         return self._workers.get(worker_id)

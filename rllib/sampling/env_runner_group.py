@@ -38,13 +38,14 @@ class _Request(NamedTuple):
 
 
 def actor_options(config: AlgorithmConfig, is_told_beside: bool = False) -> dict[str, Any]:
-    """Options of an env runner actor.
+    """Options of an env runner actor; among nodes they spread, as each keeps a core busy.
 
     Args:
         config: what resources it is to have.
         is_told_beside: whether it can be told something while it samples, which costs a little.
     """
     asked = {
+        "scheduling_strategy": "SPREAD",
         "num_cpus": config.num_cpus_per_env_runner if config.num_cpus_per_env_runner != 1 else None,
         "num_gpus": config.num_gpus_per_env_runner or None,
         "resources": config.custom_resources_per_env_runner or None,

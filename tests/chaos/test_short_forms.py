@@ -48,4 +48,5 @@ def is_enough(row, kills, result):
     """Whether all has been broken that is to be, and training has gone on since."""
     if row.killed:
         return len(kills) == row.most
-    return result["env_runners"]["num_env_step_failures_lifetime"] >= 3
+    broken = result["env_runners"]["num_env_step_failures_lifetime"]
+    return broken >= 3 and result["training_iteration"] > 1

@@ -60,7 +60,7 @@ def lease(number: int, cpus: float = 1.0, **needs: Any) -> wire.RequestLease:
 
 
 def actor(name: str, restarts: int = 0, **needs: Any) -> wire.PlaceActor:
-    held = {"CPU": 1.0}
+    held = needs.pop("resources", {"CPU": 1.0})
     wanted = wire.Needs(held, **needs)
     return wire.PlaceActor(name.encode(), "Cls", b"", held, wanted, max_restarts=restarts)
 
@@ -94,6 +94,13 @@ def test_spread_takes_the_node_that_is_least_in_use() -> None:
     found = books.ask(*(actor(f"x{n}", spread=True) for n in range(6)))
     assert Counter(places(found)) == {"a": 2, "b": 2, "c": 2}
     assert sorted(places(found)[:3]) == ["a", "b", "c"]
+
+
+def test_actors_that_hold_nothing_spread_by_cores() -> None:
+    books = Books(a=1, b=3)
+    found = [books.ask(actor(f"x{n}", spread=True, resources={})) for n in range(8)]
+    there = Counter(place for each in found for place in places(each))
+    assert there == {"a": 2, "b": 6}
 
 
 def test_a_task_runs_near_its_arguments_if_there_is_room() -> None:

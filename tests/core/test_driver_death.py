@@ -293,34 +293,32 @@ def test_ctrl_c_at_any_moment_loses_no_call(driver: Any) -> None:
         """
         actor = Actor.remote()
         core.get(actor.pid.remote())
-        refs, hits = [], 0
+        refs, hits, caught = [], -1, 1
         main = threading.main_thread().ident
         done = threading.Event()
 
-        def storm():  # one at a time, so that none hits while the one before is being counted
+        def storm():  # one at a time, and only while the main thread is within its try
             sent = 0
             while not done.wait(0.001):
                 if hits == sent:
                     sent += 1
                     signal.pthread_kill(main, signal.SIGINT)
 
-        storming = threading.Thread(target=storm)
+        storming = threading.Thread(target=storm, daemon=True)
         storming.start()
-        while len(refs) < 3000 or hits < 20:
+        while True:
             try:
+                hits += caught  # from here on the next one may come
+                caught = 0
                 while len(refs) < 3000 or hits < 20:
                     refs.append(actor.pid.remote())
                     core.get(refs[-1])
-            except KeyboardInterrupt:
-                hits += 1
-        while True:
-            try:
                 done.set()
                 storming.join()
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # one may still be on its way
                 break
             except KeyboardInterrupt:
-                continue
+                caught = 1
         values = core.get(refs, timeout=20)
         say(len(values) == len(refs), len(set(values)))
         """

@@ -48,5 +48,5 @@ def test_impala_goes_on_when_one_of_three_nodes_is_killed() -> None:
             assert "is gone" in "".join(str(each.message) for each in told)
             while nodes[1].id in (there := places(algo)) or len(there) < 3:
                 algo.train()
-            assert sorted(there) == sorted([nodes[0].id, nodes[2].id, spare.id]), (there, nodes, spare)
+            assert sorted(there) == sorted([nodes[0].id, nodes[2].id, spare.id])
             assert steps(algo.train()) > before

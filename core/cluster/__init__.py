@@ -7,7 +7,8 @@
                                    '--------> head <---------'     control: one stream each
 
 The node that was started with ``--head`` has the scheduler, and with it all the books. What each
-file is for: `messages` what nodes say to each other; `credentials` who may; `gateway` the port, the
-streams and the tunnels; `services` what a node service does beyond a driver's node; `service` the
-process; `launch` starting and finding it; `attached` a driver on it.
+file is for: `messages` what nodes say to each other; `credentials` and `proofs` who may,
+`diagnosis` why somebody may not; `gateway` the port, the streams and the tunnels; `services` what a
+node service does beyond a driver's node; `service` the process; `launch` starting and finding it;
+`attached` a driver on it.
 """

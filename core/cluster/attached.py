@@ -184,7 +184,8 @@ class _ControlSocket(NodeLink):
             self._runtime.on_node(wire.read_record(frame[-1]))
 
     def close(self) -> None:
-        """Leave the node."""
+        """Leave the node; what is told from now on, nobody hears."""
+        self._ended = True
         self._runtime.reactor.unregister(self._conn.fd)
         self._conn.close()
 

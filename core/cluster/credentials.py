@@ -1,14 +1,15 @@
 """Who may talk to a node service: a token that all nodes share, and TLS.
 
 The token is a file of mode 0600, ``$RLLIB_HOME/token`` (``~/.rllib/token``), made on first use. It
-is never an argument, never in the environment of a child, never printed but by ``rllib token``. Who
-has it may run code as the user who started the node; so without TLS it may cross the machine's own
-loopback interface only, unless somebody says that the network is trusted.
+is never an argument, never in the environment of a child, never printed but by ``rllib token``, and
+never sent: calls prove that they come from somebody who has it (`proofs`). Who has it may run code
+as the user who started the node. What follows such a proof could be changed on its way, so without
+TLS calls cross the machine's own loopback interface only, unless somebody says that the network is
+trusted.
 """
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import os
 import secrets
@@ -85,16 +86,6 @@ class Credentials(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Credentials(token=..., tls={self.tls})"
-
-    @property
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What goes with every call."""
-        return (("authorization", f"Bearer {self.token}"),)
-
-    def admits(self, given: object) -> bool:
-        """Whether that is the token, in a time that says nothing of how much of it is right."""
-        text = given if isinstance(given, bytes) else str(given).encode()
-        return hmac.compare_digest(text, f"Bearer {self.token}".encode())
 
     def channel(self, address: str, options: list[tuple[str, object]]) -> grpc.aio.Channel:
         """The way to another node."""

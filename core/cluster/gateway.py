@@ -10,7 +10,8 @@ frames unread, in order, and ends when one of them does: so all that holds for t
 Unix socket between them holds for these. Its back-pressure is gRPC's: who does not read is not sent
 to, up to the process that writes.
 
-Every call shows the token first; nothing of one that does not is looked at.
+Every call proves first that its caller has the token (`proofs`); nothing of one that does not is
+looked at.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
@@ -32,7 +34,9 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it comments on every connecti
 import grpc
 
 from rllib.core.cluster import messages
-from rllib.core.cluster.credentials import ClusterError, Credentials
+from rllib.core.cluster.credentials import ClusterError, Credentials, token_file
+from rllib.core.cluster.diagnosis import why_nobody_answers
+from rllib.core.cluster.proofs import Doorkeeper, Prover
 from rllib.core.native.peers import GATEWAY
 from rllib.core.native.sites import key_of
 from rllib.core.native.wire import WireError
@@ -50,6 +54,7 @@ _READ = 1 << 18
 """More than a Unix socket ever holds."""
 _ID_BYTES = 16
 _TICK_S = 0.5
+_MOST_WARNINGS = 1_000
 _SERVICE = "rllib.Node"
 _OPTIONS: list[tuple[str, object]] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -58,6 +63,7 @@ _OPTIONS: list[tuple[str, object]] = [
     ("grpc.http2.lookahead_bytes", 1 << 22),
     ("grpc.so_reuseport", 0),
     ("grpc.server_handshake_timeout_ms", 5_000),
+    ("grpc.max_connection_idle_ms", 60_000),  # who says nothing does not keep a descriptor
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
 ]
@@ -133,6 +139,8 @@ class Gateway:
         self._directory = directory
         self._key = key_of(me)
         self._credentials = credentials
+        self._prover = Prover(credentials.token, me)
+        self._doorkeeper = Doorkeeper(credentials.token, self._key)
         self._listener = listener
         self._addresses: Mapping[bytes, str] = {}
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -173,8 +181,12 @@ class Gateway:
     # -- the server ----------------------------------------------------------------------------
 
     async def _listen(self, host: str, port: int) -> str:
-        handlers = {"Control": self._on_control, "Tunnel": self._on_tunnel}
-        self._server = grpc.aio.server(interceptors=[_Guard(self._credentials)], options=_OPTIONS)
+        handlers = {
+            "Greet": self._on_greet,
+            "Control": self._on_control,
+            "Tunnel": self._on_tunnel,
+        }
+        self._server = grpc.aio.server(interceptors=[_Guard(self._doorkeeper)], options=_OPTIONS)
         streams = {k: grpc.stream_stream_rpc_method_handler(f) for k, f in handlers.items()}
         served = grpc.method_handlers_generic_handler(_SERVICE, streams)
         self._server.add_generic_rpc_handlers((served,))
@@ -206,7 +218,32 @@ class Gateway:
         return self._channels[address]
 
     def _stub(self, address: str, method: str) -> Any:
-        return self._channel(address).stream_stream(f"/{_SERVICE}/{method}")
+        return self._channel(address).stream_stream(_path(method))
+
+    # -- greeting ------------------------------------------------------------------------------
+
+    async def _on_greet(self, _requests: Any, context: Any) -> None:
+        """Somebody wants to know whether this is a node of his; of what he sends nothing is read
+        but the nonce."""
+        nonce = str(dict(context.invocation_metadata()).get("nonce", ""))
+        answer = self._doorkeeper.greet(nonce)
+        if answer is None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "that is no greeting")
+            return
+        key, proof = answer
+        await context.write(key + proof.encode())
+
+    async def _greet(self, address: str) -> bytes:
+        """The key of the node there, which has the token. Raises `ClusterError`."""
+        nonce = secrets.token_hex(16)
+        call = self._stub(address, "Greet")(metadata=(("nonce", nonce),), wait_for_ready=True)
+        said = await call.read()
+        if not isinstance(said, bytes) or not _is_answer(self._prover, nonce, said):
+            raise ClusterError(
+                f"the head at {address} has another token than {token_file()}: compare them, see "
+                "`rllib token`"
+            )
+        return key_of(said)
 
     # -- control -------------------------------------------------------------------------------
 
@@ -225,16 +262,19 @@ class Gateway:
         await self._converse(link, context.read, messages.read_up)
 
     async def _join(self, address: str, join: messages.Join, timeout_s: float) -> Link:
-        call = self._stub(address, "Control")(
-            metadata=self._credentials.metadata, wait_for_ready=True
-        )
         try:
             async with asyncio.timeout(timeout_s):
+                key = await self._greet(address)
+                shown = self._prover.call(key, _path("Control"))
+                call = self._stub(address, "Control")(metadata=shown)
                 await call.write(messages.encode([join]))
                 first, *others = messages.read_down(await call.read())
         except (TimeoutError, grpc.aio.AioRpcError, WireError, TypeError, ValueError) as error:
-            call.cancel()
-            raise ClusterError(f"cannot join the head at {address}: {_told(error)}") from None
+            await self._channels.pop(address).close()
+            told = _told(error) or await asyncio.to_thread(
+                why_nobody_answers, address, self._credentials.tls
+            )
+            raise ClusterError(f"cannot join the head at {address}: {told}") from None
         if isinstance(first, messages.Refused):
             call.cancel()
             raise ClusterError(f"the head at {address} refuses: {first.reason}")
@@ -302,7 +342,7 @@ class Gateway:
                 await self._dig(address, to, sock)
 
     async def _dig(self, address: str, to: bytes, sock: socket.socket) -> None:
-        metadata = (*self._credentials.metadata, ("to", to.hex()))
+        metadata = self._prover.call(key_of(to), _path("Tunnel"), to.hex())
         call = self._stub(address, "Tunnel")(metadata=metadata)
         sending = asyncio.ensure_future(_send(self._loop, sock, call.write, call.done_writing))
         try:
@@ -398,6 +438,16 @@ async def _stopped(task: asyncio.Task[Any]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
+def _path(method: str) -> str:
+    return f"/{_SERVICE}/{method}"
+
+
+def _is_answer(prover: Prover, nonce: str, said: bytes) -> bool:
+    """Whether that is what a node with the token answers to a greeting."""
+    key = key_of(said)
+    return prover.has_token(nonce, key, said[len(key) :].decode("ascii", "replace"))
+
+
 def _read_join(data: Any) -> messages.Join | None:
     try:
         (join,) = messages.read_up(data)
@@ -423,27 +473,38 @@ def _told(error: BaseException) -> str:
     if isinstance(error, grpc.aio.AioRpcError):
         return str(error.details() or error.code().name)
     if isinstance(error, TimeoutError):
-        return "nobody answers there in time"
+        return ""
     return str(error) or type(error).__name__
 
 
 class _Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Refuses whoever does not show the token, before anything else of the call is read."""
+    """Refuses whoever does not prove to have the token, before anything else of the call is read.
 
-    def __init__(self, credentials: Credentials) -> None:
-        self._credentials = credentials
-        self._warned: set[str] = set()
-        self._refusal = grpc.stream_stream_rpc_method_handler(self._refuse)
+    Each kind of refusal is logged once for each host, and never without end.
+    """
+
+    def __init__(self, doorkeeper: Doorkeeper) -> None:
+        self._doorkeeper = doorkeeper
+        self._warned: set[tuple[str, str]] = set()
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         """Called with the metadata of a call alone."""
-        given = dict(details.invocation_metadata).get("authorization", "")
-        return await continuation(details) if self._credentials.admits(given) else self._refusal
+        if details.method == _path("Greet"):
+            return await continuation(details)
+        reason = self._doorkeeper.refusal(details.method, dict(details.invocation_metadata))
+        return self._refusal(reason) if reason else await continuation(details)
 
-    async def _refuse(self, _requests: Any, context: Any) -> None:
-        host = context.peer().rpartition(":")[0]
-        if host not in self._warned and len(self._warned) < 1_000:
-            self._warned.add(host)
-            _logger.warning("a call from %s without the right token was refused", host)
-        text = "the token is missing or wrong: see `rllib token`"
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, text)
+    def _refusal(self, reason: str) -> Any:
+        async def refuse(_requests: Any, context: Any) -> None:
+            self._log(reason, context.peer().rpartition(":")[0])
+            text = f"a call {reason}: see `rllib token`"
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, text)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+    def _log(self, reason: str, host: str) -> None:
+        if (host, reason) in self._warned or len(self._warned) >= _MOST_WARNINGS:
+            return
+        self._warned.add((host, reason))
+        last = "; no more of them are told" if len(self._warned) == _MOST_WARNINGS else ""
+        _logger.warning("a call from %s %s was refused%s", host, reason, last)

@@ -8,6 +8,7 @@ import random
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import grpc
 import psutil
 import pytest
 from cluster_actors import Counter, actor_on
+from patience import patience
 
 from rllib import core
 from rllib.core.cluster import credentials
@@ -28,6 +30,10 @@ from rllib.core.cluster.credentials import (
     token_file,
     write_token,
 )
+from rllib.core.cluster.options import TLS_VARIABLES, tls_of
+from rllib.core.cluster.proofs import Prover
+from rllib.core.native.session import base_directory
+from rllib.core.native.sites import node_key
 from rllib.core.testing import Cluster
 
 MOST_MORE_BYTES = 50 * 2**20
@@ -64,12 +70,6 @@ def test_a_token_is_made_once_and_is_nobody_elses(
     assert token not in repr(Credentials(token))
 
 
-@pytest.mark.parametrize("given", ["", "Bearer ", "Bearer tokeN", "token", b"Bearer \xff", None])
-def test_only_the_token_is_admitted(given: Any) -> None:
-    assert Credentials("token").admits("Bearer token")
-    assert not Credentials("token").admits(given)
-
-
 def test_beyond_loopback_tls_or_a_word_is_wanted() -> None:
     check_exposure("127.0.0.7", None, insecure=False)
     check_exposure("localhost", None, insecure=False)
@@ -102,37 +102,173 @@ def listening(pid: int) -> list[tuple[str, int]]:
 
 def test_a_node_listens_at_one_port_and_its_workers_at_none() -> None:
     with Cluster(head={"num_cpus": 2}) as cluster:
+        node = cluster.add_node(num_cpus=1)
         core.init(address=cluster.address)
-        core.get(actor_on(cluster.head).add.remote())
-        host, port = credentials.split_address(cluster.address)
-        assert listening(cluster.head.pid) == [(host, port)]
+        core.get([actor_on(each).add.remote() for each in (cluster.head, node)])
+        ports = [credentials.split_address(each.address) for each in (cluster.head, node)]
+        assert [listening(each.pid) for each in (cluster.head, node)] == [ports[:1], ports[1:]]
+        assert sorted(listening(os.getpid())) == ports  # of the driver's own there are none
 
 
-def test_ten_thousand_hostile_messages(tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_tls", [False, True], ids=["plain", "tls"])
+def test_ten_thousand_hostile_messages(tmp_path: Path, certify: Any, with_tls: bool) -> None:
     canary = tmp_path / "canary"
+    if with_tls:
+        certify("ours", 2020, 2049)
     with Cluster(head={"num_cpus": 1}) as cluster:
         service = psutil.Process(cluster.head.pid)
         before = service.memory_info().rss
         bomb = pickle.dumps(Touch(canary))
-        _knock(cluster.address, 1_000, bomb)
-        codes = asyncio.run(_call(cluster.address, 9_000, bomb))
-        assert codes <= {
-            grpc.StatusCode.UNAUTHENTICATED,
-            grpc.StatusCode.INVALID_ARGUMENT,
-            grpc.StatusCode.NOT_FOUND,
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            grpc.StatusCode.INTERNAL,  # of a stream that gRPC itself has reset
-        }
+        recorded = overhear(cluster, bomb)
+        _knock(cluster.address, 1_000, bomb, recorded)
+        assert asyncio.run(_call(cluster, 9_000, bomb)) <= REFUSALS
         began = time.monotonic()
         core.init(address=cluster.address)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < patience(1)
         assert core.get(Counter.remote(4).add.remote()) == 5
         assert service.memory_info().rss - before < MOST_MORE_BYTES
     assert not canary.exists()
 
 
-def _knock(address: str, count: int, bomb: bytes) -> None:
-    """What speaks no gRPC at all, or breaks off."""
+REFUSALS = {
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.INTERNAL,  # of a stream that gRPC itself has reset
+}
+
+
+def test_what_was_overheard_and_is_sent_again_opens_nothing(capfd: Any) -> None:
+    with Cluster(head={"num_cpus": 1}) as cluster:
+        sent = overhear(cluster, b"something")
+        address = credentials.split_address(cluster.address)
+        for _ in range(3):
+            with socket.create_connection(address, 10) as sock:
+                sock.sendall(sent)
+                answer = b""
+                while b"before" not in answer:  # the reason, in the trailers
+                    answer += (more := sock.recv(1 << 16))
+                    assert more, answer
+    told = capfd.readouterr().err
+    assert told.count("that was made before was refused") == 1
+
+
+def test_each_kind_of_refusal_is_logged_once_for_a_host(capfd: Any) -> None:
+    async def knock(cluster: Cluster) -> None:
+        async with channel_to(cluster) as channel:
+            stranger = Prover("another token", bytes(16))
+            for number in range(6):
+                shown = stranger.call(node_key(cluster.head.id), CONTROL) if number % 2 else ()
+                call = channel.stream_stream(CONTROL)(metadata=shown)
+                assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
+
+    with Cluster() as cluster:
+        asyncio.run(knock(cluster))
+    told = capfd.readouterr().err
+    assert told.count("without a token was refused") == 1
+    assert told.count("with a wrong token was refused") == 1
+    assert read_token(make=False) not in told
+
+
+def test_the_token_is_in_no_log_argument_environment_or_message(capfd: Any) -> None:
+    with Cluster() as cluster:
+        node = cluster.add_node()
+        core.init(address=cluster.address)
+        assert core.get(actor_on(node).add.remote()) == 1
+        sent = overhear(cluster, b"something")
+        token = read_token(make=False).encode()
+        services = [psutil.Process(each.pid) for each in (cluster.head, node)]
+        family = [*services, *(child for each in services for child in each.children(True))]
+        assert len(family) > 4
+        for process in family:
+            for name in ("cmdline", "environ"):
+                with contextlib.suppress(OSError):  # a spare worker may just have ended
+                    assert token not in Path(f"/proc/{process.pid}/{name}").read_bytes()
+        written = [path for path in base_directory().rglob("*") if path.is_file()]
+        assert written
+        assert not [path for path in written if token in path.read_bytes()]
+        assert token not in sent
+    assert token.decode() not in "".join(capfd.readouterr())
+
+
+def test_those_who_connect_and_say_nothing_keep_nobody_out() -> None:
+    with Cluster(head={"num_cpus": 1}) as cluster, contextlib.ExitStack() as idle:
+        address = credentials.split_address(cluster.address)
+        for _ in range(500):
+            idle.enter_context(socket.create_connection(address))
+        core.init(address=cluster.address)
+        assert core.get(Counter.remote(4).add.remote()) == 5
+        assert core.get(actor_on(cluster.add_node()).add.remote()) == 1
+
+
+CONTROL, TUNNEL = "/rllib.Node/Control", "/rllib.Node/Tunnel"
+
+
+def channel_to(cluster: Cluster, address: str = "") -> grpc.aio.Channel:
+    options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+    return Credentials("", tls_of()).channel(address or cluster.address, options)
+
+
+def overhear(cluster: Cluster, said: bytes) -> bytes:
+    """What an honest node sends that calls a process of the head, where somebody listens."""
+
+    async def call(address: str) -> None:
+        async with channel_to(cluster, address) as channel:
+            prover = Prover(read_token(make=False), os.urandom(16))
+            key = node_key(cluster.head.id)
+            stream = channel.stream_stream(TUNNEL)(metadata=prover.call(key, TUNNEL, "0" * 32))
+            with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                await stream.write(said)
+            assert await stream.code() is grpc.StatusCode.NOT_FOUND  # which an admitted one hears
+
+    with Wiretap(credentials.split_address(cluster.address)) as wire:
+        asyncio.run(call(wire.address))
+    return bytes(wire.heard)
+
+
+class Wiretap:
+    """Passes one connection on, and keeps what the one who connects sends."""
+
+    def __init__(self, to: tuple[str, int]) -> None:
+        self.heard = bytearray()
+        self._to = to
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._serve)]
+
+    def _serve(self) -> None:
+        near, _ = self._listener.accept()
+        far = socket.create_connection(self._to)
+        back = threading.Thread(target=self._pass_on, args=(far, near, bytearray()))
+        back.start()
+        self._pass_on(near, far, self.heard)
+        back.join()
+        near.close()
+        far.close()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, kept: bytearray) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                kept += data
+                sink.sendall(data)
+        for each in (source, sink):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> "Wiretap":
+        for each in self._threads:
+            each.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for each in self._threads:
+            each.join()
+        self._listener.close()
+
+
+def _knock(address: str, count: int, bomb: bytes, recorded: bytes) -> None:
+    """What speaks no gRPC at all, breaks off, or has been heard before."""
     chance = random.Random(1)
     host, port = credentials.split_address(address)
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -140,35 +276,32 @@ def _knock(address: str, count: int, bomb: bytes) -> None:
         with socket.create_connection((host, port)) as sock:
             noise = chance.randbytes(chance.randrange(1, 200))
             settings = b"\xff\xff\xff\x04\x00\x00\x00\x00\x00"
-            sock.send([noise, preface + noise, preface[:9], preface + settings, bomb][number % 5])
+            cut = recorded[: chance.randrange(len(recorded))]
+            said = [noise, preface + noise, preface[:9], preface + settings, bomb, recorded, cut]
+            sock.send(said[number % len(said)])
 
 
-async def _call(address: str, count: int, bomb: bytes) -> set[Any]:
+async def _call(cluster: Cluster, count: int, bomb: bytes) -> set[Any]:
     """gRPC calls with and without the token, whose content is wrong in many ways; their codes."""
-    token = read_token(make=False)
-    right, wrong = (("authorization", f"Bearer {each}") for each in (token, token[:-1] + "_"))
+    token, key = read_token(make=False), node_key(cluster.head.id)
+    right, wrong = (Prover(each, os.urandom(16)) for each in (token, token[:-1] + "_"))
+    again = right.call(key, CONTROL)
     large = bytes(65 * 2**20)
     names = ["../" * 4 + "etc/passwd", "0" * 32, "zz", "", "a" * 4_000, "00/../" * 5 + "00"]
-    async with grpc.aio.insecure_channel(
-        address, [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
-    ) as channel:
+    async with channel_to(cluster) as channel:
 
         async def one(number: int) -> Any:
             kind = number % 9
-            shown = [(), (wrong,), (right,)][min(kind, 2)]
-            method = "Control" if kind < 6 else "Tunnel"
-            extra = (("to", names[number % len(names)]),) if method == "Tunnel" else ()
-            call = channel.stream_stream(f"/rllib.Node/{method}")(metadata=(*shown, *extra))
+            method = CONTROL if kind < 6 else TUNNEL
+            to = names[number % len(names)] if method == TUNNEL else ""
+            shown = [(), wrong.call(key, method), again, right.call(key, method, to)][min(kind, 3)]
+            call = channel.stream_stream(method)(metadata=shown)
             said = [bomb, bomb, bomb, b"\x91\x91" * 500, b"\xdf\xff\xff\xff\xff", os.urandom(90)]
             if number == 5:
                 said[5] = large
-            try:
+            with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
                 await call.write(said[kind % len(said)])
                 await call.read()
-            except asyncio.InvalidStateError:
-                pass
-            except grpc.aio.AioRpcError:
-                pass
             return await call.code()
 
         codes: set[Any] = set()
@@ -235,17 +368,38 @@ def test_nodes_with_tls_refuse_those_without_and_those_of_another_authority(
         assert core.get(actor_on(node).echo.remote(bytes(10**6))) == bytes(10**6)
         core.shutdown()
         monkeypatch.setattr("rllib.core.testing.JOIN_TIMEOUT_S", 1.0)
+        ca = os.environ["RLLIB_TLS_CA"]
         certify("theirs", 2020, 2049)
-        with pytest.raises(ClusterError, match="cannot join"):
+        with pytest.raises(ClusterError, match="its certificate is not valid here"):
             cluster.add_node()
-        for name in ("CERT", "KEY", "CA"):
-            monkeypatch.delenv(f"RLLIB_TLS_{name}")
-        with pytest.raises(ClusterError, match="cannot join"):
+        monkeypatch.setenv("RLLIB_TLS_CA", ca)
+        with pytest.raises(ClusterError, match="refuses this node's certificate"):
+            cluster.add_node()
+        without_tls(monkeypatch)
+        with pytest.raises(ClusterError, match="it speaks TLS, and this node does not"):
             cluster.add_node()
 
 
 def test_an_expired_certificate_is_refused(certify: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     certify("old", 2020, 2021)
     monkeypatch.setattr("rllib.core.testing.JOIN_TIMEOUT_S", 1.0)
-    with Cluster() as cluster, pytest.raises(ClusterError, match="cannot join"):
+    with Cluster() as cluster, pytest.raises(ClusterError, match="certificate has expired"):
         cluster.add_node()
+
+
+def test_who_cannot_join_hears_why(certify: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rllib.core.testing.JOIN_TIMEOUT_S", 1.0)
+    with Cluster() as cluster:
+        certify("ours", 2020, 2049)
+        with pytest.raises(ClusterError, match="it does not speak TLS, and this node does"):
+            cluster.add_node()
+        without_tls(monkeypatch)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            cluster.address = f"127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(ClusterError, match="nobody listens there"):
+            cluster.add_node()
+
+
+def without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in TLS_VARIABLES:
+        monkeypatch.delenv(name)

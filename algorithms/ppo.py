@@ -30,6 +30,9 @@ from rllib.learning.sequences import compute_values, inputs_of, train_steps
 from rllib.modules.rl_module import RLModule
 from rllib.tensors import Tree, concatenate, live
 
+MOST_BEYOND = 0.1
+"""How much larger than asked for a train batch of whole fragments may be, as a share; RLlib's."""
+
 
 class PPOConfig(AlgorithmConfig):
     """Settings of PPO; names and defaults are RLlib's."""
@@ -71,6 +74,25 @@ class PPOConfig(AlgorithmConfig):
         if (length := self.get_rollout_fragment_length()) < 2:
             text = f"a fragment of {length} row may hold nothing but resets; make it at least 2"
             yield Problem(text, "rollout_fragment_length")
+        yield from self._problem_of_rounds()
+
+    def _problem_of_rounds(self) -> Iterator[Problem]:
+        """Whole fragments that come to much more than a train batch would all be trained on."""
+        wanted, length = self.total_train_batch_size, self.rollout_fragment_length
+        if length == "auto" or self.batch_mode == "complete_episodes" or self.in_evaluation:
+            return
+        rows = self.rounds_of(wanted) * length * self.total_num_envs
+        if rows <= (1.0 + MOST_BEYOND) * wanted:
+            return
+        text = (
+            f"whole fragments of {length} steps of {self.total_num_envs} environments "
+            f"(num_env_runners={self.num_env_runners} x num_envs_per_env_runner="
+            f"{self.num_envs_per_env_runner}) make {rows} env steps, which is more than "
+            f'{MOST_BEYOND:.0%} over the train batch of {wanted}: take "auto", which is '
+            f"{-(-wanted // self.total_num_envs)} then, or "
+            f"train_batch_size_per_learner={-(-rows // max(1, self.num_learners))}"
+        )
+        yield Problem(text, "rollout_fragment_length")
 
 
 class PPOBatch(NamedTuple):
@@ -261,8 +283,9 @@ class PPO(Algorithm):
     learner_class = PPOLearner
 
     def training_step(self) -> None:
-        """One fragment of every env runner, one update on all of them, new weights for all."""
-        samples = self.env_runner_group.sample()
+        """A train batch of fragments of all env runners, one update on it, new weights for all."""
+        wanted = self.config.total_train_batch_size
+        samples = self.env_runner_group.sample(num_env_steps=wanted)
         sampled = self.num_env_steps_sampled_lifetime
         update = self.learner_group.update(samples.batches, timestep=sampled)
         self.env_runner_group.sync_weights(self.learner_group.get_weights())

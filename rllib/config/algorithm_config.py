@@ -66,8 +66,22 @@ class AlgorithmConfig(ConfigBuilder):
         """Env steps per environment in one sample, with "auto" worked out (rounded up)."""
         if self.rollout_fragment_length != "auto":
             return self.rollout_fragment_length
-        num_envs = max(1, self.num_env_runners) * self.num_envs_per_env_runner
-        return -(-self.total_train_batch_size // num_envs)
+        return -(-self.total_train_batch_size // self.total_num_envs)
+
+    def rounds_of(self, num_env_steps: int) -> int:
+        """Fragments that every env runner samples for at least so many rows in all.
+
+        Of whole episodes, which are of any length, one: whoever samples sees if that is enough.
+        """
+        if self.batch_mode == "complete_episodes":
+            return 1
+        return -(-num_env_steps // (self.get_rollout_fragment_length() * self.total_num_envs))
+
+    @property
+    def total_num_envs(self) -> int:
+        """Of all env runners; a layout that is still open divides those of one among them."""
+        is_open = self.layout == "auto" and "num_env_runners" not in self.model_fields_set
+        return (1 if is_open else max(1, self.num_env_runners)) * self.num_envs_per_env_runner
 
     @property
     def in_evaluation(self) -> bool:

@@ -107,7 +107,8 @@ class EnvRunnersSection(Section):
     custom_resources_per_env_runner: Resources = Field(default_factory=dict)
     """Further resources, by name, for an env runner actor."""
     rollout_fragment_length: PositiveInt | Literal["auto"] = "auto"
-    """Env steps per environment in one sample; "auto" fits the train batch."""
+    """Env steps per environment in one sample; "auto" fits the train batch. PPO joins as many
+    samples of every env runner as a train batch takes."""
     batch_mode: Literal["truncate_episodes", "complete_episodes"] = "truncate_episodes"
     """Whether a sample ends in the midst of episodes, or has whole ones: each environment plays
     until it has ended one and stepped ``rollout_fragment_length`` times, and every sample begins

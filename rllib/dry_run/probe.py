@@ -76,7 +76,9 @@ def small(config: AlgorithmConfig) -> AlgorithmConfig:
     envs, length = own.num_envs_per_env_runner, own.rollout_fragment_length
     smallest = max(MOST_ROWS, 2 * envs) if length == "auto" else envs * length
     smallest = max(smallest, *point_values(own.minibatch_size or 1))
-    own.train_batch_size_per_learner = min(own.train_batch_size_per_learner, smallest)
+    size = min(own.train_batch_size_per_learner, smallest)
+    fragment = 1 if length == "auto" else envs * length
+    own.train_batch_size_per_learner = -(-size // fragment) * fragment
     return own
 
 

@@ -126,7 +126,9 @@ def _with_rows(config: AlgorithmConfig, rows: int) -> AlgorithmConfig:
     own.train_batch_size_per_learner = min(own.train_batch_size_per_learner, rows)
     if own.rollout_fragment_length != "auto":
         most = max(2, rows // own.num_envs_per_env_runner)
-        own.rollout_fragment_length = min(own.rollout_fragment_length, most)
+        length = min(own.rollout_fragment_length, most)
+        own.rollout_fragment_length = length
+        own.train_batch_size_per_learner = length * own.num_envs_per_env_runner
     if own.minibatch_size is not None:
         own.minibatch_size = min(own.train_batch_size_per_learner, *_sizes(own.minibatch_size))
     return own

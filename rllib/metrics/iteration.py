@@ -83,18 +83,19 @@ class Iteration:
         """Metrics of the samples and updates, under RLlib's names."""
         stats, learners = self.samples, reduce_modules(self.updates)
         update_s = sum(span.update_s for span in self.spans)
-        sample_s = max((each.sample_s for each in stats), default=0.0)
+        sampled_s = [each.sample_s for each in stats]
+        mean_s = sum(sampled_s) / max(1, self.config.num_env_runners)
         return {
             "env_runners": agent_counts(stats)
             | {
                 "num_episodes": sum(len(each.episodes) for each in stats),
                 "num_env_steps_sampled": self.num_env_steps,
-                "sample": sample_s,
+                "sample": max(sampled_s, default=0.0),
                 "env_step_timer": max((each.env_step_s for each in stats), default=0.0),
             },
             "num_training_step_calls_per_iteration": self.num_calls,
             "learners": learners,
-            "timers": {"env_runner_sampling_timer": sample_s, "learner_update_timer": update_s},
+            "timers": {"env_runner_sampling_timer": mean_s, "learner_update_timer": update_s},
         }
 
     def stages(self, elapsed: float) -> Stages:

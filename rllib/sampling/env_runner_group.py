@@ -14,7 +14,7 @@ from rllib.workers import BESIDE, Worker, environs, fetch, is_remote, make_worke
 
 
 class Samples(NamedTuple):
-    """As many fragments as there are env runners, in their order: one of each, unless some failed.
+    """Fragments, one of every env runner in each round, in their order, unless some failed.
 
     Attributes:
         batches: handles of ``SampleBatch``, to be passed on.
@@ -30,7 +30,7 @@ class Samples(NamedTuple):
 
 
 class _Request(NamedTuple):
-    """A fragment that an env runner was asked for, as handles."""
+    """A fragment that an env runner was asked for: its index, and handles."""
 
     source: int
     batch: Any
@@ -114,32 +114,58 @@ class EnvRunnerGroup(EnvRunnerCalls):
         self._newborn.update(indices)
         self._on_recreated([index + 1 for index in indices])
 
-    def sample(self, timestep: int = 0, random_actions: bool = False) -> Samples:
-        """A fragment of every env runner; in the place of one that fails, others sample again.
+    def sample(
+        self, timestep: int = 0, random_actions: bool = False, num_env_steps: int = 1
+    ) -> Samples:
+        """Fragments of every env runner; in the place of one that fails, others sample again.
 
         Args:
             timestep: ``num_env_steps_sampled_lifetime``, which schedules of exploration go by.
             random_actions: whether every action is as likely as any other, whatever the policy.
+            num_env_steps: how many are wanted; by default one fragment of each. See
+                ``AlgorithmConfig.rounds_of`` for how many make so many env steps.
 
         Raises:
             EnvError: an environment raised or returned what cannot be trained on.
             LateError: a fragment took longer than ``sample_timeout_s``.
             EnvRunnersError: env runners fail too often.
         """
-        samples = Samples([], [], [], [])
-        while missing := len(self.workers) - len(samples.batches):
-            asked = [
-                _Request(index, *self.workers[index].call("sample", timestep, random_actions))
-                for index in self.crew.await_healthy()[:missing]
-            ]
-            self._collect(asked, samples)
+        samples, how = Samples([], [], [], []), (timestep, random_actions)
+        self._complete(self.config.rounds_of(num_env_steps), samples, how)
+        while self.config.batch_mode == "complete_episodes" and (
+            self._num_steps(samples) < num_env_steps
+        ):
+            self._complete(len(samples.batches) // len(self.workers) + 1, samples, how)
         return samples
 
-    def _collect(self, asked: list[_Request], samples: Samples) -> None:
-        """Add the fragments that are good."""
+    def _num_steps(self, samples: Samples) -> int:
+        """In what ``count_steps_by`` counts in."""
+        in_agent_steps = self.config.count_steps_by == "agent_steps"
+        return sum(
+            sum(each.agents.by_agent.values())
+            if in_agent_steps and each.agents is not None
+            else each.num_env_steps
+            for each in samples.stats
+        )
+
+    def _complete(self, num_rounds: int, samples: Samples, how: tuple[int, bool]) -> None:
+        """Add fragments until there are so many rounds of them."""
+        while missing := num_rounds * len(self.workers) - len(samples.batches):
+            healthy, lost = self.crew.await_healthy(), set[int]()
+            sources = [healthy[i % len(healthy)] for i in range(missing)]
+            asked = [_Request(i, *self.workers[i].call("sample", *how)) for i in sources]
+            # Between two rounds nobody waits for the others, but each has its own time limit.
+            for start in range(0, missing, len(healthy)):
+                turn = asked[start : start + len(healthy)]
+                good = [each for each in turn if each.source not in lost]
+                self.crew.num_dropped += len(turn) - len(good)
+                lost |= self._collect(good, samples)
+
+    def _collect(self, asked: list[_Request], samples: Samples) -> set[int]:
+        """Add the fragments that are good; returns the env runners that failed."""
         limit = self.config.sample_timeout_s
         remote = {each.stats: each.source for each in asked if is_remote(each.stats)}
-        silent = self.crew.await_all(remote, limit)
+        silent, lost = self.crew.await_all(remote, limit), set[int]()
         for request in asked:
             source = request.source
             handles = [*self._syncs.pop(source, ()), request.stats]
@@ -147,8 +173,10 @@ class EnvRunnerGroup(EnvRunnerCalls):
                 told = self.crew.answer(source, handles, silent, "sample_timeout_s", limit)
             except Exception as error:
                 self.failed(source, error)
+                lost.add(source)
             else:
                 self._add(request, told, samples)
+        return lost
 
     def _add(self, request: _Request, told: SampleStats, samples: Samples) -> None:
         source = request.source

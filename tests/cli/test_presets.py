@@ -23,7 +23,7 @@ def test_a_preset_says_what_it_reaches_within_how_many_env_steps(preset):
 
 SMALL = {
     "ppo_pong": "num_envs_per_env_runner=2 rollout_fragment_length=16"
-    " train_batch_size_per_learner=32 minibatch_size=16",
+    " train_batch_size_per_learner=64 minibatch_size=16",
     "impala_pong": "num_env_runners=1 num_envs_per_env_runner=2 num_learners=0"
     " rollout_fragment_length=16 train_batch_size_per_learner=32",
 }

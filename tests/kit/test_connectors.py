@@ -325,12 +325,13 @@ def test_all_runners_go_by_the_same_statistics_and_a_checkpoint_keeps_them(
     num_env_runners, tmp_path
 ):
     config = runner_config().env_runners(num_env_runners=num_env_runners)
-    config.training(train_batch_size_per_learner=32, minibatch_size=None, num_epochs=1)
+    num_runners = max(1, num_env_runners)
+    config.training(train_batch_size_per_learner=16 * num_runners, minibatch_size=None)
+    config.training(num_epochs=1)
     with config.build_algo() as algo:
         for _ in range(2):
             algo.train()
         shared = algo.interface.pipeline.get_statistics()
-        num_runners = max(1, num_env_runners)
         assert shared["1"]["count"] == num_runners * (2 + 2 * 2 * 8)
         algo.save_to_path(tmp_path / "saved")
         with type(algo).from_checkpoint(tmp_path / "saved", config=config) as heir:

@@ -93,6 +93,7 @@ def asynchronous(config: AlgorithmConfig) -> AlgorithmConfig:
 SYNCHRONOUS: dict[str, Callable[[], AlgorithmConfig]] = {
     "PPO discrete": lambda: ppo("CartPole-v1"),
     "PPO continuous": lambda: ppo("Pendulum-v1", max_episode_steps=20),
+    "PPO rounds": lambda: ppo("CartPole-v1").env_runners(rollout_fragment_length=8),
     "PPO LSTM": lambda: lstm(ppo("rllib.envs.stateless_cartpole:StatelessCartPole-v0")),
     "PPO masked Dict": lambda: ppo("rllib.envs.masked_walk:MaskedWalk-v0"),
     "PPO multi-agent": lambda: agents(ppo("MultiAgentCartPole", num_agents=3)),

@@ -201,7 +201,7 @@ def train(**env_config):
         PPOConfig()
         .environment(Masked, env_config=env_config)
         .env_runners(num_envs_per_env_runner=2, rollout_fragment_length=10)
-        .training(train_batch_size_per_learner=20, minibatch_size=20, num_epochs=2)
+        .training(train_batch_size_per_learner=40, minibatch_size=20, num_epochs=2)
         .rl_module(model_config={"fcnet_hiddens": (8,)})
         .fault_tolerance(restart_failed_env_runners=False)
     )

@@ -125,7 +125,7 @@ def is_loopback(host: str) -> bool:
     try:
         return all(
             ipaddress.ip_address(found[4][0]).is_loopback
-            for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            for found in socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
         )
     except (OSError, ValueError):
         return False
@@ -148,6 +148,25 @@ def split_address(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def is_anywhere(host: str) -> bool:
+    """Whether who listens there listens at all addresses of the machine."""
+    return host in ("0.0.0.0", "::", "[::]")
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two addresses, perhaps one by name and one by number, are of the same port."""
+    return one == other or bool(_ends(one) & _ends(other))
+
+
+def _ends(address: str) -> set[tuple[str, int]]:
+    host, port = split_address(address)
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    except OSError:
+        return set()
+    return {(str(each[4][0]), port) for each in found}
+
+
 def own_address(towards: str) -> str:
     """The address of this machine from which ``towards`` is reached."""
     host, port = split_address(towards)
@@ -156,5 +175,11 @@ def own_address(towards: str) -> str:
     except OSError as error:
         raise ClusterError(f"there is no machine {host!r}: {error}") from error
     with socket.socket(found[0], socket.SOCK_DGRAM) as probe:
-        probe.connect(found[4])  # sends nothing
+        try:
+            probe.connect(found[4])  # sends nothing
+        except OSError as error:
+            raise ClusterError(
+                f"this machine has no way to {towards} ({error}), by which its own address would "
+                "be known: say --host ADDRESS"
+            ) from error
         return str(probe.getsockname()[0])

@@ -17,7 +17,14 @@ import msgspec
 import psutil
 
 from rllib.core.cluster.attached import AttachedRuntime, attach
-from rllib.core.cluster.credentials import ClusterError, Tls, home, split_address
+from rllib.core.cluster.credentials import (
+    ClusterError,
+    Tls,
+    home,
+    is_loopback,
+    is_same,
+    split_address,
+)
 from rllib.core.cluster.service import RECORD, Order, Running
 from rllib.core.native.session import base_directory
 
@@ -157,8 +164,8 @@ def connect(
 def _node_for(
     address: str, amounts: Mapping[str, float], tls: Tls | None
 ) -> tuple[Running, Callable[[], None]]:
-    here = [each for each in local_services() if address in (each.address, each.head)]
-    here.sort(key=lambda each: each.address != address)
+    here = [each for each in local_services() if _is_of(each, address)]
+    here.sort(key=lambda each: not _is_at(each, address))
     if here:
         if amounts:
             raise ClusterError(
@@ -169,6 +176,18 @@ def _node_for(
     offered = {"CPU": 0.0, "GPU": 0.0, "memory": 0.0, **amounts}
     service = Service(Order(head=address, amounts=offered, tls=tls, quiet=True))
     return service.running, service.stop
+
+
+def _is_of(running: Running, address: str) -> bool:
+    """Whether it is a node of the cluster with that address."""
+    return _is_at(running, address) or is_same(running.head, address)
+
+
+def _is_at(running: Running, address: str) -> bool:
+    if is_same(running.address, address):
+        return True
+    host, port = split_address(address)
+    return running.everywhere and port == split_address(running.address)[1] and is_loopback(host)
 
 
 def _nothing() -> None:

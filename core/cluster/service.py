@@ -22,12 +22,14 @@ from rllib.core.cluster.credentials import (
     Credentials,
     Tls,
     check_exposure,
+    is_anywhere,
     is_loopback,
     own_address,
     read_token,
     split_address,
 )
 from rllib.core.cluster.gateway import Gateway
+from rllib.core.cluster.options import TLS_VARIABLES
 from rllib.core.cluster.services import AgentNode, HeadNode, ServiceNode
 from rllib.core.native.driver import DriverRuntime, start_driver
 from rllib.core.system_config import system_config
@@ -35,7 +37,8 @@ from rllib.core.system_config import system_config
 RECORD = "service.json"
 """In the session's directory: what others on this machine may know of it."""
 
-DEFAULT_PORT = 6379
+_SOMEWHERE = "192.0.2.1:9"
+"""An address that is nobody's (RFC 5737): the way there is the way out of this machine."""
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -72,6 +75,8 @@ class Running(NamedTuple):
     node: str
     session: str
     tls: list[str] | None
+    everywhere: bool = False
+    """Whether it listens at all addresses of the machine."""
 
 
 def main(order: Order) -> NoReturn:
@@ -103,6 +108,8 @@ def _start(order: Order, end: _End) -> tuple[Running, DriverRuntime, Gateway]:
     host = order.host or _host_for(order)
     check_exposure(host, order.tls, insecure=order.insecure)
     credentials = Credentials(read_token(make=not order.head), order.tls)
+    if order.tls:  # workers know by it that the cluster encrypts, and drivers among them how
+        os.environ.update(zip(TLS_VARIABLES, order.tls, strict=True))
     runtime = start_driver(
         order.namespace or "default",
         order.amounts,
@@ -121,7 +128,7 @@ def _start(order: Order, end: _End) -> tuple[Running, DriverRuntime, Gateway]:
     session = Path(runtime.where().session)
     node.gateway = gateway = Gateway(session, runtime.me, credentials, node)
     try:
-        node.site.address = gateway.start(host, order.port)
+        node.site.address = _reachable(gateway.start(host, order.port), order.head)
         _take_part(node, order, end)
     except BaseException:
         gateway.stop()
@@ -134,6 +141,7 @@ def _start(order: Order, end: _End) -> tuple[Running, DriverRuntime, Gateway]:
         node.site.node,
         str(session),
         list(order.tls) if order.tls else None,
+        is_anywhere(host),
     )
     (session / RECORD).write_text(json.dumps(running._asdict()))
     return running, runtime, gateway
@@ -145,6 +153,15 @@ def _take_part(node: ServiceNode, order: Order, end: _End) -> None:
         node.join(order.head, order.join_timeout_s)
     else:
         node.gateway.learn({node.site.key: node.site.address})
+
+
+def _reachable(bound: str, head: str) -> str:
+    """The address that others are told."""
+    host, port = split_address(bound)
+    if not is_anywhere(host):
+        return bound
+    found = own_address(head or _SOMEWHERE)
+    return f"[{found}]:{port}" if ":" in found else f"{found}:{port}"
 
 
 def _host_for(order: Order) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib.core.cluster import messages
+from rllib.core.cluster.credentials import is_loopback, split_address
 from rllib.core.cluster.gateway import Gateway, Link, Listener
 from rllib.core.native import platform, wire
 from rllib.core.native.amounts import floats
@@ -171,6 +172,10 @@ class Member:
         self.service = join.service
 
 
+def _is_at_home(address: str) -> bool:
+    return is_loopback(split_address(address)[0])
+
+
 class HeadNode(ServiceNode):
     """The node with the scheduler."""
 
@@ -244,8 +249,8 @@ class HeadNode(ServiceNode):
 
     def joined(self, link: Link, join: messages.Join) -> str:
         """Add a node."""
-        if join.protocol != messages.PROTOCOL:
-            return f"it speaks protocol {join.protocol}, and this head {messages.PROTOCOL}"
+        if reason := self._objection(join):
+            return reason
         with self._in_turn():
             key = node_key(join.node)
             if key in self._members or key == self.site.key:
@@ -254,6 +259,16 @@ class HeadNode(ServiceNode):
             link.send(messages.Welcome(self._runtime.namespace))
             self._spread_directory()
             self._perform(self._scheduler.node_joined(self._new_site(key, join)))
+        return ""
+
+    def _objection(self, join: messages.Join) -> str:
+        if join.protocol != messages.PROTOCOL:
+            return f"it speaks protocol {join.protocol}, and this head {messages.PROTOCOL}"
+        if _is_at_home(join.address) and not _is_at_home(self.site.address):
+            return (
+                f"other nodes cannot reach it at {join.address}: join {self.site.address}, or say "
+                "--host ADDRESS"
+            )
         return ""
 
     def _new_site(self, key: bytes, join: messages.Join) -> Site:

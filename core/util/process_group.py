@@ -1,7 +1,8 @@
 """A collective group over a process group of torch.distributed: the one file of core with torch.
 
 Several groups live beside each other in a process, and none of them is torch's global default
-group. Gloo talks over loopback or the address that ``GLOO_SOCKET_IFNAME`` chooses.
+group. Gloo talks over loopback where all members are on one node, else over the addresses of their
+nodes, or the interface that ``GLOO_SOCKET_IFNAME`` chooses.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from rllib.core.util.rendezvous import (
 
 _DEATH_PATIENCE_S = 0.5
 """How long a process may take to end after its sockets."""
+
+_TLS_VARIABLE = "RLLIB_TLS_CERT"
+"""In the environment of workers whose node speaks TLS."""
 
 OPERATORS = {
     "SUM": dist.ReduceOp.SUM,
@@ -65,7 +69,7 @@ class Group:
             return dist.ProcessGroupNCCL(store, self.rank, self.world_size, nccl)
         options = dist.ProcessGroupGloo._Options()  # type: ignore[attr-defined]
         options._timeout = timeout
-        options._devices = [_gloo_device()]
+        options._devices = [_gloo_device(gathering.me, gathering.members)]
         return dist.ProcessGroupGloo(store, self.rank, self.world_size, options)
 
     # -- operations ----------------------------------------------------------------------------
@@ -183,12 +187,28 @@ def check_backend(backend: str) -> None:
         )
 
 
-def _gloo_device() -> Any:
-    """Loopback, unless the user has chosen an interface."""
+def _gloo_device(me: Member, members: list[Member]) -> Any:
+    """Where this member is reached by the others."""
     interface = os.environ.get("GLOO_SOCKET_IFNAME")
     if interface:
         return dist.ProcessGroupGloo.create_device(interface=interface)
-    return dist.ProcessGroupGloo.create_device(hostname="127.0.0.1")
+    return dist.ProcessGroupGloo.create_device(hostname=own_host(me, members))
+
+
+def own_host(me: Member, members: list[Member]) -> str:
+    """Loopback if nobody is elsewhere, else the address of this member's node.
+
+    Raises `ValueError` where that would carry in the clear what the cluster encrypts.
+    """
+    if {member.address for member in members} == {me.address}:
+        return "127.0.0.1"
+    if os.environ.get(_TLS_VARIABLE):
+        raise ValueError(
+            "the members are on several nodes of a cluster that speaks TLS, and gloo does not: "
+            "put them on one node, or say that the network between them is trusted, by "
+            "GLOO_SOCKET_IFNAME (its interface, such as eth0) in their environment"
+        )
+    return me.address
 
 
 class _Store(dist.Store):  # type: ignore[name-defined, misc]

@@ -59,11 +59,14 @@ class Member(NamedTuple):
     created: float
     """When the process started, since its number may be used again."""
     host: str
+    address: str
+    """Of its node, as other nodes reach it."""
 
     @classmethod
     def this_process(cls, rank: int) -> Member:
         """The one that asks."""
-        return cls(rank, os.getpid(), psutil.Process().create_time(), socket.gethostname())
+        created = psutil.Process().create_time()
+        return cls(rank, os.getpid(), created, socket.gethostname(), _own_address())
 
     def is_dead(self) -> bool:
         """Whether its process has ended; of other hosts nothing is known."""
@@ -77,6 +80,12 @@ class Member(NamedTuple):
 
     def __str__(self) -> str:
         return f"rank {self.rank} (process {self.pid} on {self.host})"
+
+
+def _own_address() -> str:
+    here = api.runtime().where().node_id
+    rows = api.nodes()
+    return next((str(r["NodeManagerAddress"]) for r in rows if r["NodeID"] == here), "127.0.0.1")
 
 
 def dead_among(members: list[Member], patience_s: float = 0.0) -> list[Member]:

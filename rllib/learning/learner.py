@@ -32,7 +32,7 @@ from rllib.errors import ConfigError
 from rllib.learning.descent import Descent
 from rllib.learning.devices import Uploads, ahead, learner_device, meeting_device
 from rllib.learning.gradients import own_parameters
-from rllib.learning.loss import Loss, Metrics, StepReport, merge, report_of
+from rllib.learning.loss import Loss, Metrics, Report, StepReport, merge, report_of
 from rllib.learning.minibatches import BatchT, count_steps, epochs
 from rllib.learning.optimizer import Adam
 from rllib.learning.peers import Alone, Members, Peers
@@ -259,7 +259,7 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
             minibatches = ahead(minibatches, self.uploads)
         steps = [self._step(minibatch) for minibatch in minibatches]
         reports = self.group.gather(report_of(steps, num_steps))
-        metrics = merge(reports) | self._count(total)
+        metrics = merge([Report(*each) for each in reports]) | self._count(total)
         self.after_update(metrics)
         return metrics
 

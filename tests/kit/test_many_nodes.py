@@ -1,12 +1,22 @@
-"""Training on several nodes, one of which is killed."""
+"""Training on several nodes: learners that are spread over them, and one that is killed."""
 
+import os
 import warnings
+from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
+import psutil
 import pytest
 
-from rllib import IMPALAConfig, core
+from rllib import IMPALAConfig, PPOConfig, core
 from rllib.algorithm import Algorithm
+from rllib.algorithms.ppo import PPOLearner
 from rllib.core.testing import Cluster
+from rllib.core.util import collective
+from rllib.envs.make import probe_spaces
+from rllib.learning.learner_group import LearnerGroup
+from rllib.sampling.env_runner import EnvRunner
 
 
 def node_of(_runner: object) -> str:
@@ -50,3 +60,71 @@ def test_impala_goes_on_when_one_of_three_nodes_is_killed() -> None:
                 algo.train()
             assert sorted(there) == sorted([nodes[0].id, nodes[2].id, spare.id])
             assert steps(algo.train()) > before
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[Cluster]:
+    """Each has room for one learner."""
+    board = {"board": 1.0}
+    with Cluster(head={"num_cpus": 1, "resources": board}) as cluster:
+        cluster.add_node(num_cpus=1, resources=board)
+        core.init(address=cluster.address)
+        yield cluster
+
+
+def state_of(learner: Any) -> tuple[str, Any, set[str]]:
+    """Its node, its gradient, and the addresses at which its process listens."""
+    gradient = learner.optimizers["default_optimizer"].gradient.numpy().copy()
+    ends = psutil.Process(os.getpid()).net_connections("inet")
+    listening = {str(end.laddr.ip) for end in ends if end.status == psutil.CONN_LISTEN}
+    return node_of(learner), gradient, listening
+
+
+def test_learners_on_two_nodes_average_to_the_gradient_of_one(two_nodes: Cluster) -> None:
+    spaces = probe_spaces("CartPole-v1")
+    config = (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .env_runners(num_env_runners=0, num_envs_per_env_runner=4)
+        .learners(num_learners=2, custom_resources_per_learner={"board": 1})
+        .training(train_batch_size_per_learner=64, minibatch_size=None, num_epochs=1)
+        .rl_module(model_config={"fcnet_hiddens": [16]})
+        .debugging(seed=7)
+    )
+    alone = PPOLearner(config, spaces)
+    runner = EnvRunner(config, spaces, 0)
+    runner.set_weights(alone.get_weights(), 1)
+    (fragment, *_) = runner.sample()
+    alone.update(fragment)
+    expected = alone.optimizers["default_optimizer"].gradient.numpy()
+    group = LearnerGroup(PPOLearner, config, spaces)
+    group.fetch_metrics(group.update([fragment]))
+    learners = [worker.actor for worker in group.workers]  # type: ignore[attr-defined]
+    states = core.get([learner.__ray_call__.remote(state_of) for learner in learners])
+    assert {node for node, _, _ in states} == {row["NodeID"] for row in core.nodes()}
+    for _, gradient, _ in states:
+        np.testing.assert_allclose(gradient, expected, atol=1e-6, rtol=0)
+    addresses = {row["NodeID"]: {row["NodeManagerAddress"]} for row in core.nodes()}
+    assert {node: listening for node, _, listening in states} == addresses
+    group.stop()
+
+
+@pytest.mark.usefixtures("two_nodes")
+def test_tensors_leave_a_node_that_speaks_tls_only_if_somebody_says_so() -> None:
+    secret = {"env_vars": {"RLLIB_TLS_CERT": "node.pem"}}
+
+    class Member:
+        def join(self, rank: int, name: str) -> None:
+            collective.init_collective_group(2, rank, "gloo", name, timeout_s=20.0)
+
+    def joined(name: str, **variables: str) -> list[None]:
+        environment = {"env_vars": {**secret["env_vars"], **variables}}
+        kind = core.remote(resources={"board": 1}, runtime_env=environment)(Member)
+        pair = [kind.remote(), kind.remote()]
+        calls = [each.join.remote(rank, name) for rank, each in enumerate(pair)]
+        found: list[None] = core.get(calls, timeout=60)
+        return found
+
+    with pytest.raises(ValueError, match="GLOO_SOCKET_IFNAME"):
+        joined("secret")
+    assert joined("open", GLOO_SOCKET_IFNAME="lo") == [None, None]

@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 EXTRAS ?= test
 TEST_READY := $(VENV)/.ready-$(EXTRAS)
 
-.PHONY: train test test-portable test-slow lint types check bench chaos clean
+.PHONY: train test test-portable test-slow lint types docs bench bench-check chaos clean
 
 train: $(READY)  ## train PPO on CartPole; the same command continues an interrupted run
 	@$(BIN)/rllib train --config ppo_cartpole $(ARGS)
@@ -36,6 +36,13 @@ chaos: $(TEST_READY)  ## training while things are broken; hours, results go to 
 
 bench-check: $(TEST_READY)  ## calls per env step beside those of the committed baseline
 	@$(BIN)/python -m rllib.benchmarking.counts --compare benchmarks/baselines/short.json $(ARGS)
+
+docs: $(VENV)/.ready-docs  ## the site, into build/site; make docs ARGS=serve shows it while one writes
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs $(or $(ARGS),build)
+
+$(VENV)/.ready-docs: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rllib needs Python 3.11 or newer, this is %d.%d; name another one: make PYTHON=python3.12 train" % sys.version_info[:2])'

@@ -16,14 +16,16 @@ from rllib.envs.extras import load_maker
 from rllib.envs.faults import EnvSetupError, close_env
 from rllib.envs.guard import GuardedEnv
 from rllib.envs.lookup import find_spec
+from rllib.envs.makers import make_from
 from rllib.envs.packing import packed_dtype
 from rllib.envs.restarting import RestartingAsync, RestartingEnv
 from rllib.envs.vector import VectorEnv, adapt
 
 Backend = Literal["sync", "async", "vector_entry_point", "ale", "envpool"]
 VectorizeMode = Literal["auto", "sync", "async", "vector_entry_point", "ale", "envpool"]
-EnvSource = str | Callable[[dict[str, Any]], gym.Env[Any, Any]]
-"""A gymnasium id, or whatever makes an environment from ``env_config`` (a class will do)."""
+EnvSource = str | Callable[..., gym.Env[Any, Any]]
+"""A gymnasium id, or whatever makes an environment from ``env_config`` (a class will do); see
+``rllib.envs.makers`` for how it gets that."""
 
 
 class Spaces(NamedTuple):
@@ -46,7 +48,7 @@ def make_vector_env(
 
     Args:
         env: gymnasium id (``env_config`` becomes the keyword arguments of ``gymnasium.make``), or
-            a callable that takes ``env_config`` as a dict and returns an environment.
+            a class or function that makes one of ``env_config``, given whole or by keyword.
         num_envs: environments in the batch, at least 1.
         mode: see ``choose_backend``; the choice is the result's attribute ``backend``.
         env_config: arguments of the environment; of Atari games those of
@@ -160,8 +162,10 @@ def make_single_env(
         EnvSetupError: unknown id, a package is missing, or the environment cannot be made.
     """
     with _named_errors(env, config):
-        arguments = dict(config)
-        made = _by_id(env, arguments, is_checked) if isinstance(env, str) else env(arguments)
+        if isinstance(env, str):
+            made = _by_id(env, dict(config), is_checked)
+        else:
+            made = make_from(env, config)
     if not isinstance(made, gym.Env):
         raise EnvSetupError(f"environment {env!r} made {made!r}, which is no gymnasium.Env")
     return made

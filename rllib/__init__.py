@@ -16,21 +16,33 @@ _HOME = {
     "APPOConfig": "rllib.algorithms.appo",
     "Algorithm": "rllib.algorithm",
     "AlgorithmConfig": "rllib.config",
+    "DQN": "rllib.algorithms.dqn",
+    "DQNConfig": "rllib.algorithms.dqn",
     "IMPALA": "rllib.algorithms.impala",
     "IMPALAConfig": "rllib.algorithms.impala",
     "PPO": "rllib.algorithms.ppo",
     "PPOConfig": "rllib.algorithms.ppo",
+    "SAC": "rllib.algorithms.sac",
+    "SACConfig": "rllib.algorithms.sac",
+    "TD3": "rllib.algorithms.td3",
+    "TD3Config": "rllib.algorithms.td3",
 }
 
 __all__ = [
     "APPO",
+    "DQN",
     "IMPALA",
     "PPO",
+    "SAC",
+    "TD3",
     "APPOConfig",
     "Algorithm",
     "AlgorithmConfig",
+    "DQNConfig",
     "IMPALAConfig",
     "PPOConfig",
+    "SACConfig",
+    "TD3Config",
     "__version__",
 ]
 

@@ -17,6 +17,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from rllib.config.names import ABSENT_ALGORITHMS, nearest
+from rllib.envs.makers import make_from
 from rllib.errors import ConfigError
 
 ALGORITHMS = "rllib.algorithms"
@@ -40,7 +41,7 @@ OURS: dict[str, dict[str, str]] = {
 """What comes with this package: entry points are as old as the last installation, and a bare
 checkout has none."""
 
-EnvCreator = Callable[[dict[str, Any]], Any]
+EnvCreator = Callable[..., Any]
 _registered: dict[str, EnvCreator] = {}
 
 
@@ -53,7 +54,7 @@ class NamedEnv:
 
     def __call__(self, env_config: dict[str, Any]) -> Any:
         """Make one environment."""
-        return self.creator(env_config)
+        return make_from(self.creator, env_config)
 
 
 def register_env(name: str, env_creator: Any) -> None:
@@ -62,8 +63,8 @@ def register_env(name: str, env_creator: Any) -> None:
     Args:
         name: goes before gymnasium ids and entry points of the same name; a second registration
             replaces the first.
-        env_creator: function that takes ``env_config`` as a dict and returns an environment; a
-            class will do.
+        env_creator: function that returns an environment, or a class: it gets ``env_config`` as a
+            dict, or by keyword where its parameters are settings.
 
     Raises:
         ConfigError: ``env_creator`` cannot be called.

@@ -13,6 +13,7 @@ class Format(StrEnum):
     """A kind of file."""
 
     ONNX = "onnx"
+    TORCH = "torch"
     SAFETENSORS = "safetensors"
     CARD = "card"
 
@@ -31,7 +32,7 @@ def export(
     ] = None,
     runs_dir: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
 ) -> None:
-    """Write a run's policy for others: ONNX compared with torch, weights, and a model card.
+    """Write a run's policy for others: ONNX and torch.export, compared with it, weights, a card.
 
     Example: rllib export ppo_cartpole --format onnx
     """

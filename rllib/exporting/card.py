@@ -1,14 +1,14 @@
 """The model card: what a policy is, how it was trained, and how good it is."""
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import psutil
 import torch
 
 import rllib
 from rllib.exporting.graph import PolicyGraph
-from rllib.exporting.onnx import Parity
+from rllib.exporting.parity import Parity
 from rllib.results.evaluate import Evaluation
 from rllib.results.saved import SavedRun
 from rllib.results.statistics import Interval
@@ -23,7 +23,7 @@ def card(
     Args:
         run: whose policy it is.
         graphs: by file stem.
-        parities: of the ONNX files, by file stem.
+        parities: of the files, by name.
         played: its evaluation.
     """
     return "\n".join(
@@ -67,15 +67,20 @@ def _figure(name: str, interval: Interval) -> str:
 def _files(graphs: dict[str, PolicyGraph], parities: dict[str, Parity]) -> Iterator[str]:
     yield from ("## Files", "")
     for stem, graph in graphs.items():
-        if stem in parities:
-            inputs, outputs = (", ".join(f"`{n}`" for n in names)
-                               for names in (graph.inputs, graph.outputs))  # fmt: skip
-            yield f"- `{stem}.onnx`: from {inputs} to {outputs}, any number of rows. Beside torch:"
-            yield f"  {parities[stem]}."
-            if graph.is_normalised:
-                yield "  The normaliser's mean and standard deviation are inputs with a default."
+        for name, kind in {f"{stem}.onnx": "ONNX", f"{stem}.pt2": "`torch.export.load`"}.items():
+            if name in parities:
+                yield f"- `{name}` ({kind}): from {_listed(graph.inputs)} to "
+                yield f"  {_listed(graph.outputs)}, any number of rows. Beside the policy:"
+                yield f"  {parities[name]}."
+        if graph.is_normalised and f"{stem}.onnx" in parities:
+            yield "  The normaliser's mean and standard deviation are inputs of the ONNX file"
+            yield "  with a default."
         yield f"- `{stem}.safetensors`: the weights by name."
     yield ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _training(run: SavedRun) -> Iterator[str]:

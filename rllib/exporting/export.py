@@ -1,4 +1,4 @@
-"""All files of one run's policy: ONNX, weights, and a card."""
+"""All files of one run's policy: ONNX, a program of torch, weights, and a card."""
 
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from rllib.exporting import onnx, program
 from rllib.exporting.card import card
 from rllib.exporting.graph import PolicyGraph
-from rllib.exporting.onnx import Parity, parity, write_onnx
+from rllib.exporting.parity import Parity
 from rllib.results.evaluate import Evaluation, evaluate_run
 from rllib.results.play import Player
 from rllib.results.saved import SavedRun
@@ -17,10 +18,15 @@ from rllib.results.saved import SavedRun
 if TYPE_CHECKING:
     from rllib.algorithm import Algorithm
 
-FORMATS = ("onnx", "safetensors", "card")
+FORMATS = ("onnx", "torch", "safetensors", "card")
 FOLDER = "export"
 ROWS = 256
-"""Observations of the policy's own play by which ONNX and torch are compared."""
+"""Observations of the policy's own play by which files are compared with it."""
+_GRAPHS = {
+    "onnx": ("onnx", onnx.write_onnx, onnx.parity),
+    "torch": ("pt2", program.write_program, program.parity),
+}
+"""Formats of the whole graph: the ending of the file, what writes it, and what compares it."""
 
 
 def export(
@@ -46,13 +52,14 @@ def export(
 
     Raises:
         ConfigError: the policy has no graph, or an extra is not installed.
-        TrainingError: onnxruntime does not come to the same as torch.
+        TrainingError: an exported file does not come to the same as the policy.
     """
     folder = folder or run.path / FOLDER
     with run.load(iteration) as algo:
-        graphs = _graphs(algo) if "onnx" in formats or "card" in formats else {}
+        of_graphs = [each for each in _GRAPHS if each in formats]
+        graphs = _graphs(algo) if of_graphs or "card" in formats else {}
         folder.mkdir(parents=True, exist_ok=True)
-        parities = _onnx(algo, graphs, folder, say) if "onnx" in formats else {}
+        parities = _write_graphs(algo, graphs, of_graphs, folder, say) if of_graphs else {}
         if "safetensors" in formats:
             _safetensors(algo, folder, say)
     if "card" in formats:
@@ -88,16 +95,22 @@ def _graphs(algo: "Algorithm") -> dict[str, PolicyGraph]:
     }
 
 
-def _onnx(
-    algo: "Algorithm", graphs: dict[str, PolicyGraph], folder: Path, say: Callable[[str], Any]
+def _write_graphs(
+    algo: "Algorithm",
+    graphs: dict[str, PolicyGraph],
+    formats: Collection[str],
+    folder: Path,
+    say: Callable[[str], Any],
 ) -> dict[str, Parity]:
+    """Files of all policies in these formats, compared with them; parities by name of the file."""
     seen, parities = observations(algo, ROWS), {}
     for stem, graph in graphs.items():
-        path = folder / f"{stem}.onnx"
-        write_onnx(graph, path)
         rows = [graph.packer.pack_one(obs)[None] for obs in seen[_stems(algo)[stem]]]
-        parities[stem] = parity(graph, path, np.concatenate(rows))
-        say(f"{path}: {parities[stem]}")
+        for ending, write, parity in (_GRAPHS[each] for each in formats):
+            path = folder / f"{stem}.{ending}"
+            write(graph, path)
+            parities[path.name] = parity(graph, path, np.concatenate(rows))
+            say(f"{path}: {parities[path.name]}")
     return parities
 
 

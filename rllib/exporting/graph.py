@@ -80,6 +80,12 @@ class PolicyGraph(nn.Module):
         rows = [self.packer.pack_one(space.sample())[None] for _ in range(2)]
         return self.tensors(np.concatenate(rows), self.module.initial_state(2))
 
+    @property
+    def dynamic_shapes(self) -> dict[str, Any]:
+        """What torch's exporters are told: any number of rows may go in."""
+        rows = torch.export.Dim("rows", min=1)
+        return {"inputs": tuple({0: rows} for _ in self.inputs)}
+
     def tensors(self, obs: Any, state: Any) -> tuple[Tensor, ...]:
         """What ``forward`` takes, of packed observations [B, ...] and a state [B, ...]."""
         parts = [

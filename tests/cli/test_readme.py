@@ -38,9 +38,7 @@ def test_the_mistakes_shown_are_reported_like_that(
     assert f"error: {caught.value}\n" in README
 
 
-def test_the_python_shown_compiles_and_the_presets_exist() -> None:
-    for code in blocks("python"):
-        compile(code, "README.md", "exec")
+def test_the_presets_shown_exist() -> None:
     for name in re.findall(r"--config (\w+)\b(?!\.)", README):
         assert find_config(name).is_file()
 
@@ -51,7 +49,7 @@ def test_every_file_that_the_design_page_names_exists() -> None:
         assert (ROOT / name).exists() or (ROOT / "rllib" / name).exists(), name
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))])
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target

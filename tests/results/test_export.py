@@ -16,6 +16,7 @@ from rllib.config.file import load_plan
 from rllib.connectors import FrameStacking
 from rllib.dry_run.probe import small
 from rllib.errors import ConfigError, TrainingError
+from rllib.exporting import program
 from rllib.exporting.export import export, observations
 from rllib.exporting.graph import PolicyGraph
 from rllib.exporting.onnx import parity, write_onnx
@@ -119,7 +120,7 @@ def test_a_difference_is_found(tmp_path: Path) -> None:
         write_onnx(graph, path)
         for weight in graph.module.parameters():
             weight.data.add_(0.1)
-        with pytest.raises(TrainingError, match="other outputs than torch"):
+        with pytest.raises(TrainingError, match="other outputs than the policy"):
             parity(graph, path, np.ones((3, 4), np.float32))
 
 
@@ -144,8 +145,10 @@ def test_all_files_of_a_run(one: SavedRun, tmp_path: Path) -> None:
     said: list[str] = []
     folder = export(one, tmp_path / "out", episodes=3, say=said.append)
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["README.md", "config.yaml", "policy.onnx", "policy.safetensors"]
-    assert "same action for 100.00% of 256 observations" in said[0]
+    graphs, others = ["policy.onnx", "policy.pt2"], ["README.md", "config.yaml"]
+    assert names == sorted([*graphs, *others, "policy.safetensors"])
+    for line, name in zip(said, graphs, strict=False):
+        assert f"{name}: same action for 100.00% of 256 observations" in line
     weights = load_file(folder / "policy.safetensors")
     with one.load() as algo:
         expected = algo.get_module().get_state(inference_only=True)
@@ -165,6 +168,27 @@ def test_the_file_needs_nothing_of_this_package(one: SavedRun, tmp_path: Path) -
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "(7,)\n"
+
+
+def test_torch_alone_acts_as_the_policy_does(tmp_path: Path) -> None:
+    path = tmp_path / "policy.pt2"
+    memory = ("model_config.use_lstm=true", "model_config.lstm_cell_size=8")
+    with small(load_plan("ppo_cartpole", memory).config).build_algo() as algo:
+        graph = graph_of(algo)
+        program.write_program(graph, path)
+        assert program.parity(graph, path, np.ones((5, 4), np.float32)).same_actions == 1.0
+        for weight in graph.module.parameters():
+            weight.data.add_(0.1)
+        with pytest.raises(TrainingError, match=r"torch\.export comes to other outputs"):
+            program.parity(graph, path, np.ones((3, 4), np.float32))
+    code = (
+        "import sys, torch\n"
+        f"policy = torch.export.load({str(path)!r}).module()\n"
+        "print([tuple(each.shape) for each in policy(torch.zeros(7, 4), *torch.zeros(2, 7, 8))])\n"
+        "assert 'rllib' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[(7,), (7, 2), (7, 8), (7, 8)]\n"
 
 
 def test_several_policies_have_a_file_each(runs_dir: Path, tmp_path: Path) -> None:

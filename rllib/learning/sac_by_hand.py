@@ -41,6 +41,10 @@ class Sampled(NamedTuple):
     spread: Tensor
     inside: Tensor
 
+    def rows(self, begin: int, end: int) -> "Sampled":
+        """Those of some rows."""
+        return Sampled(*(each[begin:end] for each in self))
+
     def backward(self, of_actions: Tensor, of_logp: float) -> Tensor:
         """[B, 2A] of the actor's outputs: from [B, A] of the actions and that of each ``logp``.
 
@@ -85,9 +89,7 @@ class SACByHand:
         self.actor = WideChain(actor_layers(stacks, names, pi.out), dtype)
         critics = cast(StackedCritics, module.critics)
         targets = cast(StackedCritics, module.target_critics)
-        # Twice, because each keeps what its latest forward has to say to the way back.
-        self.of_taken, self.of_chosen = (WideCritics(critics, dtype) for _ in range(2))
-        self.target_critics = WideCritics(targets, dtype)
+        self.critics, self.target_critics = (WideCritics(c, dtype) for c in (critics, targets))
         self.of_log_alpha = cast(Tensor, module.log_alpha.grad)
         self.log_alpha = module.log_alpha.detach()
         self.distribution = cast(SquashedGaussian, module.distribution)
@@ -114,23 +116,31 @@ class SACByHand:
             return self._loss(batch, target_entropy)
 
     def _loss(self, batch: TransitionBatch, target_entropy: float) -> Loss:
+        for network in (self.actor, self.critics, self.target_critics):
+            network.refresh()
         obs, next_obs = batch.inputs[Columns.OBS], batch.next_inputs[Columns.OBS]
+        num_rows, num_features = obs.shape
         alpha = self.log_alpha.exp()
-        targets = self._targets(next_obs, batch, alpha)
-        taken = self.of_taken.forward(torch.cat([obs, batch.actions], -1))
+        # What the same weights read is read at once: then there is half as much to call.
+        acted = self.actor.forward(torch.cat([obs, next_obs]))
+        sampled = sample(acted.outputs[-1], self._noise(acted.outputs[-1]))
+        chosen, later = sampled.rows(0, num_rows), sampled.rows(num_rows, 2 * num_rows)
+        targets = self._targets(next_obs, later, batch, alpha)
+        actions = torch.cat([batch.actions, chosen.actions])
+        judged = self.critics.forward(torch.cat([torch.cat([obs, obs]), actions], -1))
+        taken, worth = torch.split(judged.values, num_rows, 1)
         errors = taken - targets
-        chosen = self._sample(obs)
-        values = self.of_chosen.forward(torch.cat([obs, chosen.actions], -1))
-        least, which = values.min(0)
+        least, which = worth.min(0)
         entropy_gap = chosen.logp.mean() + target_entropy
 
         @torch.no_grad()
         def backward() -> None:
-            share = 1.0 / len(obs)
-            self.of_taken.train(errors * (batch.weights * share))
-            ones = torch.zeros_like(values).scatter_(0, which[None], -share)
-            of_actions = self.of_chosen.of_inputs(ones)[:, obs.shape[1] :]
-            self.actor.backward(chosen.backward(of_actions, float(alpha) * share))
+            share = 1.0 / num_rows
+            of_least = torch.zeros_like(worth).scatter_(0, which[None], -share)
+            of_values = torch.cat([errors * (batch.weights * share), of_least], 1)
+            of_actions = judged.backward(of_values, num_rows)[:, num_features:]
+            of_outputs = chosen.backward(of_actions, float(alpha) * share)
+            acted.first(num_rows).backward(of_outputs, num_rows)
             self.of_log_alpha.copy_(-entropy_gap)
 
         critic_loss = (batch.weights * squared(errors).sum(0)).mean()
@@ -143,12 +153,15 @@ class SACByHand:
         arrays = {TD_ERRORS: errors.abs().mean(0), Q_VALUES: taken[0]}
         return Loss(losses, {"qf_loss": critic_loss, **facts}, arrays, backward)
 
-    def _targets(self, next_obs: Tensor, batch: TransitionBatch, alpha: Tensor) -> Tensor:
+    def _targets(
+        self, next_obs: Tensor, later: Sampled, batch: TransitionBatch, alpha: Tensor
+    ) -> Tensor:
         """[B] rewards and the discounted worth of what was observed later."""
-        later = self._sample(next_obs)
-        values = self.target_critics.forward(torch.cat([next_obs, later.actions], -1))
+        values = self.target_critics.forward(torch.cat([next_obs, later.actions], -1)).values
         return batch.rewards + batch.discounts * (values.amin(0) - alpha * later.logp)
 
-    def _sample(self, obs: Tensor) -> Sampled:
-        outputs = self.actor.forward(obs)
-        return sample(outputs, self.distribution.draw_noise(outputs))
+    def _noise(self, outputs: Tensor) -> Tensor:
+        """Of [2B, ...]: first for the later rows, as the losses draw it."""
+        now, later = outputs.chunk(2)
+        drawn = self.distribution.draw_noise(later)
+        return torch.cat([self.distribution.draw_noise(now), drawn])

@@ -13,21 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from rllib.modules.critics import StackedCritics
-from rllib.modules.dense import dense
+from rllib.modules.dense import affine, product
 from rllib.modules.networks import ACTIVATIONS, MLP
 
 Backward = Callable[[Tensor, Tensor], Tensor]
 
 BACKWARD: dict[str, Backward] = {
     "linear": lambda d, _: d,
-    "relu": lambda d, y: torch.ops.aten.threshold_backward(d, y, 0),
-    "tanh": torch.ops.aten.tanh_backward,
+    "relu": lambda d, y: torch.ops.aten.threshold_backward.default(d, y, 0),
+    "tanh": torch.ops.aten.tanh_backward.default,
 }
 """By activation: from the gradient of its result, and the result, to that of its argument."""
 
 
-class WideLayer(NamedTuple):
-    """Views of weights [O, I], biases [O] and their gradients; and the activation's name."""
+class Parameters(NamedTuple):
+    """Of a layer, in float32: views of weights [O, I], biases [O] and their gradients; and the
+    activation's name."""
 
     weight: Tensor
     bias: Tensor
@@ -35,64 +36,101 @@ class WideLayer(NamedTuple):
     of_bias: Tensor
     activation: str
 
+
+class WideLayer:
+    """A layer that computes in one number format.
+
+    Args:
+        parameters: stay where they are from here on.
+        dtype: of what it reads and gives.
+
+    Attributes:
+        weight: [O, I] in that format; unless it is float32, as ``WideChain.refresh`` left it.
+        bias: [O] likewise.
+    """
+
+    def __init__(self, parameters: Parameters, dtype: torch.dtype) -> None:
+        self.weight, self.bias = parameters.weight.to(dtype), parameters.bias.to(dtype)
+        self.of_weight, self.of_bias = parameters.of_weight, parameters.of_bias
+        self.dtype, self.is_relu = dtype, parameters.activation == "relu"
+        self.activate = ACTIVATIONS[parameters.activation]
+        self.backward = BACKWARD[parameters.activation]
+
     def forward(self, x: Tensor) -> Tensor:
-        """[B, O] of [B, I], computed in the number format of ``x``."""
-        is_relu = self.activation == "relu"
-        y = dense(x, self.weight.to(x.dtype), self.bias.to(x.dtype), relu=is_relu)
-        return y if is_relu else ACTIVATIONS[self.activation](y)
+        """[B, O] of [B, I]."""
+        y = affine(x, self.weight, self.bias, relu=self.is_relu)
+        return y if self.is_relu else self.activate(y)
 
     def train(self, gradient: Tensor, x: Tensor) -> None:
         """Write the parameters' gradients, from that of the argument of the activation."""
-        self.of_weight.copy_(_product(gradient.t(), x))
+        self.of_weight.copy_(product(gradient.t(), x))
         torch.sum(gradient, 0, dtype=torch.float32, out=self.of_bias)
 
 
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    return dense(left, right.t(), None)
+class Pass(NamedTuple):
+    """What a way forward through layers leaves for the way back.
+
+    Attributes:
+        inputs: of each layer [B, I], in its format.
+        outputs: of each [B, O]; the last ones are the network's.
+    """
+
+    layers: list[WideLayer]
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+    def first(self, num_rows: int) -> "Pass":
+        """Of the first rows alone."""
+        inputs, outputs = ([x[:num_rows] for x in part] for part in (self.inputs, self.outputs))
+        return Pass(self.layers, inputs, outputs)
+
+    def backward(self, gradient: Tensor, num_trained: int) -> Tensor:
+        """From the gradient of the network's outputs [B, O]: the first ``num_trained`` rows
+        overwrite those of the parameters, and of the others that of the inputs [B - num_trained, I]
+        is returned, in float32."""
+        for i in range(len(self.layers) - 1, -1, -1):
+            layer = self.layers[i]
+            gradient = layer.backward(_in(layer.dtype, gradient), self.outputs[i])
+            layer.train(gradient[:num_trained], self.inputs[i][:num_trained])
+            gradient = product(gradient if i else gradient[num_trained:], layer.weight)
+        return gradient.float()
+
+
+def _in(dtype: torch.dtype, x: Tensor) -> Tensor:
+    return x if x.dtype == dtype else x.to(dtype)
 
 
 class WideChain:
     """Layers, one after the other; the last one computes in float32.
 
     Args:
-        layers: at least one, whose parameters stay where they are from here on.
+        layers: at least one.
         dtype: in which the others compute.
     """
 
-    def __init__(self, layers: Iterable[WideLayer], dtype: torch.dtype = torch.float32) -> None:
-        self.layers = list(layers)
-        self.dtypes = [dtype] * (len(self.layers) - 1) + [torch.float32]
+    def __init__(self, layers: Iterable[Parameters], dtype: torch.dtype = torch.float32) -> None:
+        *hidden, last = layers
+        self.layers = [*(WideLayer(each, dtype) for each in hidden), WideLayer(last, torch.float32)]
+        sources = [each for layer in hidden for each in (layer.weight, layer.bias)]
+        copies = [each for layer in self.layers[:-1] for each in (layer.weight, layer.bias)]
+        self._copies, self._sources = (copies, sources) if dtype != torch.float32 else ([], [])
 
-    @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, O] of [B, I]."""
-        self.inputs: list[Tensor] = []
-        self.outputs: list[Tensor] = []
-        for layer, dtype in zip(self.layers, self.dtypes, strict=True):
-            self.inputs.append(x.to(dtype))
-            x = layer.forward(self.inputs[-1])
-            self.outputs.append(x)
-        return x
+    def refresh(self) -> None:
+        """Look at the parameters anew, which an optimiser may have changed since."""
+        if self._copies:
+            torch._foreach_copy_(self._copies, self._sources)
 
-    @torch.no_grad()
-    def backward(self, gradient: Tensor, *, trains: bool = True) -> Tensor | None:
-        """From that of the latest outputs [B, O] to those of the parameters, which are overwritten.
-
-        Args:
-            gradient: in float32.
-            trains: otherwise to that of the inputs [B, I], which is returned, and no others.
-        """
-        for i in range(len(self.layers) - 1, -1, -1):
-            layer, x = self.layers[i], self.inputs[i]
-            gradient = BACKWARD[layer.activation](gradient.to(x.dtype), self.outputs[i])
-            if trains:
-                layer.train(gradient, x)
-            if i or not trains:
-                gradient = _product(gradient, layer.weight.to(x.dtype))
-        return None if trains else gradient.float()
+    def forward(self, x: Tensor) -> Pass:
+        """Of [B, I]."""
+        inputs, outputs = [], []
+        for layer in self.layers:
+            inputs.append(x := _in(layer.dtype, x))
+            x = layer.forward(x)
+            outputs.append(x)
+        return Pass(self.layers, inputs, outputs)
 
 
-def actor_layers(stacks: Sequence[MLP], names: Sequence[str], last: nn.Linear) -> list[WideLayer]:
+def actor_layers(stacks: Sequence[MLP], names: Sequence[str], last: nn.Linear) -> list[Parameters]:
     """Of stacks whose activations have these names, and of a linear one after them."""
     found = [
         _of_linear(layer, name)
@@ -102,23 +140,43 @@ def actor_layers(stacks: Sequence[MLP], names: Sequence[str], last: nn.Linear) -
     return [*found, _of_linear(last, "linear")]
 
 
-def _of_linear(layer: Any, activation: str) -> WideLayer:
+def _of_linear(layer: Any, activation: str) -> Parameters:
     weight, bias = layer.weight, layer.bias
-    return WideLayer(weight.detach(), bias.detach(), weight.grad, bias.grad, activation)
+    return Parameters(weight.detach(), bias.detach(), weight.grad, bias.grad, activation)
 
 
-def critic_layers(critics: StackedCritics) -> list[list[WideLayer]]:
+def critic_layers(critics: StackedCritics) -> list[list[Parameters]]:
     """Of each of the K critics; target networks, which are not trained, have no gradients."""
     each = zip(critics.weights, critics.biases, critics.activations, strict=True)
     stacks = [_of_stack(weight, bias, name) for weight, bias, name in each]
     return [list(layers) for layers in zip(*stacks, strict=True)]
 
 
-def _of_stack(weights: nn.Parameter, biases: nn.Parameter, activation: str) -> list[WideLayer]:
+def _of_stack(weights: nn.Parameter, biases: nn.Parameter, activation: str) -> list[Parameters]:
     of_weights = weights if weights.grad is None else weights.grad
     of_biases = biases if biases.grad is None else biases.grad
     parts = (weights.detach(), biases.detach()[:, 0], of_weights.detach(), of_biases.detach()[:, 0])
-    return [WideLayer(*part, activation) for part in zip(*parts, strict=True)]
+    return [Parameters(*part, activation) for part in zip(*parts, strict=True)]
+
+
+class Valued(NamedTuple):
+    """What K critics say of the same rows.
+
+    Attributes:
+        values: [K, B].
+        passes: of each critic.
+    """
+
+    values: Tensor
+    passes: list[Pass]
+
+    def backward(self, of_values: Tensor, num_trained: int) -> Tensor:
+        """See ``Pass.backward``: from the gradient of the values [K, B]."""
+        first, *others = (
+            each.backward(gradient[:, None], num_trained)
+            for each, gradient in zip(self.passes, of_values, strict=True)
+        )
+        return sum(others, first)
 
 
 class WideCritics:
@@ -132,17 +190,12 @@ class WideCritics:
     def __init__(self, critics: StackedCritics, dtype: torch.dtype) -> None:
         self.chains = [WideChain(layers, dtype) for layers in critic_layers(critics)]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[K, B] values of observations and actions [B, I]."""
-        return torch.stack([chain.forward(x)[:, 0] for chain in self.chains])
+    def refresh(self) -> None:
+        """See ``WideChain.refresh``."""
+        for chain in self.chains:
+            chain.refresh()
 
-    def train(self, of_values: Tensor) -> None:
-        """From the gradient of the latest values [K, B] to those of the parameters."""
-        for chain, gradient in zip(self.chains, of_values, strict=True):
-            chain.backward(gradient[:, None])
-
-    def of_inputs(self, of_values: Tensor) -> Tensor:
-        """From the gradient of the latest values [K, B] to that of what was read [B, I]."""
-        chains = zip(self.chains, of_values, strict=True)
-        parts = [chain.backward(gradient[:, None], trains=False) for chain, gradient in chains]
-        return torch.stack([part for part in parts if part is not None]).sum(0)
+    def forward(self, x: Tensor) -> Valued:
+        """Of observations and actions [B, I]."""
+        passes = [chain.forward(x) for chain in self.chains]
+        return Valued(torch.stack([each.outputs[-1][:, 0] for each in passes]), passes)

@@ -1,13 +1,15 @@
 """Fully connected layers on a CPU, by the faster of its two libraries.
 
-torch multiplies float32 matrices by MKL, which leaves half of what AMD's processors can do unused.
-oneDNN, which torch brings along for convolutions and other number formats, does not; and it applies
-the activation on the way. Small layers stay with torch: calling costs more than computing there.
+torch multiplies float32 matrices by MKL, which is the fastest on Intel's processors, and leaves
+half of what AMD's can do unused. oneDNN, which torch brings along for convolutions and other number
+formats, does not; and it applies the activation on the way. Small layers stay with torch: calling
+costs more than computing there.
 
 Legend: ... leading dimensions, B rows, I inputs, O outputs.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -17,9 +19,23 @@ from torch.nn.functional import linear
 WORTH = 1 << 22
 """Multiplications from which on it pays: those of 64 rows through a layer of 256 x 256."""
 
-_ONEDNN: Callable[..., Tensor] | None = (
-    torch.ops.mkldnn._linear_pointwise if hasattr(torch.ops.mkldnn, "_linear_pointwise") else None
+ONEDNN: Callable[..., Tensor] | None = (
+    torch.ops.mkldnn._linear_pointwise.default
+    if hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    else None
 )
+
+
+def _is_of_intel() -> bool:
+    """Whether the processor is; not known anywhere but on Linux."""
+    try:
+        return "GenuineIntel" in Path("/proc/cpuinfo").read_text()[:1000]
+    except OSError:
+        return False
+
+
+# By the maker and not by a measurement, so that a run is the same whenever it is made.
+_FOR_FLOAT32 = None if _is_of_intel() else ONEDNN
 
 
 def is_worth(x: Tensor, num_weights: int) -> bool:
@@ -27,7 +43,7 @@ def is_worth(x: Tensor, num_weights: int) -> bool:
     return (
         not torch.compiler.is_exporting()  # a graph is to be right for any number of rows
         and x.numel() // x.shape[-1] * num_weights >= WORTH
-        and _ONEDNN is not None
+        and _FOR_FLOAT32 is not None
         and bool(torch.backends.mkldnn.enabled)
         and x.device.type == "cpu"
         and x.dtype == torch.float32
@@ -57,8 +73,30 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool = False)
 
 def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = False) -> Tensor:
     """[B, O] of x [B, I] and weight [O, I]."""
-    assert _ONEDNN is not None, "asked only where there is oneDNN"
-    return _ONEDNN(x, weight, bias, "relu" if relu else "none", [], "")
+    assert ONEDNN is not None, "asked only where there is oneDNN"
+    return ONEDNN(x, weight, bias, "relu" if relu else "none", [], "")
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
+    """``dense`` of x [B, I] without gradients, where all are in one format and there is no
+    autocast."""
+    if _is_onednns(x, weight) or (relu and ONEDNN and x.dtype == torch.bfloat16):
+        return _multiply(x, weight, bias, relu)
+    y = torch.addmm(bias, x, weight.t())
+    return y.relu_() if relu else y
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """[B, O] of [B, I] and [I, O], likewise."""
+    return _multiply(left, right.t(), None) if _is_onednns(left, right) else torch.mm(left, right)
+
+
+def _is_onednns(left: Tensor, right: Tensor) -> bool:
+    return (
+        _FOR_FLOAT32 is not None
+        and left.dtype == torch.float32
+        and len(left) * right.numel() >= WORTH
+    )
 
 
 class _Dense(torch.autograd.Function):

@@ -22,6 +22,21 @@ def no_attribute(owner: str, name: str, known: Iterable[str], instead: Mapping[s
     return f"{owner!r} object has no attribute {name!r}{hint}"
 
 
+def refuse_overrides(cls: type, instead: Mapping[str, str]) -> None:
+    """Refuse a subclass with methods that RLlib would call and nobody calls here.
+
+    Args:
+        cls: the subclass.
+        instead: what there is instead of such methods.
+
+    Raises:
+        TypeError: it has one; left alone, it would be ignored without a word.
+    """
+    for name in instead.keys() & vars(cls).keys():
+        if callable(vars(cls)[name]):
+            raise TypeError(f"{cls.__name__}.{name} would never be called: {instead[name]}")
+
+
 class NamesNearest:
     """Mixin of classes with RLlib's names.
 

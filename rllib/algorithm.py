@@ -27,6 +27,7 @@ from rllib.acting import Acting, ActingEpisode, ActingPolicy, refuse
 from rllib.callbacks import Callbacks
 from rllib.checkpoints import checkpoint
 from rllib.checkpoints.fit import check_fit, connectors_of
+from rllib.checkpoints.module_checkpoint import weights_of_component
 from rllib.checkpoints.torch_state import set_module_state
 from rllib.config import AlgorithmConfig
 from rllib.config.plain import plain
@@ -580,13 +581,22 @@ class Algorithm(NamesNearest, ABC):
         self._call("on_checkpoint_saved", path=str(path))
         return str(path)
 
-    def restore_from_path(self, path: str | Path) -> None:
+    def restore_from_path(self, path: str | Path, component: str | None = None) -> None:
         """Go on from a checkpoint folder.
+
+        Args:
+            path: the folder; or, with ``component``, one of modules alone or a path within it.
+            component: only what is meant by ``learner_group/learner/rl_module``: the weights of all
+                modules that the folder has, or of one by ``.../default_policy``.
 
         Raises:
             CheckpointError: it is damaged, or was written by another algorithm, or with networks,
                 connectors or a scale of actions by which its weights would mean something else.
+            ConfigError: there is no such component, or no such module.
         """
+        if component is not None:
+            self.set_weights(weights_of_component(path, component, self.interface.module_ids))
+            return
         state, metadata = checkpoint.load(path)
         _check_writer(path, metadata, type(self))
         check_fit(path, metadata, self._specs, self._pipelines)

@@ -1,6 +1,6 @@
 """Modules alone: out of an algorithm's checkpoint, and in one of their own."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from rllib.checkpoints.torch_state import set_module_state
 from rllib.config.model import ModelConfig
 from rllib.config.plain import code_name, plain
 from rllib.config.spaces import read_space
-from rllib.errors import CheckpointError
+from rllib.errors import CheckpointError, ConfigError, Problem
 from rllib.modules.rl_module import RLModule
 from rllib.modules.spec import FullSpec
 from rllib.registry import get_config_class
@@ -45,6 +45,34 @@ def read_weights(path: Path, module_id: str | None = None) -> dict[str, Any]:
     return found.weights(module_id or found.module_id)
 
 
+def weights_of_component(
+    path: str | Path, component: str, module_ids: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """Weights by module id and name, for what RLlib calls a component of an algorithm.
+
+    Args:
+        path: the checkpoint of an algorithm, or of modules, or a path to a module in it.
+        component: ``learner_group/learner/rl_module``, with or without ``/`` and a module's id.
+        module_ids: of the modules that there are.
+
+    Raises:
+        ConfigError: there is no such component, or no such module.
+        CheckpointError: the checkpoint is damaged, or has no such module.
+    """
+    *parents, last = component.strip("/").split("/")
+    if [*parents, last] == MODULES_COMPONENT:
+        wanted = list(module_ids)
+    elif parents == MODULES_COMPONENT and last in module_ids:
+        wanted = [last]
+    else:
+        text = f"{component!r} is none; there are {'/'.join(MODULES_COMPONENT)} and, below it, "
+        raise ConfigError(Problem(text + ", ".join(module_ids), "component"))
+    found = _Saved(path)
+    # A module that is named, or alone, is meant whatever its id was where it was saved.
+    is_meant = len(wanted) == 1 and (found.is_named or len(found.facts) == 1)
+    return {name: found.weights(found.module_id if is_meant else name) for name in wanted}
+
+
 def save_modules(path: str | Path, modules: Mapping[str, RLModule]) -> str:
     """Write modules alone; returns the path.
 
@@ -57,6 +85,9 @@ def save_modules(path: str | Path, modules: Mapping[str, RLModule]) -> str:
     return str(path)
 
 
+MODULES_COMPONENT = ["learner_group", "learner", "rl_module"]
+
+
 class _Saved:
     """What a checkpoint, or a path that goes on within it, says of modules."""
 
@@ -64,7 +95,8 @@ class _Saved:
         self.folder, named = _located(Path(path))
         state, self.metadata = checkpoint.load(self.folder)
         self.facts: dict[str, Any] = self.metadata["modules"]
-        self.module_id = named or next(iter(self.facts))
+        self.is_named = named not in (None, *MODULES_COMPONENT)
+        self.module_id = named if named and self.is_named else next(iter(self.facts))
         self.learner = state["learner"]
 
     def weights(self, module_id: str) -> dict[str, Any]:

@@ -28,10 +28,27 @@ _PARENTS = frozenset(
 
 
 class AliasModule(ModuleType):
-    """A module of RLlib's whose names are found on first use."""
+    """A module of RLlib's whose names are found on first use.
+
+    Importing puts it into its parent, where ``rllib.algorithms.ppo.torch`` takes the place of torch
+    itself: what an algorithm's file looks for there is found as well.
+
+    Args:
+        name: the whole path.
+        shadowed: what stood in its place.
+    """
+
+    def __init__(self, name: str, shadowed: Any = None) -> None:
+        super().__init__(name)
+        self._shadowed = shadowed
 
     def __getattr__(self, name: str) -> Any:
-        value = resolve(self.__name__, name)
+        try:
+            value = resolve(self.__name__, name)
+        except AttributeError:
+            if not hasattr(self._shadowed, name):
+                raise
+            value = getattr(self._shadowed, name)
         setattr(self, name, value)
         return value
 
@@ -87,7 +104,8 @@ class AliasFinder:
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """An empty module."""
-        return AliasModule(spec.name)
+        parent, _, child = spec.name.rpartition(".")
+        return AliasModule(spec.name, vars(sys.modules[parent]).get(child))
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing: names are found on first use."""

@@ -32,6 +32,17 @@ _TARGET_API = {
 }
 _LEARNER = {"Learner": "rllib.learning.learner:Learner"}
 _LEARNER_GROUP = {"LearnerGroup": "rllib.learning.learner_group:LearnerGroup"}
+_OWN_PARTS = {
+    name: (f"rllib.modules.{module}", f"rllib.algorithms.{name.lower()}:{name}Learner")
+    for name, module in {
+        "PPO": "actor_critic:ActorCriticModule",
+        "APPO": "actor_critic:ActorCriticModule",
+        "IMPALA": "actor_critic:ActorCriticModule",
+        "DQN": "q_module:QModule",
+        "SAC": "actor_q_module:SACModule",
+    }.items()
+}
+"""The default module and the learner of an algorithm, to be subclassed."""
 _ENV_RUNNER = {"EnvRunner": "rllib.sampling.env_runner:EnvRunner"}
 _MEAN_STD = {"MeanStdFilter": "rllib.compat.connectors:MeanStdFilter"}
 _FLATTEN = {"FlattenObservations": "rllib.compat.connectors:FlattenObservations"}
@@ -52,6 +63,18 @@ def _algorithms(*names: str) -> dict[str, str]:
         each: f"rllib.algorithms.{name.lower()}:{each}"
         for name in names
         for each in (name, f"{name}Config")
+    }
+
+
+def _parts_of(name: str) -> dict[str, dict[str, str]]:
+    """The modules in which RLlib has the default module and the learner of an algorithm."""
+    (module, learner), home = _OWN_PARTS[name], f"rllib.algorithms.{name.lower()}"
+    small = name.lower()
+    return {
+        f"{home}.default_{small}_rl_module": {f"Default{name}RLModule": module},
+        f"{home}.{small}_learner": {f"{name}Learner": learner},
+        f"{home}.torch.default_{small}_torch_rl_module": {f"Default{name}TorchRLModule": module},
+        f"{home}.torch.{small}_torch_learner": {f"{name}TorchLearner": learner},
     }
 
 
@@ -101,6 +124,7 @@ ALIASES: dict[str, dict[str, str]] = {
     "rllib.algorithms.callbacks": _CALLBACKS,
     "rllib.algorithms.impala": _IMPALA,
     **{f"rllib.algorithms.{name.lower()}.{name.lower()}": _algorithms(name) for name in _NAMES},
+    **{path: names for name in _OWN_PARTS for path, names in _parts_of(name).items()},
     "rllib.callbacks.callbacks": _CALLBACKS,
     "rllib.connectors.env_to_module": _MEAN_STD | _FLATTEN | _PAST,
     "rllib.connectors.env_to_module.flatten_observations": _FLATTEN,
@@ -203,7 +227,6 @@ ABSENT: dict[str, str] = {
     "rllib.algorithms.dreamerv3": _STILL_TO_COME,
     "rllib.algorithms.iql": _STILL_TO_COME,
     "rllib.algorithms.marwil": _STILL_TO_COME,
-    "rllib.algorithms.ppo.torch": _OWN_LEARNER,
     "rllib.connectors.common": _OWN_CONNECTOR,
     "rllib.connectors.connector_v2": _OWN_CONNECTOR,
     "rllib.connectors.env_to_module.observation_preprocessor": (

@@ -267,6 +267,8 @@ class AlgorithmConfig(ConfigBuilder):
         named["algorithm_config_overrides_per_module"] = tuple(
             self.algorithm_config_overrides_per_module
         )
+        specs = getattr(self.rl_module_spec, "rl_module_specs", None)
+        named["rl_module_spec"] = tuple(specs) if isinstance(specs, Mapping) else ()
         for key, ids in named.items():
             for unknown in sorted(set(ids) - set(self.policy_ids)):
                 text = f"there is no policy {unknown!r}; there are {', '.join(self.policy_ids)}"

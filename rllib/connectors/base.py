@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib.absent import refuse_overrides
 from rllib.connectors.action_check import ActionCheck
 from rllib.envs.make import Spaces
 from rllib.envs.packing import Leaf
@@ -38,6 +39,16 @@ def is_number(leaf: Leaf) -> bool:
     return isinstance(leaf.space, gym.spaces.Box) and leaf.keys != (ACTION_MASK,)
 
 
+RLLIB_HOOKS = {
+    "__call__": "override on_reset and on_step for observations and rewards, on_actions for "
+    "actions; what changes train batches is a rllib.connectors.learner.LearnerConnector",
+    "recompute_output_observation_space": "connect(spaces, num_envs) returns what comes out",
+    "recompute_output_action_space": "connect(spaces, num_envs) returns what comes out",
+    "preprocess": "override on_reset and on_step, or use rllib.connectors.ObservationFunction",
+}
+"""Methods of RLlib's connectors, and what there is instead."""
+
+
 class Connector(ABC):  # noqa: B024 (every hook may stay as it is)
     """One step: changes observations, rewards or actions of N environments as they pass.
 
@@ -51,6 +62,15 @@ class Connector(ABC):  # noqa: B024 (every hook may stay as it is)
     is_frozen = False
     is_rowwise = False
     remembers_episodes = False
+
+    def __init_subclass__(cls, **others: Any) -> None:
+        """Refuse what RLlib's connectors override and these do not have.
+
+        Raises:
+            TypeError: says what to override instead.
+        """
+        super().__init_subclass__(**others)
+        refuse_overrides(cls, RLLIB_HOOKS)
 
     def connect(self, spaces: Spaces, num_envs: int) -> Spaces:
         """Get ready for N new environments; returns the spaces that come out of this step.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rllib.errors import TrainingError
 from rllib.learning.loss import Scalar
 from rllib.learning.optimizer import Adam
 from rllib.learning.peers import Peers
@@ -43,7 +44,12 @@ def backward(total: Tensor | Mapping[str, Tensor], optimizers: Optimizers) -> Op
         total: one loss for the parameters of all optimisers; or by optimiser's name one for its own
             parameters alone, in which case those without a loss make no step.
         optimizers: all.
+
+    Raises:
+        TrainingError: a loss has no gradient.
     """
+    for loss in (total,) if isinstance(total, Tensor) else total.values():
+        _check_differentiable(loss)
     if isinstance(total, Tensor):
         _zero(optimizers)
         total.backward()  # type: ignore[no-untyped-call]
@@ -58,6 +64,14 @@ def backward(total: Tensor | Mapping[str, Tensor], optimizers: Optimizers) -> Op
             inputs=optimizer.parameters, retain_graph=keep
         )
     return trained
+
+
+def _check_differentiable(loss: Tensor) -> None:
+    if not loss.requires_grad:
+        raise TrainingError(
+            "the loss depends on no parameter of the module: what its _forward_train gave has no "
+            "gradient (detach(), numpy or torch.no_grad() on the way?)"
+        )
 
 
 def _zero(optimizers: Optimizers) -> None:

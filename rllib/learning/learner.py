@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rllib.absent import NamesNearest
+from rllib.absent import NamesNearest, refuse_overrides
 from rllib.checkpoints.torch_state import get_module_state, set_module_state
 from rllib.config import AlgorithmConfig
 from rllib.config.over_time import OverTime
@@ -100,6 +100,15 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         "should_module_be_updated": "config.multi_agent(policies_to_train=...) says it",
         "metrics": "compute_loss returns metrics with the loss, and after_update may add some",
     }
+
+    def __init_subclass__(cls, **others: Any) -> None:
+        """Refuse what RLlib's learners override and these do not have.
+
+        Raises:
+            TypeError: says what to override instead.
+        """
+        super().__init_subclass__(**others)
+        refuse_overrides(cls, cls.INSTEAD)
 
     def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
         torch.set_num_threads(config.num_threads_per_learner)

@@ -282,7 +282,13 @@ class RLModule(nn.Module):
 
     def forward_train(self, batch: Batch, **kwargs: Any) -> Batch:
         """Outputs with gradients."""
-        return self._masked(batch, self._forward_train(batch, **kwargs))
+        output = self._masked(batch, self._forward_train(batch, **kwargs))
+        if Columns.ACTION_DIST_INPUTS not in output:
+            raise TypeError(
+                f"{type(self).__name__}._forward_train gave {sorted(output)}, without "
+                f"{Columns.ACTION_DIST_INPUTS!r}, which every loss begins with"
+            )
+        return output
 
     def forward(self, batch: Batch, **kwargs: Any) -> Batch:
         """torch's name for the train forward."""
@@ -290,6 +296,11 @@ class RLModule(nn.Module):
 
     def _masked(self, batch: Batch, output: Batch) -> Batch:
         """Forbid what the observation's action mask forbids, whatever the network says."""
+        if not isinstance(output, dict):
+            raise TypeError(
+                f"{type(self).__name__}'s forward gave a {type(output).__name__}; it should give a "
+                f"dict with {Columns.ACTION_DIST_INPUTS!r}"
+            )
         if self.has_mask and Columns.ACTION_DIST_INPUTS in output:
             inputs, mask = output[Columns.ACTION_DIST_INPUTS], batch[Columns.OBS][ACTION_MASK]
             output[Columns.ACTION_DIST_INPUTS] = mask_inputs(inputs, mask)

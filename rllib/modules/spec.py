@@ -227,6 +227,9 @@ class FullSpec:
             inference_only=inference_only,
             model_config=self.model_config,
         )
+        if "head" not in vars(module):
+            text = f"{self.module_class.__name__}.__init__ does not call super().__init__(*args, "
+            raise TypeError(text + "**kwargs); or leave it out, and make the networks in setup()")
         module.head = module.head.fitted(self.action_fit)
         module.action_fit = self.action_fit
         if self.load_state_path is not None:

@@ -1,10 +1,11 @@
 """One learner per module, called as if they were one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rllib.config import AlgorithmConfig
-from rllib.errors import TrainingError
+from rllib.errors import ConfigError, Problem, TrainingError
 from rllib.learning.bystander import Bystander, learner_for
 from rllib.learning.devices import learner_device, meeting_device
 from rllib.learning.learner import Learner, Metrics, check_ids
@@ -30,7 +31,8 @@ class MultiLearner:
         self.learners: dict[str, Learner[Any]] = {}
         for module_id, each in sorted(spaces.items()):
             own = module_config(config, module_id)
-            self.learners[module_id] = learner_for(own, each, learner_class)(own, each)
+            with _named(module_id):
+                self.learners[module_id] = learner_for(own, each, learner_class)(own, each)
 
     @property
     def module(self) -> MultiRLModule:
@@ -114,6 +116,16 @@ class MultiLearner:
         for module_id, learner in self.learners.items():
             streams = {rank: each[module_id] for rank, each in state["streams"].items()}
             learner.set_state({**state["modules"][module_id], "streams": streams})
+
+
+@contextmanager
+def _named(module_id: str) -> Iterator[None]:
+    """Mistakes in what one module is made of, with its name."""
+    try:
+        yield
+    except ConfigError as error:
+        problems = [Problem(f"module {module_id!r}: {p.text}", p.key) for p in error.problems]
+        raise ConfigError(problems) from error
 
 
 def _update(module_id: str, learner: Learner[Any], own: Sequence[Any], timestep: int) -> Metrics:

@@ -94,6 +94,21 @@ def test_a_trainable_has_its_default_config() -> None:
     assert type(registry.get_trainable_cls("PPO").get_default_config()) is PPOConfig
 
 
+def test_a_module_of_rllibs_leaves_its_parents_own_torch_usable() -> None:
+    code = """
+from rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from rllib.algorithms import ppo
+import torch
+assert ppo.torch.from_numpy is torch.from_numpy and ppo.torch.min is torch.min
+assert PPOTorchLearner is ppo.PPOLearner
+try:
+    ppo.torch.anything_else
+except AttributeError as error:
+    print(error)
+"""
+    assert python(code) == "module 'rllib.algorithms.ppo.torch' has no attribute 'anything_else'\n"
+
+
 def python(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -18,6 +18,7 @@ from rllib.connectors import (
     Pipeline,
     PrevActionsPrevRewards,
 )
+from rllib.connectors.base import Connector
 from rllib.connectors.build import build_pipeline
 from rllib.connectors.running_stats import Moments, SharedMoments
 from rllib.envs.counter import CounterEnv
@@ -267,6 +268,11 @@ def test_flattening_keeps_the_mask_beside_the_features():
     assert flat["features"].tolist() == [[1, 2, 3, 4, 0, 1]]
     assert flat["action_mask"].tolist() == [[1, 0, 1]]
     assert after["features"].shape == (6,)
+
+
+def test_a_connector_in_rllibs_shape_is_refused_rather_than_ignored():
+    with pytest.raises(TypeError, match=r"Mine.__call__ would never be called: override on_reset"):
+        type("Mine", (Connector,), {"__call__": lambda self, *, rl_module, batch, **kwargs: batch})
 
 
 def test_a_pipeline_can_be_changed_by_name_and_class():

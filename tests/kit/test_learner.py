@@ -215,6 +215,19 @@ def test_a_learner_class_of_ones_own():
         assert type(algorithm.learner_group.workers[0].target) is Cautious
 
 
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("compute_loss_for_module", r"it is called compute_loss\(minibatch\) here"),
+        ("configure_optimizers_for_module", r"it is called configure_optimizers\(\) here"),
+        ("build", "a learner is complete once it is made"),
+    ],
+)
+def test_a_method_that_rllib_would_call_is_refused_rather_than_ignored(name, instead):
+    with pytest.raises(TypeError, match=f"Mine.{name} would never be called: {instead}"):
+        type("Mine", (PPOLearner,), {name: lambda self, **kwargs: None})
+
+
 def test_the_kl_weight_follows_its_target():
     _, learner = ppo_learner()
     for kl, weight in [(0.03, 0.3), (0.01, 0.3), (0.004, 0.15)]:

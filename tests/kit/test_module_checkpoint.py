@@ -69,6 +69,46 @@ def test_a_module_of_ones_own_by_its_class(tmp_path):
         RLModule.from_checkpoint(path)
 
 
+COMPONENT = "learner_group/learner/rl_module"
+
+
+def test_an_algorithm_takes_over_a_single_component(tmp_path):
+    settings = PPOConfig().environment("CartPole-v1").rl_module(model_config={"fcnet_hiddens": [4]})
+    path, (module,) = saved(settings, tmp_path / "checkpoint")
+    alone = module.save_to_path(tmp_path / "alone")
+    within = f"{path}/{COMPONENT}/default_policy"
+    for source, component in [
+        (path, COMPONENT),
+        (path, f"{COMPONENT}/default_policy"),
+        (within, f"{COMPONENT}/default_policy"),
+        (f"{path}/{COMPONENT}", COMPONENT),
+        (alone, f"{COMPONENT}/default_policy"),
+    ]:
+        with settings.copy().debugging(seed=5).build_algo() as algo:
+            algo.restore_from_path(source, component=component)
+            assert_same(algo.get_module(), module)
+            assert algo.iteration == 0
+
+
+def test_a_single_module_takes_over_another_ones_weights(tmp_path):
+    settings = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=0)
+    path, (module,) = saved(settings, tmp_path / "checkpoint")
+    agents = (
+        settings.copy()
+        .environment(make_multi_agent("CartPole-v1"), env_config={"num_agents": 2})
+        .multi_agent(policies={"a", "b"}, policy_mapping_fn=lambda agent, _: "ab"[agent])
+    )
+    with agents.build_algo() as algo:
+        before = algo.get_module("a")
+        algo.restore_from_path(path, component=f"{COMPONENT}/b")
+        assert_same(algo.get_module("b"), module)
+        assert_same(algo.get_module("a"), before)
+        with pytest.raises(CheckpointError, match="has no module 'a', but default_policy"):
+            algo.restore_from_path(path, component=COMPONENT)
+        with pytest.raises(ConfigError, match=r"component: 'env_runner' is none; .* a, b"):
+            algo.restore_from_path(path, component="env_runner")
+
+
 def test_one_of_several_modules(tmp_path):
     settings = (
         PPOConfig()

@@ -15,7 +15,7 @@ from rllib.algorithms.sac import SACConfig
 from rllib.columns import Columns
 from rllib.config import AlgorithmConfig
 from rllib.envs.make import Spaces
-from rllib.errors import ConfigError
+from rllib.errors import ConfigError, TrainingError
 from rllib.modules.rl_module import RLModule
 
 
@@ -129,3 +129,56 @@ def test_whole_numbers_are_no_actions_for_critics() -> None:
     spaces = Spaces(gym.spaces.Box(-1.0, 1.0, (3,)), space)
     with pytest.raises(ConfigError, match="a Box of floats, or Discrete"):
         SACConfig().environment("Pendulum-v1").get_rl_module_spec(spaces).build()
+
+
+class Unlike(Shapes):
+    """Its forwards give what ``model_config`` says."""
+
+    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> Any:
+        inputs = self.pi(batch[Columns.OBS])
+        return inputs if self.model_config.get("gives_tensor") else {"action_dist_inputs": inputs}
+
+    def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> Any:
+        inputs = self.pi(batch[Columns.OBS])
+        if self.model_config.get("gives_logits"):
+            return {"logits": inputs}
+        return {"action_dist_inputs": inputs.detach()}
+
+    def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Tensor:
+        return super().compute_values(batch).detach()
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "told"),
+    [
+        (
+            {"gives_tensor": True},
+            TypeError,
+            "forward gave a Tensor; it should give a dict",
+        ),
+        ({"gives_logits": True}, TypeError, r"_forward_train gave \['logits'\], without 'action_"),
+        ({}, TrainingError, "the loss depends on no parameter of the module"),
+    ],
+)
+def test_forwards_that_nothing_can_be_learnt_from(
+    model: dict[str, Any], error: type[Exception], told: str
+) -> None:
+    config = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=0)
+    config.training(train_batch_size_per_learner=32, minibatch_size=None)
+    config.rl_module(rl_module_spec={"module_class": Unlike, "model_config": {"x": 0, **model}})
+    with config.build_algo() as algorithm, pytest.raises(error, match=told):
+        algorithm.train()
+
+
+class Lonely(RLModule):
+    """Does not call the constructor that it takes the place of."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.ready = True
+
+
+def test_a_module_whose_constructor_leaves_out_ours() -> None:
+    config = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=0)
+    config.rl_module(rl_module_spec={"module_class": Lonely})
+    with pytest.raises(TypeError, match=r"Lonely.__init__ does not call super\(\).__init__"):
+        config.build_algo()

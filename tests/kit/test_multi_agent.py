@@ -7,11 +7,13 @@ import pytest
 from pettingzoo.utils.conversions import parallel_to_aec
 
 from rllib import core
+from rllib.algorithms.dqn import DQNConfig
 from rllib.algorithms.ppo import PPO, PPOConfig
 from rllib.envs.multi_agent import MultiAgentEnv, make_multi_agent
 from rllib.envs.pettingzoo import ParallelPettingZooEnv, PettingZooEnv
 from rllib.envs.schedules import RandomSchedule
 from rllib.errors import ConfigError, EnvError, TrainingError
+from rllib.modules.spec import MultiRLModuleSpec, RLModuleSpec
 from rllib.multi_agent.env_runner import MultiAgentEnvRunner
 from rllib.multi_agent.modules import probe_module_spaces
 
@@ -212,6 +214,20 @@ def test_mistakes_in_the_mapping_are_told():
         config("CartPole-v1").build_algo()
     with pytest.raises(ConfigError, match="which is none of several agents"):
         config(lambda env_config: gym.make("CartPole-v1")).build_algo()
+
+
+def test_a_spec_of_a_module_that_nobody_acts_by_is_refused():
+    specs = {"even": RLModuleSpec(), "ood": RLModuleSpec(model_config={"fcnet_hiddens": [2]})}
+    settings = config().rl_module(rl_module_spec=MultiRLModuleSpec(rl_module_specs=specs))
+    with pytest.raises(ConfigError, match="rl_module_spec: there is no policy 'ood'; there are"):
+        settings.validate()
+
+
+def test_an_action_space_that_a_module_cannot_do_is_told_with_the_module():
+    settings = DQNConfig().environment(make_multi_agent("Pendulum-v1"))
+    settings.multi_agent(policies={"only"}, policy_mapping_fn=lambda agent, episode: "only")
+    with pytest.raises(ConfigError, match="module 'only': action space Box"):
+        settings.env_runners(num_env_runners=0).build_algo()
 
 
 def test_evaluation_plays_whole_episodes_of_all_agents():

@@ -46,10 +46,11 @@ class Extra(NamedTuple):
 ATARI = Extra("atari", "ale_py.vector_env")
 ENVPOOL = Extra("envpool", "envpool")
 MINATAR = Extra("minatar", "minatar.gym")
+MUJOCO = Extra("mujoco", "mujoco")
 PETTINGZOO = Extra("multiagent", "pettingzoo")
 
 _MADE_BY = {
-    "gymnasium.envs.mujoco": Extra("mujoco", "mujoco"),
+    "gymnasium.envs.mujoco": MUJOCO,
     "gymnasium.envs.box2d": Extra("box2d", "Box2D"),
 }
 

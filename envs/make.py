@@ -17,11 +17,13 @@ from rllib.envs.faults import EnvSetupError, close_env
 from rllib.envs.guard import GuardedEnv
 from rllib.envs.lookup import find_spec
 from rllib.envs.makers import make_from
+from rllib.envs.mujoco_tasks import find_task as find_mujoco_task
+from rllib.envs.mujoco_vector import MujocoVector
 from rllib.envs.packing import packed_dtype
 from rllib.envs.restarting import RestartingAsync, RestartingEnv
 from rllib.envs.vector import VectorEnv, adapt
 
-Backend = Literal["sync", "async", "vector_entry_point", "ale", "envpool"]
+Backend = Literal["sync", "async", "vector_entry_point", "mujoco", "ale", "envpool"]
 VectorizeMode = Literal["auto", "sync", "async", "vector_entry_point", "ale", "envpool"]
 EnvSource = str | Callable[..., gym.Env[Any, Any]]
 """A gymnasium id, or whatever makes an environment from ``env_config`` (a class will do); see
@@ -53,8 +55,8 @@ def make_vector_env(
         mode: see ``choose_backend``; the choice is the result's attribute ``backend``.
         env_config: arguments of the environment; of Atari games those of
             ``rllib.envs.atari.SETTINGS``, with "envpool" those of ``envpool.make``.
-        autoreset_mode: asked of the sync, async and ale backends. SAME_STEP wastes no row on
-            resets; the others have the mode that they declare.
+        autoreset_mode: asked of the sync, async, mujoco and ale backends; the others have the mode
+            that they declare. SAME_STEP wastes no row on resets.
         is_checked: whether what environments return is compared with their spaces, by us and by
             gymnasium.
         restart_after_s: whether single environments that fail are made anew, and seconds that a
@@ -67,7 +69,7 @@ def make_vector_env(
     """
     config = dict(env_config or {})
     restarts = restart_after_s is not None
-    backend = choose_backend(env, "sync" if restarts and mode == "auto" else mode)
+    backend = choose_backend(env, "sync" if restarts and mode == "auto" else mode, config)
     if restarts and backend not in ("sync", "async"):
         raise EnvSetupError(
             f"the environments of backend {backend!r} are one whole, of which no single one can be "
@@ -79,11 +81,14 @@ def make_vector_env(
     return adapted
 
 
-def choose_backend(env: EnvSource, mode: VectorizeMode) -> Backend:
+def choose_backend(
+    env: EnvSource, mode: VectorizeMode, env_config: Mapping[str, Any] | None = None
+) -> Backend:
     """What steps the environments: ``mode`` itself, once it is known to be possible.
 
     "auto" is the fastest that changes nothing about the environment: ALE's own for Atari games,
-    the registered vector entry point where there is one, "sync" for all else. "envpool" has
+    ours for gymnasium's MuJoCo tasks as far as it knows the settings in ``env_config``, the
+    registered vector entry point where there is one, "sync" for all else. "envpool" has
     implementations of its own and is always to be asked for.
 
     Raises:
@@ -95,8 +100,10 @@ def choose_backend(env: EnvSource, mode: VectorizeMode) -> Backend:
         find_task(env)
         return mode
     spec = find_spec(env) if isinstance(env, str) else None
-    if is_atari(env) and mode in ("auto", "vector_entry_point"):
+    if is_atari(env) and mode in _VECTOR_FORMS:
         return "ale"
+    if spec and mode in _VECTOR_FORMS and find_mujoco_task(spec, env_config or {}):
+        return "mujoco"
     if mode == "ale" and not is_atari(env):
         raise EnvSetupError(f"{env!r} is no Atari game ('ALE/...'); {_OTHERS}")
     has_entry_point = spec is not None and spec.vector_entry_point and not spec.additional_wrappers
@@ -107,6 +114,7 @@ def choose_backend(env: EnvSource, mode: VectorizeMode) -> Backend:
     return mode
 
 
+_VECTOR_FORMS = ("auto", "vector_entry_point")
 _OTHERS = "use gym_env_vectorize_mode 'auto', 'sync' or 'async'"
 
 
@@ -190,18 +198,30 @@ def _make(
 ) -> gym.vector.VectorEnv[Any, Any, Any]:
     if backend == "envpool":
         return EnvPoolBackend(str(env), num_envs, config)
-    if backend in ("ale", "vector_entry_point"):
-        spec = find_spec(str(env))
+    if backend in ("ale", "mujoco", "vector_entry_point"):
         with _named_errors(env, config):
-            if backend == "ale":
-                return make_atari_vector(spec.kwargs["game"], num_envs, config, autoreset)
-            return gym.make_vec(_faster(spec), num_envs, vectorization_mode=backend, **config)
+            return _make_whole(backend, find_spec(str(env)), num_envs, config, autoreset)
     around = GuardedEnv.of if restart_after_s is None else RestartingEnv
     makers = [_maker(env, config, index, is_checked, around) for index in range(num_envs)]
     if backend == "async" and restart_after_s is not None:
         return RestartingAsync(makers, autoreset, restart_after_s)
     kind = AsyncBackend if backend == "async" else SyncVectorEnv
     return kind(makers, copy=False, autoreset_mode=autoreset)
+
+
+def _make_whole(
+    backend: Backend,
+    spec: EnvSpec,
+    num_envs: int,
+    config: dict[str, Any],
+    autoreset: AutoresetMode,
+) -> gym.vector.VectorEnv[Any, Any, Any]:
+    """Environments that are not made one by one."""
+    if backend == "ale":
+        return make_atari_vector(spec.kwargs["game"], num_envs, config, autoreset)
+    if backend == "mujoco":
+        return MujocoVector(spec, num_envs, config, autoreset)
+    return gym.make_vec(_faster(spec), num_envs, vectorization_mode=backend, **config)
 
 
 def _faster(spec: EnvSpec) -> EnvSpec:

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 
+from rllib.envs.generators import generator_state, set_generator_state
 from rllib.envs.vector import NextStepEnv, VectorEnv
 
 
@@ -62,14 +63,12 @@ class _CartPole:
         self.env = env
 
     def get_state(self) -> dict[str, Any]:
-        rng = cast(dict[str, Any], self.env.np_random.bit_generator.state)
         return {
             "state": np.array(self.env.state),
             "steps": self.env.steps.copy(),
             "prev_done": self.env.prev_done.copy(),
             "bounds": [float(self.env.low), float(self.env.high)],
-            "rng": {key: hex(value) for key, value in rng["state"].items()},
-            "rng_cache": [int(rng["has_uint32"]), int(rng["uinteger"])],
+            **generator_state(self.env.np_random),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -77,10 +76,4 @@ class _CartPole:
         self.env.steps = np.array(state["steps"], np.int32)
         self.env.prev_done = np.array(state["prev_done"], np.bool_)
         self.env.low, self.env.high = state["bounds"]
-        has_uint32, uinteger = state["rng_cache"]
-        self.env.np_random.bit_generator.state = {
-            "bit_generator": "PCG64",
-            "state": {key: int(value, 16) for key, value in state["rng"].items()},
-            "has_uint32": has_uint32,
-            "uinteger": uinteger,
-        }
+        set_generator_state(self.env.np_random, state)

@@ -224,7 +224,7 @@ def _checked(config: AlgorithmConfig, settings: Mapping[str, Any]) -> list[Probl
     if isinstance(config.env, str):
         try:
             env = plugins.find_env(config.env) or config.env
-            choose_backend(env, config.gym_env_vectorize_mode)
+            choose_backend(env, config.gym_env_vectorize_mode, config.env_config)
         except (EnvSetupError, ConfigError) as error:
             problems.append(Problem(str(error), "env"))
     broken = {problem.key for problem in problems}

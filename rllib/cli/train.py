@@ -60,6 +60,10 @@ def train(
         bool,
         typer.Option("--dry-run", help="Say what it would be: shapes, speed, memory, settings."),
     ] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(metavar="30s", help="Where the time goes: a flame graph and a trace."),
+    ] = None,
     log_format: Annotated[
         LogFormat, typer.Option(help="A live view on a terminal, else lines; or JSON lines.")
     ] = LogFormat.AUTO,
@@ -86,6 +90,7 @@ def train(
                 runs_dir=runs_dir,
                 address=address,
                 dry_run=dry_run,
+                profile=profile,
             )
             for each in with_seeds(order, seeds):
                 console = JsonConsole() if log_format is LogFormat.JSON else Console()

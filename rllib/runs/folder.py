@@ -7,6 +7,7 @@
               tensorboard/     the same as curves
               checkpoints/     what to continue from
               stalls/          what processes did while nothing went on
+              profile/         where the time of --profile went
               .lock            held by the process that trains
 """
 
@@ -23,6 +24,7 @@ from rllib.checkpoints.folder import CheckpointFolder
 from rllib.config.file import load_plan
 from rllib.config.plan import RunPlan
 from rllib.errors import ConfigError, RunError
+from rllib.profiling.profile import FOLDER as PROFILE
 from rllib.runs.csv_logger import FILE as TABLE
 from rllib.runs.loggers import PROGRESS, TENSORBOARD, Metrics, read_json_lines
 from rllib.runs.watchdog import STALLS
@@ -84,7 +86,7 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove everything that a run has written."""
-        for name in (CHECKPOINTS, TENSORBOARD, STALLS):
+        for name in (CHECKPOINTS, TENSORBOARD, STALLS, PROFILE):
             shutil.rmtree(self.path / name, ignore_errors=True)
         for name in (CONFIG, PROGRESS, TABLE):
             (self.path / name).unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from rllib.config import AlgorithmConfig
 from rllib.config.plan import RunPlan
 from rllib.errors import CheckpointError, RunError
+from rllib.profiling.profile import FLAME, TRACE, Profile
 from rllib.runs.console import Console
 from rllib.runs.folder import RunFolder, writing_to
 from rllib.runs.loggers import (
@@ -61,7 +62,13 @@ class CheckpointClock:
         self._saved_at = now
 
 
-def train(plan: RunPlan, folder: RunFolder, console: Console, signals: StopSignals) -> None:
+def train(
+    plan: RunPlan,
+    folder: RunFolder,
+    console: Console,
+    signals: StopSignals,
+    profile_s: float | None = None,
+) -> None:
     """Train until a stop criterion is reached, from the latest checkpoint if there is one.
 
     Args:
@@ -69,6 +76,7 @@ def train(plan: RunPlan, folder: RunFolder, console: Console, signals: StopSigna
         folder: where; held by this process.
         console: whom to tell.
         signals: what may interrupt it; installed by the caller.
+        profile_s: seconds for which all processes are looked at; see ``rllib.profiling``.
 
     Raises:
         RunError: if ``folder`` has a run of another configuration.
@@ -81,7 +89,7 @@ def train(plan: RunPlan, folder: RunFolder, console: Console, signals: StopSigna
     folder.write_config(plan)
     try:
         with _algorithm(plan, folder, console) as algo:
-            _Loop(plan, folder, console, signals, algo).run()
+            _Loop(plan, folder, console, signals, algo, profile_s).run()
     except BaseException:
         if not folder.has_results():
             folder.remove()
@@ -138,8 +146,11 @@ class _Loop:
         console: Console,
         signals: StopSignals,
         algo: "Algorithm",
+        profile_s: float | None,
     ) -> None:
         self._plan, self._folder, self._algo = plan, folder, algo
+        self._profile_s = profile_s
+        self._profile: Profile | None = None
         self._console, self._signals = console, signals
         self._clock = CheckpointClock(plan.config, time.monotonic())
         self._is_skipping = False
@@ -160,11 +171,21 @@ class _Loop:
         with closing(loggers), self._console, self._watchdog:
             self._console.begin(progress)
             with self._signals.deferred(self._announce):
+                self._begin_profile()
                 reason = self._iterate(loggers)
+                self._tell_profile(self._profile.close() if self._profile else None)
         if reason is None:
             self._signals.leave()
         self._console.say(f"finished: {reason} {_at(progress.metrics)}")
         _say_where(self._folder, self._console)
+
+    def _begin_profile(self) -> None:
+        if self._profile_s is not None:
+            self._profile = Profile(self._algo, self._profile_s, self._folder.path)
+
+    def _tell_profile(self, folder: Path | None) -> None:
+        if folder is not None:
+            self._console.say(f"profile: {folder / FLAME}; {folder / TRACE} for ui.perfetto.dev")
 
     def _announce(self) -> None:
         self._console.note("stopping after this iteration; once more (Ctrl-C) stops at once")
@@ -178,6 +199,8 @@ class _Loop:
             loggers.log(result)
             metrics = flatten(result)
             self._console.update(metrics)
+            if self._profile is not None and not self._profile.is_over:
+                self._tell_profile(self._profile.add(result))
             ends = reason is not None or self._signals.received is not None
             if ends:
                 self._save(loggers, metrics)

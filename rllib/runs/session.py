@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rllib import core
 from rllib.config.file import Draft, read_draft
 from rllib.errors import ConfigError, RLlibError, RunError
+from rllib.profiling.profile import duration, recorded_calls
 from rllib.runs.console import Console, complain
 from rllib.runs.signals import Interrupted, StopSignals
 from rllib.workers import PRELOAD
@@ -37,6 +38,7 @@ class Order:
         runs_dir: folder of all runs.
         address: what actors run on: ``native`` for this machine, or what `rllib.core.init` takes.
         dry_run: only say what the run would be.
+        profile: how long all processes are looked at, as ``30s``.
     """
 
     config: str
@@ -47,6 +49,7 @@ class Order:
     runs_dir: Path = Path("runs")
     address: str = "native"
     dry_run: bool = False
+    profile: str | None = None
 
 
 def with_seeds(order: Order, seeds: str | None) -> list[Order]:
@@ -114,6 +117,7 @@ class Session:
 
     def _train(self, signals: StopSignals) -> int:
         order = self._order
+        profile_s = None if order.profile is None else duration(order.profile)
         draft = read_draft(order.config, order.overrides, order.stop)
         path = order.runs_dir / _checked_name(order.name or draft.name)
         self._console.say(f"rllib train: {draft.name} -> {path}")
@@ -128,7 +132,7 @@ class Session:
                 earlier = self._folder.earlier_plan()
                 plan = laid_out_plan(plan, earlier, self._console.say, is_serial=self._is_inline)
                 self._ensure_runtime(plan)
-                train(plan, self._folder, self._console, signals)
+                train(plan, self._folder, self._console, signals, profile_s)
         return 0
 
     @property
@@ -138,10 +142,12 @@ class Session:
     @contextlib.contextmanager
     def _runtime(self, draft: Draft) -> Iterator[None]:
         """End the runtime whatever happens; begin it early, so that processes start meanwhile."""
+        recording = contextlib.nullcontext() if self._order.profile is None else recorded_calls()
         try:
-            if draft.wants_actors and not self._is_inline:
-                self._begin()
-            yield
+            with recording:
+                if draft.wants_actors and not self._is_inline:
+                    self._begin()
+                yield
         finally:
             core.shutdown()
 

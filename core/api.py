@@ -401,7 +401,10 @@ def get_gpu_ids() -> list[int | str]:
 
 
 def nodes() -> list[dict[str, Any]]:
-    """The machines of the runtime, under Ray's keys. Raises `CoreSystemError` without a runtime."""
+    """The machines of the runtime, under Ray's keys, also the last that died (``Alive`` is false).
+
+    Raises `CoreSystemError` without a runtime.
+    """
     return _started().nodes()
 
 

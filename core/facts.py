@@ -70,6 +70,8 @@ class ActorFacts:
     resources: Mapping[str, float]
     death: str
     """How it died."""
+    node: str = ""
+    """The id of its process's node; empty where that is the one of this process, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,19 @@ class WorkerFacts:
     id: bytes
     pid: int
     is_driver: bool = False
+    node: str = ""
+    """The id of its node; empty where that is the one of this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """The object store of a node as `Runtime.stores` tells of it, in bytes."""
+
+    node: str
+    used: int
+    capacity: int
+    spilled: int
+    """On disk."""
 
 
 @dataclass(frozen=True, slots=True)

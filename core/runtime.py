@@ -18,6 +18,7 @@ from rllib.core.facts import (
     Found,
     GroupFacts,
     ObjectFacts,
+    StoreFacts,
     TaskFacts,
     Where,
     WorkerFacts,
@@ -177,6 +178,10 @@ class Runtime(ABC):
     def workers(self) -> list[WorkerFacts]:
         """The processes there are."""
         raise RuntimeError("this engine keeps no list of processes")
+
+    def stores(self, timeout: float) -> list[StoreFacts]:
+        """The object stores of those nodes that tell of them within ``timeout`` seconds."""
+        raise RuntimeError("this engine has no object store of its own")
 
     def task_table(self, timeout: float) -> Found[TaskFacts]:
         """Calls that have not ended, and those that were recorded (see `timeline`); of processes

@@ -213,7 +213,10 @@ class HeadNode(ServiceNode):
             member.link.send(messages.Accused(process, offence))
 
     def _concerned(self, topic: wire.Topic) -> set[bytes]:
-        found = super()._concerned(topic) | set(self._drivers)
+        found = super()._concerned(topic)
+        if topic == "stores":
+            return found | {member.service for member in self._members.values()}
+        found |= set(self._drivers)
         for member in self._members.values():
             found |= {member.service, *member.drivers, *member.pids}
         return found & self._scheduler.lessees if topic == "idle leases" else found

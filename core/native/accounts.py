@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -18,6 +19,7 @@ from rllib.core.native.call import Call
 from rllib.core.native.lanes import Job
 from rllib.core.native.leases import Task
 from rllib.core.native.objects import BorrowedRef, LifeRef, NativeRef, Stored
+from rllib.core.native.spillfiles import SPILL, spilled_bytes
 
 if TYPE_CHECKING:
     from rllib.core.native.engine import NativeRuntime
@@ -68,6 +70,7 @@ class Table(wire.Message):
     objects: list[ObjectRow] = msgspec.field(default_factory=list)
 
 
+read_store = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
 read_leases = msgspec.msgpack.Decoder(list[int]).decode
 read_table = msgspec.msgpack.Decoder(Table).decode
 
@@ -79,6 +82,8 @@ def account(
     have begun. Under the runtime's lock."""
     if topic == "idle leases":
         return msgspec.msgpack.encode(runtime.tasks.idle_leases())
+    if topic == "stores":
+        return msgspec.msgpack.encode(_store(runtime))
     calls = list(runtime.cancelling.unfinished())
     if topic == "objects":
         refs = list(_refs(runtime))
@@ -87,6 +92,12 @@ def account(
     arrived = list(jobs)
     tasks = islice(_task_rows(runtime, calls, arrived), MAX_ROWS)
     return msgspec.msgpack.encode(Table(len(calls) + len(arrived), list(tasks)))
+
+
+def _store(runtime: NativeRuntime) -> tuple[int, int, int]:
+    """Of its node: bytes in use, the limit, and bytes on disk."""
+    folder = Path(runtime.where().session, SPILL)
+    return runtime.ledger.total, runtime.ledger.capacity, spilled_bytes(folder)
 
 
 # -- calls -----------------------------------------------------------------------------------------

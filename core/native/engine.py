@@ -86,6 +86,7 @@ class NativeRuntime(NodeQuestions):
         self.me = me
         self._key = key_of(me)
         self._directory = directory
+        self.ledger = ledger
         self.namespace = namespace
         self.lock = threading.RLock()
         self.reactor = Reactor(self.lock, self.flush)

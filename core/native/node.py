@@ -168,6 +168,8 @@ class Node(NodeLink):
         """Whom to ask about it."""
         if topic == "idle leases":
             return self._scheduler.lessees
+        if topic == "stores":
+            return {self._runtime.me}
         return {self._runtime.me, *self._workers}
 
     def _perform(self, instructions: Sequence[Instruction]) -> None:

@@ -12,13 +12,22 @@ from typing import Any
 
 from rllib.core import trace
 from rllib.core.exceptions import CoreSystemError, TaskPlacementGroupRemoved
-from rllib.core.facts import ActorFacts, Found, GroupFacts, ObjectFacts, TaskFacts, WorkerFacts
+from rllib.core.facts import (
+    ActorFacts,
+    Found,
+    GroupFacts,
+    ObjectFacts,
+    StoreFacts,
+    TaskFacts,
+    WorkerFacts,
+)
 from rllib.core.labels import parse
 from rllib.core.measurements import Measurement
 from rllib.core.native import wire
 from rllib.core.native.groups import facts
 from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.reactor import Reactor
+from rllib.core.native.sites import key_of, node_key
 from rllib.core.native.values import Values
 from rllib.core.object_ref import ObjectRef
 from rllib.core.runtime import Runtime
@@ -131,8 +140,9 @@ class NodeQuestions(Runtime):
         return names
 
     def actors(self) -> list[ActorFacts]:
-        """Ask the node for actors and for processes."""
+        """Ask the node for actors, processes and nodes."""
         pids = {row.worker: row.pid for row in self._worker_rows()}
+        nodes = self._nodes_by_key()
         table: wire.ActorTable = self._ask(wire.AskActors(next(self._numbers)))
         return [
             ActorFacts(
@@ -147,16 +157,35 @@ class NodeQuestions(Runtime):
                 row.group,
                 row.resources,
                 row.death,
+                nodes.get(key_of(row.worker), ""),
             )
             for row in table.actors
         ]
 
     def workers(self) -> list[WorkerFacts]:
         """Ask the node."""
+        nodes = self._nodes_by_key()
         driver, *others = self._worker_rows()
         return [
-            WorkerFacts(driver.worker, driver.pid, is_driver=True),
-            *(WorkerFacts(row.worker, row.pid) for row in others),
+            WorkerFacts(row.worker, row.pid, row is driver, nodes.get(key_of(row.worker), ""))
+            for row in (driver, *others)
+        ]
+
+    def _nodes_by_key(self) -> dict[bytes, str]:
+        """Ids of nodes."""
+        rows: list[wire.NodeRow] = self._ask(wire.AskNodes(next(self._numbers))).nodes
+        return {node_key(row.node): row.node for row in rows}
+
+    def stores(self, timeout: float) -> list[StoreFacts]:
+        """Ask the service of every node."""
+        from rllib.core.native.accounts import read_store as read
+
+        nodes = self._nodes_by_key()
+        answers = self._ask_all("stores", timeout).items()
+        return [
+            StoreFacts(nodes.get(key_of(process), ""), *read(body))
+            for process, body in answers
+            if body
         ]
 
     def _worker_rows(self) -> list[wire.WorkerRow]:
@@ -250,13 +279,14 @@ def _node_facts(row: wire.NodeRow) -> dict[str, Any]:
     """Under Ray's keys."""
     return {
         "NodeID": row.node,
-        "Alive": row.alive,
-        "alive": row.alive,
+        "Alive": not row.death,
+        "alive": not row.death,
         "NodeName": row.host,
         "NodeManagerAddress": row.address.rpartition(":")[0] or "127.0.0.1",
         "NodeManagerHostname": row.host,
-        "Resources": row.total if row.alive else {},
+        "Resources": {} if row.death else row.total,
         "Labels": row.labels,
+        "DeathReasonMessage": row.death,
     }
 
 

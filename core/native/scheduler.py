@@ -128,8 +128,7 @@ class Scheduler:
                 labels = self.sites.of(client).labels
                 self.out.append(Tell(client, wire.Resources(seq, total, free, labels)))
             case wire.AskNodes(seq):
-                rows = [site.row() for site in self.sites]
-                self.out.append(Tell(client, wire.NodeTable(seq, rows)))
+                self.out.append(Tell(client, wire.NodeTable(seq, self.sites.rows())))
             case _:
                 raise wire.WireError(f"{type(question).__name__} is no message to a node")
 
@@ -179,7 +178,7 @@ class Scheduler:
 
     def node_down(self, key: bytes, reason: str, clients: Iterable[bytes]) -> list[Instruction]:
         """A node is gone with all its processes, of which ``clients`` are no workers."""
-        site = self.sites.remove(key)
+        site = self.sites.remove(key, reason)
         if site is None:
             return []
         self._groups.lose(site)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from rllib.core.labels import NODE_ID, matches
@@ -20,6 +21,7 @@ Kind = tuple[tuple[str, int], ...]
 """Amounts, as a key."""
 
 _MAX_KINDS = 1_000
+_MAX_DEAD = 100
 
 KEY_BYTES = 6
 """Of a process id of 16 bytes; the rest is random."""
@@ -63,6 +65,7 @@ class Site:
         self.pool = Pool(units(total), devices(total.get("GPU", 0.0), gpus))
         self.closed_to: set[Kind] = set()
         """What it has no room for; see `Sites.close`."""
+        self.death = ""
         self.reachable = True
         """Nothing new goes to a node that has not been heard of for a while."""
         spare = max(1, self.pool.total.get("CPU", 0) // UNIT)
@@ -71,7 +74,7 @@ class Site:
     def row(self) -> wire.NodeRow:
         """What is known of it."""
         return wire.NodeRow(
-            self.node, self.host, self.address, floats(self.pool.total), self.labels, True
+            self.node, self.host, self.address, floats(self.pool.total), self.labels, self.death
         )
 
     def load(self) -> float:
@@ -89,6 +92,7 @@ class Sites:
     def __init__(self, home: Site) -> None:
         self.home = home
         self._sites: dict[bytes, Site] = {}
+        self._dead: deque[Site] = deque(maxlen=_MAX_DEAD)
         self._roomy: dict[Kind, dict[Site, None]] = {}
         self.add(home)
 
@@ -104,10 +108,18 @@ class Sites:
         self._roomy.clear()
         site.pool.freed = lambda: self._reopen(site)
 
-    def remove(self, key: bytes) -> Site | None:
+    def remove(self, key: bytes, reason: str) -> Site | None:
         """A node is gone."""
         self._roomy.clear()
-        return self._sites.pop(key, None)
+        site = self._sites.pop(key, None)
+        if site is not None:
+            site.death = reason
+            self._dead.append(site)
+        return site
+
+    def rows(self) -> list[wire.NodeRow]:
+        """What is known of all, the last that died at the end."""
+        return [site.row() for site in (*self, *self._dead)]
 
     def _reopen(self, site: Site) -> None:
         """It has more room than before: what it had none for may fit again."""

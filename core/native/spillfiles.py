@@ -64,6 +64,15 @@ def remove_files_of(folder: Path, maker: bytes) -> None:
         path.unlink(missing_ok=True)
 
 
+def spilled_bytes(folder: Path) -> int:
+    """How much is on disk now."""
+    total = 0
+    for path in folder.glob("*-*"):
+        with contextlib.suppress(OSError):  # it has just been read back
+            total += path.stat().st_size
+    return total
+
+
 class SpillFile:
     """A file of this process; letting go of it removes it."""
 

@@ -32,6 +32,7 @@ from rllib.core.util.states import (
     NodeState,
     ObjectState,
     PlacementGroupState,
+    StoreState,
     TaskState,
     WorkerState,
     first,
@@ -46,6 +47,7 @@ __all__ = [
     "ObjectState",
     "PlacementGroupState",
     "StateApiException",
+    "StoreState",
     "TaskState",
     "WorkerState",
     "get_actor",
@@ -60,6 +62,7 @@ __all__ = [
     "list_nodes",
     "list_objects",
     "list_placement_groups",
+    "list_stores",
     "list_tasks",
     "list_workers",
     "summarize_actors",
@@ -91,8 +94,16 @@ def list_workers(
 def list_nodes(
     *, filters: Sequence[Filter] | None = None, limit: int = DEFAULT_LIMIT, detail: bool = False
 ) -> list[NodeState]:
-    """The machines; see `list_actors`."""
+    """The machines that are there, and the last that died; see `list_actors`."""
     return selected(NodeState, tables.nodes(), filters, limit)
+
+
+def list_stores(*, timeout: float = DEFAULT_TIMEOUT_S) -> list[StoreState]:
+    """How full the object store of each machine is; of those that tell within ``timeout`` seconds.
+
+    Raises `RuntimeError` on an engine that has none of its own.
+    """
+    return tables.stores(timeout)
 
 
 def list_placement_groups(

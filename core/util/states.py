@@ -62,7 +62,7 @@ class WorkerState(State):
 
 @dataclass(frozen=True)
 class NodeState(State):
-    """A machine."""
+    """A machine. ``state`` is ALIVE or DEAD."""
 
     node_id: str
     node_ip: str
@@ -71,6 +71,19 @@ class NodeState(State):
     node_name: str
     resources_total: dict[str, float]
     labels: dict[str, str]
+    state_message: str | None = None
+    """How it died."""
+
+
+@dataclass(frozen=True)
+class StoreState(State):
+    """The object store of a machine, in bytes."""
+
+    node_id: str
+    used: int
+    capacity: int
+    spilled: int
+    """On disk."""
 
 
 @dataclass(frozen=True)

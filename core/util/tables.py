@@ -15,6 +15,7 @@ from rllib.core.util.states import (
     NodeState,
     ObjectState,
     PlacementGroupState,
+    StoreState,
     TaskState,
     WorkerState,
 )
@@ -37,7 +38,7 @@ def actors() -> list[ActorState]:
             state=facts.state,
             job_id=here.job_id,
             name=facts.name,
-            node_id=here.node_id,
+            node_id=facts.node or here.node_id,
             pid=facts.pid,
             ray_namespace=facts.namespace,
             num_restarts=facts.restarts,
@@ -53,14 +54,15 @@ def actors() -> list[ActorState]:
 def workers() -> list[WorkerState]:
     """The processes that live, first the driver."""
     runtime = api.runtime()
-    node = runtime.where().node_id
+    here = runtime.where().node_id
+    addresses = {row["NodeID"]: str(row["NodeManagerAddress"]) for row in runtime.nodes()}
     return [
         WorkerState(
             worker_id=facts.id.hex(),
             is_alive=True,
             worker_type="DRIVER" if facts.is_driver else "WORKER",
-            node_id=node,
-            ip="127.0.0.1",
+            node_id=facts.node or here,
+            ip=addresses.get(facts.node or here, ""),
             pid=facts.pid,
         )
         for facts in runtime.workers()
@@ -78,8 +80,17 @@ def nodes() -> list[NodeState]:
             node_name=node["NodeName"],
             resources_total=node["Resources"],
             labels=node["Labels"],
+            state_message=node.get("DeathReasonMessage") or None,
         )
         for index, node in enumerate(api.runtime().nodes())
+    ]
+
+
+def stores(timeout: float) -> list[StoreState]:
+    """Of machines that live."""
+    return [
+        StoreState(facts.node, facts.used, facts.capacity, facts.spilled)
+        for facts in api.runtime().stores(timeout)
     ]
 
 

@@ -14,6 +14,7 @@ from rllib.cli import (
     check_env,
     cluster,
     compare,
+    deploy,
     doctor,
     evaluate,
     explain,
@@ -21,6 +22,7 @@ from rllib.cli import (
     init,
     presets,
     schema,
+    status,
     train,
 )
 
@@ -46,8 +48,10 @@ app.command(rich_help_panel=LOOKING)(benchmark.benchmark)
 app.command(rich_help_panel=LOOKING)(doctor.doctor)
 app.command(rich_help_panel=MACHINES)(cluster.start)
 app.command(rich_help_panel=MACHINES)(cluster.stop)
-app.command(rich_help_panel=MACHINES)(cluster.status)
+app.command(rich_help_panel=MACHINES)(status.status)
 app.command(rich_help_panel=MACHINES)(cluster.token)
+app.command(rich_help_panel=MACHINES)(deploy.slurm)
+app.command(rich_help_panel=MACHINES)(deploy.kubernetes)
 
 
 def _version(wanted: bool) -> None:

@@ -1,10 +1,12 @@
-"""``rllib start``, ``stop``, ``status`` and ``token``: nodes of a cluster of one's own."""
+"""``rllib start``, ``stop`` and ``token``: nodes of a cluster of one's own."""
 
 import json
 import sys
 from typing import Annotated, Any
 
 import typer
+
+from rllib.cli.shared import fail
 
 PORT = 6379
 
@@ -33,6 +35,9 @@ def start(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Trust the network: no TLS beyond this machine.")
     ] = False,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long to try to reach the head.")
+    ] = 10.0,
     block: Annotated[bool, typer.Option("--block", help="Stay until it is stopped.")] = False,
 ) -> None:
     """Start a node of a cluster: the head, or one that joins it.
@@ -40,7 +45,7 @@ def start(
     Example: rllib start --head, and on other machines rllib start --address HEAD:6379
     """
     if head == bool(address):
-        _fail("say --head for a new cluster, or --address HOST:PORT to join one")
+        fail("say --head for a new cluster, or --address HOST:PORT to join one")
     from rllib.core.cluster.credentials import ClusterError
     from rllib.core.cluster.launch import start_detached
     from rllib.core.cluster.options import tls_of
@@ -60,12 +65,13 @@ def start(
             preload=PRELOAD,
             tls=tls_of(tls_cert, tls_key, tls_ca),
             insecure=insecure,
+            join_timeout_s=wait,
         )
         if block:
             main(order)
         running = start_detached(order)
     except (ClusterError, TypeError, ValueError) as error:
-        _fail(str(error))
+        fail(str(error))
     typer.echo(f"node {running.node[:12]} runs at {running.address}, process {running.pid}")
     if head:
         typer.echo(f"join it:  rllib start --address {running.address}")
@@ -84,76 +90,6 @@ def stop() -> None:
         typer.echo("there is no node of yours on this machine")
 
 
-def status(
-    address: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="By default a node of this machine.")
-    ] = None,
-) -> None:
-    """Show nodes, resources, actors and recent deaths of a cluster."""
-    from rllib.core.cluster.credentials import ClusterError
-    from rllib.core.cluster.launch import local_services
-
-    here = next(iter(local_services()), None)
-    if address is None and here is None:
-        _fail("there is no node of yours on this machine: give --address, or see `rllib start`")
-    from rllib import core
-
-    try:
-        core.init(address=address or (here.head if here else ""), log_to_driver=False)
-    except ClusterError as error:
-        _fail(str(error))
-    for line in _status_lines():
-        typer.echo(line)
-    core.shutdown()
-
-
-def _status_lines() -> list[str]:
-    from rllib import core
-    from rllib.core.util import state
-
-    total, free = core.cluster_resources(), core.available_resources()
-    lines = ["Nodes"]
-    for node in core.nodes():
-        lines.append(
-            f"  {node['NodeID'][:12]}  {node['NodeManagerAddress']:15}  {node['NodeName']}  "
-            f"{_amounts(node['Resources'])}"
-        )
-    lines.append("Resources in use")
-    lines += [f"  {name}: {_used(name, total, free)}" for name in sorted(total)]
-    actors = state.list_actors(limit=10_000)
-    living = [actor for actor in actors if actor.state != "DEAD"]
-    lines.append(f"Actors: {len(living)}")
-    for name, states in state.summarize_actors()["cluster"]["summary"].items():
-        lines.append(f"  {name}: {_counts(states['state_counts'])}")
-    objects = state.list_objects(limit=100_000, raise_on_missing_output=False)
-    megabytes = sum(max(each.object_size, 0) for each in objects) / 2**20
-    lines.append(f"References to objects: {len(objects)} ({megabytes:,.1f} MiB)")
-    dead = [actor for actor in actors if actor.state == "DEAD"][-5:]
-    lines += ["Last deaths", *(f"  {each.class_name}: {_first(each)}" for each in dead)]
-    return lines if dead else lines[:-1]
-
-
-def _amounts(amounts: dict[str, float]) -> str:
-    return ", ".join(f"{name} {_amount(name, value)}" for name, value in amounts.items())
-
-
-def _amount(name: str, value: float) -> str:
-    return f"{value / 2**30:.1f} GiB" if name == "memory" else f"{value:g}"
-
-
-def _used(name: str, total: dict[str, float], free: dict[str, float]) -> str:
-    used = total[name] - free.get(name, 0.0)
-    return f"{_amount(name, used)} of {_amount(name, total[name])}"
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {state.lower()}" for state, count in counts.items())
-
-
-def _first(actor: Any) -> str:
-    return str(actor.death_cause or "").partition("\n")[0]
-
-
 def token(
     set_it: Annotated[
         bool, typer.Option("--set", help="Keep the token that comes on standard input.")
@@ -169,7 +105,7 @@ def token(
         else:
             typer.echo(read_token(make=True))
     except ClusterError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 def _object(name: str, text: str) -> dict[str, Any]:
@@ -180,8 +116,3 @@ def _object(name: str, text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"--{name} takes an object of JSON, got {text}")
     return found
-
-
-def _fail(text: str) -> Any:
-    typer.echo(f"error: {text}", err=True)
-    raise typer.Exit(2)

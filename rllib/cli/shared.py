@@ -4,8 +4,15 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import typer
+
+
+def fail(text: str) -> NoReturn:
+    """End the command with that error."""
+    typer.echo(f"error: {text}", err=True)
+    raise typer.Exit(2)
 
 
 def find_modules_here() -> None:

@@ -1,15 +1,12 @@
 """``rllib start``, ``status``, ``train --address``, ``stop``, in that order."""
 
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from clusters import Command
 
-from rllib.core.cluster.launch import local_services, stop_all
+from rllib.core.cluster.launch import local_services
 
 TRAIN = [
     "train",
@@ -19,29 +16,6 @@ TRAIN = [
     "--stop",
     "num_env_steps_sampled_lifetime=4000",
 ]
-Command = Callable[..., str]
-
-
-@pytest.fixture
-def command(tmp_path: Path) -> Iterator[Command]:
-    """Runs ``rllib`` with these arguments; what it printed."""
-
-    def run(*arguments: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "rllib", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=110,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout
-        return done.stdout
-
-    yield run
-    stop_all()
 
 
 def test_a_cluster_is_started_used_and_ended_by_commands(command: Command) -> None:

@@ -32,7 +32,8 @@ def test_a_killed_node_is_noticed_and_actors_restart_elsewhere() -> None:
         assert core.get(again.node.remote(), timeout=20) == cluster.head.id
         with pytest.raises(ObjectLostError):
             core.get(ref, timeout=5)
-        wait_until(lambda: [row["NodeID"] for row in core.nodes()] == [cluster.head.id])
+        wait_until(lambda: [row["Alive"] for row in core.nodes()] == [True, False])
+        assert "is gone" in core.nodes()[1]["DeathReasonMessage"]
         assert not psutil.wait_procs(workers, timeout=10)[1]
 
 

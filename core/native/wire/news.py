@@ -106,11 +106,12 @@ class NodeRow(Message):
     """Where its service listens; empty where it does not."""
     total: dict[str, float]
     labels: dict[str, str]
-    alive: bool
+    death: str = ""
+    """How it died; empty while it lives."""
 
 
 class NodeTable(Message, tag="node_table"):
-    """Answer to `AskNodes`: first the one with the scheduler."""
+    """Answer to `AskNodes`: first the one with the scheduler, last those that died."""
 
     seq: int
     nodes: list[NodeRow]

@@ -160,7 +160,7 @@ class AskNodes(Message, tag="ask_nodes"):
     seq: int
 
 
-Topic = Literal["tasks", "objects", "idle leases"]
+Topic = Literal["tasks", "objects", "idle leases", "stores"]
 
 
 class AskAll(Message, tag="ask_all"):

@@ -38,7 +38,7 @@ from rllib.errors import ConfigError, Problem
 from rllib.learning.learner import Learner
 from rllib.learning.loss import Metrics
 from rllib.learning.minibatches import BatchT
-from rllib.learning.pace import Pace
+from rllib.learning.pace import Owed, Pace
 from rllib.learning.target_network import TargetNetwork
 from rllib.modules.spec import FullSpec
 from rllib.replay import (
@@ -255,7 +255,7 @@ class OffPolicy(Algorithm):
 
     Attributes:
         replays: a replay buffer for each module that learns, by module id.
-        updates_owed: gradient steps that are due for what was sampled, and not made yet.
+        owed: gradient steps that are due for what was sampled, and not made yet.
     """
 
     config: OffPolicyConfig
@@ -264,18 +264,22 @@ class OffPolicy(Algorithm):
         super()._connect()
         trained = filter(self.config.is_policy_to_train, self.interface.module_ids)
         self.configs = {name: self.interface.config_of(self.config, name) for name in trained}
-        self.module_settings = {name: OverTime(each) for name, each in self.configs.items()}
         self.settings = OverTime(self.config)
+        self.module_settings = {
+            name: self.settings if each is self.config else OverTime(each)
+            for name, each in self.configs.items()
+        }
         self.replays = {
             name: make_replay(each.replay_buffer_config, derive_rng(each.seed, Role.REPLAY))
             for name, each in self.configs.items()
         }
-        self.updates_owed = Ratio(0)
+        self.owed = Owed()
+        self._period = (self.config, self.config.env_steps_per_update)
 
     def training_step(self) -> None:
         """Fragments into the replay buffer, the updates that they owe, and new weights for all."""
         self.owe_updates(self.collect())
-        if num_updates := self.take_owed():
+        if num_updates := self.owed.take():
             self.learn(num_updates)
             self.env_runner_group.sync_weights(self.learner_group.get_weights())
 
@@ -307,14 +311,15 @@ class OffPolicy(Algorithm):
         kept = max((each.num_added_lifetime for each in self.replays.values()), default=0)
         if kept > self.config.num_steps_sampled_before_learning_starts:
             num_env_steps = sum(each.num_env_steps for each in stats)
-            now = self.settings.at(self.num_env_steps_sampled_lifetime)
-            self.updates_owed += num_env_steps / now.env_steps_per_update
+            self.owed.add(num_env_steps, self.env_steps_per_update)
 
-    def take_owed(self) -> int:
-        """How many whole gradient steps are due; the rest is still owed."""
-        num_updates = int(self.updates_owed)
-        self.updates_owed -= num_updates
-        return num_updates
+    @property
+    def env_steps_per_update(self) -> Ratio:
+        """Env steps sampled for each gradient step, at present."""
+        now = self.settings.at(self.num_env_steps_sampled_lifetime)
+        if self._period[0] is not now:
+            self._period = (now, now.env_steps_per_update)
+        return self._period[1]
 
     def learn(self, num_updates: int) -> None:
         """Gradient steps on new draws, and their TD errors back to the replay buffers."""
@@ -365,12 +370,12 @@ class OffPolicy(Algorithm):
         replays = self.replays if self.config.store_buffer_in_checkpoints else {}
         return super().get_state() | {
             "replays": {name: replay.get_state() for name, replay in replays.items()},
-            "updates_owed": list(self.updates_owed.as_integer_ratio()),
+            "updates_owed": list(self.owed.total.as_integer_ratio()),
         }
 
     def _set_state(self, state: dict[str, Any]) -> None:
         super()._set_state(state)
-        self.updates_owed = Ratio(*state["updates_owed"])
+        self.owed = Owed(Ratio(*state["updates_owed"]))
         for name, replay in state["replays"].items():
             self.replays[name].set_state(replay)
         for source, runner in state["env_runners"].items():

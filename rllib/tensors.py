@@ -66,10 +66,10 @@ def live(tree: Tree, mask: Tensor | None) -> Tree:
 
 def num_rows(tree: Tree) -> int:
     """B of a tree of tensors [B, ...]."""
-    if isinstance(tree, Tensor):
-        return len(tree)
-    parts = tree.values() if isinstance(tree, dict) else tree
-    return num_rows(next(part for part in parts if part is not None))
+    while not isinstance(tree, Tensor):
+        parts = tree.values() if isinstance(tree, dict) else tree
+        tree = next(part for part in parts if part is not None)
+    return tree.shape[0]
 
 
 def to_tensors(array: NDArray[Any]) -> Tree:

@@ -13,7 +13,8 @@ from rllib.errors import CheckpointError
 
 def to_array(tensor: Tensor) -> NDArray[Any]:
     """A copy in numpy, from whatever device."""
-    return np.array(tensor.detach().cpu().numpy())
+    array: NDArray[Any] = tensor.numpy(force=True)
+    return array.copy()
 
 
 def get_module_state(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:

@@ -22,9 +22,13 @@ class OverTime(Generic[ConfigT]):
         self.config = self._now = config
         self.schedules = config.schedules
         self._values: dict[str, float] = {}
+        self._timestep = -1
 
     def at(self, timestep: int) -> ConfigT:
         """The settings with every schedule at its value of this timestep."""
+        if timestep == self._timestep:
+            return self._now
+        self._timestep = timestep
         values = {name: value_at(each, timestep) for name, each in self.schedules.items()}
         if values != self._values:
             self._now, self._values = self.config.with_values(values), values

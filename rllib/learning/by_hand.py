@@ -82,15 +82,15 @@ def loss_of(
     """
     share = 1.0 / len(gradient.of_values)
 
-    @np.errstate(all="ignore")  # what is not finite is refused before the step
     def backward() -> None:
-        of_inputs = terms.gradient(
-            gradient.of_logp, gradient.of_entropy * share, gradient.of_kl * share
-        )
-        if rows is None:
-            net.backward(of_inputs, gradient.of_values)
-        else:
-            net.backward(_spread(of_inputs, rows, net), _spread(gradient.of_values, rows, net))
+        with np.errstate(all="ignore"):  # what is not finite is refused before the step
+            of_inputs = terms.gradient(
+                gradient.of_logp, gradient.of_entropy * share, gradient.of_kl * share
+            )
+            if rows is None:
+                net.backward(of_inputs, gradient.of_values)
+            else:
+                net.backward(_spread(of_inputs, rows, net), _spread(gradient.of_values, rows, net))
 
     metrics = dict(gradient.metrics)
     return Loss(metrics.pop("total_loss"), metrics, backward=backward)

@@ -131,11 +131,11 @@ class DQNByHand:
         losses = slopes * (errors - np.float32(0.5) * slopes)
         share = weights.numpy() * np.float32(1.0 / len(rows))
 
-        @np.errstate(all="ignore")
         def backward() -> None:
-            of_outputs = np.zeros_like(following)
-            of_outputs[rows, taken] = share * slopes
-            self.online.backward(of_outputs)
+            with np.errstate(all="ignore"):
+                of_outputs = np.zeros_like(following)
+                of_outputs[rows, taken] = share * slopes
+                self.online.backward(of_outputs)
 
         total = float((share * losses).sum())
         loss = Loss(total, {"qf_loss": total}, backward=backward)

@@ -1,4 +1,4 @@
-"""What happens once in so many steps, a number that may change on the way."""
+"""What happens once in so many steps, a number that may change on the way; or so often in one."""
 
 from fractions import Fraction as Ratio
 from math import ceil
@@ -51,3 +51,33 @@ class Pace:
     def set_state(self, state: list[int]) -> None:
         """Go on from ``get_state``."""
         self._begin(Ratio(*map(int, state)), Ratio(1))
+
+
+class Owed:
+    """Updates that are due for env steps; the part of one that is left is owed later, exactly.
+
+    While the period stays, this is counting in whole numbers.
+    """
+
+    def __init__(self, total: Ratio | int = 0) -> None:
+        self._period = Ratio(1)
+        self._parts: Ratio | int = Ratio(total)
+        """Of an update that is as many parts as the period's numerator."""
+
+    @property
+    def total(self) -> Ratio:
+        """What is due, in updates."""
+        return Ratio(self._parts) / self._period.numerator
+
+    def add(self, num_env_steps: int, period: Ratio) -> None:
+        """There are so many more, of which ``period`` make an update due."""
+        if period is not self._period and period != self._period:
+            parts = self.total * period.numerator
+            self._parts = int(parts) if parts.denominator == 1 else parts
+            self._period = period
+        self._parts += num_env_steps * period.denominator
+
+    def take(self) -> int:
+        """How many whole updates are due; the rest is still owed."""
+        whole, self._parts = divmod(self._parts, self._period.numerator)
+        return int(whole)

@@ -133,15 +133,15 @@ class SACByHand:
         least, which = worth.min(0)
         entropy_gap = chosen.logp.mean() + target_entropy
 
-        @torch.no_grad()
         def backward() -> None:
-            share = 1.0 / num_rows
-            of_least = torch.zeros_like(worth).scatter_(0, which[None], -share)
-            of_values = torch.cat([errors * (batch.weights * share), of_least], 1)
-            of_actions = judged.backward(of_values, num_rows)[:, num_features:]
-            of_outputs = chosen.backward(of_actions, float(alpha) * share)
-            acted.first(num_rows).backward(of_outputs, num_rows)
-            self.of_log_alpha.copy_(-entropy_gap)
+            with torch.no_grad():
+                share = 1.0 / num_rows
+                of_least = torch.zeros_like(worth).scatter_(0, which[None], -share)
+                of_values = torch.cat([errors * (batch.weights * share), of_least], 1)
+                of_actions = judged.backward(of_values, num_rows)[:, num_features:]
+                of_outputs = chosen.backward(of_actions, float(alpha) * share)
+                acted.first(num_rows).backward(of_outputs, num_rows)
+                self.of_log_alpha.copy_(-entropy_gap)
 
         critic_loss = (batch.weights * squared(errors).sum(0)).mean()
         losses = {

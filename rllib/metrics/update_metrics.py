@@ -13,12 +13,13 @@ def reduce_updates(updates: Sequence[Metrics]) -> dict[str, float | int]:
     ``..._min`` keep the extreme; all others are means over the updates that have them. What is no
     number, such as an error per row, is left out.
     """
-    columns: dict[str, list[float | int]] = {}
-    for update in updates:
-        for name, value in update.items():
-            if isinstance(value, float | int):
-                columns.setdefault(name, []).append(value)
-    return {name: _reduce(name, values) for name, values in columns.items()}
+    names = {name: None for update in updates for name in update}
+    columns = {name: [update[name] for update in updates if name in update] for name in names}
+    return {
+        name: _reduce(name, values)
+        for name, values in columns.items()
+        if isinstance(values[0], float | int)
+    }
 
 
 def reduce_modules(

@@ -239,7 +239,8 @@ class EnvRunner(Inspected):
             # NaN is looked for once per fragment, so until then it must pass through silently.
             with np.errstate(all="ignore"):
                 while not buffer.is_full:
-                    buffer.keep_states(memory.state, memory.begins)
+                    if memory.initial:
+                        buffer.keep_states(memory.state, memory.begins)
                     obs = self.obs
                     buffer.add(obs, *self._step(next(noise)))
         finally:

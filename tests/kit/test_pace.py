@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from rllib.learning.pace import Pace
+from rllib.learning.pace import Owed, Pace
 
 
 @pytest.mark.parametrize("period", [0, 1, 2, 7, 16, Fraction(5, 2), Fraction(49, 16)])
@@ -31,3 +31,27 @@ def test_a_restored_pace_goes_on() -> None:
         pace.step(7)
     heir.set_state(pace.get_state())
     assert [heir.step(3) for _ in range(9)] == [pace.step(3) for _ in range(9)]
+
+
+def test_whole_updates_are_taken_and_the_rest_is_kept_exactly() -> None:
+    owed = Owed()
+    taken = []
+    for _ in range(30):
+        owed.add(1, Fraction(10, 3))
+        taken.append(owed.take())
+    assert sum(taken) == 9
+    assert set(taken) == {0, 1}
+    assert owed.total == 0
+
+
+def test_another_period_counts_for_what_comes_after_it() -> None:
+    owed = Owed(Fraction(1, 3))
+    owed.add(1, Fraction(2))
+    assert owed.total == Fraction(5, 6)
+    owed.add(5, Fraction(1, 4))
+    assert owed.take() == 20
+    assert owed.total == Fraction(5, 6)
+    owed.add(1, Fraction(6))
+    assert owed.take() == 1
+    assert owed.total == 0
+    assert Owed(owed.total).take() == 0

@@ -7,7 +7,6 @@
 An algorithm names a config class and a learner class and writes ``training_step``.
 """
 
-import hashlib
 import os
 import tempfile
 from abc import ABC, abstractmethod
@@ -19,15 +18,15 @@ from time import perf_counter
 from typing import Any, ClassVar, Self, cast
 from warnings import warn
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rllib.absent import NamesNearest
 from rllib.acting import Acting, ActingEpisode, ActingPolicy, refuse
 from rllib.callbacks import Callbacks
 from rllib.checkpoints import checkpoint
 from rllib.checkpoints.fit import check_fit, connectors_of
 from rllib.checkpoints.module_checkpoint import weights_of_component
+from rllib.checkpoints.remote import Remote, is_url, local_copy
+from rllib.checkpoints.rows import SavedRows
+from rllib.checkpoints.snapshot import Snapshot, hash_of
 from rllib.checkpoints.torch_state import set_module_state
 from rllib.config import AlgorithmConfig
 from rllib.config.plain import plain
@@ -86,6 +85,7 @@ class Algorithm(NamesNearest, ABC):
 
     Attributes:
         layout: what it has decided, and why; None if there was nothing to decide.
+        saved_rows: while ``snapshot`` is taken, which rows of replay buffers it may leave out.
 
     Raises:
         ConfigError: the settings do not go together, or the environment cannot be made.
@@ -107,6 +107,7 @@ class Algorithm(NamesNearest, ABC):
         self.num_env_step_failures_lifetime = 0
         self.episodes = EpisodeWindow(config.metrics_num_episodes_for_smoothing)
         self.metrics = MetricsLogger()
+        self.saved_rows: SavedRows | None = None
         self.callbacks = Callbacks.of(self.config)
         self._parts = ExitStack()
         try:
@@ -498,11 +499,7 @@ class Algorithm(NamesNearest, ABC):
 
     def params_hash(self) -> str:
         """SHA-256 of all weights: equal if and only if two runs have learnt the same."""
-        digest = hashlib.sha256()
-        for name, array in sorted(flat(self.learner_group.get_module_state())):
-            digest.update(f"{name} {array.dtype} {array.shape};".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+        return hash_of(self.learner_group.get_module_state())
 
     # Going on later.
 
@@ -535,7 +532,7 @@ class Algorithm(NamesNearest, ABC):
         """
         try:
             self._set_state(state)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise CheckpointError(
                 f"the checkpoint does not hold what {type(self).__name__} needs to go on: "
                 f"{type(error).__name__}: {error}"
@@ -564,10 +561,45 @@ class Algorithm(NamesNearest, ABC):
         """Write a checkpoint folder and return its path; see ``rllib.checkpoints.checkpoint.save``.
 
         Args:
-            path: the folder; by default a new one in the system's temporary folder.
+            path: the folder, or the URL of one (``s3://...``: what fsspec knows); by default a new
+                one in the system's temporary folder.
         """
         path = path or tempfile.mkdtemp(prefix="rllib-checkpoint-")
-        metadata = {
+        if is_url(path):
+            with tempfile.TemporaryDirectory(prefix="rllib-checkpoint-") as folder:
+                self.snapshot().write(folder)
+                Remote(str(path)).put(Path(folder))
+        else:
+            self.snapshot().write(path)
+        self.tell_saved(path)
+        return str(path)
+
+    def tell_saved(self, path: str | Path) -> None:
+        """Call ``on_checkpoint_saved``: a checkpoint was written."""
+        self._call("on_checkpoint_saved", path=str(path))
+
+    def snapshot(self, saved_rows: SavedRows | None = None) -> Snapshot:
+        """A copy of everything, as it is now, which may be written while training goes on.
+
+        Learners that die meanwhile are started anew, as in training.
+
+        Args:
+            saved_rows: rows of replay buffers that an earlier checkpoint has; they are not copied,
+                and shared with it. By default the copy is complete.
+        """
+        self.saved_rows = saved_rows
+        try:
+            return Snapshot(self._whole_state(), self._metadata())
+        finally:
+            self.saved_rows = None
+
+    def _whole_state(self) -> dict[str, Any]:
+        while True:
+            with self._learners_revived(self._books):
+                return self.get_state()
+
+    def _metadata(self) -> dict[str, Any]:
+        return {
             "algorithm": self.config.algo_name,
             "algorithm_class": type(self).__qualname__,
             "config": self.config.to_dict(),
@@ -575,14 +607,10 @@ class Algorithm(NamesNearest, ABC):
             "connectors": {k: connectors_of(each) for k, each in self._pipelines.items()},
             "training_iteration": self.iteration,
             "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
-            "params_hash": self.params_hash(),
         }
-        checkpoint.save(path, self.get_state(), metadata=metadata)
-        self._call("on_checkpoint_saved", path=str(path))
-        return str(path)
 
     def restore_from_path(self, path: str | Path, component: str | None = None) -> None:
-        """Go on from a checkpoint folder.
+        """Go on from a checkpoint folder, or from the URL of one.
 
         Args:
             path: the folder; or, with ``component``, one of modules alone or a path within it.
@@ -597,7 +625,8 @@ class Algorithm(NamesNearest, ABC):
         if component is not None:
             self.set_weights(weights_of_component(path, component, self.interface.module_ids))
             return
-        state, metadata = checkpoint.load(path)
+        with local_copy(path) as folder:
+            state, metadata = checkpoint.load(folder)
         _check_writer(path, metadata, type(self))
         check_fit(path, metadata, self._specs, self._pipelines)
         self.set_state(state)
@@ -608,7 +637,7 @@ class Algorithm(NamesNearest, ABC):
         """Build an algorithm from a checkpoint folder and go on from there.
 
         Args:
-            path: the folder.
+            path: the folder, or the URL of one.
             config: used instead of the settings in the checkpoint; needed where the environment was
                 given as a class or function, because loading never imports a name from a file.
 
@@ -620,6 +649,11 @@ class Algorithm(NamesNearest, ABC):
             ConfigError: the settings in the checkpoint are not valid here, or ``config`` is that of
                 another algorithm.
         """
+        with local_copy(path) as folder:
+            return cls._from_folder(folder, config)
+
+    @classmethod
+    def _from_folder(cls, path: Path, config: AlgorithmConfig | None) -> Self:
         metadata = checkpoint.load_metadata(path)
         algorithm_class = cls if hasattr(cls, "config_class") else _writer_of(path, metadata)
         _check_writer(path, metadata, algorithm_class)
@@ -662,15 +696,6 @@ def _check_writer(path: str | Path, metadata: dict[str, Any], reader: type[Algor
     writer = metadata.get("algorithm_class")
     if writer != reader.__qualname__:
         raise CheckpointError(f"{path} was written by {writer}, not {reader.__qualname__}")
-
-
-def flat(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, NDArray[Any]]]:
-    """Every array of a tree, with the names on the way to it."""
-    for name, part in tree.items():
-        if isinstance(part, dict):
-            yield from flat(part, f"{path}{name}/")
-        else:
-            yield f"{path}{name}", part
 
 
 @contextmanager

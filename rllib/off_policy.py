@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt, field_validator
 
 from rllib.algorithm import Algorithm
+from rllib.checkpoints.rows import Rows
 from rllib.config import AlgorithmConfig
 from rllib.config.model import ModelConfig
 from rllib.config.over_time import OverTime
@@ -43,6 +44,7 @@ from rllib.learning.target_network import TargetNetwork
 from rllib.modules.spec import FullSpec
 from rllib.replay import (
     PrioritizedReplay,
+    Replay,
     ReplayStatistics,
     StepSequences,
     Transitions,
@@ -369,9 +371,21 @@ class OffPolicy(Algorithm):
         """State tree; the replay buffers are part of it."""
         replays = self.replays if self.config.store_buffer_in_checkpoints else {}
         return super().get_state() | {
-            "replays": {name: replay.get_state() for name, replay in replays.items()},
+            "replays": {name: self._state_of(name, replay) for name, replay in replays.items()},
             "updates_owed": list(self.owed.total.as_integer_ratio()),
         }
+
+    def _state_of(self, name: str, replay: Replay) -> dict[str, Any]:
+        """State tree of a replay buffer; rows that are on disk already are referred to."""
+        if self.saved_rows is None:
+            return replay.get_state()
+        stop = replay.num_added_lifetime
+        kept = self.saved_rows.kept(name, stop - len(replay), stop, replay.row_bytes)
+        state = replay.get_state(since=kept[-1].piece.stop if kept else 0)
+        if (ring := state["ring"]) is not None:
+            fresh = ring["rows"]
+            ring["rows"] = Rows(name, kept, fresh, fresh["first"], stop)
+        return state
 
     def _set_state(self, state: dict[str, Any]) -> None:
         super()._set_state(state)

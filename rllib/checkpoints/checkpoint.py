@@ -6,11 +6,13 @@
     metadata.json        what the writer wants to say about the checkpoint
     state.json           the state tree; where a tensor belongs stands {"$tensor": name}
     tensors.safetensors  the tensors by name
+    rows-*.safetensors   rows that never change (``rows``), shared with checkpoints before and after
 
 Loading never executes code: nothing is unpickled, no name is imported, and no file outside the
 folder is opened. The checksums find damage, not forgery: who can write the folder can reseal it.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -26,11 +28,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from rllib.checkpoints.files import sync_file, sync_folder, write_durably
-from rllib.checkpoints.tree import StateTree, Tensors, decode, encode
+from rllib.checkpoints.rows import FILE, Piece, Seal, Segment, StateTree
+from rllib.checkpoints.tree import Encoded, Tensors, all_rows, decode
 from rllib.errors import CheckpointError
 
 FORMAT = "rllib-checkpoint"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
+"""Version 1 had no files of rows."""
 MANIFEST, METADATA, STATE, TENSORS = (
     "manifest.json",
     "metadata.json",
@@ -41,83 +46,113 @@ FILES = (METADATA, STATE, TENSORS)
 MAX_JSON_BYTES = 256 * 2**20
 
 
-class _Seal(msgspec.Struct, forbid_unknown_fields=True):
-    bytes: int
-    sha256: str
-
-
 class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     format: str
     version: int
-    files: dict[str, _Seal]
+    files: dict[str, Seal]
 
 
-def save(path: str | Path, state: StateTree, *, metadata: Mapping[str, Any]) -> None:
+Logs = dict[str, tuple[Segment, ...]]
+
+
+def save(path: str | Path, state: StateTree, *, metadata: Mapping[str, Any]) -> Logs:
     """Write a checkpoint folder; at any moment ``path`` is the old one, the new one, or absent.
 
     Args:
         path: the folder to make. An empty folder or an older checkpoint there is replaced.
-        state: nested dicts with string keys; leaves are numpy arrays, torch tensors, JSON scalars
-            or lists.
+        state: nested dicts with string keys; leaves are numpy arrays, torch tensors, JSON scalars,
+            lists or ``Rows``.
         metadata: JSON data that can be read without the state.
+
+    Returns:
+        The segments of every log of rows, as they now are in the checkpoint.
 
     Raises:
         CheckpointError: if a leaf cannot be written, if ``path`` holds something else, or if the
             disk refuses; nothing is left behind then, and an older checkpoint stays.
     """
     target = Path(path).absolute()
-    tensors: Tensors = {}
     try:
-        state_json = _to_json(encode(state, "", tensors), "state")
+        encoded = Encoded(state)
+        state_json = _to_json(encoded.tree, "state")
     except RecursionError:
         raise CheckpointError("state: nested too deeply, or contains itself") from None
     metadata_json = _to_json(dict(metadata), "metadata")
     _check_replaceable(target)
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)
     try:
         beside.mkdir(parents=True)
         write_durably(beside / METADATA, metadata_json)
         write_durably(beside / STATE, state_json)
-        save_file(tensors, beside / TENSORS)
-        sync_file(beside / TENSORS)
-        write_durably(beside / MANIFEST, _sealed(beside))
+        _write_tensors(beside / TENSORS, encoded.tensors)
+        seals = {name: _seal_of(beside / name) for name in FILES} | _add_rows(beside, encoded)
+        write_durably(beside / MANIFEST, _manifest_json(seals))
         sync_folder(beside)
         _move_into_place(beside, target)
     except (OSError, SafetensorError) as error:
-        size = sum(array.nbytes for array in tensors.values()) + len(state_json)
+        size = _size_of(encoded) + len(state_json)
         raise CheckpointError(_write_problem(target, error, size)) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+    return _logs(encoded.pieces, seals, target)
 
 
 def load(path: str | Path) -> tuple[StateTree, dict[str, Any]]:
     """Read a checkpoint folder.
 
     Returns:
-        The state tree, with every tensor as a writable numpy array, and the metadata.
+        The state tree, with every tensor as a writable numpy array, and lists of trees where
+        ``Rows`` were; and the metadata.
 
     Raises:
         CheckpointError: if anything is missing, damaged, too large or of another kind, with the
             reason; nothing of it is used then.
     """
     folder = _checkpoint_folder(path)
-    contents = _verified(folder)
+    contents, others = _verified(folder)
     metadata = _from_json(contents[METADATA], folder / METADATA)
     tree = _from_json(contents[STATE], folder / STATE)
+    tensors = _read_tensors(folder / TENSORS)
+
+    def read(piece: Piece) -> StateTree:
+        if piece.file not in others:
+            raise CheckpointError(f"the file {piece.file!r} is missing")
+        others.remove(piece.file)
+        own = _read_tensors(folder / piece.file)
+        rows: StateTree = decode(piece.tree, own)
+        _refuse_rest(own, folder / piece.file)
+        return rows
+
     try:
-        with safe_open(folder / TENSORS, framework="np") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder / TENSORS}: no valid tensors: {error}") from None
-    try:
-        state = decode(tree, tensors)
+        state = decode(tree, tensors, read)
     except (CheckpointError, RecursionError) as error:
         raise CheckpointError(f"{folder / STATE}: damaged: {error}") from None
-    if tensors:
-        raise CheckpointError(
-            f"{folder / TENSORS}: {next(iter(tensors))!r} is no part of the state"
-        )
+    _refuse_rest(tensors, folder / TENSORS)
+    _refuse_rest(others, folder)
     return state, metadata
+
+
+def saved_rows(path: str | Path) -> Logs:
+    """The segments of every log of rows in a checkpoint, so that the next one may share them.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    folder = _checkpoint_folder(path)
+    seals = _manifest(folder).files
+    tree = _from_json(_sealed_content(folder / STATE, seals[STATE]), folder / STATE)
+    pieces = {node.log: node.pieces for node in all_rows(tree)}
+    return _logs(pieces, seals, folder.absolute())
+
+
+def sealed_files(path: str | Path) -> dict[str, Seal]:
+    """The files of a checkpoint, by name, with what its manifest says of each.
+
+    Raises:
+        CheckpointError: the manifest is damaged.
+    """
+    return _manifest(_checkpoint_folder(path)).files
 
 
 def load_metadata(path: str | Path) -> dict[str, Any]:
@@ -140,10 +175,54 @@ def _to_json(tree: Any, what: str) -> bytes:
     return data
 
 
-def _sealed(folder: Path) -> bytes:
-    seals = {
-        name: _Seal((folder / name).stat().st_size, _sha256_of(folder / name)) for name in FILES
+def _write_tensors(path: Path, tensors: Tensors) -> None:
+    save_file(tensors, path)
+    sync_file(path)
+
+
+def _add_rows(folder: Path, encoded: Encoded) -> dict[str, Seal]:
+    """Write new files of rows, and take over the others; returns the seals of all."""
+    for name, tensors in encoded.fresh.items():
+        _write_tensors(folder / name, tensors)
+    seals = {name: _seal_of(folder / name) for name in encoded.fresh}
+    for segment in (each for rows in encoded.rows for each in rows.kept):
+        _share(segment.folder / segment.piece.file, folder / segment.piece.file)
+        seals[segment.piece.file] = segment.seal
+    return seals
+
+
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
+
+
+def _share(source: Path, target: Path) -> None:
+    """The same file under another name, so that it stays for as long as any checkpoint has it."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copyfile(source, target)
+        sync_file(target)
+
+
+def _logs(pieces: Mapping[str, Iterable[Piece]], seals: Mapping[str, Seal], folder: Path) -> Logs:
+    return {
+        log: tuple(Segment(piece, seals[piece.file], folder) for piece in each)
+        for log, each in pieces.items()
     }
+
+
+def _size_of(encoded: Encoded) -> int:
+    """Bytes of what is to be written."""
+    written = [encoded.tensors, *encoded.fresh.values()]
+    return sum(array.nbytes for tensors in written for array in tensors.values())
+
+
+def _seal_of(path: Path) -> Seal:
+    return Seal(path.stat().st_size, _sha256_of(path))
+
+
+def _manifest_json(seals: dict[str, Seal]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(_Manifest(FORMAT, VERSION, seals)))
 
 
@@ -197,8 +276,9 @@ def _manifest(folder: Path) -> _Manifest:
         kind = msgspec.json.decode(data)
         if kind.get("format") != FORMAT:
             raise CheckpointError(f"{path}: not a checkpoint of rllib")
-        if kind.get("version") != VERSION:
-            text = f"format version {kind.get('version')!r}, this rllib reads {VERSION}"
+        if kind.get("version") not in READABLE:
+            known = " and ".join(map(str, READABLE))
+            text = f"format version {kind.get('version')!r}, this rllib reads {known}"
             raise CheckpointError(f"{path}: {text}; use the release that wrote it")
         manifest = msgspec.convert(kind, _Manifest)
     except (msgspec.MsgspecError, AttributeError, UnicodeDecodeError, RecursionError) as error:
@@ -209,30 +289,50 @@ def _manifest(folder: Path) -> _Manifest:
 
 def _check_names(path: Path, names: Iterable[str]) -> None:
     """Only the known names are ever joined to the folder, so no path can lead out of it."""
-    foreign, missing = sorted(set(names) - set(FILES)), sorted(set(FILES) - set(names))
+    foreign = sorted(name for name in names if name not in FILES and not FILE.fullmatch(name))
+    missing = sorted(set(FILES) - set(names))
     if foreign:
         raise CheckpointError(f"{path}: lists {foreign[0]!r}, which is no file of a checkpoint")
     if missing:
         raise CheckpointError(f"{path}: does not list {missing[0]!r}")
 
 
-def _verified(folder: Path) -> dict[str, bytes]:
-    """Contents of the JSON files, after the seals of all files were found intact."""
+def _verified(folder: Path) -> tuple[dict[str, bytes], set[str]]:
+    """Contents of the JSON files, after the seals of all files were found intact; files of rows."""
     seals = _manifest(folder).files
-    _verify_tensors(folder / TENSORS, seals[TENSORS])
-    return {name: _sealed_content(folder / name, seals[name]) for name in (METADATA, STATE)}
+    rows = seals.keys() - set(FILES)
+    _check_memory(folder, sum(seals[name].bytes for name in (TENSORS, *rows)))
+    for name in (TENSORS, *rows):
+        _verify(folder / name, seals[name])
+    contents = {name: _sealed_content(folder / name, seals[name]) for name in (METADATA, STATE)}
+    return contents, set(rows)
 
 
-def _verify_tensors(path: Path, seal: _Seal) -> None:
-    size = _plain_file_size(path)
-    _compare(path, seal.bytes, size, "size in bytes")
+def _check_memory(folder: Path, size: int) -> None:
     available = psutil.virtual_memory().available
     if size > available:
-        raise CheckpointError(f"{path}: {size:,} bytes, {available:,} bytes of memory are free")
+        raise CheckpointError(f"{folder}: {size:,} bytes, {available:,} bytes of memory are free")
+
+
+def _verify(path: Path, seal: Seal) -> None:
+    _compare(path, seal.bytes, _plain_file_size(path), "size in bytes")
     _compare(path, seal.sha256, _sha256_of(path), "SHA-256")
 
 
-def _sealed_content(path: Path, seal: _Seal) -> bytes:
+def _read_tensors(path: Path) -> Tensors:
+    try:
+        with safe_open(path, framework="np") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: no valid tensors: {error}") from None
+
+
+def _refuse_rest(names: Iterable[str], path: Path) -> None:
+    for name in names:
+        raise CheckpointError(f"{path}: {name!r} is no part of the state")
+
+
+def _sealed_content(path: Path, seal: Seal) -> bytes:
     _compare(path, seal.bytes, _plain_file_size(path), "size in bytes")
     data = _read_plain_file(path, MAX_JSON_BYTES)
     _compare(path, seal.sha256, hashlib.sha256(data).hexdigest(), "SHA-256")

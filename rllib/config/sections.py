@@ -468,6 +468,10 @@ class CheckpointingSection(Section):
     checkpoint_score_metric: str | None = None
     """Metric ("env_runners/episode_return_mean") by whose greatest value one more checkpoint is
     kept, however old it is; ``checkpoints/best`` names it. Null keeps the newest alone."""
+    checkpoint_url: str | None = None
+    """Where checkpoints are copied to besides, on whatever file system fsspec knows
+    ("s3://bucket/runs"), below the name of the run. A run that has none on its disk goes on from
+    the latest one there."""
 
 
 class Sections(

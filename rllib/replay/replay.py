@@ -18,7 +18,7 @@ from rllib.replay.fragment import read_beginnings, read_steps
 from rllib.replay.frame_stack import FrameStack
 from rllib.replay.memory_log import MemoryLog
 from rllib.replay.ring import UNKNOWN, Indices, Layout, Ring, Runs
-from rllib.replay.ring_state import ring_from_state, ring_to_state, rows_since
+from rllib.replay.ring_state import ring_from_state, ring_to_state, row_bytes, rows_since
 from rllib.replay.samples import Floats, ReplayStatistics, StepSequences, Transitions
 from rllib.seeding import rng_state, set_rng_state
 
@@ -70,6 +70,11 @@ class Replay(ABC):
     def num_added_lifetime(self) -> int:
         """Env steps ever added: the position of the next one."""
         return self._ring.num_added if self._ring is not None else 0
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of what is kept of one env step, and never changes; 0 of an empty buffer."""
+        return row_bytes(self._ring) if self._ring is not None else 0
 
     @property
     def has_memory(self) -> bool:

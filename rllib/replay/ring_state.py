@@ -26,9 +26,22 @@ def rows_since(ring: Ring, position: int) -> dict[str, Any]:
         ``{"first": position of the first of them, "frames": ..., "actions": ..., "rewards": ...}``
     """
     first = min(max(position, ring.oldest), ring.num_added)
-    slots = np.arange(first, ring.num_added) % ring.capacity
-    columns = {name: array_to_state(getattr(ring, name)[slots]) for name in _ROWS}
+    columns = {name: array_to_state(_in_order(ring, name, first)) for name in _ROWS}
     return {"first": first, **columns}
+
+
+def row_bytes(ring: Ring) -> int:
+    """Bytes of one row."""
+    return sum(getattr(ring, name)[:1].nbytes for name in _ROWS)
+
+
+def _in_order(ring: Ring, name: str, first: int) -> NDArray[Any]:
+    """A column from position ``first`` on; a view, or a copy where the ring's end is between."""
+    column: NDArray[Any] = getattr(ring, name)
+    start, stop = first % ring.capacity, ring.num_added % ring.capacity
+    if first == ring.num_added:
+        return column[:0]
+    return column[start:stop] if start < stop else np.concatenate([column[start:], column[:stop]])
 
 
 def join_rows(pieces: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -54,11 +67,10 @@ def join_rows(pieces: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def ring_to_state(ring: Ring, since: int) -> dict[str, Any]:
     """State tree of a ring with the rows from position ``since`` on."""
-    slots = np.arange(ring.oldest, ring.num_added) % ring.capacity
     return {
         "rows": rows_since(ring, since),
-        "link": ring.link[slots],
-        "previous": ring.previous[slots],
+        "link": _in_order(ring, "link", ring.oldest).copy(),
+        "previous": _in_order(ring, "previous", ring.oldest).copy(),
         "aside": ring.aside.get_state(),
         "num_added": ring.num_added,
         "num_episodes": ring.num_episodes,
@@ -67,30 +79,46 @@ def ring_to_state(ring: Ring, since: int) -> dict[str, Any]:
 
 
 def ring_from_state(state: dict[str, Any], capacity: int, stack: FrameStack | None) -> Ring:
-    """The ring of ``ring_to_state``.
+    """The ring of ``ring_to_state``; its rows may also be a list of pieces, in order.
 
     Raises:
         CheckpointError: rows that it held are missing.
     """
-    rows = {name: array_from_state(state["rows"][name]) for name in _ROWS}
-    layout = Layout(
-        tuple(state["obs_shape"]),
-        rows["frames"].dtype,
-        rows["actions"].shape[1:],
-        rows["actions"].dtype,
-    )
-    ring = Ring(capacity, layout, stack)
+    rows = state["rows"]
+    pieces: list[dict[str, Any]] = rows if isinstance(rows, list) else [rows]
+    frames, actions = (array_from_state(pieces[-1][name]) for name in ("frames", "actions"))
+    obs_shape = tuple(state["obs_shape"])
+    ring = Ring(capacity, Layout(obs_shape, frames.dtype, actions.shape[1:], actions.dtype), stack)
     ring.num_added, ring.num_episodes = int(state["num_added"]), int(state["num_episodes"])
     ring.aside = Pool.from_state(state["aside"])
-    slots = np.arange(ring.oldest, ring.num_added) % capacity
-    known = ring.oldest - int(state["rows"]["first"])
-    if known < 0 or len(rows["rewards"]) - known != ring.size:
+    following = ring.oldest
+    for piece in pieces:
+        if piece["first"] <= following:
+            following = max(following, _put(ring, piece))
+    if following != ring.num_added:
         raise CheckpointError(
             f"the replay rows {ring.oldest} to {ring.num_added - 1} should be there; join the rows "
             "of all saves since then"
         )
-    for name in _ROWS:
-        getattr(ring, name)[slots] = rows[name][known:]
+    slots = np.arange(ring.oldest, ring.num_added) % capacity
     ring.link[slots] = state["link"]
     ring.previous[slots] = state["previous"]
     return ring
+
+
+def _put(ring: Ring, piece: dict[str, Any]) -> int:
+    """Put the rows of a piece where they belong, and return the position after the last.
+
+    Raises:
+        CheckpointError: they are newer than the newest, or of different numbers.
+    """
+    columns = {name: array_from_state(piece[name]) for name in _ROWS}
+    first, counts = int(piece["first"]), {len(column) for column in columns.values()}
+    stop = first + counts.pop()
+    if counts or stop > ring.num_added:
+        raise CheckpointError(f"the replay rows {first} to {stop - 1} do not fit the others")
+    start = max(first, ring.oldest)
+    slots = np.arange(start, stop) % ring.capacity
+    for name, column in columns.items():
+        getattr(ring, name)[slots] = column[start - first :]
+    return stop

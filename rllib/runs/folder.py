@@ -21,9 +21,10 @@ from typing import Any
 
 from rllib.checkpoints.files import write_atomically
 from rllib.checkpoints.folder import CheckpointFolder
+from rllib.checkpoints.remote import Remote
 from rllib.config.file import load_plan
 from rllib.config.plan import RunPlan
-from rllib.errors import ConfigError, RunError
+from rllib.errors import CheckpointError, ConfigError, RunError
 from rllib.profiling.profile import FOLDER as PROFILE
 from rllib.runs.csv_logger import FILE as TABLE
 from rllib.runs.loggers import PROGRESS, TENSORBOARD, Metrics, read_json_lines
@@ -52,6 +53,41 @@ class RunFolder:
             key=lambda row: row["training_iteration"],
             default=None,
         )
+
+    @property
+    def _beside_checkpoints(self) -> tuple[Path, ...]:
+        """What it takes to continue, besides a checkpoint."""
+        return self.path / CONFIG, self.path / PROGRESS
+
+    def copy_to(self, url: str | None) -> None:
+        """Copy what it takes to continue to the URL of a folder of runs, if there is one.
+
+        Raises:
+            RemoteError: that is not possible now.
+        """
+        if url is not None:
+            remote = Remote(f"{url}/{self.path.name}")
+            remote.mirror(self.checkpoints, self._beside_checkpoints)
+
+    def copy_from(self, url: str | None, *, fresh: bool) -> bool:
+        """Fetch what it takes to continue, if nothing is here and something is there.
+
+        Args:
+            url: of a folder of runs.
+            fresh: whether to remove what is there instead.
+
+        Raises:
+            RunError: it cannot be fetched.
+        """
+        if url is None or self.checkpoints.latest() is not None:
+            return False
+        try:
+            remote = Remote(f"{url}/{self.path.name}")
+            if fresh:
+                remote.clear()
+            return remote.restore(self.checkpoints, self._beside_checkpoints)
+        except CheckpointError as error:
+            raise RunError(f"checkpoint_url: {error}") from error
 
     def has_results(self) -> bool:
         """Whether a training iteration was ever logged here."""

@@ -47,6 +47,7 @@ def train_run(
             _runtime(config),
             hold(path, keep=keep, fresh=fresh) as folder,
         ):
+            folder.copy_from(config.checkpoint_url, fresh=fresh)
             train(plan, folder, console or Console(), signals)
     except Interrupted as interruption:
         raise KeyboardInterrupt(str(interruption)) from interruption

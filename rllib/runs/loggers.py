@@ -14,6 +14,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,14 +90,14 @@ class JsonLines:
         self._size += written
         self._owed.clear()
 
-    def sync(self) -> None:
-        """Wait until all lines are on disk.
+    def synced(self) -> Callable[[], None]:
+        """Write what is owed; what is returned waits until it is on disk, in whatever thread.
 
         Raises:
-            OSError: the disk does not take them.
+            OSError: the disk does not take it.
         """
         self._pay()
-        os.fsync(self._descriptor)
+        return partial(os.fsync, self._descriptor)
 
     def close(self) -> None:
         """Close the file; what is still owed is lost."""
@@ -299,13 +300,13 @@ class Loggers:
             with contextlib.suppress(OSError):
                 logger.close()
 
-    def sync(self) -> None:
-        """Wait until the record is on disk, so that no checkpoint is ahead of it.
+    def synced(self) -> Callable[[], None]:
+        """What waits until the record is on disk, so that no checkpoint is ahead of it.
 
         Raises:
             OSError: the disk does not take it.
         """
-        self._json.sync()
+        return self._json.synced()
 
     def close(self) -> None:
         """Close every file."""

@@ -16,8 +16,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
-
 from rllib.config import AlgorithmConfig
 from rllib.config.plan import RunPlan
 from rllib.errors import CheckpointError, RunError
@@ -30,10 +28,10 @@ from rllib.runs.loggers import (
     PROGRESS,
     TENSORBOARD,
     Loggers,
-    Metrics,
     flatten,
 )
 from rllib.runs.progress import Progress
+from rllib.runs.saver import Saver
 from rllib.runs.signals import StopSignals
 from rllib.runs.stopping import reached
 from rllib.runs.tags import tagged
@@ -44,22 +42,29 @@ if TYPE_CHECKING:
 
 
 class CheckpointClock:
-    """Says when the next checkpoint is due, by iterations or by seconds, whichever comes first."""
+    """Says when the next checkpoint is due, by iterations or by seconds, whichever comes first.
 
-    def __init__(self, config: AlgorithmConfig, now: float) -> None:
+    Args:
+        config: the settings.
+        iteration: after which training goes on.
+        now: the time (s).
+    """
+
+    def __init__(self, config: AlgorithmConfig, iteration: int, now: float) -> None:
         self._iterations = config.checkpoint_frequency
         self._seconds = config.checkpoint_every_s
-        self._saved_at = now
+        self.saved(iteration, now)
 
     def is_due(self, iteration: int, now: float) -> bool:
-        """Whether to write one after this iteration, at this time (s)."""
-        by_count = self._iterations > 0 and iteration % self._iterations == 0
+        """Whether to write one after this iteration, at this time (s), if not before."""
+        every = self._iterations
+        by_count = every > 0 and iteration // every > self._iteration // every
         by_time = self._seconds is not None and now - self._saved_at >= self._seconds
         return by_count or by_time
 
-    def saved(self, now: float) -> None:
-        """Note that one was written."""
-        self._saved_at = now
+    def saved(self, iteration: int, now: float) -> None:
+        """Note that one was begun."""
+        self._iteration, self._saved_at = iteration, now
 
 
 def train(
@@ -152,8 +157,7 @@ class _Loop:
         self._profile_s = profile_s
         self._profile: Profile | None = None
         self._console, self._signals = console, signals
-        self._clock = CheckpointClock(plan.config, time.monotonic())
-        self._is_skipping = False
+        self._clock = CheckpointClock(plan.config, algo.iteration, time.monotonic())
         timeout, action = plan.config.stall_timeout_s, plan.config.stall_action
         self._watchdog = Watchdog(folder.path, timeout, action, console.note)
 
@@ -167,12 +171,15 @@ class _Loop:
                 rename=partial(tagged, style=self._plan.config.tag_style),
                 tell=self._console.note,
             )
+        copy = partial(self._folder.copy_to, self._plan.config.checkpoint_url)
+        checkpoints = self._folder.checkpoints
+        saver = Saver(self._algo, checkpoints, loggers, copy, self._console.note)
         progress = Progress(self._plan.stop, time.monotonic(), loggers.history)
         with closing(loggers), self._console, self._watchdog:
             self._console.begin(progress)
             with self._signals.deferred(self._announce):
                 self._begin_profile()
-                reason = self._iterate(loggers)
+                reason = self._iterate(loggers, saver)
                 self._tell_profile(self._profile.close() if self._profile else None)
         if reason is None:
             self._signals.leave()
@@ -190,7 +197,7 @@ class _Loop:
     def _announce(self) -> None:
         self._console.note("stopping after this iteration; once more (Ctrl-C) stops at once")
 
-    def _iterate(self, loggers: Loggers) -> str | None:
+    def _iterate(self, loggers: Loggers, saver: Saver) -> str | None:
         """Train until a criterion is reached, and return it, or until a signal came."""
         while True:
             result = self._algo.train()
@@ -201,38 +208,13 @@ class _Loop:
             self._console.update(metrics)
             if self._profile is not None and not self._profile.is_over:
                 self._tell_profile(self._profile.add(result))
-            ends = reason is not None or self._signals.received is not None
-            if ends:
-                self._save(loggers, metrics)
-            elif self._clock.is_due(self._algo.iteration, time.monotonic()):
-                self._save_if_possible(loggers, metrics)
-            if ends:
+            score = metrics.get(self._plan.config.checkpoint_score_metric or "")
+            if reason is not None or self._signals.received is not None:
+                saver.finish(score)
                 return reason
-
-    def _save(self, loggers: Loggers, metrics: Metrics) -> None:
-        score = metrics.get(self._plan.config.checkpoint_score_metric or "")
-        try:
-            loggers.sync()
-            path = self._folder.checkpoints.path_for(self._algo.iteration)
-            self._algo.save_to_path(str(path))
-            self._folder.checkpoints.publish(path, score)
-        except OSError as error:
-            text = f"{self._folder.path}: cannot be written: {error.strerror}"
-            raise CheckpointError(text) from error
-
-    def _save_if_possible(self, loggers: Loggers, metrics: Metrics) -> None:
-        """A disk that is full for a while costs checkpoints, and is told of once."""
-        try:
-            self._save(loggers, metrics)
-        except CheckpointError as error:
-            if not isinstance(error.__cause__, OSError | SafetensorError):
-                raise
-            if not self._is_skipping:
-                self._console.note(f"a checkpoint is left out: {error}; the last one is kept")
-            self._is_skipping = True
-        else:
-            self._is_skipping = False
-        self._clock.saved(time.monotonic())
+            if saver.settle() and self._clock.is_due(self._algo.iteration, time.monotonic()):
+                saver.begin(score)
+                self._clock.saved(self._algo.iteration, time.monotonic())
 
 
 def _intentions(plan: RunPlan) -> str:

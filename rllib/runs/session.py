@@ -129,6 +129,8 @@ class Session:
 
             keep = plan.config.checkpoint_num_to_keep
             with hold(path, keep=keep, fresh=order.fresh) as self._folder:
+                if self._folder.copy_from(plan.config.checkpoint_url, fresh=order.fresh):
+                    self._console.say(f"fetched from {plan.config.checkpoint_url}")
                 earlier = self._folder.earlier_plan()
                 plan = laid_out_plan(plan, earlier, self._console.say, is_serial=self._is_inline)
                 self._ensure_runtime(plan)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rllib.checkpoints import checkpoint
+from rllib.checkpoints.snapshot import Snapshot
 from rllib.config import AlgorithmConfig
 from rllib.errors import EnvError
 
@@ -50,11 +51,14 @@ class Counting:
             "config": {"lr": 1.0},
         }
 
-    def save_to_path(self, path: str) -> str:
+    def snapshot(self, saved_rows: Any = None) -> Snapshot:
         version, numbers, gauss = self.random.getstate()
         state = {"iteration": self.iteration, "random": [version, list(numbers), gauss]}
-        checkpoint.save(path, state, metadata={"training_iteration": self.iteration})
-        return path
+        weights = {"modules": {}}
+        return Snapshot(state | {"learner": weights}, {"training_iteration": self.iteration})
+
+    def tell_saved(self, path: str | Path) -> None:
+        """Nobody is to be told."""
 
     def restore_from_path(self, path: str | Path) -> None:
         state, _ = checkpoint.load(path)

@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import rllib.checkpoints.checkpoint
 import rllib.checkpoints.files
 import rllib.runs.loggers
+import rllib.runs.saver
 from rllib import core
 from rllib.checkpoints.checkpoint import TENSORS
 from rllib.checkpoints.folder import CheckpointFolder
@@ -38,10 +41,21 @@ stop:
 Train = Callable[..., tuple[int, str]]
 
 
+def at_once(job: Callable[[], Any]) -> Future[Any]:
+    """In this thread, so that iterations without work cannot overtake the checkpoints."""
+    future: Future[Any] = Future()
+    try:
+        future.set_result(job())
+    except Exception as error:
+        future.set_exception(error)
+    return future
+
+
 @pytest.fixture
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Any:
     """``train(*overrides, **order)`` in an empty folder; returns exit code and all output."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rllib.runs.saver, "in_thread", at_once)
     Path("toy.yaml").write_text(CONFIG)
 
     def run(*overrides: str, **order: Any) -> tuple[int, str]:
@@ -204,8 +218,6 @@ def test_a_damaged_checkpoint_is_refused_with_the_way_out(train: Train, older: b
 
 def test_after_deleting_the_damaged_checkpoint_the_run_continues(train: Train) -> None:
     train()
-    import shutil
-
     shutil.rmtree("runs/toy/checkpoints/iteration_000000005")
     code, output = train()
     assert code == 0
@@ -417,3 +429,28 @@ def test_results_are_json_for_anybody(train: Train) -> None:
     first = json.loads(Path("runs/toy/progress.jsonl").read_text().splitlines()[0])
     assert first["training_iteration"] == 1
     assert "config/lr" not in first
+
+
+# Elsewhere.
+
+
+def test_a_run_goes_on_from_its_copy_on_another_machine(train: Train, tmp_path: Path) -> None:
+    url = f"checkpoint_url=file://{tmp_path}/elsewhere"
+    train(url)
+    shutil.rmtree("runs")  # the other machine's disk is empty
+    code, output = train(url, stop=("training_iteration=9",))
+    assert code == 0, output
+    assert f"fetched from file://{tmp_path}/elsewhere" in output
+    assert "continuing from runs/toy/checkpoints/iteration_000000005 (iteration 5, 500" in output
+    train(stop=("training_iteration=9",), name="uninterrupted")
+    assert curve("toy") == curve("uninterrupted")
+    shutil.rmtree("runs")
+    train(url, fresh=True, stop=("training_iteration=2",))
+    assert [row["training_iteration"] for row in rows()] == [1, 2]
+
+
+def test_an_url_that_cannot_be_reached_is_one_message(train: Train) -> None:
+    code, output = train("checkpoint_url=nosuch://bucket")
+    assert code == 2
+    assert "error: checkpoint_url: nosuch://bucket/toy: ValueError: Protocol not known" in output
+    assert "Traceback" not in output

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from rllib import core
-from rllib.algorithm import flat
 from rllib.algorithms.appo import APPOConfig
 from rllib.algorithms.dqn import DQNConfig
 from rllib.algorithms.impala import IMPALAConfig
 from rllib.algorithms.ppo import PPOConfig
 from rllib.algorithms.sac import SACConfig
 from rllib.algorithms.td3 import TD3Config
+from rllib.checkpoints.snapshot import flat
 from rllib.config import AlgorithmConfig
 from rllib.workers import PRELOAD
 

@@ -1,0 +1,206 @@
+"""Checkpoints elsewhere: on whatever file system fsspec knows, by its URL (``s3://bucket/runs``).
+
+A run has the same checkpoints there as on its own disk. Rows, which they share, are sent once::
+
+    URL/NAME/iteration_000000040/manifest.json ...    as on disk, without rows
+             rows/rows-*.safetensors                   of all checkpoints
+             progress.jsonl, config.yaml               what else it takes to continue
+             latest                                    written last
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rllib.checkpoints.checkpoint import MANIFEST, MAX_JSON_BYTES, sealed_files
+from rllib.checkpoints.files import write_atomically
+from rllib.checkpoints.folder import BEST, LATEST, PREFIX, CheckpointFolder
+from rllib.checkpoints.rows import FILE
+from rllib.errors import CheckpointError
+
+ROWS = "rows"
+
+
+class RemoteError(CheckpointError):
+    """A file system elsewhere cannot be reached, or does not do what it should."""
+
+
+def is_url(path: str | Path) -> bool:
+    """Whether it names something on another file system."""
+    return "://" in str(path)
+
+
+class Remote:
+    """A folder on another file system.
+
+    Args:
+        url: of the folder.
+
+    Raises:
+        RemoteError: fsspec, or what it needs for such a URL, is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        with self._reaching():
+            from fsspec.core import url_to_fs
+
+            self._system, self._root = url_to_fs(self.url)
+
+    @contextlib.contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Whatever clients of other systems raise, it is one error here."""
+        try:
+            yield
+        except CheckpointError:
+            raise
+        except ImportError as error:
+            text = "pip install 'rllib-scale[remote]', and what fsspec needs for such a URL"
+            raise RemoteError(f"{self.url}: {error}; {text}") from error
+        except Exception as error:
+            raise RemoteError(f"{self.url}: {type(error).__name__}: {error}") from error
+
+    def _at(self, *parts: str) -> str:
+        return "/".join((self._root.rstrip("/"), *parts))
+
+    # Sending
+
+    def put(self, folder: Path) -> None:
+        """Send one checkpoint with all its files; the manifest, which seals it, comes last.
+
+        Raises:
+            RemoteError: that is not possible now.
+        """
+        with self._reaching():
+            self._system.makedirs(self._at(), exist_ok=True)
+            for name in (*sealed_files(folder), MANIFEST):
+                self._system.put_file(str(folder / name), self._at(name))
+
+    def mirror(self, checkpoints: CheckpointFolder, others: Iterable[Path]) -> None:
+        """Make what is there the same as the checkpoints of a run.
+
+        Args:
+            checkpoints: of the run.
+            others: files that are sent besides.
+
+        Raises:
+            RemoteError: that is not possible now; what was there last is still good.
+        """
+        with self._reaching():
+            files = {path.name: sealed_files(path) for path in checkpoints.all()}
+            rows = {each for names in files.values() for each in names if FILE.fullmatch(each)}
+            there = self._names()
+            for path in checkpoints.all():
+                if path.name not in there or path == checkpoints.latest():
+                    self._put_apart(path, files[path.name])
+            for file in others:
+                self._put(file, file.name)
+            for name in (BEST, LATEST):
+                self._put(checkpoints.path / name, name)
+            self._remove(name for name in there if name.startswith(PREFIX) and name not in files)
+            self._remove(f"{ROWS}/{name}" for name in self._names(ROWS) - rows)
+
+    def _put_apart(self, folder: Path, names: Iterable[str]) -> None:
+        self._system.makedirs(self._at(ROWS), exist_ok=True)
+        self._system.makedirs(self._at(folder.name), exist_ok=True)
+        known = self._names(ROWS)
+        for name in (*names, MANIFEST):
+            if not FILE.fullmatch(name):
+                self._put(folder / name, f"{folder.name}/{name}")
+            elif name not in known:
+                self._put(folder / name, f"{ROWS}/{name}")
+
+    def _put(self, file: Path, name: str) -> None:
+        if file.is_file():
+            self._system.put_file(str(file), self._at(name))
+
+    def _names(self, *parts: str) -> set[str]:
+        self._system.invalidate_cache()
+        if not self._system.isdir(self._at(*parts)):
+            return set()
+        paths = self._system.ls(self._at(*parts), detail=False)
+        return {path.rstrip("/").rpartition("/")[2] for path in paths}
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._system.rm(self._at(name), recursive=True)
+
+    def clear(self) -> None:
+        """Remove everything.
+
+        Raises:
+            RemoteError: that is not possible now.
+        """
+        with self._reaching():
+            if self._system.exists(self._at()):
+                self._system.rm(self._at(), recursive=True)
+
+    # Fetching
+
+    def get(self, folder: Path) -> None:
+        """Fetch one checkpoint into an empty folder. It is as little trusted as any other.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged.
+        """
+        with self._reaching():
+            self._get(MANIFEST, folder)
+            for name, seal in sealed_files(folder).items():
+                self._get(name, folder, seal.bytes)
+
+    def restore(self, checkpoints: CheckpointFolder, others: Iterable[Path]) -> bool:
+        """Fetch the latest checkpoint of a run, and what else there is, if there is one.
+
+        Args:
+            checkpoints: of the run; it has none.
+            others: files that are fetched besides, if they are there.
+
+        Raises:
+            CheckpointError: it cannot be fetched, or is damaged.
+        """
+        with self._reaching():
+            if LATEST not in self._names():
+                return False
+            named = self._system.cat_file(self._at(LATEST)).decode().strip()
+            target = checkpoints.path_for(checkpoints.iteration_of(Path(named)))
+            beside = target.with_name(f".{target.name}.tmp")
+            beside.mkdir(parents=True)
+            self._get_apart(target.name, beside)
+            for file in others:
+                if file.name in self._names():
+                    write_atomically(file, self._system.cat_file(self._at(file.name)))
+            beside.rename(target)
+            checkpoints.publish(target)
+        return True
+
+    def _get_apart(self, name: str, folder: Path) -> None:
+        self._get(f"{name}/{MANIFEST}", folder)
+        for file, seal in sealed_files(folder).items():
+            where = ROWS if FILE.fullmatch(file) else name
+            self._get(f"{where}/{file}", folder, seal.bytes)
+
+    def _get(self, name: str, folder: Path, size: int | None = None) -> None:
+        """Fetch a file, unless it is larger than the manifest says, or than manifests are."""
+        found: Any = self._system.size(self._at(name))
+        most = MAX_JSON_BYTES if size is None else size
+        if found is None or found > most or (size is not None and found < size):
+            text = f"{found} bytes, it should be {size or f'at most {most}'}"
+            raise RemoteError(f"{self.url}/{name}: damaged or changed: {text}")
+        self._system.get_file(self._at(name), str(folder / name.rpartition("/")[2]))
+
+
+@contextlib.contextmanager
+def local_copy(path: str | Path) -> Iterator[Path]:
+    """A checkpoint as a folder of this machine: itself, or a copy for as long as the block runs.
+
+    Raises:
+        CheckpointError: it cannot be fetched.
+    """
+    if not is_url(path):
+        yield Path(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="rllib-checkpoint-") as folder:
+        Remote(str(path)).get(Path(folder))
+        yield Path(folder)

@@ -95,20 +95,16 @@ class Credentials(NamedTuple):
         named = ("grpc.ssl_target_name_override", TLS_NAME)
         return grpc.aio.secure_channel(address, given, [*options, named])
 
-    def listen(self, server: grpc.aio.Server, address: str) -> int:
-        """Open the port. Raises `ClusterError`."""
-        try:
-            if self.tls is None:
-                return int(server.add_insecure_port(address))
-            ca, key, cert = self._files()
-            # Nodes show their certificate to each other: one that is stolen of a token alone
-            # opens nothing.
-            given = grpc.ssl_server_credentials([(key, cert)], ca, require_client_auth=True)
-            return int(server.add_secure_port(address, given))
-        except RuntimeError as error:
-            raise ClusterError(
-                f"{address} cannot be listened at: it is in use, or no address of this machine"
-            ) from error
+    def listen(self, server: grpc.aio.Server, address: str) -> None:
+        """Have the server listen there. Raises `ClusterError`."""
+        if self.tls is None:
+            server.add_insecure_port(address)
+            return
+        ca, key, cert = self._files()
+        # Nodes show their certificate to each other: one that is stolen of a token alone opens
+        # nothing.
+        given = grpc.ssl_server_credentials([(key, cert)], ca, require_client_auth=True)
+        server.add_secure_port(address, given)
 
     def _files(self) -> tuple[bytes, bytes, bytes]:
         assert self.tls is not None

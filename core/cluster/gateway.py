@@ -1,14 +1,12 @@
-"""A node's one TCP port: a gRPC server, and the streams to other nodes, on an event loop.
+"""A node's gateway to others: its port, the control streams of gRPC, and the tunnels.
 
 ::
 
     process P --gateway.sock--> Gateway ===Tunnel===> Gateway --<Q>.sock--> process Q
     node      --Link---------> Gateway ===Control==> Gateway --Link------> head
 
-A tunnel is one bidirectional stream for two processes that talk to each other. It carries their
-frames unread, in order, and ends when one of them does: so all that holds for two processes with a
-Unix socket between them holds for these. Its back-pressure is gRPC's: who does not read is not sent
-to, up to the process that writes.
+Control is gRPC's; `tunnels` carry what processes say to each other, over TCP connections to the
+same port (`door`). An event loop in a thread of its own serves it all, but for what is carried.
 
 Every call proves first that its caller has the token (`proofs`); nothing of one that does not is
 looked at.
@@ -36,7 +34,10 @@ import grpc
 from rllib.core.cluster import messages
 from rllib.core.cluster.credentials import ClusterError, Credentials, token_file
 from rllib.core.cluster.diagnosis import why_nobody_answers
+from rllib.core.cluster.dock import Dock
+from rllib.core.cluster.door import GRPC, Door, host_of
 from rllib.core.cluster.proofs import Doorkeeper, Prover
+from rllib.core.cluster.tunnels import Tunnels
 from rllib.core.native.peers import GATEWAY
 from rllib.core.native.sites import key_of
 from rllib.core.native.wire import WireError
@@ -49,9 +50,6 @@ DEAD_S = 30.0
 then TCP may wait as long again before it tries once more."""
 
 MAX_MESSAGE = 64 * 2**20
-_CHUNK = 1 << 20
-_READ = 1 << 18
-"""More than a Unix socket ever holds."""
 _ID_BYTES = 16
 _TICK_S = 0.5
 _MOST_WARNINGS = 1_000
@@ -134,7 +132,7 @@ class Gateway:
     """See the module's text."""
 
     def __init__(
-        self, directory: Path, me: bytes, credentials: Credentials, listener: Listener
+        self, directory: Path, me: bytes, credentials: Credentials, listener: Listener, dock: Dock
     ) -> None:
         self._directory = directory
         self._key = key_of(me)
@@ -142,6 +140,17 @@ class Gateway:
         self._prover = Prover(credentials.token, me)
         self._doorkeeper = Doorkeeper(credentials.token, self._key)
         self._listener = listener
+        self._refusals = Refusals()
+        self._tunnels = Tunnels(
+            directory,
+            credentials.tls,
+            self._prover,
+            self._doorkeeper,
+            dock,
+            listener.broken,
+            self._refusals.log,
+        )
+        self._door = Door(directory, self._tunnels.admit, self._begin)
         self._addresses: Mapping[bytes, str] = {}
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._loop = asyncio.new_event_loop()
@@ -164,13 +173,18 @@ class Gateway:
         return link
 
     def learn(self, addresses: Mapping[bytes, str]) -> None:
-        """Where the nodes are."""
+        """Where the nodes are. The way to those that are not any more is cut, soon."""
+        gone = self._addresses.keys() - addresses.keys()
         self._addresses = addresses
+        for key in gone:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._tunnels.cut, key)
 
     def stop(self) -> None:
         """Close everything; returns when nothing is left."""
         if self._thread.is_alive():
             self._run(self._close())
+            self._tunnels.close()
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
         self._loop.close()
@@ -184,26 +198,28 @@ class Gateway:
         handlers = {
             "Greet": self._on_greet,
             "Control": self._on_control,
-            "Tunnel": self._on_tunnel,
         }
-        self._server = grpc.aio.server(interceptors=[_Guard(self._doorkeeper)], options=_OPTIONS)
+        guard = _Guard(self._doorkeeper, self._refusals)
+        self._server = grpc.aio.server(interceptors=[guard], options=_OPTIONS)
         streams = {k: grpc.stream_stream_rpc_method_handler(f) for k, f in handlers.items()}
         served = grpc.method_handlers_generic_handler(_SERVICE, streams)
         self._server.add_generic_rpc_handlers((served,))
-        bracketed = f"[{host}]" if ":" in host else host
-        bound = self._credentials.listen(self._server, f"{bracketed}:{port}")
+        self._credentials.listen(self._server, f"unix:{self._directory / GRPC}")
         await self._server.start()
+        bound = self._door.listen(host, port)
         self._local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._local.setblocking(False)
         self._local.bind(str(self._directory / GATEWAY))
         self._local.listen(1024)
         self._begin(self._accept_locals())
+        bracketed = f"[{host}]" if ":" in host else host
         return f"{bracketed}:{bound}"
 
     async def _close(self) -> None:
         for task in list(self._tasks):
             await _stopped(task)
         self._local.close()
+        self._door.close()
         await self._server.stop(None)
         for channel in self._channels.values():
             await channel.close()
@@ -334,55 +350,22 @@ class Gateway:
         task.add_done_callback(self._tasks.discard)
 
     async def _on_local(self, sock: socket.socket) -> None:
-        """One of them, which says first to whom."""
-        with sock, contextlib.suppress(OSError):  # it may be gone
-            to = await _exactly(self._loop, sock, _ID_BYTES)
-            address = self._addresses.get(key_of(to))
-            if address is not None:  # else its node is gone, and so is it
-                await self._dig(address, to, sock)
-
-    async def _dig(self, address: str, to: bytes, sock: socket.socket) -> None:
-        metadata = self._prover.call(key_of(to), _path("Tunnel"), to.hex())
-        call = self._stub(address, "Tunnel")(metadata=metadata)
-        sending = asyncio.ensure_future(_send(self._loop, sock, call.write, call.done_writing))
-        try:
-            await _receive(self._loop, call.read, sock)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.NOT_FOUND:
-                self._listener.broken(to, _told(error))
-        finally:
-            call.cancel()
-            await _stopped(sending)
-
-    async def _on_tunnel(self, _requests: Any, context: Any) -> None:
-        """A process elsewhere wants to talk to one here."""
-        to = dict(context.invocation_metadata()).get("to", "")
-        with await self._connect(str(to), context) as sock:
-            receiving = asyncio.ensure_future(_receive(self._loop, context.read, sock))
-            # The process here ends its side when it sees the end of the other.
-            receiving.add_done_callback(lambda _: _shut(sock))
-            try:
-                await _send(self._loop, sock, context.write)
-            finally:
-                await _stopped(receiving)
-
-    async def _connect(self, to: str, context: Any) -> socket.socket:
-        """The socket of a process here; the name of nothing else is ever made of what came."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        """One of them, which says first to whom, and who it is."""
         sock.setblocking(False)
-        if len(to) == 2 * _ID_BYTES and set(to) <= set("0123456789abcdef"):
-            with contextlib.suppress(OSError):
-                await self._loop.sock_connect(sock, str(self._directory / f"{to}.sock"))
-                return sock
-        sock.close()
-        await context.abort(grpc.StatusCode.NOT_FOUND, "that process is gone")
-        raise AssertionError
+        try:
+            said = await _exactly(self._loop, sock, 2 * _ID_BYTES)
+        except OSError:  # it may be gone
+            sock.close()
+            return
+        to, me = said[:_ID_BYTES], said[_ID_BYTES:]
+        address = self._addresses.get(key_of(to))
+        if address is None:  # its node is gone, and so is it
+            sock.close()
+        else:
+            await self._tunnels.dig(sock, me, to, address)
 
 
-Loop = asyncio.AbstractEventLoop
-
-
-async def _exactly(loop: Loop, sock: socket.socket, size: int) -> bytes:
+async def _exactly(loop: asyncio.AbstractEventLoop, sock: socket.socket, size: int) -> bytes:
     data = b""
     while len(data) < size:
         more = await loop.sock_recv(sock, size - len(data))
@@ -390,47 +373,6 @@ async def _exactly(loop: Loop, sock: socket.socket, size: int) -> bytes:
             raise ConnectionError("it ended")
         data += more
     return data
-
-
-async def _send(
-    loop: Loop,
-    sock: socket.socket,
-    write: Callable[[bytes], Awaitable[Any]],
-    end: Callable[[], Awaitable[Any]] | None = None,
-) -> None:
-    """From a process here into the tunnel, until its end."""
-    with contextlib.suppress(OSError):  # which may also look like that
-        while data := await loop.sock_recv(sock, _READ):
-            await write(_with_what_follows(sock, data))
-    if end is not None:
-        await end()
-
-
-def _with_what_follows(sock: socket.socket, first: bytes) -> bytes:
-    """What can be read at once: a message costs more than the bytes in it."""
-    parts, size = [first], len(first)
-    while size < _CHUNK:
-        try:
-            more = sock.recv(_READ)
-        except OSError:
-            break
-        if not more:
-            break  # which the next read finds again
-        parts.append(more)
-        size += len(more)
-    return first if len(parts) == 1 else b"".join(parts)
-
-
-async def _receive(loop: Loop, read: Callable[[], Awaitable[Any]], sock: socket.socket) -> None:
-    """From the tunnel to a process here, until its end."""
-    with contextlib.suppress(OSError):  # the process here is gone
-        while (data := await read()) is not grpc.aio.EOF:
-            await loop.sock_sendall(sock, data)
-
-
-def _shut(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
 
 
 async def _stopped(task: asyncio.Task[Any]) -> None:
@@ -477,15 +419,27 @@ def _told(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-class _Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Refuses whoever does not prove to have the token, before anything else of the call is read.
+class Refusals:
+    """Each kind of refusal is logged once for each host, and never without end."""
 
-    Each kind of refusal is logged once for each host, and never without end.
-    """
-
-    def __init__(self, doorkeeper: Doorkeeper) -> None:
-        self._doorkeeper = doorkeeper
+    def __init__(self) -> None:
         self._warned: set[tuple[str, str]] = set()
+
+    def log(self, reason: str, host: str) -> None:
+        """A call from there was refused."""
+        if (host, reason) in self._warned or len(self._warned) >= _MOST_WARNINGS:
+            return
+        self._warned.add((host, reason))
+        last = "; no more of them are told" if len(self._warned) == _MOST_WARNINGS else ""
+        _logger.warning("a call from %s %s was refused%s", host, reason, last)
+
+
+class _Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Refuses who does not prove to have the token, before anything else of the call is read."""
+
+    def __init__(self, doorkeeper: Doorkeeper, refusals: Refusals) -> None:
+        self._doorkeeper = doorkeeper
+        self._refusals = refusals
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         """Called with the metadata of a call alone."""
@@ -496,15 +450,8 @@ class _Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     def _refusal(self, reason: str) -> Any:
         async def refuse(_requests: Any, context: Any) -> None:
-            self._log(reason, context.peer().rpartition(":")[0])
+            self._refusals.log(reason, host_of(context.peer()))
             text = f"a call {reason}: see `rllib token`"
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, text)
 
         return grpc.stream_stream_rpc_method_handler(refuse)
-
-    def _log(self, reason: str, host: str) -> None:
-        if (host, reason) in self._warned or len(self._warned) >= _MOST_WARNINGS:
-            return
-        self._warned.add((host, reason))
-        last = "; no more of them are told" if len(self._warned) == _MOST_WARNINGS else ""
-        _logger.warning("a call from %s %s was refused%s", host, reason, last)

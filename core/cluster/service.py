@@ -28,6 +28,7 @@ from rllib.core.cluster.credentials import (
     read_token,
     split_address,
 )
+from rllib.core.cluster.dock import Dock
 from rllib.core.cluster.gateway import Gateway
 from rllib.core.cluster.options import TLS_VARIABLES
 from rllib.core.cluster.services import AgentNode, HeadNode, ServiceNode
@@ -126,7 +127,7 @@ def _start(order: Order, end: _End) -> tuple[Running, DriverRuntime, Gateway]:
     )
     node = cast(ServiceNode, runtime.node)
     session = Path(runtime.where().session)
-    node.gateway = gateway = Gateway(session, runtime.me, credentials, node)
+    node.gateway = gateway = Gateway(session, runtime.me, credentials, node, Dock(runtime))
     try:
         node.site.address = _reachable(gateway.start(host, order.port), order.head)
         _take_part(node, order, end)

@@ -68,13 +68,6 @@ class Connection:
         out[-1].frames.append(frame)
         self.queued_bytes += len(frame)
 
-    def send_view(self, view: memoryview) -> None:
-        """Queue bytes that are not copied before the kernel takes them; the view keeps them."""
-        batch = _Batch()
-        batch.data = view
-        self._out.append(batch)
-        self.queued_bytes += view.nbytes
-
     def send_with(self, frame: bytes, fds: Sequence[int]) -> None:
         """Queue a frame, and duplicates of several descriptors to travel with it, in order."""
         self._out.append(_Batch(fds))
@@ -101,8 +94,7 @@ class Connection:
         if not batch.fds:
             sent = self.sock.send(data)
         else:
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", batch.fds))]
-            sent = self.sock.sendmsg([data], rights)
+            sent = send_with(self.sock, data, batch.fds)
             batch.close()
         self.queued_bytes -= sent
         if sent == data.nbytes:
@@ -126,16 +118,13 @@ class Connection:
     def receive(self) -> list[Frame]:
         """The complete frames that one read brings. Raises `EOFError` when the peer is gone."""
         try:
-            data, ancillary, _flags, _address = self.sock.recvmsg(_CHUNK, _FD_SPACE, _RECEIVE_FLAGS)
+            data = receive(self.sock, _CHUNK, self.received_fds)
         except BlockingIOError:
             self.drained = True
             return []
         except OSError as error:
             raise EOFError(str(error)) from None
         self.drained = False
-        for level, kind, payload in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                self.received_fds.extend(_descriptors(payload))
         if not data:
             raise EOFError("the peer closed the connection")
         if self._in:
@@ -176,6 +165,21 @@ class Connection:
         while self.received_fds:
             os.close(self.received_fds.popleft())
         self.sock.close()
+
+
+def receive(sock: socket.socket, size: int, fds: deque[int]) -> bytes:
+    """What one read brings; descriptors that come along are appended to ``fds``."""
+    data, ancillary, _flags, _address = sock.recvmsg(size, _FD_SPACE, _RECEIVE_FLAGS)
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.extend(_descriptors(payload))
+    return data
+
+
+def send_with(sock: socket.socket, data: memoryview, fds: Sequence[int]) -> int:
+    """Write some of ``data``, of which the first byte brings descriptors along; how much it was."""
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+    return sock.sendmsg([data], rights)
 
 
 def _descriptors(payload: bytes) -> array.array[int]:

@@ -12,6 +12,7 @@ from rllib.core.native.failures import dump_error
 from rllib.core.native.leases import Task
 from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.peers import Peer
+from rllib.core.native.spillfiles import FileLostError
 
 if TYPE_CHECKING:
     from rllib.core.native.engine import NativeRuntime
@@ -34,8 +35,8 @@ class Inbox:
             self._runtime.calls.on_item(peer, frame)
         elif kind == wire.RECORD:
             self._on_record(peer, wire.read_record(frame[-1]))
-        elif kind == wire.CHUNK:
-            self._runtime.places.on_chunk(peer, frame[4], frame[-1])
+        elif kind == wire.SEGMENT:
+            self._runtime.places.learn_segment(wire.read_segment(frame[-1]), peer)
         else:
             raise wire.WireError(f"unknown frame kind {kind}")
 
@@ -66,7 +67,7 @@ class Inbox:
         match record:
             case wire.Freed(blocks):
                 for segment, offset in blocks:
-                    peer.held.pop((segment, offset), None)
+                    peer.let_go((segment, offset))
             case wire.Released(items):
                 for number, count in items:
                     self._runtime.values.lendings.returned(number, count, peer.process)
@@ -74,10 +75,8 @@ class Inbox:
                 self._runtime.values.passed_on(number, to)
             case wire.Fetch(seq, number, lost):
                 self._serve(peer, seq, number, lost)
-            case wire.SegmentAt():
-                self._runtime.places.learn_segment(record, peer)
-            case wire.Coming():
-                self._runtime.places.expect(record, peer)
+            case wire.Landed():
+                self._runtime.places.landed(record, peer)
             case wire.Moved():
                 self._runtime.values.follow(record, peer.process)
             case wire.Intern(target):
@@ -121,9 +120,14 @@ class Inbox:
         if peer.gone:
             return
         if isinstance(ref.outcome, Stored):
-            value = self._runtime.values.outgoing(
-                ref.outcome, peer, handed=False, number=ref._number
-            )
+            try:
+                value = self._runtime.values.outgoing(
+                    ref.outcome, peer, handed=False, number=ref._number
+                )
+            except FileLostError:
+                self._runtime.recover([ref])
+                ref.when_ready(lambda: self._send_value(peer, seq, ref))
+                return
             frame = wire.reply_frame(seq, [value])
         else:
             assert ref.outcome is not None

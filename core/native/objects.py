@@ -30,9 +30,10 @@ Drop = tuple[bytes, int, int]
 class Handed(NamedTuple):
     """What was handed over: the arena, segment and offset of a block, and its size.
 
-    Two things besides blocks are handed over and freed in the same way, under segment numbers
-    that no arena has: `FILES`, a file of that number, and `MOVED`, the old place of a value that
-    its owner has moved, under the number of the move.
+    Three things besides blocks are handed over and freed in the same way, under segment numbers
+    that no arena has: `FILES`, a file of that number; `MOVED`, the old place of a value that its
+    owner has moved, under the number of the move; and `BULKS`, a value that the gateway sends to
+    another node, under the number of that.
     """
 
     arena: bytes
@@ -56,6 +57,7 @@ class HandedBlock:
 
 FILES = -1
 MOVED = -2
+BULKS = -3
 
 
 @dataclass(slots=True)

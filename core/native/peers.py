@@ -25,11 +25,13 @@ from rllib.core.native.sites import key_of
 if TYPE_CHECKING:
     from rllib.core.native.arena import Segment
     from rllib.core.native.call import Call
-    from rllib.core.native.streaming import Sink
+    from rllib.core.native.objects import Region
+    from rllib.core.native.spillfiles import FileRegion
 
 _COALESCE_BYTES = 1 << 12
 GATEWAY = "gateway.sock"
-"""Where to connect in order to talk to a process on another node, whose id comes first."""
+"""Where to connect in order to talk to a process on another node: its id comes first, then that of
+who connects."""
 _ENDED = 256
 """So many of those that are ending are remembered; they are gone within milliseconds."""
 
@@ -73,10 +75,23 @@ class Peer:
         """Segments whose descriptor it has from me."""
         self.mapped: dict[tuple[bytes, int], Segment] = {}
         """Segments whose descriptor I have from it."""
-        self.coming: dict[int, Sink] = {}
-        """Values that stream from another node, by their numbers."""
-        self.held: dict[tuple[int, int], Any] = {}
-        """Blocks and files of mine that it reads, by segment and offset; see `objects.Handed`."""
+        self.coming: dict[int, Region | FileRegion] = {}
+        """Large parts that have come from another node, ahead of what speaks of them."""
+        self.held: dict[tuple[int, int], list[Any]] = {}
+        """Blocks and files of mine that it reads, by segment and offset, as often as it was handed
+        them; see `objects.Handed`."""
+
+    def hold(self, key: tuple[int, int], what: Any) -> None:
+        """It reads that of mine, once more."""
+        self.held.setdefault(key, []).append(what)
+
+    def let_go(self, key: tuple[int, int]) -> None:
+        """It does so once less."""
+        held = self.held.get(key)
+        if held is not None:
+            held.pop()
+            if not held:
+                del self.held[key]
 
     def received_fds(self) -> deque[int]:
         """Descriptors that have come and are not claimed by a message yet."""
@@ -183,7 +198,7 @@ class Peers:
         try:
             sock.connect(str(self._directory / GATEWAY) if remote else self._path(process))
             if remote:
-                sock.sendall(process)
+                sock.sendall(process + self._me)
         except OSError as error:
             sock.close()
             raise gone from error

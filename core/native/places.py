@@ -11,18 +11,21 @@ say where in memory a value lies, so that they know whom to tell::
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 from rllib.core.native import wire
 from rllib.core.native.arena import PAGE, Arena, Block, Segment, aligned
 from rllib.core.native.copying import copy_into
 from rllib.core.native.ledger import Inherited, Ledger
 from rllib.core.native.objects import (
+    BULKS,
     FILES,
     MOVED,
     Handed,
@@ -33,12 +36,14 @@ from rllib.core.native.objects import (
     Stored,
 )
 from rllib.core.native.peers import Peer, Peers
-from rllib.core.native.spillfiles import FileRegion, SpillFiles, stored_size
+from rllib.core.native.spillfiles import FileRegion, SpillFiles, UnroomedRegion, stored_size
 from rllib.core.native.spilling import Spiller
-from rllib.core.native.streaming import Sink, chunks
 
 _ASK_AGAIN_S = 0.05
 """After others could not make room, they are not asked again for so long."""
+
+Key = tuple[int, int]
+"""Of what is handed over: segment and offset, see `objects.Handed`."""
 
 FindRoom = Callable[[int, int], Block | None]
 """How to wait for a block of some size, after so many bytes were moved already."""
@@ -70,11 +75,22 @@ class Places:
         )
         self._moves = itertools.count(1)
         self._streams = itertools.count(1)
+        self._docked: dict[Key, Any] = {}
         self._refused = float("-inf")
         self.arena = Arena(me, ledger, files.folder.parent)
         self.spiller = Spiller(lock, self.arena, ledger, files, self._moved)
 
     # -- new values ----------------------------------------------------------------------------
+
+    def room(self, sizes: list[int]) -> Region | FileRegion:
+        """Room for parts of these sizes that are about to come. Call without the lock.
+
+        Raises `OutOfDiskError` when there is none in memory and none on the disk.
+        """
+        block = self._allocate(stored_size(sizes))
+        if block is None:
+            return self._files.reserve(sizes)
+        return Region(block.segment, block.offset, sizes, block)
 
     def keep(self, parts: list[memoryview]) -> Region | FileRegion:
         """Copy the parts of a value to where there is room. Call without the lock.
@@ -87,6 +103,10 @@ class Places:
             return self._files.write(parts)
         _copy_into(block, parts)
         return Region(block.segment, block.offset, sizes, block)
+
+    def room_at_once(self, size: int) -> Block | None:
+        """A block, if there is one without anybody making room. Under the lock."""
+        return self.arena.allocate(size) if size <= self._capacity else None
 
     def _allocate(self, size: int) -> Block | None:
         with self._lock:
@@ -113,26 +133,32 @@ class Places:
         """Where ``peer`` finds it: as the value of my object ``shown``, or handed to it."""
         if isinstance(region, FileRegion):
             if shown is None:
-                peer.held[FILES, region.number] = region.hold
+                peer.hold((FILES, region.number), region.hold)
             return wire.FileAt(region.maker, region.number, region.sizes)
         self._introduce(region.segment, peer)
         if shown is not None:
             region.shown = region.shown or Shown(shown, set())
             region.shown.to.add(peer.process)
         else:
-            peer.held[region.segment.number, region.offset] = region.hold
+            peer.hold((region.segment.number, region.offset), region.hold)
         return wire.BlockAt(
             region.segment.arena, region.segment.number, region.offset, region.sizes
         )
 
     def stream(self, region: Region | FileRegion, peer: Peer) -> wire.Streamed:
-        """Send it to a peer on another node, from where it lies."""
+        """Have the gateway send it to a peer on another node, from where it lies.
+
+        Raises `FileLostError` for a file that is gone.
+        """
         number = next(self._streams)
-        peer.conn.send(wire.record_frame(wire.Coming(number, region.sizes)))
-        for part in region.parts(region):
-            for chunk in chunks(part):
-                peer.conn.send(wire.chunk_header(number, chunk.nbytes))
-                peer.conn.send_view(chunk)
+        with contextlib.ExitStack() as opened:
+            if isinstance(region, FileRegion):
+                fd, offset = region.open(), 0
+                opened.callback(os.close, fd)
+            else:
+                fd, offset = region.segment.fd, region.offset
+            peer.conn.send(wire.bulk_frame(wire.BulkAt(number, offset, region.sizes)), fd)
+        peer.hold((BULKS, number), region)  # which nobody moves meanwhile
         return wire.Streamed(number)
 
     def _introduce(self, segment: Segment, peer: Peer) -> None:
@@ -140,7 +166,7 @@ class Places:
         if key not in peer.segments and segment.arena != peer.process:
             peer.segments.add(key)
             notice = wire.SegmentAt(segment.arena, segment.number, segment.size)
-            peer.conn.send(wire.record_frame(notice), segment.fd)
+            peer.conn.send(wire.segment_frame(notice), segment.fd)
 
     def _moved(self, region: Region, file: FileRegion) -> None:
         """An own value lies in a file now: who knows the old place lets go of it when it can."""
@@ -152,32 +178,54 @@ class Places:
         for process in region.shown.to:
             peer = self._peers.known(process)
             if peer is not None:  # else it is dead
-                peer.held[MOVED, move] = region.hold
+                peer.hold((MOVED, move), region.hold)
                 peer.conn.send(notice)
                 self._peers.hold(peer.conn)
 
     # -- in ------------------------------------------------------------------------------------
 
-    def expect(self, coming: wire.Coming, peer: Peer) -> None:
-        """A value streams from another node, straight into an own block if there is room."""
-        size = stored_size(coming.sizes)
-        block = self.arena.allocate(size) if size <= self._capacity else None
-        peer.coming[coming.number] = Sink(coming.sizes, block)
+    def dock(self, at: wire.BlockAt | wire.FileAt, hold: Any, peer: Peer | None) -> Key:
+        """Hand a value that has come from another node to ``peer``, or to this process itself; its
+        key, for `undock`."""
+        key = (FILES, at.number) if isinstance(at, wire.FileAt) else (at.segment, at.offset)
+        if peer is None:
+            self._docked[key] = hold
+        else:
+            peer.hold(key, hold)
+        return key
 
-    def on_chunk(self, peer: Peer, number: int, data: bytes) -> None:
-        """The next bytes of it. Raises `wire.WireError` for what was not announced."""
-        sink = peer.coming.get(number)
-        if sink is None:
-            raise wire.WireError("a part came of a value that was not announced")
-        sink.take(data)
+    def undock(self, key: Key, peer: Peer | None) -> None:
+        """It will never know of it."""
+        if peer is None:
+            self._docked.pop(key, None)
+        else:
+            peer.let_go(key)
+
+    def landed(self, record: wire.Landed, peer: Peer) -> None:
+        """The gateway has put the large parts of a value of ``peer``'s there. The message that
+        speaks of them is to follow."""
+        at = record.at
+        region: Region | FileRegion
+        if at is None:
+            region = UnroomedRegion()
+        elif isinstance(at, wire.FileAt):
+            region = self._files.find(at.maker, at.number, at.sizes, self._landed_file(at))
+        else:
+            region = self.incoming(at, peer, handed=True)
+        peer.coming[record.number] = region
+        peer.conn.send(wire.notice_frame(wire.CLAIMED, record.claim))
+        self._peers.hold(peer.conn)
+
+    def _landed_file(self, at: wire.FileAt) -> Any:
+        if at.maker == self._me:
+            return self._docked.pop((FILES, at.number), None)
+        return self._handed(at.maker, FILES, at.number, 0)
 
     def _streamed(self, number: int, peer: Peer) -> Region | FileRegion:
-        sink = peer.coming.pop(number, None)
-        if sink is None or not sink.is_full:
-            raise wire.WireError("a value was named that did not come in whole")
-        if sink.block is None:
-            return self._files.write(sink.parts())
-        return Region(sink.block.segment, sink.block.offset, sink.sizes, sink.block)
+        region = peer.coming.pop(number, None)
+        if region is None:
+            raise wire.WireError("a value was named that did not come")
+        return region
 
     def incoming(
         self, at: wire.BlockAt | wire.FileAt | wire.Streamed, peer: Peer, handed: bool
@@ -196,8 +244,10 @@ class Places:
         size = stored_size(at.sizes)
         if at.offset + size > segment.size:
             raise wire.WireError("a value lies beyond the end of its segment")
-        block = None
-        if handed:
+        block: Block | HandedBlock | None = None
+        if handed and mine:
+            block = self._docked.pop((at.segment, at.offset), None)
+        elif handed:
             whole = aligned(size, PAGE)
             self._inherited.received(at.arena, whole)
             block = self._handed(at.arena, at.segment, at.offset, whole)
@@ -251,8 +301,7 @@ class Places:
                 self._inherited.returned(arena, size)
             freed.setdefault(arena, []).append((segment, offset))
         for arena, blocks in freed.items():
-            if self._peers.known(arena) is not None:
-                self._peers.tell(arena, wire.Freed(blocks))
+            self._peers.tell(arena, wire.Freed(blocks))
 
 
 def _mapped(record: wire.SegmentAt, fd: int) -> Segment:

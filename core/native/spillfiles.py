@@ -18,6 +18,7 @@ import mmap
 import os
 import shutil
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -161,17 +162,44 @@ class FileRegion:
             start += aligned(size)
         return parts
 
+    def open(self) -> int:
+        """A descriptor of it, which is the caller's to close. Raises `FileLostError`."""
+        try:
+            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: OSError) -> FileLostError:
+        return FileLostError(f"spilled to {self.path}, which cannot be read: {error}")
+
     def _mapped(self) -> Mapping:
         mapping = self._mapping() if self._mapping is not None else None
         if mapping is None:
             try:
                 mapping = Mapping(self.path, stored_size(self.sizes))
             except OSError as error:
-                raise FileLostError(f"spilled to {self.path}, which cannot be read: {error}") from (
-                    error
-                )
+                raise self._lost(error) from error
             self._mapping = weakref.ref(mapping)
         return mapping
+
+
+class UnroomedRegion(FileRegion):
+    """Stands for large parts that came from another node and found no room anywhere."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(Path(), b"", 0, [])
+
+    def open(self) -> int:
+        """Raises `OutOfDiskError`."""
+        raise OutOfDiskError(
+            "a value came from another node, and there is room for it neither in this node's "
+            "shared memory nor on its disk: raise object_store_memory, or make room there"
+        )
+
+    def _mapped(self) -> Mapping:
+        raise AssertionError(self.open())
 
 
 def stored_size(sizes: list[int]) -> int:
@@ -192,9 +220,16 @@ class SpillFiles:
 
         Raises `OutOfDiskError`; nothing is left of the file then.
         """
-        region = self._new([part.nbytes for part in parts])
+        return self._made([part.nbytes for part in parts], lambda path: _write(path, parts))
+
+    def reserve(self, sizes: list[int]) -> FileRegion:
+        """A file for parts that are about to come. Raises as `write`."""
+        return self._made(sizes, lambda path: _reserve(path, stored_size(sizes)))
+
+    def _made(self, sizes: list[int], make: Callable[[Path], None]) -> FileRegion:
+        region = self._new(sizes)
         try:
-            _write(region.path, parts)
+            make(region.path)
         except OSError as error:
             region.hold = None  # removes it now, for the traceback keeps the region
             size = stored_size(region.sizes)
@@ -233,6 +268,18 @@ def _write(path: Path, parts: list[memoryview]) -> None:
             _write_part(fd, part.cast("B"), start)
             start += aligned(part.nbytes)
         os.ftruncate(fd, start)  # the last part is followed by its padding
+    finally:
+        os.close(fd)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Have the disk keep room for it, so that it is not full when the bytes come."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(fd, 0, size)
+        else:  # macOS
+            os.truncate(fd, size)
     finally:
         os.close(fd)
 

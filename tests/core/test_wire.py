@@ -5,6 +5,7 @@ import os
 import random
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -127,8 +128,10 @@ PAYLOAD = wire.Payload(
 RECORDS = [
     wire.Hello(b"me"),
     wire.Intern(1, "function", "f", b"code"),
-    wire.SegmentAt(b"arena", 0, 4096),
+    wire.Landed(1, 2, wire.BlockAt(b"arena", 1, 64, [10, 20])),
     wire.Fetch(1, 2),
+    wire.FetchFor(1, b"owner", 2),
+    wire.Elsewhere(1, b"process"),
     wire.Released([(1, 2)]),
     wire.Freed([(0, 64)]),
     wire.RequestLease(1, wire.Needs({"CPU": 0.5}, environment="{}")),
@@ -145,7 +148,6 @@ RECORDS = [
     wire.LeaseGranted(1, b"w", wire.Assignment({"CPU": 1.0}, ["0"])),
     wire.ActorDied(b"a", "story", "unschedulable"),
     wire.AskNodes(1),
-    wire.Coming(1, [2, 3]),
     wire.Printed("Cls", 7, "text"),
     wire.NodeTable(1, [wire.NodeRow("n", "host", "1.2.3.4:5", {"CPU": 1.0}, {"a": "b"}, True)]),
     wire.GroupTable(
@@ -163,6 +165,16 @@ def read_one(data: bytes) -> list[wire.Payload]:
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
 def test_records_round_trip(record: msgspec.Struct) -> None:
     assert wire.read_record(wire.encode_record(record)) == record
+
+
+SEGMENT, BULK, COMING = wire.SegmentAt(b"arena", 0, 4), wire.BulkAt(1, 64, [2]), wire.Coming(1, [2])
+
+
+def test_frames_for_gateways_round_trip() -> None:
+    size = wire.HEADER.size
+    assert wire.read_segment(wire.segment_frame(SEGMENT)[size:]) == SEGMENT
+    assert wire.read_bulk(wire.bulk_frame(BULK)[size:]) == BULK
+    assert wire.read_coming(wire.coming_frame(COMING)[size:]) == COMING
 
 
 def mutated(draw: random.Random, data: bytes) -> bytes:
@@ -188,8 +200,9 @@ CANARY = b"cos\nsystem\n(S'touch /tmp/rllib-canary'\ntR."
 def test_ten_thousand_malformed_messages_are_refused_or_read() -> None:
     """Nothing but `WireError` comes of them, and pickles inside stay opaque bytes."""
     draw = random.Random(1)
-    readers = [wire.read_record, wire.read_payload, read_one]
-    good = [wire.encode_record(record) for record in (*RECORDS, PAYLOAD)]
+    readers: list[Any] = [wire.read_record, wire.read_payload, read_one]
+    readers += [wire.read_segment, wire.read_bulk, wire.read_coming]
+    good = [wire.encode_record(each) for each in (*RECORDS, PAYLOAD, SEGMENT, BULK, COMING)]
     good += [msgspec.msgpack.encode([PAYLOAD]), CANARY, b"\x80\x05" + CANARY]
     refused = 0
     for data, reader in zip(

@@ -56,8 +56,11 @@ def frames(canary: Path) -> list[bytes]:
     file = wire.FileAt(b"maker", 3, [10])
     records: list[Any] = [
         wire.Intern(1, "method", "count"),
-        wire.SegmentAt(b"arena", 1, 4096),
+        wire.Landed(1, 2, block),
+        wire.Landed(1, 2, file),
         wire.Fetch(1, 2),
+        wire.FetchFor(1, b"owner", 2),
+        wire.Elsewhere(1, b"process"),
         wire.Lent(2, b"somebody"),
         wire.Released([(2, 1)]),
         wire.Freed([(0, 64)]),
@@ -73,6 +76,7 @@ def frames(canary: Path) -> list[bytes]:
     ]
     return [
         *map(wire.record_frame, records),
+        wire.segment_frame(wire.SegmentAt(b"arena", 1, 4096)),
         wire.plain_call_frame(9, 1, 1, pickle),
         wire.call_frame(9, 1, 1, payload, wire.STREAM),
         wire.plain_reply_frame(1, pickle),

@@ -11,11 +11,18 @@ else a msgpack `Payload`; everything else is a RECORD, a typed message in msgpac
       news       from the node service to a client
       template   between the node service and its template
     values     what calls and replies carry
+    bulk       large parts of values on their way to another node
     needs      what tasks and actors ask for, and are given
 """
 
+from rllib.core.native.wire.bulk import BulkAt as BulkAt
+from rllib.core.native.wire.bulk import Coming as Coming
+from rllib.core.native.wire.bulk import Landed as Landed
+from rllib.core.native.wire.frames import ARRIVED as ARRIVED
+from rllib.core.native.wire.frames import BULK as BULK
 from rllib.core.native.wire.frames import CALL as CALL
-from rllib.core.native.wire.frames import CHUNK as CHUNK
+from rllib.core.native.wire.frames import CLAIMED as CLAIMED
+from rllib.core.native.wire.frames import COMING as COMING
 from rllib.core.native.wire.frames import ERROR as ERROR
 from rllib.core.native.wire.frames import HEADER as HEADER
 from rllib.core.native.wire.frames import ITEM as ITEM
@@ -25,22 +32,29 @@ from rllib.core.native.wire.frames import PLAIN as PLAIN
 from rllib.core.native.wire.frames import RECORD as RECORD
 from rllib.core.native.wire.frames import REPLY as REPLY
 from rllib.core.native.wire.frames import RETURNED as RETURNED
+from rllib.core.native.wire.frames import SEGMENT as SEGMENT
 from rllib.core.native.wire.frames import STREAM as STREAM
+from rllib.core.native.wire.frames import bulk_frame as bulk_frame
 from rllib.core.native.wire.frames import call_frame as call_frame
-from rllib.core.native.wire.frames import chunk_header as chunk_header
+from rllib.core.native.wire.frames import coming_frame as coming_frame
 from rllib.core.native.wire.frames import encode_record as encode_record
 from rllib.core.native.wire.frames import error_frame as error_frame
 from rllib.core.native.wire.frames import flagged as flagged
 from rllib.core.native.wire.frames import item_frame as item_frame
+from rllib.core.native.wire.frames import notice_frame as notice_frame
 from rllib.core.native.wire.frames import plain_call_frame as plain_call_frame
 from rllib.core.native.wire.frames import plain_item_frame as plain_item_frame
 from rllib.core.native.wire.frames import plain_reply_frame as plain_reply_frame
+from rllib.core.native.wire.frames import read_bulk as read_bulk
+from rllib.core.native.wire.frames import read_coming as read_coming
 from rllib.core.native.wire.frames import read_payload as read_payload
 from rllib.core.native.wire.frames import read_payloads as read_payloads
 from rllib.core.native.wire.frames import read_record as read_record
+from rllib.core.native.wire.frames import read_segment as read_segment
 from rllib.core.native.wire.frames import record_frame as record_frame
 from rllib.core.native.wire.frames import reply_frame as reply_frame
 from rllib.core.native.wire.frames import returned_frame as returned_frame
+from rllib.core.native.wire.frames import segment_frame as segment_frame
 from rllib.core.native.wire.frames import stream_end_frame as stream_end_frame
 from rllib.core.native.wire.message import Message as Message
 from rllib.core.native.wire.message import WireError as WireError
@@ -77,8 +91,9 @@ from rllib.core.native.wire.news import WorkerTable as WorkerTable
 from rllib.core.native.wire.peer import Assigned as Assigned
 from rllib.core.native.wire.peer import Cancel as Cancel
 from rllib.core.native.wire.peer import CancelRef as CancelRef
-from rllib.core.native.wire.peer import Coming as Coming
+from rllib.core.native.wire.peer import Elsewhere as Elsewhere
 from rllib.core.native.wire.peer import Fetch as Fetch
+from rllib.core.native.wire.peer import FetchFor as FetchFor
 from rllib.core.native.wire.peer import Freed as Freed
 from rllib.core.native.wire.peer import Hello as Hello
 from rllib.core.native.wire.peer import Host as Host

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
+from rllib.core.native.wire.bulk import BulkAt, Coming
 from rllib.core.native.wire.message import WireError
+from rllib.core.native.wire.peer import SegmentAt
 from rllib.core.native.wire.record import Record
 from rllib.core.native.wire.values import Payload
 
@@ -26,9 +28,20 @@ RECORD: Final = 3
 ITEM: Final = 4
 """One result of a streaming call, whose index is in the place of the target."""
 
-CHUNK: Final = 5
-"""A part of a value that streams to another node (`Coming`), whose number is in the place of the
-call's."""
+SEGMENT: Final = 5
+"""A `SegmentAt`, with its descriptor."""
+
+BULK: Final = 6
+"""From a process to its gateway: a `BulkAt`, with a descriptor of where it lies."""
+
+COMING: Final = 7
+"""Between gateways: a `Coming`, and behind it, outside of all frames, the bytes."""
+
+ARRIVED: Final = 8
+"""Between gateways: the bytes of that number have come; it is in the place of the call's."""
+
+CLAIMED: Final = 9
+"""From a process to its gateway: it knows now of what has `Landed` under that number."""
 
 PLAIN: Final = 1
 """The payload is a pickle stream; without it, msgpack (`Payload`, or a list of them)."""
@@ -49,6 +62,9 @@ MAX_PAYLOAD: Final = 2**30
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_record = msgspec.msgpack.Decoder(Record).decode
+_decode_segment = msgspec.msgpack.Decoder(SegmentAt).decode
+_decode_bulk = msgspec.msgpack.Decoder(BulkAt).decode
+_decode_coming = msgspec.msgpack.Decoder(Coming).decode
 _decode_payload = msgspec.msgpack.Decoder(Payload).decode
 _decode_payloads = msgspec.msgpack.Decoder(list[Payload]).decode
 
@@ -60,7 +76,7 @@ def encode_record(record: Any) -> bytes:
 
 def record_frame(record: Any) -> bytes:
     """A typed message as a frame."""
-    payload = _encode(record)
+    payload = _encode(record)  # no `_frame`: one call less for each small message
     return HEADER.pack(len(payload), RECORD, 0, 0, 0, 0) + payload
 
 
@@ -112,9 +128,29 @@ def error_frame(seq: int, body: bytes) -> bytes:
     return HEADER.pack(len(body), REPLY, PLAIN | ERROR, 0, 0, seq) + body
 
 
-def chunk_header(number: int, size: int) -> bytes:
-    """What goes before so many bytes of a value that streams."""
-    return HEADER.pack(size, CHUNK, 0, 0, 0, number)
+def segment_frame(segment: SegmentAt) -> bytes:
+    """Goes with a descriptor of the segment."""
+    return _frame(SEGMENT, segment)
+
+
+def bulk_frame(bulk: BulkAt) -> bytes:
+    """Goes with a descriptor of where it lies."""
+    return _frame(BULK, bulk)
+
+
+def coming_frame(coming: Coming) -> bytes:
+    """Goes before so many bytes."""
+    return _frame(COMING, coming)
+
+
+def notice_frame(kind: int, number: int) -> bytes:
+    """ARRIVED or CLAIMED."""
+    return HEADER.pack(0, kind, 0, 0, 0, number)
+
+
+def _frame(kind: int, message: Any) -> bytes:
+    payload = _encode(message)
+    return HEADER.pack(len(payload), kind, 0, 0, 0, 0) + payload
 
 
 def flagged(frame: bytes, flag: int) -> bytes:
@@ -125,6 +161,24 @@ def flagged(frame: bytes, flag: int) -> bytes:
 def read_record(data: bytes) -> Any:
     """The message of a RECORD frame. Raises `WireError`."""
     return _read(_decode_record, data)
+
+
+def read_segment(data: bytes) -> SegmentAt:
+    """What is in a SEGMENT frame. Raises `WireError`."""
+    segment: SegmentAt = _read(_decode_segment, data)
+    return segment
+
+
+def read_bulk(data: bytes) -> BulkAt:
+    """What is in a BULK frame. Raises `WireError`."""
+    bulk: BulkAt = _read(_decode_bulk, data)
+    return bulk
+
+
+def read_coming(data: bytes) -> Coming:
+    """What is in a COMING frame. Raises `WireError`."""
+    coming: Coming = _read(_decode_coming, data)
+    return coming
 
 
 def read_payload(data: bytes) -> Payload:

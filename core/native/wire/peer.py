@@ -44,14 +44,6 @@ class SegmentAt(Message, tag="segment"):
     size: int
 
 
-class Coming(Message, tag="coming"):
-    """To a process on another node: the parts of a value, of these sizes, come as CHUNK frames, and
-    then a message that refers to it as `Streamed`."""
-
-    number: Number
-    sizes: list[Number]
-
-
 class Fetch(Message, tag="fetch"):
     """Borrower to owner: REPLY with the value of your object, as soon as it is there."""
 
@@ -59,6 +51,28 @@ class Fetch(Message, tag="fetch"):
     number: Number
     lost: bool = False
     """I had it, in a file that is not there any more."""
+    direct: bool = False
+    """Send it yourself: whom you have named has it no more."""
+
+
+class FetchFor(Message, tag="fetch_for"):
+    """Process to its node service: REPLY with the value of an object that is owned on another node.
+
+    Node services ask each other in the same way for a copy (`Elsewhere`).
+    """
+
+    seq: Number
+    owner: bytes
+    number: Number
+    lost: bool = False
+
+
+class Elsewhere(Message, tag="elsewhere"):
+    """Instead of a REPLY to a node service: that other one has a copy, or is about to have it;
+    empty from one that has none any more."""
+
+    seq: Number
+    process: bytes
 
 
 class Lent(Message, tag="lent"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rllib.core.native.wire.bulk import Landed
 from rllib.core.native.wire.news import (
     ActorDied,
     ActorFound,
@@ -31,8 +32,9 @@ from rllib.core.native.wire.peer import (
     Assigned,
     Cancel,
     CancelRef,
-    Coming,
+    Elsewhere,
     Fetch,
+    FetchFor,
     Freed,
     Hello,
     Host,
@@ -41,7 +43,6 @@ from rllib.core.native.wire.peer import (
     Moved,
     Recall,
     Released,
-    SegmentAt,
     Taken,
 )
 from rllib.core.native.wire.request import (
@@ -76,9 +77,10 @@ from rllib.core.native.wire.template import Boot, Exited, Kill, Made, Make, Noti
 Record = (
     Hello
     | Intern
-    | SegmentAt
-    | Coming
+    | Landed
     | Fetch
+    | FetchFor
+    | Elsewhere
     | Lent
     | Released
     | Moved

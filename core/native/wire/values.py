@@ -23,7 +23,7 @@ class FileAt(Message, tag="file"):
 
 
 class Streamed(Message, tag="streamed"):
-    """The same, on another node: it has come ahead of this message, see `Coming`."""
+    """The same, on another node: it has come ahead of this message, see `Landed`."""
 
     number: Number
 

@@ -1,0 +1,146 @@
+"""A node's one TCP port: who connects is led to the gRPC server or to the tunnels, by the first
+bytes that he sends. Whoever sends others, or none for a while, is shut out.
+
+The gRPC server listens at a Unix socket in the session's directory. It sees whom it talks to by the
+name of the socket that is connected to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from rllib.core.cluster.credentials import ClusterError
+from rllib.core.cluster.tunnels import MAGIC
+from rllib.core.cluster.wires import prepare, ready
+
+GRPC = "grpc.sock"
+"""In the session's directory: where the gRPC server listens."""
+
+_PATIENCE_S = 5.0
+_PAUSE_S = 0.1
+_PIECE = 1 << 16
+_HTTP2, _TLS = b"P", b"\x16"
+"""How gRPC begins, without TLS and with it."""
+
+
+class Door:
+    """See the module's text. Runs on the gateway's loop."""
+
+    def __init__(
+        self,
+        directory: Path,
+        admit: Callable[[socket.socket, str], Awaitable[None]],
+        begin: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._directory = directory
+        self._admit = admit
+        self._begin = begin
+        self._numbers = itertools.count(1)
+
+    def listen(self, host: str, port: int) -> int:
+        """Open the port; its number. Raises `ClusterError`."""
+        try:
+            self._listener = _listening(host, port)
+        except OSError as error:
+            raise ClusterError(
+                f"{host}:{port} cannot be listened at: it is in use, or no address of this machine"
+            ) from error
+        self._begin(self._accept())
+        return int(self._listener.getsockname()[1])
+
+    def close(self) -> None:
+        """Close the port."""
+        self._listener.close()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, address = await loop.sock_accept(self._listener)
+            except OSError:  # out of descriptors, or it was gone at once
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            self._begin(self._lead(sock, str(address[0]).removeprefix("::ffff:")))
+
+    async def _lead(self, sock: socket.socket, host: str) -> None:
+        """Lead somebody on."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                prepare(sock)
+                first = await _first_byte(sock)
+                is_ours = first == MAGIC[:1] and await _said(sock) == MAGIC
+        except (OSError, TimeoutError):
+            sock.close()
+            return
+        if is_ours:
+            await self._admit(sock, host)
+            return
+        with sock:
+            if first in (_HTTP2, _TLS):
+                await self._to_grpc(sock, host)
+
+    async def _to_grpc(self, sock: socket.socket, host: str) -> None:
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as inner, _ignored():
+            inner.setblocking(False)
+            name = self._directory / f"{host}@{next(self._numbers)}"
+            inner.bind(str(name))
+            try:
+                await loop.sock_connect(inner, str(self._directory / GRPC))
+            finally:
+                name.unlink()
+            ways = [asyncio.ensure_future(_pass_on(*way)) for way in ((sock, inner), (inner, sock))]
+            try:
+                await asyncio.gather(*ways)
+            finally:
+                for way in ways:
+                    way.cancel()
+
+
+def host_of(peer: str) -> str:
+    """Whom the gRPC server talks to, by what it calls him."""
+    return unquote(peer).rpartition("/")[2].rpartition("@")[0]
+
+
+def _ignored() -> contextlib.AbstractContextManager[None]:
+    """One of the two is gone."""
+    return contextlib.suppress(OSError)
+
+
+async def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    while data := await loop.sock_recv(source, _PIECE):
+        await loop.sock_sendall(sink, data)
+    sink.shutdown(socket.SHUT_WR)
+
+
+async def _first_byte(sock: socket.socket) -> bytes:
+    await ready(sock)
+    return sock.recv(1, socket.MSG_PEEK)
+
+
+async def _said(sock: socket.socket) -> bytes:
+    """As many bytes as MAGIC has."""
+    loop, data = asyncio.get_running_loop(), b""
+    while len(data) < len(MAGIC):
+        more = await loop.sock_recv(sock, len(MAGIC) - len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there, for both families where the host means all addresses."""
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    both = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
+    listener = socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=both)
+    listener.setblocking(False)
+    return listener

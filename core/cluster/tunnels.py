@@ -1,0 +1,233 @@
+"""Digging tunnels to other nodes, and letting in those that others dig: who knocks says whom he
+wants, and proves that he has the token, before anything else of what he sends is looked at.
+
+::
+
+    who knocks --MAGIC, [TLS], length, "<process> rllib <caller> <number> <proof>"--> gateway
+    who knocks <--one byte: OPEN, GONE, or REFUSED and why-------------------------- gateway
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from rllib.core.cluster.credentials import Tls, split_address
+from rllib.core.cluster.dock import Dock
+from rllib.core.cluster.proofs import Doorkeeper, Prover
+from rllib.core.cluster.tunnel import Ends, Tunnel
+from rllib.core.cluster.wires import Wire, prepare, read_exactly, ready, secured, write_all
+from rllib.core.native.reactor import Reactor
+from rllib.core.native.sites import KEY_BYTES, key_of
+
+MAGIC = b"RLLIB/2\n"
+TUNNEL = "/rllib.Node/Tunnel"
+"""What is proved to be wanted."""
+
+OPEN, GONE, REFUSED = b"+", b"0", b"-"
+_ID_BYTES = 16
+_LENGTH = struct.Struct("<H")
+_MAX_KNOCK = 1024
+_MAX_REASON = 1024
+_PATIENCE_S = 10.0
+_LINGER_S = 1.0
+_LINGER_READS = 64
+
+
+class Refused(OSError):
+    """The other gateway lets nobody in; the text says why."""
+
+
+class Tunnels:
+    """Those of one gateway. Coroutines run on its loop; what is carried, in a thread of its own."""
+
+    def __init__(
+        self,
+        directory: Path,
+        tls: Tls | None,
+        prover: Prover,
+        doorkeeper: Doorkeeper,
+        dock: Dock,
+        broken: Callable[[bytes, str], None],
+        refused: Callable[[str, str], None],
+    ) -> None:
+        self._directory = directory
+        self._tls = tls
+        self._prover = prover
+        self._doorkeeper = doorkeeper
+        self._dock = dock
+        self._broken = broken
+        self._refused = refused
+        self._lock = threading.RLock()
+        self._reactor = Reactor(self._lock, _nothing)
+        self._tunnels: set[Tunnel] = set()
+
+    # -- from here -----------------------------------------------------------------------------
+
+    async def dig(self, near: socket.socket, me: bytes, to: bytes, address: str) -> None:
+        """From a process here to one at a gateway elsewhere. Ends ``near`` where that fails."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                far = await self._knock(to, address)
+        except (OSError, TimeoutError) as error:
+            near.close()
+            self._broken(to, str(error) or "it does not answer")
+            return
+        if far is None:
+            near.close()
+            return
+
+        def ended(tunnel: Tunnel, reason: str) -> None:
+            self._tunnels.discard(tunnel)
+            if reason:
+                self._broken(to, reason)
+
+        self._carry(near, far, Ends(me, key_of(to)), ended)
+
+    async def _knock(self, to: bytes, address: str) -> Wire | None:
+        """The way to that process; none if it is gone. Raises `OSError`."""
+        sock = await _connected(address)
+        try:
+            await asyncio.get_running_loop().sock_sendall(sock, MAGIC)
+            far = await secured(sock, self._tls, server=False)
+            shown = dict(self._prover.call(key_of(to), TUNNEL, to.hex()))
+            text = f"{to.hex()} {shown['authorization']}".encode()
+            await write_all(far, _LENGTH.pack(len(text)) + text)
+            answer = await read_exactly(far, 1)
+            if answer == OPEN:
+                return far
+            if answer != GONE:
+                raise Refused(await _reason(far))
+        except BaseException:
+            sock.close()
+            raise
+        far.close()
+        return None
+
+    # -- from elsewhere ------------------------------------------------------------------------
+
+    async def admit(self, sock: socket.socket, host: str) -> None:
+        """Somebody has said MAGIC. Closes the socket of whom it does not let in."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                prepare(sock)
+                far = await secured(sock, self._tls, server=True)
+                try:
+                    await self._admit(far, host)
+                except BaseException:
+                    far.close()
+                    raise
+        except (OSError, TimeoutError):
+            sock.close()
+
+    async def _admit(self, far: Wire, host: str) -> None:
+        (length,) = _LENGTH.unpack(await read_exactly(far, _LENGTH.size))
+        if length > _MAX_KNOCK:
+            raise Refused("that is no knock")
+        to, _, shown = (await read_exactly(far, length)).decode("ascii", "replace").partition(" ")
+        reason = self._doorkeeper.refusal(TUNNEL, {"authorization": shown, "to": to})
+        if reason:
+            self._refused(reason, host)
+            await _dismiss(far, REFUSED + f"a call {reason}: see `rllib token`".encode())
+            raise Refused(reason)
+        near = await _connected_locally(self._directory, to)
+        if near is None:
+            await _dismiss(far, GONE)
+            raise Refused("that process is gone")
+        await write_all(far, OPEN)
+        caller = bytes.fromhex(shown.split(" ")[1])
+        ends = Ends(bytes.fromhex(to), caller[:KEY_BYTES])
+        self._carry(near, far, ends, lambda tunnel, _reason: self._tunnels.discard(tunnel))
+
+    # -- all -----------------------------------------------------------------------------------
+
+    def _carry(
+        self, near: socket.socket, far: Wire, ends: Ends, ended: Callable[[Tunnel, str], None]
+    ) -> None:
+        with self._lock:
+            tunnel = Tunnel(self._reactor, self._lock, near, far, ends, self._dock, ended)
+            self._tunnels.add(tunnel)
+            tunnel.start()
+
+    def cut(self, node: bytes) -> None:
+        """The node of that key is gone."""
+        with self._lock:
+            for tunnel in [each for each in self._tunnels if each.ends.far == node]:
+                tunnel.cut("its node is gone")
+
+    def close(self) -> None:
+        """End all."""
+        with self._lock:
+            for tunnel in list(self._tunnels):
+                tunnel.cut("")
+        self._dock.close()
+        self._reactor.stop()
+
+
+def _nothing() -> None:
+    pass
+
+
+async def _connected(address: str) -> socket.socket:
+    """A connection to that address. Raises `OSError`."""
+    loop = asyncio.get_running_loop()
+    host, port = split_address(address)
+    found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    family, kind, protocol, _name, where = found[0]
+    sock = socket.socket(family, kind, protocol)
+    prepare(sock)
+    try:
+        await loop.sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _connected_locally(directory: Path, to: str) -> socket.socket | None:
+    """The socket of a process here, if it lives; of nothing else that came is a name made."""
+    if len(to) != 2 * _ID_BYTES or not set(to) <= set("0123456789abcdef"):
+        return None
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, str(directory / f"{to}.sock"))
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, OSError):
+            return None
+        raise
+    return sock
+
+
+async def _dismiss(far: Wire, answer: bytes) -> None:
+    """Say so, and hear him out a little: an answer is lost with what is not read when it ends."""
+    await write_all(far, answer)
+    far.end_output()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_S):
+            for _ in range(_LINGER_READS):
+                if (heard := far.receive(_MAX_KNOCK)) is None:
+                    await ready(far.sock)
+                elif not heard:
+                    return
+
+
+async def _reason(far: Wire) -> str:
+    """What it says, up to its end."""
+    told = b""
+    with contextlib.suppress(OSError):
+        while len(told) < _MAX_REASON:
+            more = far.receive(_MAX_REASON)
+            if more is None:
+                await ready(far.sock)
+            elif more:
+                told += more
+            else:
+                break
+    return told.decode("ascii", "replace")

@@ -1,0 +1,39 @@
+"""The large parts of values on their way between nodes, which share no memory.
+
+::
+
+    process --BULK, descriptor--> gateway --COMING, bytes--> gateway --SEGMENT, Landed--> process
+    process <-------Freed-------- gateway <-----ARRIVED----- gateway <-----CLAIMED------- process
+
+The bytes go from where they lie on the one node to where they will lie on the other. Then comes the
+message that speaks of them (`Streamed`).
+"""
+
+from __future__ import annotations
+
+from rllib.core.native.wire.message import Message, Number
+from rllib.core.native.wire.values import BlockAt, FileAt
+
+
+class BulkAt(Message, tag="bulk"):
+    """Process to its gateway: send these parts, which lie one aligned after another from there."""
+
+    number: Number
+    offset: Number
+    sizes: list[Number]
+
+
+class Coming(Message, tag="coming"):
+    """Gateway to gateway: parts of these sizes, one aligned after another."""
+
+    number: Number
+    sizes: list[Number]
+
+
+class Landed(Message, tag="landed"):
+    """Gateway to process: the parts of that number lie there, and are yours; nowhere, where there
+    was no room for them. Answer with CLAIMED, under the number of the ``claim``."""
+
+    number: Number
+    claim: Number
+    at: BlockAt | FileAt | None

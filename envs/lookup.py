@@ -32,10 +32,21 @@ def find_spec(env_id: str) -> EnvSpec:
         raise EnvSetupError(
             f"unknown environment {env_id!r}; did you mean {module + colon + guess!r}?"
         )
+    if colon:
+        raise EnvSetupError(_neither(module, name))
     raise EnvSetupError(
         f"unknown environment {env_id!r}; if a package registers it, name the package as well: "
         f"'package:{name}'"
     )
+
+
+def _neither(module: str, name: str) -> str:
+    """What to say of ``module:name`` that is neither code in the module nor an id."""
+    makers = [each for each, value in vars(import_module(module)).items() if callable(value)]
+    close = get_close_matches(name, makers, n=1, cutoff=0.75)
+    hint = f"; did you mean {module + ':' + close[0]!r}?" if close else ""
+    text = f"unknown environment {module + ':' + name!r}: {module} has no {name!r}"
+    return f"{text}, and importing it registers no environment of that id{hint}"
 
 
 def _import(module: str, env_id: str) -> None:

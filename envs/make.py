@@ -37,6 +37,10 @@ class Spaces(NamedTuple):
     action: gym.Space[Any]
 
 
+class HasAgentsError(EnvSetupError):
+    """An environment of several agents, where one of a single agent was wanted."""
+
+
 def make_vector_env(
     env: EnvSource,
     num_envs: int,
@@ -144,6 +148,11 @@ def _probe(
         return Spaces(pool.single_observation_space, pool.single_action_space)
     single = make_single_env(env, config, is_checked)
     try:
+        if hasattr(single, "possible_agents"):
+            raise HasAgentsError(
+                f"{single} has several agents; name their policies by "
+                "config.multi_agent(policies=..., policy_mapping_fn=...)"
+            )
         return Spaces(_space_of(single, "observation_space"), _space_of(single, "action_space"))
     finally:
         close_env(single)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from rllib.envs.bounds import FIRST_STEPS, SAMPLED, Bounds, Outsider
 from rllib.envs.faults import EnvFault, EnvSetupError, close_env, raise_fault
+from rllib.envs.infos import FINAL_INFO, info_of
 from rllib.envs.packing import MisfitError, Packer, row_of
 
 RESTARTED = "rllib_restarted"
@@ -71,6 +72,7 @@ class VectorEnv(ABC):
     Attributes:
         backend: what steps them, as ``rllib.envs.make.choose_backend`` calls it.
         bounds: between which observations have to lie.
+        infos: what the environments said with the last step or reset, as gymnasium has it.
 
     Raises:
         EnvSetupError: its observations cannot be packed into one array.
@@ -91,6 +93,48 @@ class VectorEnv(ABC):
         self._is_checked = is_checked
         self._last_first_step = FIRST_STEPS
         self._closed = False
+        self.infos: dict[str, Any] = {}
+
+    @property
+    def single_observation_space(self) -> gym.Space[Any]:
+        """Gymnasium's name for the space of one environment."""
+        return self.observation_space
+
+    @property
+    def single_action_space(self) -> gym.Space[Any]:
+        """Gymnasium's name for the space of one environment."""
+        return self.action_space
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of every environment, or get an attribute; see gymnasium."""
+        return self._of_single_envs("call")(name, *args, **kwargs)
+
+    def get_attr(self, name: str) -> Any:
+        """An attribute of every environment; see gymnasium."""
+        return self._of_single_envs("get_attr")(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set an attribute of every environment; see gymnasium."""
+        self._of_single_envs("set_attr")(name, values)
+
+    def _of_single_envs(self, method: str) -> Any:
+        found = getattr(self.env, method, None)
+        if found is None:
+            raise AttributeError(
+                f"{self.env} steps all environments as one, so that there is no single one to "
+                f"{method}; gym_env_vectorize_mode 'sync' or 'async' has them"
+            )
+        return found
+
+    def info_of(self, index: int, *, is_last: bool = False) -> dict[str, Any]:
+        """What an environment said with its last step or reset.
+
+        Args:
+            index: of the environment.
+            is_last: whether the info is wanted that came with an episode's end, rather than that of
+                the next one's beginning, where both came with the same step.
+        """
+        return info_of(self.infos, index)
 
     @property
     def unwrapped(self) -> gym.vector.VectorEnv[Any, Any, Any]:
@@ -104,7 +148,7 @@ class VectorEnv(ABC):
             EnvFault: an environment raised, or its observation is outside of its space.
         """
         try:
-            raw, _ = self.env.reset(seed=seed)
+            raw, self.infos = self.env.reset(seed=seed)
             obs = self._packed(raw)
         except Exception as error:
             self._raise_named(error, "reset")
@@ -130,6 +174,7 @@ class VectorEnv(ABC):
             if is_first:
                 self._look_at_actions(actions)
             raw = self.env.step(actions)
+            self.infos = raw[4]
             step = self._translate(raw)
             if RESTARTED in raw[4]:
                 step = _with_failed(step, np.asarray(raw[4][RESTARTED], np.bool_))
@@ -261,6 +306,10 @@ class NextStepEnv(VectorEnv):
 class SameStepEnv(VectorEnv):
     """SAME_STEP: the observation is a new episode's first; the ended one's last is in the info."""
 
+    def info_of(self, index: int, *, is_last: bool = False) -> dict[str, Any]:
+        """The ended episode's info lies within the next one's."""
+        return info_of(self.infos.get(FINAL_INFO, {}) if is_last else self.infos, index)
+
     def _translate(self, raw: GymStep) -> EnvStep:
         obs, reward, terminated, truncated = self._own(raw)
         done = terminated | truncated
@@ -287,13 +336,22 @@ class SameStepEnv(VectorEnv):
 class DisabledEnv(VectorEnv):
     """DISABLED: the environment never resets by itself; we reset by mask where an episode ended."""
 
+    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], **checks: bool) -> None:
+        super().__init__(env, **checks)
+        self._begun, self._first_infos = self._no_reset_rows(), dict[str, Any]()
+
+    def info_of(self, index: int, *, is_last: bool = False) -> dict[str, Any]:
+        """Where a new episode has begun, that of the reset, unless the last one's is wanted."""
+        is_first = self._begun[index] and not is_last
+        return info_of(self._first_infos if is_first else self.infos, index)
+
     def _translate(self, raw: GymStep) -> EnvStep:
         obs, reward, terminated, truncated = self._own(raw)
-        done = terminated | truncated
+        self._begun = done = terminated | truncated
         final_obs = None
         if done.any():
             final_obs = obs
-            fresh, _ = self.env.reset(options={"reset_mask": done.copy()})
+            fresh, self._first_infos = self.env.reset(options={"reset_mask": done.copy()})
             obs = obs.copy()
             obs[done] = self._packed(fresh)[done]
         return EnvStep(obs, reward, terminated, truncated, self._no_reset_rows(), final_obs)

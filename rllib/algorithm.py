@@ -38,7 +38,7 @@ from rllib.layout.choose import laid_out
 from rllib.learning.learner import FIXED_MODULES, Learner, Metrics
 from rllib.learning.learner_group import LearnerGroup
 from rllib.metrics.iteration import Iteration, circumstances
-from rllib.metrics.metrics_logger import MetricsLogger, filled, overlaid
+from rllib.metrics.metrics_logger import MetricsLogger, filled, hidden, overlaid
 from rllib.metrics.stages import STAGES
 from rllib.modules.rl_module import RLModule
 from rllib.modules.spec import FullSpec
@@ -109,6 +109,7 @@ class Algorithm(NamesNearest, ABC):
         self.metrics = MetricsLogger()
         self.saved_rows: SavedRows | None = None
         self.callbacks = Callbacks.of(self.config)
+        self._told: set[str] = set()
         self._parts = ExitStack()
         try:
             self._connect()
@@ -226,11 +227,19 @@ class Algorithm(NamesNearest, ABC):
 
     def _with_metrics(self, result: dict[str, Any]) -> dict[str, Any]:
         """The result with what callbacks add to it, and all metrics that were ever logged."""
+        self._warn_of_hidden(result)
         if "on_train_result" not in self.callbacks:
             return filled(result, self.metrics.compile())
         shown = filled(result, self.metrics.peek())
         self._call("on_train_result", metrics_logger=self.metrics, result=shown)
         return overlaid(shown, self.metrics.compile(), but=result)
+
+    def _warn_of_hidden(self, result: dict[str, Any]) -> None:
+        """Metrics of callbacks that nobody will see, once each."""
+        for name in {*hidden(result, self.metrics.peek())} - self._told:
+            text = f"the metric {name!r} of a callback has the name of one of the result's own"
+            warn(f"{text}, which stays there; give it another", RuntimeWarning, stacklevel=4)
+            self._told.add(name)
 
     def _make_evaluation(self) -> Evaluation:
         evaluation = Evaluation(self.config, self.interface, self._on_eval_recreated)

@@ -222,6 +222,9 @@ def _make(cls: Callable[[], Any]) -> Any:
     except Exception as error:
         text = f"{_name(cls)} cannot be made: {type(error).__name__}: {error}"
         raise ConfigError(Problem(text, "callbacks_class")) from error
+    if not any(hasattr(made, hook) for hook in HOOKS):
+        text = f"{_name(cls)} has no hook: subclass RLlibCallback, and override what it is to do"
+        raise ConfigError(Problem(text, "callbacks_class"))
     for hook in dir(made):
         if hook.startswith("on_") and hook not in HOOKS:
             text = explain_unknown(hook, HOOKS)

@@ -5,7 +5,7 @@ from typing import Any, cast
 from rllib.config import AlgorithmConfig
 from rllib.connectors.base import Pipeline
 from rllib.connectors.build import build_pipeline
-from rllib.envs.make import Spaces, probe_spaces
+from rllib.envs.make import HasAgentsError, Spaces, probe_spaces
 from rllib.envs.multi_agent import MultiAgentEnv
 from rllib.errors import ConfigError
 from rllib.given_spaces import agreed_spaces
@@ -154,5 +154,9 @@ class MultiAgentInterface(Interface):
 def interface_of(config: AlgorithmConfig) -> Interface:
     """The one for this configuration's environment."""
     env = config.env
-    has_agents = isinstance(env, type) and issubclass(env, MultiAgentEnv)
-    return (MultiAgentInterface if has_agents or config.is_multi_agent else Interface)(config)
+    if config.is_multi_agent or (isinstance(env, type) and issubclass(env, MultiAgentEnv)):
+        return MultiAgentInterface(config)
+    try:
+        return Interface(config)
+    except HasAgentsError:  # of functions and registered names it shows when they are called
+        return MultiAgentInterface(config)

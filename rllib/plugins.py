@@ -88,7 +88,12 @@ def find_env(name: str) -> NamedEnv | None:
         return NamedEnv(name, _registered[name])
     if name in names(ENVS):
         return NamedEnv(name, load(name, ENVS))
-    return NamedEnv(name, load(name)) if _is_code(name) else None
+    if not _is_code(name):
+        return None
+    creator = load(name)
+    if not callable(creator):
+        raise ConfigError(f"{name!r} is {creator!r}, which makes no environment")
+    return NamedEnv(name, creator)
 
 
 def _is_code(name: str) -> bool:

@@ -256,7 +256,7 @@ class EndWatch:
 
     def findings(self) -> Iterator[Finding]:
         """Episodes without an end, and a limit in disguise."""
-        if not self.ends and self.limit is None:
+        if not self.ends and self.limit is None and self.total > 1:  # else there was an error
             text = f"no episode ended in {self.total:,} env steps of random actions"
             fix = "if that can go on forever, register it with max_episode_steps=, or wrap it in "
             yield warning("episodes", text, fix + "gymnasium.wrappers.TimeLimit(env, 1000)")

@@ -389,14 +389,17 @@ class AlgorithmConfig(ConfigBuilder):
     @property
     def algo_name(self) -> str:
         """Name of the algorithm as the registry knows it (``PPO``, or ``module:Class``)."""
-        return self._algo_name or type(self).algo or type(self).__name__.removesuffix("Config")
+        from rllib.registry import name_of_trainer
+
+        return self._algo_name or type(self).algo or name_of_trainer(type(self))
 
     @property
     def algo_class(self) -> "type[Algorithm]":
-        """The algorithm's class, found by name through the registry."""
-        from rllib.registry import get_algorithm_class
+        """The algorithm's class: found by name through the registry, or in this program."""
+        from rllib.registry import get_algorithm_class, trainer_of
 
-        return get_algorithm_class(self.algo_name)
+        own = None if self._algo_name or type(self).algo else trainer_of(type(self))
+        return own or get_algorithm_class(self.algo_name)
 
     def resolved(self) -> Self:
         """A frozen copy in which an environment's registered name has become what makes it.

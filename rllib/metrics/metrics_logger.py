@@ -90,7 +90,11 @@ class MetricsLogger(NamesNearest):
                 self._measure(path)
         elif reduce is not None and not _is_of(stats, reduce):
             raise ValueError(f"{_shown(path)} is logged with reduce={stats.kind!r}, not {reduce!r}")
-        stats.push(value)
+        try:
+            stats.push(value)
+        except (TypeError, ValueError):
+            text = f"{_shown(path)}: {value!r} is no number, which {stats.kind!r} takes; take each "
+            raise ValueError(text + "number by itself, or reduce='item', which takes all") from None
 
     def log_dict(self, value_dict: Mapping[str, Any], *, key: Key = (), **how: Any) -> None:
         """Add every value of a nested dict, below ``key``; ``how`` as for ``log_value``.
@@ -280,6 +284,18 @@ def filled(tree: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(mine, Mapping) and isinstance(value, Mapping):
             both[name] = filled(mine, value)
     return both
+
+
+def hidden(
+    tree: Mapping[str, Any], more: Mapping[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[str]:
+    """What ``filled`` leaves out of ``more``, as names joined by slashes."""
+    for name in tree.keys() & more.keys():
+        mine, others = tree[name], more[name]
+        if isinstance(mine, Mapping) and isinstance(others, Mapping):
+            yield from hidden(mine, others, (*path, name))
+        else:
+            yield "/".join((*path, name))
 
 
 def _path(key: Key) -> Path:

@@ -393,5 +393,9 @@ def _check(reduce: str, window: int | None, **others: Any) -> None:
     for name, value in others.items():
         if value is not None and reduce != _HOMES[name]:
             raise ValueError(f"{name} belongs to reduce={_HOMES[name]!r}, not {reduce!r}")
+    if window is not None and not isinstance(window, int):
+        raise ValueError(
+            f"window={window!r}: should be a whole number; leave it out for all values"
+        )
     if window is not None and (reduce in ("ema", "lifetime_sum", "item") or window < 1):
         raise ValueError(f"window={window!r} means nothing for reduce={reduce!r}")

@@ -9,12 +9,13 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter, time
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rllib import core
+from rllib.absent import NamesNearest
 from rllib.actions import check_mask, choose, mask_sizes, uniform_head
 from rllib.batch import SampleBatch
 from rllib.callbacks import Callbacks
@@ -54,7 +55,7 @@ Waiting = dict[str, list[tuple[Agent, NDArray[Any]]]]
 
 
 @dataclass
-class MultiAgentEpisode:
+class MultiAgentEpisode(NamesNearest):
     """An episode under way, as ``policy_mapping_fn`` gets it.
 
     Attributes:
@@ -64,7 +65,20 @@ class MultiAgentEpisode:
         steps: of each agent.
         modules: who acts for each agent: settled when an agent appears, for the whole episode.
         length: env steps so far.
+        custom_data: the place for what a callback wants to remember of the episode.
     """
+
+    INSTEAD: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            ("add_temporary_timestep_data", "get_temporary_timestep_data"),
+            "custom_data is the place for what a callback wants to remember",
+        ),
+        **dict.fromkeys(
+            ("get_observations", "get_actions", "get_rewards", "get_infos"),
+            "steps of several agents are not kept for callbacks; on_sample_end has them by module",
+        ),
+        "agent_episodes": "returns and steps are by agent",
+    }
 
     id_: str
     env_index: int
@@ -72,6 +86,21 @@ class MultiAgentEpisode:
     steps: dict[Any, int] = field(default_factory=lambda: defaultdict(int))
     modules: dict[Any, str] = field(default_factory=dict)
     length: int = 0
+    custom_data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def agent_ids(self) -> list[Any]:
+        """All agents that have appeared."""
+        return list(self.modules)
+
+    def module_for(self, agent_id: Any) -> str | None:
+        """Who acts for an agent; ``None`` of one that has not appeared."""
+        return self.modules.get(agent_id)
+
+    @property
+    def env_t(self) -> int:
+        """The same as ``length``."""
+        return self.length
 
     @property
     def episode_id(self) -> str:

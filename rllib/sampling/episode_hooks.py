@@ -31,6 +31,7 @@ class EpisodeHooks:
     def __init__(self, callbacks: Callbacks, env: VectorEnv, **arguments: Any) -> None:
         self.is_on = any(hook in callbacks for hook in HOOKS)
         self.callbacks, self.arguments = callbacks, arguments | {"env": env.env}
+        self.env = env
         # Under NEXT_STEP an environment is only reset with the step after an episode's end.
         self.begins_later = isinstance(env, NextStepEnv)
         self.episodes = [SingleAgentEpisode("") for _ in range(env.num_envs)]
@@ -73,7 +74,9 @@ class EpisodeHooks:
 
     def resume(self, obs: NDArray[Any]) -> None:
         """The environments go on where others stopped: their episodes are known from ``obs`` on."""
-        self.episodes = [SingleAgentEpisode(f"resumed_{n}", [obs[n]]) for n in range(len(obs))]
+        self.episodes = [SingleAgentEpisode(f"resumed_{n}") for n in range(len(obs))]
+        for episode, first in zip(self.episodes, obs, strict=True):
+            episode.add_env_reset(first)
 
     def _create(self, n: int) -> None:
         self.num_begun += 1
@@ -81,15 +84,16 @@ class EpisodeHooks:
         self._call("on_episode_created", n)
 
     def _start(self, n: int, obs: Any) -> None:
-        self.episodes[n].add_env_reset(obs)
+        self.episodes[n].add_env_reset(obs, self.env.info_of(n))
         self._call("on_episode_start", n)
 
     def _step(self, n: int, action: Any, step: EnvStep, *, goes_on: bool) -> None:
         terminated, truncated = bool(step.terminated[n]), bool(step.truncated[n])
         is_last = terminated or truncated
         obs = step.final_obs[n] if is_last and step.final_obs is not None else step.obs[n]
+        info = self.env.info_of(n, is_last=is_last)
         self.episodes[n].add_env_step(
-            obs, action, float(step.reward[n]), terminated=terminated, truncated=truncated
+            obs, action, float(step.reward[n]), info, terminated=terminated, truncated=truncated
         )
         self._call("on_episode_step", n)
         if is_last:

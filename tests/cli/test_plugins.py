@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rllib import plugins, registry
+from rllib.algorithms.ppo import PPO, PPOConfig
 from rllib.config import AlgorithmConfig
 from rllib.envs.counter import CounterEnv
 from rllib.errors import ConfigError
@@ -93,6 +94,30 @@ assert config.to_dict()["callbacks_class"] == ["someones_plugins:SomeonesCallbac
 FILES = [path.stem for path in (ROOT / "algorithms").glob("[!_]*.py")]
 
 
+class TimidConfig(PPOConfig):
+    """Belongs to an algorithm of this program, which no package brings."""
+
+
+class Timid(PPO):
+    config_class = TimidConfig
+
+
+def test_a_config_finds_the_algorithm_of_this_program_that_it_belongs_to() -> None:
+    config = TimidConfig().environment("CartPole-v1").env_runners(num_env_runners=0)
+    assert config.algo_name == f"{__name__}:Timid"
+    assert PPOConfig().algo_name == "PPO"
+    with config.build_algo() as algo:
+        assert type(algo) is Timid
+
+    class MeekConfig(PPOConfig):
+        """Belongs to an algorithm that no name leads to."""
+
+    class Meek(PPO):
+        config_class = MeekConfig
+
+    assert MeekConfig().algo_class is Meek
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_every_algorithm_of_ours_goes_by_the_name_of_its_file(file: str) -> None:
     algorithm = registry.get_algorithm_class(file.upper())
@@ -116,6 +141,7 @@ def test_a_registered_environment_goes_to_actors_as_what_makes_it(
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: plugins.find_env("rllib.plugins:ENVS"), "is 'rllib.envs', which makes no env"),
         (lambda: plugins.register_env("x", 3), "register_env('x') takes a class or a function th"),
         (lambda: plugins.load("nothing"), "'nothing' should be the name of code, 'module:Name'"),
         (lambda: plugins.load("X", plugins.MODULES), "unknown module 'X'; write it as 'module:N"),

@@ -180,6 +180,21 @@ def test_a_pool_tells_an_end_from_a_cut():
     assert steps[5].is_reset_row.all()
 
 
+def test_the_single_ones_are_reached_where_there_are_any():
+    env = make_vector_env("CartPole-v1", 2, "sync")
+    assert env.get_attr("gravity") == (9.8, 9.8)
+    env.set_attr("gravity", [1.0, 2.0])
+    assert env.get_attr("gravity") == (1.0, 2.0)
+    assert len(env.call("reset")) == 2
+    assert env.single_action_space == env.action_space
+    assert env.single_observation_space == env.observation_space
+    env.close()
+    env = make_vector_env("CartPole-v1", 2, "vector_entry_point")
+    with pytest.raises(AttributeError, match=r"steps all environments as one, so that .* get_attr"):
+        env.get_attr("gravity")
+    env.close()
+
+
 @needs("envpool")
 @pytest.mark.parametrize(
     ("env", "config", "message"),

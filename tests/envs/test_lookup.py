@@ -19,6 +19,8 @@ def test_a_registered_id_is_found():
         ("cartpole-v3", "did you mean 'CartPole-v1'"),
         ("CartPoll-v1", "did you mean 'CartPole-v1'"),
         ("rllib.envs.counter:CartPoll-v1", "did you mean 'rllib.envs.counter:CartPole-v1'"),
+        ("rllib.envs.counter:CountrEnv", "has no 'CountrEnv'.* did you mean 'rllib.*:CounterEnv'"),
+        ("rllib.envs.counter:Other-v0", "importing it registers no environment of that id$"),
         ("MyOwnSimulator-v0", "name the package as well: 'package:MyOwnSimulator-v0'"),
         ("no_such_module:A-v0", "cannot be imported: ModuleNotFoundError"),
         (":A-v0", "cannot be imported: ValueError"),

@@ -53,6 +53,11 @@ def test_a_hook_does_nothing_and_takes_what_is_to_come(hook: str) -> None:
     assert hook not in Callbacks([RLlibCallback])
 
 
+def test_a_class_without_any_hook_is_refused() -> None:
+    with pytest.raises(ConfigError, match="Event has no hook: subclass RLlibCallback"):
+        Callbacks([type("Event", (), {"episode_end": print})])
+
+
 def test_classes_come_before_functions_in_the_order_in_which_they_were_given() -> None:
     config = AlgorithmConfig().callbacks(
         [First, partial(Second, "partial")], on_train_result=[function, function]

@@ -107,6 +107,18 @@ def test_a_metric_that_comes_late_stays() -> None:
     assert [result.get("longest") for result in results[1:]] == [20, 20, 20]
 
 
+def test_a_metric_with_the_name_of_one_of_ours_is_told_of_once(recwarn: Any) -> None:
+    def logs(*, metrics_logger: Any, **kwargs: Any) -> None:
+        metrics_logger.log_value("episode_return_mean", -99.0)
+
+    with config().callbacks(on_episode_end=logs).build_algo() as algo:
+        results = [algo.train() for _ in range(2)]
+    assert results[-1]["env_runners"]["episode_return_mean"] == 4.0
+    told = [str(each.message) for each in recwarn if "of a callback" in str(each.message)]
+    assert len(told) == 1
+    assert told[0].startswith("the metric 'env_runners/episode_return_mean' of a callback has")
+
+
 def test_evaluation_has_metrics_of_its_own() -> None:
     settings = config(
         callbacks_class=[Metrics],

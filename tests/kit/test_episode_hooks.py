@@ -76,6 +76,42 @@ def test_every_episode_is_created_started_stepped_and_ended_in_this_order(
         assert (len(episode.actions), episode.custom_data) == (length, {"seen": 1})
 
 
+class TellingEnv(CounterEnv):
+    """Tells (episode, t) in its infos, too, and of a third step that it is late."""
+
+    def reset(self, **kwargs: Any) -> Any:
+        obs, _ = super().reset(**kwargs)
+        return obs, self.told(obs)
+
+    def step(self, action: Any) -> Any:
+        obs, *rest, _ = super().step(action)
+        return obs, *rest, self.told(obs)
+
+    def told(self, obs: Any) -> dict[str, Any]:
+        info = {"place": {"episode": int(obs[0])}, "t": int(obs[1])}
+        return info | ({"late": True} if obs[1] == 3 else {})
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_an_episode_has_its_own_infos(mode: AutoresetMode) -> None:
+    env = make_vector_env(TellingEnv, 2, "sync", {}, mode)
+    callbacks = Callbacks([Recorder])
+    hooks = EpisodeHooks(callbacks, env, env_runner="the env runner")
+    hooks.before_reset()
+    hooks.after_reset(env.reset(seed=0))
+    for _ in range(12):
+        hooks.after_step(np.zeros(2, np.int64), env.step(np.zeros(2, np.int64)))
+    env.close()
+    (recorder,) = callbacks.objects
+    assert len(recorder.ended) >= 4
+    for episode in recorder.ended:
+        told = [(int(obs[0]), int(obs[1])) for obs in episode.observations]
+        infos = episode.get_infos()
+        assert [(info["place"]["episode"], info["t"]) for info in infos] == told
+        assert [info.get("late", False) for info in infos] == [t == 3 for _, t in told]
+        assert episode.get_infos(-1) is infos[-1]
+
+
 def test_nobody_listening_costs_nothing() -> None:
     env = make_vector_env(CounterEnv, 1, "sync")
     hooks = EpisodeHooks(Callbacks(functions={"on_sample_end": [print]}), env)
@@ -98,3 +134,6 @@ def test_an_episode_gives_out_its_parts() -> None:
     assert episode.get_observations(slice(1, None)) == ["s1", "s2"]
     assert episode.get_actions([1, 0]) == [6, 5]
     assert episode.get_rewards(0) == 1.0
+    assert (episode.get_infos([0, -1]), episode.env_t) == ([{}, {}], 2)
+    with pytest.raises(AttributeError, match=r"get_temporary_timestep_data is not .* custom_data"):
+        episode.get_temporary_timestep_data("x")  # type: ignore[attr-defined]

@@ -250,6 +250,17 @@ def test_what_contradicts_itself_is_explained(key: Any, how: dict[str, Any], mes
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["abc", np.ones(3), None])
+def test_what_is_no_number_is_told_with_its_name(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"the metric 'a/b': .* is no number, which 'max' takes"):
+        MetricsLogger().log_value(("a", "b"), value, reduce="max")
+
+
+def test_a_window_is_a_whole_number() -> None:
+    with pytest.raises(ValueError, match="window=inf: should be a whole number; leave it out"):
+        MetricsLogger().log_value("a", 1, window=float("inf"))  # type: ignore[arg-type]
+
+
 def test_workers_that_disagree_are_told() -> None:
     workers = [MetricsLogger(), MetricsLogger()]
     for worker, reduce in zip(workers, ("max", "sum"), strict=True):

@@ -239,6 +239,15 @@ def test_evaluation_plays_whole_episodes_of_all_agents():
     assert metrics["module_episode_returns_mean"].keys() == {"even", "odd"}
 
 
+def test_a_name_may_stand_for_an_environment_of_several_agents():
+    settings = PPOConfig().environment("MultiAgentCartPole", env_config={"num_agents": 2})
+    settings.env_runners(num_env_runners=0).training(train_batch_size_per_learner=16)
+    with settings.training(minibatch_size=None, num_epochs=1).build_algo() as algo:
+        result = algo.train()
+    assert result["learners"].keys() == {"default_policy"}
+    assert result["env_runners"]["num_agent_steps_sampled"].keys() == {"0", "1"}
+
+
 def test_normalised_observations_have_statistics_per_module():
     settings = config(num_env_runners=2).env_runners(observation_filter="MeanStdFilter")
     with settings.build_algo() as algo:

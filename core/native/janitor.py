@@ -14,7 +14,8 @@ import sys
 
 def main(folders: list[str]) -> None:
     """Wait for the end of the others, and clean up after them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # the driver's to handle
+        signal.signal(number, signal.SIG_IGN)
     for group in _groups_left():
         try:
             os.killpg(group, signal.SIGKILL)

@@ -125,6 +125,7 @@ def _become_worker(
 
 def _live(order: wire.Make, directory: str, control: int) -> NoReturn:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # `cancel` makes use of it
+    _leave_to_driver()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     worker.main(order, directory, control)
@@ -179,3 +180,20 @@ def fresh_main(control: int, boot: str) -> NoReturn:
     os.set_inheritable(control, False)
     _preload(preload, lambda text: print(text, file=sys.stderr))
     _live(order, directory, control)
+
+
+LEFT_TO_DRIVER = (signal.SIGTERM, signal.SIGUSR1)
+"""Schedulers of clusters send these to every process of a job when its time is over."""
+
+
+def _leave_to_driver() -> None:
+    """Take no notice: the driver ends in order, and its workers with it."""
+    for number in LEFT_TO_DRIVER:
+        signal.signal(number, lambda *_: None)
+    os.register_at_fork(after_in_child=_take_notice)
+
+
+def _take_notice() -> None:
+    """Processes that a worker forks are ended by such signals as any other."""
+    for number in LEFT_TO_DRIVER:
+        signal.signal(number, signal.SIG_DFL)

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 from rllib.core.native import wire
 from rllib.core.native.connection import Connection
-from rllib.core.native.makers import Maker, new_maker
+from rllib.core.native.makers import LEFT_TO_DRIVER, Maker, new_maker
 from rllib.core.native.poller import READ, WRITE
 from rllib.core.native.spillfiles import remove_session
 
@@ -59,7 +59,8 @@ class _Template:
 
     def serve(self) -> NoReturn:
         """Obey the node, report exits, end with the node."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+        for number in (signal.SIGINT, *LEFT_TO_DRIVER):  # Ctrl-C is the driver's to handle, too
+            signal.signal(number, signal.SIG_IGN)
         self._poll.register(self._node.fd, READ)
         while True:
             for fd, mask in self._poll.poll(_PARENT_CHECK_S * 1000):

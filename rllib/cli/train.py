@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rllib.cli.shared import explained, find_modules_here
+from rllib.runs.signals import CLEAN_UP_S, GRACE_S, Interrupted, StopSignals
 
 
 class LogFormat(StrEnum):
@@ -39,6 +40,21 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over; removes what the run has written.")
     ] = False,
+    resume_with_changes: Annotated[
+        bool,
+        typer.Option(
+            "--resume-with-changes", help="Go on with what the run has learnt, as configured now."
+        ),
+    ] = False,
+    grace: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=CLEAN_UP_S,
+            help="From SIGTERM, SIGUSR1 or Ctrl-C to the end: the iteration ends, a checkpoint is "
+            "written.",
+        ),
+    ] = GRACE_S,
     name: Annotated[
         str | None, typer.Option(help="Name of the run; by default that of the config.")
     ] = None,
@@ -73,11 +89,9 @@ def train(
     Example: rllib train --config ppo_cartpole lr=3e-4 num_env_runners=4
     """
     find_modules_here()
-    from rllib.runs.signals import Interrupted, StopSignals
-
     code = 0
     try:
-        with StopSignals().installed() as signals, explained():
+        with StopSignals(grace).installed() as signals, explained():
             from rllib.runs.console import Console, JsonConsole
             from rllib.runs.session import Order, Session, with_seeds
 
@@ -86,6 +100,7 @@ def train(
                 overrides=tuple(overrides or ()),
                 stop=tuple(stop or ()),
                 fresh=fresh,
+                resume_with_changes=resume_with_changes,
                 name=name,
                 runs_dir=runs_dir,
                 address=address,

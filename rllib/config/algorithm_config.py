@@ -436,6 +436,7 @@ class AlgorithmConfig(ConfigBuilder):
         name: str | None = None,
         runs_dir: str = "runs",
         fresh: bool = False,
+        resume_with_changes: bool = False,
     ) -> "SavedRun":
         """Train a whole run, as ``rllib train`` does: with checkpoints, curves and progress.
 
@@ -448,6 +449,8 @@ class AlgorithmConfig(ConfigBuilder):
             name: of the run; by default that of algorithm and environment, ``ppo_cartpole_v1``.
             runs_dir: folder of all runs.
             fresh: whether to start over.
+            resume_with_changes: whether a run may go on with other settings than it was started
+                with.
 
         Returns:
             The run: its ``rows`` of results, and ``load()`` for the algorithm.
@@ -459,7 +462,7 @@ class AlgorithmConfig(ConfigBuilder):
         """
         from rllib.runs.from_python import train_run
 
-        return train_run(self, until, stop, name, runs_dir, fresh)
+        return train_run(self, until, stop, name, runs_dir, fresh, resume_with_changes)
 
     def build(self, *args: Any, **kwargs: Any) -> "Algorithm":
         """RLlib's older name of ``build_algo``."""

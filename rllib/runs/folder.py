@@ -112,13 +112,17 @@ class RunFolder:
             text = f"{self.path}: its {CONFIG} cannot be read, so it cannot be continued:\n{error}"
             raise RunError(f"{text}\n{_WAYS_OUT}") from error
 
+    def changes(self, plan: RunPlan) -> list[str]:
+        """A line for each setting by which ``plan`` differs from the training that is here."""
+        old = self.earlier_plan()
+        return list(_changes(_fixed(old), _fixed(plan))) if old else []
+
     def refuse_changes(self, plan: RunPlan) -> None:
         """Raise ``RunError`` if ``plan`` would not continue the training that is here."""
-        old = self.earlier_plan()
-        changes = list(_changes(_fixed(old), _fixed(plan))) if old else []
-        if changes:
+        if changes := self.changes(plan):
             text = f"{self.path}: this run was started with another configuration:"
-            raise RunError("\n".join([text, *changes, _WAYS_OUT]))
+            text = "\n".join([text, *changes, "go on with these changes: --resume-with-changes;"])
+            raise RunError(f"{text} or {_WAYS_OUT}")
 
     def clear(self) -> None:
         """Remove everything that a run has written."""

@@ -28,6 +28,7 @@ def train_run(
     name: str | None = None,
     runs_dir: str | Path = "runs",
     fresh: bool = False,
+    resume_with_changes: bool = False,
     console: Console | None = None,
 ) -> "SavedRun":
     """Train until a criterion is reached; see ``AlgorithmConfig.train``.
@@ -48,7 +49,8 @@ def train_run(
             hold(path, keep=keep, fresh=fresh) as folder,
         ):
             folder.copy_from(config.checkpoint_url, fresh=fresh)
-            train(plan, folder, console or Console(), signals)
+            console = console or Console()
+            train(plan, folder, console, signals, resume_with_changes=resume_with_changes)
     except Interrupted as interruption:
         raise KeyboardInterrupt(str(interruption)) from interruption
     return SavedRun(path)

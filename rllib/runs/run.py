@@ -73,6 +73,8 @@ def train(
     console: Console,
     signals: StopSignals,
     profile_s: float | None = None,
+    *,
+    resume_with_changes: bool = False,
 ) -> None:
     """Train until a stop criterion is reached, from the latest checkpoint if there is one.
 
@@ -82,23 +84,32 @@ def train(
         console: whom to tell.
         signals: what may interrupt it; installed by the caller.
         profile_s: seconds for which all processes are looked at; see ``rllib.profiling``.
+        resume_with_changes: whether it may go on with another configuration than before.
 
     Raises:
-        RunError: if ``folder`` has a run of another configuration.
+        RunError: if ``folder`` has a run of another configuration, and that is not allowed.
         Interrupted: after a signal, with a checkpoint written if the iteration ended in time.
         RLlibError, core.exceptions.CoreError: if training fails; the latest checkpoint stays.
     """
-    folder.refuse_changes(plan)
+    if resume_with_changes:
+        _say_changes(folder.changes(plan), console)
+    else:
+        folder.refuse_changes(plan)
     if _is_finished(plan, folder, console):
         return
-    folder.write_config(plan)
     try:
         with _algorithm(plan, folder, console) as algo:
+            folder.write_config(plan)
             _Loop(plan, folder, console, signals, algo, profile_s).run()
     except BaseException:
         if not folder.has_results():
             folder.remove()
         raise
+
+
+def _say_changes(changes: list[str], console: Console) -> None:
+    for line in ["changed since the run was started:", *changes] if changes else ():
+        console.say(line)
 
 
 def _is_finished(plan: RunPlan, folder: RunFolder, console: Console) -> bool:
@@ -175,7 +186,7 @@ class _Loop:
         checkpoints = self._folder.checkpoints
         saver = Saver(self._algo, checkpoints, loggers, copy, self._console.note)
         progress = Progress(self._plan.stop, time.monotonic(), loggers.history)
-        with closing(loggers), self._console, self._watchdog:
+        with closing(loggers), saver, self._console, self._watchdog:
             self._console.begin(progress)
             with self._signals.deferred(self._announce):
                 self._begin_profile()

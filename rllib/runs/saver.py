@@ -8,9 +8,10 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from safetensors import SafetensorError
 
@@ -21,11 +22,15 @@ from rllib.checkpoints.rows import SavedRows
 from rllib.checkpoints.snapshot import Snapshot
 from rllib.errors import CheckpointError
 from rllib.runs.loggers import Loggers
+from rllib.runs.signals import Interrupted
 
 if TYPE_CHECKING:
     from rllib.algorithm import Algorithm
 
 T = TypeVar("T")
+
+LAST_S = 1.0
+"""Seconds that an interrupted run waits for a checkpoint; it has few for cleaning up."""
 
 
 class Saver:
@@ -120,6 +125,19 @@ class Saver:
             self.settle()
         self.begin(score)
         self._finish()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Training has ended, for whatever reason: what is being written may still be of use."""
+        if self._writing is not None:
+            wait([self._writing], LAST_S if isinstance(error, Interrupted) else None)
 
     def _finish(self) -> None:
         writing, self._writing = self._writing, None

@@ -34,6 +34,7 @@ class Order:
         overrides: ``key=value`` settings.
         stop: ``metric=number`` criteria.
         fresh: remove what an earlier run has left.
+        resume_with_changes: continue a run also with another configuration.
         name: of the run; None takes the config's.
         runs_dir: folder of all runs.
         address: what actors run on: ``native`` for this machine, or what `rllib.core.init` takes.
@@ -45,6 +46,7 @@ class Order:
     overrides: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
     fresh: bool = False
+    resume_with_changes: bool = False
     name: str | None = None
     runs_dir: Path = Path("runs")
     address: str = "native"
@@ -134,7 +136,9 @@ class Session:
                 earlier = self._folder.earlier_plan()
                 plan = laid_out_plan(plan, earlier, self._console.say, is_serial=self._is_inline)
                 self._ensure_runtime(plan)
-                train(plan, self._folder, self._console, signals, profile_s)
+                changed = order.resume_with_changes
+                folder, console = self._folder, self._console
+                train(plan, folder, console, signals, profile_s, resume_with_changes=changed)
         return 0
 
     @property

@@ -1,9 +1,10 @@
-"""Ctrl-C and SIGTERM: finish what can be finished, and leave in time.
+"""Ctrl-C, SIGTERM and SIGUSR1: finish what can be finished, and leave in time.
 
 The first signal lets the training iteration end, so that a checkpoint can be written. If that takes
 too long, or at a second signal, ``Interrupted`` is raised wherever the main thread is; should
 clean-up hang after that, or a third signal come, the process ends on the spot. A cluster that
-preempts and a user who waits both see the process gone within ten seconds.
+preempts and a user who waits both see the process gone within ``grace_s`` seconds. SLURM sends
+SIGTERM, and before that, if asked to (``--signal=USR1@60``), SIGUSR1, which ends the run likewise.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-FINISH_S = 5.0
+GRACE_S = 7.5
 CLEAN_UP_S = 2.5
 NUDGE_S = 0.1
 
@@ -34,25 +35,26 @@ class Interrupted(BaseException):
 
 
 class StopSignals:
-    """Handlers for SIGINT and SIGTERM; for the main thread only.
+    """Handlers for SIGINT, SIGTERM and SIGUSR1; for the main thread only.
 
     Args:
-        finish_s: seconds that ``deferred`` code has after the first signal.
+        grace_s: seconds from the first signal to the end of the process; ``deferred`` code has all
+            but the last ``CLEAN_UP_S`` of them.
 
     Attributes:
         received: the first signal that came, or None.
     """
 
-    def __init__(self, finish_s: float = FINISH_S) -> None:
+    def __init__(self, grace_s: float = GRACE_S) -> None:
         self.received: int | None = None
-        self._watchdog = _Watchdog(finish_s, self)
+        self._watchdog = _Watchdog(max(0.0, grace_s - CLEAN_UP_S), self)
         self._on_first: Callable[[], None] | None = None
         self._leaving = False
 
     @contextlib.contextmanager
     def installed(self) -> Iterator["StopSignals"]:
         """Handle signals while the context lasts; a first one raises ``Interrupted`` at once."""
-        stops = (signal.SIGINT, signal.SIGTERM)
+        stops = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
         old = {signum: signal.signal(signum, self._handle) for signum in stops}
         try:
             with self._watchdog, _Nudge(stops):
@@ -63,7 +65,7 @@ class StopSignals:
 
     @contextlib.contextmanager
     def deferred(self, on_first: Callable[[], None]) -> Iterator[None]:
-        """Only note the first signal, call ``on_first``, and allow ``finish_s`` seconds more."""
+        """Only note the first signal, call ``on_first``, and allow what grace leaves."""
         self._on_first = on_first
         try:
             yield

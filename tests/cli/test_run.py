@@ -22,6 +22,7 @@ import rllib.runs.saver
 from rllib import core
 from rllib.checkpoints.checkpoint import TENSORS
 from rllib.checkpoints.folder import CheckpointFolder
+from rllib.errors import CheckpointError
 from rllib.runs.console import Console
 from rllib.runs.loggers import read_json_lines
 from rllib.runs.session import Order, Session
@@ -145,8 +146,41 @@ def test_a_changed_config_is_refused_key_by_key(train: Train) -> None:
     assert "debugging.seed: was 0, now 4" in output
     assert "checkpoint_frequency" not in output
     assert "--fresh" in output
+    assert "--resume-with-changes" in output
     assert "--name" in output
     assert len(rows()) == 5
+
+
+def test_a_run_goes_on_with_another_config_if_it_is_to(train: Train) -> None:
+    train()
+    changed = {"resume_with_changes": True, "stop": ("training_iteration=7",)}
+    code, output = train("lr=0.5", **changed)
+    assert code == 0
+    assert "changed since the run was started:\n  training.lr: was 0.001, now 0.5\n" in output
+    assert "continuing from runs/toy/checkpoints/iteration_000000005" in output
+    assert [row["training_iteration"] for row in rows()] == [1, 2, 3, 4, 5, 6, 7]
+    assert "lr: 0.5" in Path("runs/toy/config.yaml").read_text()
+    code, output = train("lr=0.5", stop=("training_iteration=8",))  # it is this run's now
+    assert (code, "changed since" in output) == (0, False)
+
+
+def test_changes_that_do_not_fit_leave_the_run_as_it_was(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train()
+    before = Path("runs/toy/config.yaml").read_text()
+
+    def refuse(self: object, path: str) -> None:
+        raise CheckpointError("weights of another network")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(counting_algo.Counting, "restore_from_path", refuse)
+        changed = {"resume_with_changes": True, "stop": ("training_iteration=7",)}
+        code, output = train("lr=0.5", **changed)
+    assert code == 2
+    assert "weights of another network" in output
+    assert Path("runs/toy/config.yaml").read_text() == before
+    assert train(stop=("training_iteration=6",))[0] == 0
 
 
 def test_reporting_and_checkpointing_may_change(train: Train) -> None:
@@ -240,7 +274,12 @@ def signal_at(iteration: int, signum: int, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("signum", "code", "name"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+    ("signum", "code", "name"),
+    [
+        (signal.SIGINT, 130, "Ctrl-C"),
+        (signal.SIGTERM, 143, "SIGTERM"),
+        (signal.SIGUSR1, 138, "SIGUSR1"),
+    ],
 )
 def test_a_signal_lets_the_iteration_end_and_writes_a_checkpoint(
     train: Train, monkeypatch: pytest.MonkeyPatch, signum: int, code: int, name: str

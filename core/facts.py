@@ -94,6 +94,8 @@ class StoreFacts:
     capacity: int
     spilled: int
     """On disk."""
+    fetched: int = 0
+    """Large values that were fetched from other nodes: once for all who read them here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class AttachedRuntime(NativeRuntime):
     ) -> None:
         ledger = Ledger(Cells.open(session / LEDGER), order.cell, order.store_bytes)
         super().__init__(order.worker, session, namespace, ledger)
-        self.driver = order.driver
+        self.driver = self.calls.agent = order.driver
         self.recorder = trace.recorder(session, "driver")
         self.interrupts = InterruptGuard(self.lock, self.reactor)
         self._release = release

@@ -74,10 +74,12 @@ class Landing(NamedTuple):
 
 
 class Dock:
-    """Gives room and hands over. From any thread, but none that holds the runtime's lock."""
+    """Gives room and hands over. From any thread, but none that holds the runtime's lock; under
+    which ``free`` is called when there is no room, to let go of what nobody reads."""
 
-    def __init__(self, runtime: NativeRuntime) -> None:
+    def __init__(self, runtime: NativeRuntime, free: Callable[[], None]) -> None:
         self._runtime = runtime
+        self._free = free
         self._places = runtime.places
         self._claims = itertools.count(1)
         self._unclaimed: dict[int, Landing] = {}
@@ -89,8 +91,12 @@ class Dock:
         """Room for it, if there is some at once. Raises `WireError` for absurd sizes."""
         if not 0 < len(coming.sizes) <= MOST_PARTS or not 0 < sum(coming.sizes) <= MOST_BYTES:
             raise wire.WireError("a value of that size cannot come")
+        size = stored_size(coming.sizes)
         with self._runtime.lock:
-            block = self._places.room_at_once(stored_size(coming.sizes))
+            block = self._places.room_at_once(size)
+            if block is None:
+                self._free()
+                block = self._places.room_at_once(size)
         if block is None:
             return None
         region = Region(block.segment, block.offset, coming.sizes, block)

@@ -127,7 +127,9 @@ def _start(order: Order, end: _End) -> tuple[Running, DriverRuntime, Gateway]:
     )
     node = cast(ServiceNode, runtime.node)
     session = Path(runtime.where().session)
-    node.gateway = gateway = Gateway(session, runtime.me, credentials, node, Dock(runtime))
+    node.gateway = gateway = Gateway(
+        session, runtime.me, credentials, node, Dock(runtime, node.copies.make_room)
+    )
     try:
         node.site.address = _reachable(gateway.start(host, order.port), order.head)
         _take_part(node, order, end)

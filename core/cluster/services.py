@@ -27,9 +27,11 @@ from rllib.core.cluster.gateway import Gateway, Link, Listener
 from rllib.core.native import platform, wire
 from rllib.core.native.amounts import floats
 from rllib.core.native.connection import Connection
+from rllib.core.native.copies import Copies
 from rllib.core.native.instructions import Instruction, Start, Stop, Tell, Warn
 from rllib.core.native.node import Node, WorkerProcess
 from rllib.core.native.output import Line
+from rllib.core.native.peers import Peer
 from rllib.core.native.reactor import WRITE
 from rllib.core.native.scheduler import Scheduler
 from rllib.core.native.sites import Site, key_of, new_process_id, node_key
@@ -57,6 +59,7 @@ class ServiceNode(Node, Listener):
         super().__init__(*args, **kwargs)
         self.site = self._scheduler.home
         self._drivers: dict[bytes, AttachedDriver] = {}
+        self.copies = Copies(self._runtime)
         self._attach = self._listen()
 
     # -- drivers -------------------------------------------------------------------------------
@@ -128,12 +131,18 @@ class ServiceNode(Node, Listener):
         raise NotImplementedError
 
     def _deliver(self, client: bytes, message: Any) -> None:
+        if client == self._runtime.me and isinstance(message, wire.MakeRoom):
+            self.copies.make_room()
         driver = self._drivers.get(client)
         if driver is None:
             super()._deliver(client, message)
         else:
             driver.control.send(wire.record_frame(message))
             self._flush_driver(driver)
+
+    def fetch_for(self, peer: Peer, wanted: wire.FetchFor) -> None:
+        """Get it, or a copy of it that is here."""
+        self.copies.serve(peer, wanted)
 
     # -- the gateway ---------------------------------------------------------------------------
 
@@ -142,6 +151,7 @@ class ServiceNode(Node, Listener):
         """What the gateway's thread does is done as if the reactor's had."""
         with self._runtime.lock:
             yield
+            self.copies.expire()
             self._runtime.flush()
         self._reactor.announce()
 

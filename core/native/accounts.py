@@ -70,7 +70,7 @@ class Table(wire.Message):
     objects: list[ObjectRow] = msgspec.field(default_factory=list)
 
 
-read_store = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
+read_store = msgspec.msgpack.Decoder(tuple[int, int, int, int]).decode
 read_leases = msgspec.msgpack.Decoder(list[int]).decode
 read_table = msgspec.msgpack.Decoder(Table).decode
 
@@ -94,10 +94,15 @@ def account(
     return msgspec.msgpack.encode(Table(len(calls) + len(arrived), list(tasks)))
 
 
-def _store(runtime: NativeRuntime) -> tuple[int, int, int]:
-    """Of its node: bytes in use, the limit, and bytes on disk."""
+def _store(runtime: NativeRuntime) -> tuple[int, int, int, int]:
+    """Of its node: bytes in use, the limit, bytes on disk, and values fetched from elsewhere."""
     folder = Path(runtime.where().session, SPILL)
-    return runtime.ledger.total, runtime.ledger.capacity, spilled_bytes(folder)
+    return (
+        runtime.ledger.total,
+        runtime.ledger.capacity,
+        spilled_bytes(folder),
+        runtime.calls.fetched,
+    )
 
 
 # -- calls -----------------------------------------------------------------------------------------
@@ -190,8 +195,4 @@ def _held(runtime: NativeRuntime, ref: NativeRef) -> str:
 
 def _size(ref: NativeRef) -> int:
     """Of its value in bytes; -1 where that is not here."""
-    value = ref.outcome
-    if not isinstance(value, Stored):
-        return -1
-    shared = [] if value.region is None else value.region.sizes
-    return len(value.body) + sum(map(len, value.buffers)) + sum(shared)
+    return ref.outcome.size if isinstance(ref.outcome, Stored) else -1

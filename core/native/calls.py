@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from rllib.core.exceptions import ForeignReferenceError, OwnerDiedError
 from rllib.core.native import wire
@@ -11,6 +12,7 @@ from rllib.core.native.connection import Frame
 from rllib.core.native.failures import load_error
 from rllib.core.native.objects import BorrowedRef, NativeRef, Stored
 from rllib.core.native.peers import Peer, PeerGoneError, Peers
+from rllib.core.native.sites import key_of
 from rllib.core.native.streams import UNLIMITED
 from rllib.core.native.values import EMPTY, Values
 
@@ -22,6 +24,12 @@ class Calls:
         self._peers = peers
         self._values = values
         self._numbers = numbers
+        self.agent = b""
+        """The node service, which fetches for this process what is owned on other nodes; empty in
+        the service itself, and where there are no other nodes."""
+
+        self.fetched = 0
+        """Large values of others that came from other nodes."""
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -81,15 +89,45 @@ class Calls:
         self._fetch(ref, lost=True)
 
     def _fetch(self, ref: BorrowedRef, *, lost: bool = False) -> None:
-        try:
-            peer = self._peers.get(ref._owner)
-        except PeerGoneError:
-            ref.resolve(_owner_died(ref))
-            return
+        if self.agent and key_of(ref._owner) != key_of(self._values.me):
+            self._ask_for(ref, self.agent, lost=lost)
+        else:
+            self._ask_owner(ref, lost=lost)
+
+    def _ask_owner(self, ref: BorrowedRef, *, lost: bool = False, direct: bool = False) -> None:
         seq = next(self._numbers)
-        peer.inflight[seq] = Call([ref], EMPTY, FETCH)
-        peer.conn.send(wire.record_frame(wire.Fetch(seq, ref._number, lost)))
+        if not self._send_fetch(ref._owner, ref, wire.Fetch(seq, ref._number, lost, direct)):
+            ref.resolve(_owner_died(ref))
+
+    def _ask_for(self, ref: BorrowedRef, service: bytes, *, lost: bool = False) -> None:
+        """Ask a node service for a copy; without one, the owner."""
+        seq = next(self._numbers)
+        if not self._send_fetch(service, ref, wire.FetchFor(seq, ref._owner, ref._number, lost)):
+            self._ask_owner(ref, direct=True)
+
+    def _send_fetch(self, to: bytes, ref: BorrowedRef, question: Any) -> bool:
+        try:
+            peer = self._peers.get(to)
+        except PeerGoneError:
+            return False
+        peer.inflight[question.seq] = Call([ref], EMPTY, FETCH)
+        peer.conn.send(wire.record_frame(question))
         self._peers.hold(peer.conn)
+        return True
+
+    def fetch_elsewhere(self, peer: Peer, seq: int, service: bytes) -> None:
+        """Who was asked for a value says where to get it, or that he has it no more."""
+        call = peer.inflight.pop(seq, None)
+        if call is not None and call.target is FETCH:
+            self._refetch(call, service)
+
+    def _refetch(self, call: Call, service: bytes = b"") -> None:
+        (ref,) = call.refs
+        assert isinstance(ref, BorrowedRef)
+        if service and service != self._values.me:
+            self._ask_for(ref, service)
+        else:
+            self._ask_owner(ref, direct=True)
 
     # -- replies -------------------------------------------------------------------------------
 
@@ -146,7 +184,9 @@ class Calls:
             self._peers.flush(peer.conn)
 
     def _on_fetched(self, ref: NativeRef, payload: wire.Payload, peer: Peer) -> None:
-        value = self._values.incoming(payload, peer, handed=False)
+        handed = peer.process != ref._owner  # by a node service that has a copy
+        value = self._values.incoming(payload, peer, handed=handed)
+        self.fetched += peer.remote and value.region is not None
         if ref.outcome is None:  # else it has come along with the reference meanwhile
             ref.resolve(value)
 
@@ -160,7 +200,10 @@ class Calls:
         for seq, call in list(peer.inflight.items()):
             if call.target is FETCH:
                 del peer.inflight[seq]
-                call.resolve_all(_owner_died(call.refs[0]))
+                if peer.process == call.refs[0]._owner:
+                    call.resolve_all(_owner_died(call.refs[0]))
+                else:
+                    self._refetch(call)
         for ref in self._values.borrowings.of(peer.process):
             if isinstance(ref.outcome, Stored):
                 ref.outcome = _owner_died(ref)

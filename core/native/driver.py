@@ -124,6 +124,10 @@ class DriverRuntime(NativeRuntime):
         target = Target(intern.kind, intern.name, intern.blob, **details)
         self._host(peer.process, host.order, Build(target, args))
 
+    def on_fetch_for(self, peer: Peer, wanted: wire.FetchFor) -> None:
+        """Have the node get it."""
+        self.node.fetch_for(peer, wanted)
+
     def watch_memory(self, config: SystemConfig) -> None:
         """End workers before the machine's memory is used up."""
 

@@ -53,7 +53,7 @@ from rllib.core.native.questions import NodeQuestions
 from rllib.core.native.reactor import Reactor
 from rllib.core.native.room import Room
 from rllib.core.native.session import hex_id, node_id
-from rllib.core.native.sites import key_of
+from rllib.core.native.sites import key_of, nearest
 from rllib.core.native.spillfiles import SPILL, FileLostError, SpillFiles
 from rllib.core.native.streams import UNLIMITED, NativeStream
 from rllib.core.native.tasks import Tasks
@@ -161,14 +161,17 @@ class NativeRuntime(NodeQuestions):
             self.tasks.submit(task, needs)
 
     def _bring_near(self, task: Task, needs: Sequence[NativeRef]) -> None:
-        """A task goes where most of its arguments are, if that is another node."""
-        away = [key for ref in needs if (key := key_of(ref._owner)) != self._key]
-        if not away:
-            return
+        """A task goes where most bytes of its arguments are, if that is another node."""
         resources, place = task.kind
-        if not (place.group or place.node or place.spread):
-            near = max(away, key=away.count)
+        if place.group or place.node or place.spread:
+            return
+        near = nearest([(self._place_of(ref), ref.known_size()) for ref in needs], self._key)
+        if near:
             task.kind = resources, place._replace(near=near)
+
+    def _place_of(self, ref: NativeRef) -> bytes:
+        """The key of the node where its value is, as far as this process knows."""
+        return self._key if isinstance(ref.outcome, Stored) else key_of(ref._owner)
 
     def _new_stream(self, call: Call, backpressure: int) -> NativeStream:
         stream = NativeStream(self, call.refs[0], call if backpressure > 0 else None)
@@ -477,6 +480,10 @@ class NativeRuntime(NodeQuestions):
 
     def on_host(self, peer: Peer, host: wire.Host) -> None:
         """A worker has made a detached actor; it asks the driver, not another worker."""
+
+    def on_fetch_for(self, peer: Peer, wanted: wire.FetchFor) -> None:
+        """Somebody wants what is owned on another node; he asks his node service."""
+        raise wire.WireError("a process was asked for an object of another node")
 
     def on_recall(self, peer: Peer, calls: list[int]) -> None:
         """Somebody wants calls back; a driver has none."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rllib.core.exceptions import ObjectLostError
 from rllib.core.native import wire
 from rllib.core.native.connection import Frame
+from rllib.core.native.copies import Spreading
 from rllib.core.native.failures import dump_error
 from rllib.core.native.leases import Task
 from rllib.core.native.objects import NativeRef, Stored
@@ -23,6 +24,7 @@ class Inbox:
 
     def __init__(self, runtime: NativeRuntime) -> None:
         self._runtime = runtime
+        self._spreading = Spreading()
 
     def on_frame(self, peer: Peer, frame: Frame) -> None:
         """Take one; raises `wire.WireError` for what no peer may send."""
@@ -73,8 +75,12 @@ class Inbox:
                     self._runtime.values.lendings.returned(number, count, peer.process)
             case wire.Lent(number, to):
                 self._runtime.values.passed_on(number, to)
-            case wire.Fetch(seq, number, lost):
-                self._serve(peer, seq, number, lost)
+            case wire.Fetch():
+                self._serve(peer, record)
+            case wire.FetchFor():
+                self._runtime.on_fetch_for(peer, record)
+            case wire.Elsewhere(seq, process):
+                self._runtime.calls.fetch_elsewhere(peer, seq, process)
             case wire.Landed():
                 self._runtime.places.landed(record, peer)
             case wire.Moved():
@@ -106,31 +112,41 @@ class Inbox:
         with contextlib.suppress(ValueError):
             self._runtime.cancelling.cancel(ref, force, recursive)
 
-    def _serve(self, peer: Peer, seq: int, number: int, lost: bool) -> None:
+    def _serve(self, peer: Peer, wanted: wire.Fetch) -> None:
         """Send a borrower the value of an own object, as soon as it is there."""
+        number = wanted.number
         ref = self._runtime.values.lendings.find(number)
         if ref is None:
             ref = NativeRef(self._runtime.me, number)
             ref.resolve(ObjectLostError(f"{ref!r} was freed already"))
-        elif lost:
+        elif wanted.lost:
             self._runtime.recover([ref])
-        ref.when_ready(lambda: self._send_value(peer, seq, ref))
+        ref.when_ready(lambda: self._send_value(peer, wanted, ref))
 
-    def _send_value(self, peer: Peer, seq: int, ref: NativeRef) -> None:
+    def _send_value(self, peer: Peer, wanted: wire.Fetch, ref: NativeRef) -> None:
         if peer.gone:
             return
-        if isinstance(ref.outcome, Stored):
+        outcome = ref.outcome
+        assert outcome is not None
+        if isinstance(outcome, Exception):
+            frame = wire.error_frame(wanted.seq, dump_error(outcome))
+        elif source := self._source(peer, wanted, outcome):
+            frame = wire.record_frame(wire.Elsewhere(wanted.seq, source))
+        else:
             try:
                 value = self._runtime.values.outgoing(
-                    ref.outcome, peer, handed=False, number=ref._number
+                    outcome, peer, handed=False, number=ref._number
                 )
             except FileLostError:
                 self._runtime.recover([ref])
-                ref.when_ready(lambda: self._send_value(peer, seq, ref))
+                ref.when_ready(lambda: self._send_value(peer, wanted, ref))
                 return
-            frame = wire.reply_frame(seq, [value])
-        else:
-            assert ref.outcome is not None
-            frame = wire.error_frame(seq, dump_error(ref.outcome))
+            frame = wire.reply_frame(wanted.seq, [value])
         peer.conn.send(frame)
         self._runtime.peers.hold(peer.conn)
+
+    def _source(self, peer: Peer, wanted: wire.Fetch, stored: Stored) -> bytes:
+        """The node service that sends it instead; empty for this process."""
+        if not peer.remote or wanted.direct or stored.region is None:
+            return b""
+        return self._spreading.source(stored, peer.process)

@@ -28,6 +28,7 @@ from rllib.core.native.instructions import Instruction, Start, Stop, Tell, Warn
 from rllib.core.native.memory_monitor import Usage, explain, size_of
 from rllib.core.native.node_link import NodeLink
 from rllib.core.native.output import Folder, Line, Printer
+from rllib.core.native.peers import Peer
 from rllib.core.native.reactor import READ, WRITE
 from rllib.core.native.sites import Site
 from rllib.core.native.spawn import TemplateProcess
@@ -194,6 +195,10 @@ class Node(NodeLink):
                 self._stop(worker)
             case Warn(text):
                 self._printer.warn(text)
+
+    def fetch_for(self, peer: Peer, wanted: wire.FetchFor) -> None:
+        """A process wants what is owned on another node."""
+        raise wire.WireError("there are no other nodes")
 
     def _deliver(self, client: bytes, message: Any) -> None:
         if client == self._runtime.me:

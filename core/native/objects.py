@@ -119,6 +119,12 @@ class Stored:
         return unpack(parts[0], parts[1:], self.refs)
 
     @property
+    def size(self) -> int:
+        """Bytes of all of it."""
+        parts = () if self.region is None else self.region.sizes
+        return len(self.body) + sum(map(len, self.buffers)) + sum(parts)
+
+    @property
     def is_plain(self) -> bool:
         """Whether the stream alone is the whole value."""
         return self.region is None and not self.buffers and not self.refs
@@ -139,6 +145,10 @@ class NativeRef(ObjectRef[Any]):
         super().__init__(owner, number)
         self.outcome: Outcome | None = None
         self.on_ready: list[Callable[[], object]] | None = None
+
+    def known_size(self) -> int:
+        """Bytes of its value; 0 where they are not known."""
+        return self.outcome.size if isinstance(self.outcome, Stored) else 0
 
     def resolve(self, outcome: Outcome) -> None:
         """Give it its value or error, once."""
@@ -191,7 +201,7 @@ class LifeRef(NativeRef):
 class BorrowedRef(NativeRef):
     """A reference of another process's object."""
 
-    __slots__ = ("_dropped", "fetching", "first", "received")
+    __slots__ = ("_dropped", "fetching", "first", "received", "size")
 
     def __init__(self, owner: bytes, number: int, dropped: Callable[[Drop], None]) -> None:
         super().__init__(owner, number)
@@ -199,7 +209,13 @@ class BorrowedRef(NativeRef):
         self.fetching = False
         self.first = number
         """The number of the first of the results of its call."""
+        self.size = 0
+        """Bytes of its value, as far as its sender knew."""
         self._dropped = dropped
+
+    def known_size(self) -> int:
+        """As its sender knew it, if it has not come."""
+        return super().known_size() or self.size
 
     def _call_number(self) -> int:
         return self.first

@@ -127,23 +127,30 @@ class Places:
 
     # -- out -----------------------------------------------------------------------------------
 
-    def outgoing(
-        self, region: Region | FileRegion, peer: Peer, shown: int | None
+    def hand(
+        self, region: Region | FileRegion, peer: Peer, hold: Any
     ) -> wire.BlockAt | wire.FileAt:
-        """Where ``peer`` finds it: as the value of my object ``shown``, or handed to it."""
+        """Where ``peer`` finds what is handed to it; until it lets go, ``hold`` is kept."""
         if isinstance(region, FileRegion):
-            if shown is None:
-                peer.hold((FILES, region.number), region.hold)
-            return wire.FileAt(region.maker, region.number, region.sizes)
-        self._introduce(region.segment, peer)
-        if shown is not None:
-            region.shown = region.shown or Shown(shown, set())
-            region.shown.to.add(peer.process)
-        else:
-            peer.hold((region.segment.number, region.offset), region.hold)
-        return wire.BlockAt(
-            region.segment.arena, region.segment.number, region.offset, region.sizes
-        )
+            peer.hold((FILES, region.number), hold)
+            return _file_at(region)
+        peer.hold((region.segment.number, region.offset), hold)
+        return self._block_at(region, peer)
+
+    def show(
+        self, region: Region | FileRegion, peer: Peer, number: int
+    ) -> wire.BlockAt | wire.FileAt:
+        """Where ``peer`` finds the value of my object of that number."""
+        if isinstance(region, FileRegion):
+            return _file_at(region)
+        region.shown = region.shown or Shown(number, set())
+        region.shown.to.add(peer.process)
+        return self._block_at(region, peer)
+
+    def _block_at(self, region: Region, peer: Peer) -> wire.BlockAt:
+        segment = region.segment
+        self._introduce(segment, peer)
+        return wire.BlockAt(segment.arena, segment.number, region.offset, region.sizes)
 
     def stream(self, region: Region | FileRegion, peer: Peer) -> wire.Streamed:
         """Have the gateway send it to a peer on another node, from where it lies.
@@ -173,8 +180,7 @@ class Places:
         if region.shown is None:
             return
         move = next(self._moves)
-        at = wire.FileAt(file.maker, file.number, file.sizes)
-        notice = wire.record_frame(wire.Moved(move, region.shown.number, at))
+        notice = wire.record_frame(wire.Moved(move, region.shown.number, _file_at(file)))
         for process in region.shown.to:
             peer = self._peers.known(process)
             if peer is not None:  # else it is dead
@@ -302,6 +308,10 @@ class Places:
             freed.setdefault(arena, []).append((segment, offset))
         for arena, blocks in freed.items():
             self._peers.tell(arena, wire.Freed(blocks))
+
+
+def _file_at(region: FileRegion) -> wire.FileAt:
+    return wire.FileAt(region.maker, region.number, region.sizes)
 
 
 def _mapped(record: wire.SegmentAt, fd: int) -> Segment:

@@ -42,6 +42,18 @@ def new_process_id(key: bytes) -> bytes:
     return key + os.urandom(16 - KEY_BYTES)
 
 
+def nearest(values: Iterable[tuple[bytes, int]], home: bytes) -> bytes:
+    """The key of the node with most bytes of values, given as (node, bytes); empty for ``home``.
+
+    Bytes that are not known, which are 0, count as one.
+    """
+    weights = {home: 0}
+    for key, size in values:
+        weights[key] = weights.get(key, 0) + max(size, 1)
+    best = max(weights, key=lambda key: weights[key])  # of equals the first
+    return b"" if best == home else best
+
+
 class Site:
     """A node: its pool of resources, its labels, its processes."""
 

@@ -112,8 +112,23 @@ class Values:
         block: wire.BlockAt | wire.FileAt | wire.Streamed | None = None
         if stored.region is not None and peer.remote:
             block = self.places.stream(stored.region, peer)
+        elif stored.region is not None and handed:
+            block = self.places.hand(stored.region, peer, stored.region.hold)
         elif stored.region is not None:
-            block = self.places.outgoing(stored.region, peer, None if handed else number)
+            block = self.places.show(stored.region, peer, number)
+        return self._payload(stored, peer, block)
+
+    def lent(self, stored: Stored, peer: Peer) -> wire.Payload:
+        """What a message to ``peer`` carries of a copy, which is kept as long as it is read."""
+        region = stored.region
+        if region is None or peer.remote:
+            return self.outgoing(stored, peer, handed=True)
+        block = self.places.hand(region, peer, (region.hold, stored))
+        return self._payload(stored, peer, block)
+
+    def _payload(
+        self, stored: Stored, peer: Peer, block: wire.BlockAt | wire.FileAt | wire.Streamed | None
+    ) -> wire.Payload:
         refs = [self._outgoing_ref(ref, peer) for ref in stored.refs]
         if refs:
             self._send_news_ahead({at.owner for at in refs} - {self.me, peer.process})
@@ -127,7 +142,7 @@ class Values:
         value = None
         if isinstance(ref.outcome, Stored) and self._goes_along(ref, ref.outcome, peer):
             value = self.outgoing(ref.outcome, peer, handed=False, number=ref._number)
-        return wire.RefAt(ref._owner, ref._number, value, ref._call_number())
+        return wire.RefAt(ref._owner, ref._number, value, ref._call_number(), ref.known_size())
 
     def _send_news_ahead(self, owners: set[bytes]) -> None:
         """Owners must hear of a new borrower even if this process dies as soon as the reference
@@ -168,6 +183,7 @@ class Values:
             return self.lendings.find(at.number) or self._lost(at.number)
         ref = self.borrowings.receive(at.owner, at.number)
         ref.first = at.first
+        ref.size = at.size or ref.size
         if at.value is not None and ref.outcome is None:
             ref.resolve(self.incoming(at.value, peer, handed=False))
         return ref

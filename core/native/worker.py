@@ -58,7 +58,7 @@ class WorkerRuntime(NativeRuntime):
         self._retiring = False
         ledger = Ledger(Cells.open(directory / LEDGER), order.cell, order.store_bytes)
         super().__init__(order.worker, directory, order.namespace, ledger)
-        self.driver = order.driver
+        self.driver = self.calls.agent = order.driver
         self.recorder = trace.recorder(directory, "worker")
         self.assignment = wire.Assignment({})
         self._environment = Environment()

@@ -84,6 +84,8 @@ class StoreState(State):
     capacity: int
     spilled: int
     """On disk."""
+    fetched: int = 0
+    """Large values that came from other machines, each once for all who read it here."""
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def nodes() -> list[NodeState]:
 def stores(timeout: float) -> list[StoreState]:
     """Of machines that live."""
     return [
-        StoreState(facts.node, facts.used, facts.capacity, facts.spilled)
+        StoreState(facts.node, facts.used, facts.capacity, facts.spilled, facts.fetched)
         for facts in api.runtime().stores(timeout)
     ]
 

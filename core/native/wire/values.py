@@ -36,6 +36,8 @@ class RefAt(Message):
     value: Payload | None = None
     first: int = 0
     """The number of the first of the results of its call."""
+    size: int = 0
+    """Bytes of its value, where they are known."""
 
 
 class Payload(Message):

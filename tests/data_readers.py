@@ -1,0 +1,45 @@
+"""Actors that read large values, and what the tests look at."""
+
+import os
+from typing import Any
+
+import numpy as np
+from cluster_actors import on
+
+from rllib import core
+from rllib.core.testing import Node
+from rllib.core.util import state
+
+MIB = 2**20
+
+
+@core.remote(num_cpus=0)
+class Reader:
+    """Reads what it is given, and keeps it."""
+
+    def __init__(self) -> None:
+        self.kept: Any = None
+
+    def keep(self, refs: list[Any]) -> int:
+        self.kept = core.get(refs[0])
+        return int(self.kept.sum(dtype=np.int64))
+
+    def let_go(self) -> None:
+        self.kept = None
+
+
+def readers_on(node: Node, count: int) -> list[Any]:
+    return [Reader.options(scheduling_strategy=on(node)).remote() for _ in range(count)]
+
+
+def some_array(size: int = MIB) -> Any:
+    return np.frombuffer(os.urandom(size), np.uint8)
+
+
+def total(array: Any) -> int:
+    return int(array.sum(dtype=np.int64))
+
+
+def fetched(*nodes: Node) -> list[int]:
+    found = {each.node_id: each.fetched for each in state.list_stores()}
+    return [found[node.id] for node in nodes]

@@ -16,6 +16,7 @@ from typing import Literal
 import psutil
 
 import rllib
+from rllib import kernels
 
 Level = Literal["ok", "note", "warning", "error"]
 GIB = 2**30
@@ -64,6 +65,8 @@ def versions() -> Iterator[Fact]:
     there = [extra for extra, module in EXTRAS.items() if find_spec(module)]
     missing = sorted(set(EXTRAS) - set(there))
     absent = f"; not installed: {', '.join(missing)}" if missing else ""
+    is_compiled = kernels.library() is not None
+    yield Fact("ok" if is_compiled else "note", "kernels", kernels.state())
     yield Fact("note", "extras", f"{', '.join(there) or 'none'}{absent}")
 
 

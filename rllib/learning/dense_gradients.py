@@ -1,20 +1,20 @@
 """Small fully connected networks, forward and backward by hand.
 
 For layers of some dozen units autograd takes longer than the arithmetic: it keeps a node for every
-operation, and each one makes its result anew. Here a layer is one matrix product forward and two
-backward, into buffers that stay.
+operation, and each one makes its result anew.
 
 Legend: B rows, I inputs, O outputs, A actions or action dimensions.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rllib import kernels
 from rllib.modules.actor_critic import ActorCriticModule
 from rllib.modules.dense import WORTH
 from rllib.modules.networks import ACTIVATIONS, MLP
@@ -22,6 +22,8 @@ from rllib.modules.networks import ACTIVATIONS, MLP
 Floats = NDArray[np.float32]
 Backward = Callable[[Tensor, Tensor], object]
 InPlace = Callable[[Tensor], object]
+
+_NAMES = {ACTIVATIONS[name]: name for name in kernels.ACTIVATIONS}
 
 _BACKWARD: dict[Any, Backward | None] = {
     ACTIVATIONS["linear"]: None,
@@ -42,6 +44,59 @@ _IN_PLACE: dict[Any, InPlace] = {
     ACTIVATIONS["tanh"]: _tanh_,
     ACTIVATIONS["relu"]: torch.relu_,
 }
+
+
+class DenseChain(Protocol):
+    """Layers of a module, one after the other; gradients go to their parameters' ``grad``.
+
+    Parameters must stay where they are from here on, as they do once an optimiser, or a target
+    network, has made them views of its vector.
+    """
+
+    def forward(self, x: Floats) -> Floats:
+        """[B, O] of [B, I]; valid until the next call."""
+
+    def backward(self, gradient: Floats, *, of_inputs: bool = False) -> Floats | None:
+        """From that of the latest outputs [B, O] to those of the parameters; all are overwritten.
+
+        Returns:
+            That of the inputs [B, I], if ``of_inputs``; valid until the next call.
+        """
+
+
+def dense_chain(layers: Sequence[nn.Linear], activations: Sequence[Any]) -> DenseChain:
+    """The faster of those that there are on this machine.
+
+    Args:
+        layers: at least one.
+        activations: what follows each of them: functions out of ``networks.ACTIVATIONS``.
+    """
+    return (CompiledChain if kernels.library() else TorchChain)(layers, activations)
+
+
+class CompiledChain:
+    """By what was compiled at installation: see ``rllib.kernels``."""
+
+    def __init__(self, layers: Sequence[nn.Linear], activations: Sequence[Any]) -> None:
+        pairs = zip(layers, activations, strict=True)
+        self.kernel = kernels.DenseKernel([_compiled(*pair) for pair in pairs])
+
+    def forward(self, x: Floats) -> Floats:
+        """See ``DenseChain``."""
+        self.kernel.load()
+        return self.kernel.forward(x)
+
+    def backward(self, gradient: Floats, *, of_inputs: bool = False) -> Floats | None:
+        """See ``DenseChain``."""
+        return self.kernel.backward(gradient, of_inputs=of_inputs)
+
+
+def _compiled(layer: nn.Linear, activation: Any) -> kernels.DenseLayer:
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    if layer.weight.grad is None or layer.bias.grad is None:
+        return kernels.DenseLayer(weight, bias, _NAMES[activation])
+    of_weight, of_bias = layer.weight.grad.numpy(), layer.bias.grad.numpy()
+    return kernels.DenseLayer(weight, bias, _NAMES[activation], of_weight, of_bias)
 
 
 class _Layer(NamedTuple):
@@ -72,16 +127,8 @@ class _Buffers(NamedTuple):
     gradients: list[Tensor]
 
 
-class DenseChain:
-    """Layers of a module, one after the other; gradients go to their parameters' ``grad``.
-
-    Parameters must stay where they are from here on, as they do once an optimiser, or a target
-    network, has made them views of its vector.
-
-    Args:
-        layers: at least one.
-        activations: what follows each of them: functions out of ``networks.ACTIVATIONS``.
-    """
+class TorchChain:
+    """One matrix product a layer forward and two backward, into buffers that stay."""
 
     def __init__(self, layers: Sequence[nn.Linear], activations: Sequence[Any]) -> None:
         self.layers = [_layer(*each) for each in zip(layers, activations, strict=True)]
@@ -100,31 +147,31 @@ class DenseChain:
         parts = _Buffers(*([each[:num_rows] for each in part] for part in self._largest))
         return self._buffers.setdefault(num_rows, parts)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, O] of [B, I], which requires no gradient; valid until the next call."""
-        self.inputs, self.buffers = x, self._buffers.get(len(x)) or self._sized(len(x))
+    def forward(self, x: Floats) -> Floats:
+        """See ``DenseChain``."""
+        y = self.inputs = torch.from_numpy(x)
+        self.buffers = self._buffers.get(len(x)) or self._sized(len(x))
         for layer, buffer in zip(self.layers, self.buffers.outputs, strict=True):
-            x = torch.addmm(layer.bias, x, layer.transposed, out=buffer)
+            torch.addmm(layer.bias, y, layer.transposed, out=buffer)
             if layer.activate is not None:
-                layer.activate(x)
-        return x
+                layer.activate(buffer)
+            y = buffer
+        out: Floats = y.numpy()
+        return out
 
-    def backward(self, gradient: Tensor, *, of_inputs: bool = False) -> Tensor | None:
-        """From that of the latest outputs [B, O] to those of the parameters; all are overwritten.
-
-        Returns:
-            That of the inputs [B, I], if ``of_inputs``.
-        """
+    def backward(self, gradient: Floats, *, of_inputs: bool = False) -> Floats | None:
+        """See ``DenseChain``."""
         outputs, gradients = self.buffers
+        d = torch.from_numpy(np.ascontiguousarray(gradient))
         for i in range(len(self.layers) - 1, -1, -1):
             layer = self.layers[i]
             if layer.backward is not None:
-                layer.backward(gradient, outputs[i])
-            torch.mm(gradient.t(), outputs[i - 1] if i else self.inputs, out=layer.of_weight)
-            torch.sum(gradient, 0, out=layer.of_bias)
+                layer.backward(d, outputs[i])
+            torch.mm(d.t(), outputs[i - 1] if i else self.inputs, out=layer.of_weight)
+            torch.sum(d, 0, out=layer.of_bias)
             if i:
-                gradient = torch.mm(gradient, layer.weight, out=gradients[i - 1])
-        return torch.mm(gradient, self.layers[0].weight) if of_inputs else None
+                d = torch.mm(d, layer.weight, out=gradients[i - 1])
+        return torch.mm(d, self.layers[0].weight).numpy() if of_inputs else None
 
 
 class DenseActorCritic:
@@ -144,12 +191,12 @@ class DenseActorCritic:
 
     def forward(self, features: Tensor) -> tuple[Floats, Floats]:
         """Distribution inputs [B, num_inputs] and values [B]; valid until the next call."""
-        values: Floats = self.critic.forward(features).numpy()[:, 0]
+        values = self.critic.forward(features.numpy())[:, 0]
         return self.forward_policy(features), values
 
     def forward_policy(self, features: Tensor) -> Floats:
         """The distribution inputs alone."""
-        out: Floats = self.policy.forward(features).numpy()
+        out = self.policy.forward(features.numpy())
         if self.log_std is not None:
             out = np.concatenate([out, np.broadcast_to(self._own_log_std(), out.shape)], -1)
         self.raw = out
@@ -168,8 +215,8 @@ class DenseActorCritic:
             assert self.log_std.grad is not None, "is_dense has looked"
             of_inputs, of_log_std = np.split(of_inputs, 2, axis=-1)
             np.sum(of_log_std, axis=0, out=self.log_std.grad.numpy())
-        self.policy.backward(torch.from_numpy(np.ascontiguousarray(of_inputs)))
-        self.critic.backward(torch.from_numpy(of_values[:, None]))
+        self.policy.backward(of_inputs)
+        self.critic.backward(of_values[:, None])
 
     def _own_log_std(self) -> Floats:
         assert self.log_std is not None, "asked only where there is one"
@@ -204,4 +251,4 @@ def chain(stacks: Sequence[MLP], last: nn.Linear) -> DenseChain:
     """The layers of some stacks, and a linear one."""
     pairs = [(layer, stack.activation) for stack in stacks for layer in stack.layers]
     layers, activations = zip(*pairs, (last, ACTIVATIONS["linear"]), strict=True)
-    return DenseChain(layers, activations)
+    return dense_chain(layers, activations)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rllib.learning.dense_gradients import DenseChain, are_small, chain
+from rllib.learning.dense_gradients import DenseChain, are_small, chain, dense_chain
 from rllib.learning.loss import Loss
 from rllib.modules.networks import MLP
 from rllib.modules.q_module import QModule, QNetwork, Stream
@@ -36,37 +36,38 @@ class DenseQ:
             return
         has_encoder = len(mlp.layers) > 0
         layers: Any = mlp.layers
-        self.encoder = DenseChain(layers, [mlp.activation] * len(layers)) if has_encoder else None
+        self.encoder = dense_chain(layers, [mlp.activation] * len(layers)) if has_encoder else None
         self.advantages = _stream([], network.advantages)
         self.values = _stream([], network.values)
 
     def forward(self, features: Tensor) -> Floats:
         """[B, A] of [B, D]; valid until the next call."""
-        hidden = features if self.encoder is None else self.encoder.forward(features)
-        outputs: Floats = self.advantages.forward(hidden).numpy()
+        x: Floats = features.numpy()
+        hidden = x if self.encoder is None else self.encoder.forward(x)
+        outputs = self.advantages.forward(hidden)
         if self.values is None:
             return outputs
-        outputs = outputs - outputs.mean(1, keepdims=True)
-        outputs += self.values.forward(hidden).numpy()
-        return outputs
+        centred: Floats = outputs - outputs.mean(1, keepdims=True)
+        centred += self.values.forward(hidden)
+        return centred
 
     def backward(self, of_outputs: Floats) -> None:
         """Of all parameters, from the gradient of what ``forward`` gave [B, A]."""
         if self.values is None:
-            self.advantages.backward(torch.from_numpy(of_outputs))
+            self.advantages.backward(of_outputs)
             return
         of_values = of_outputs.sum(1, keepdims=True)
         of_advantages = of_outputs - of_values / np.float32(of_outputs.shape[1])
         has_encoder = self.encoder is not None
         parts = [
-            head.backward(torch.from_numpy(gradient), of_inputs=has_encoder)
+            head.backward(gradient, of_inputs=has_encoder)
             for head, gradient in ((self.advantages, of_advantages), (self.values, of_values))
         ]
         if self.encoder is not None:
             first, second = parts
             assert first is not None
             assert second is not None
-            self.encoder.backward(first.add_(second))
+            self.encoder.backward(first + second)
 
 
 class DQNByHand:

@@ -1,4 +1,4 @@
-"""Acting without torch: a chain of fully connected layers as a few numpy operations.
+"""Acting without torch: a chain of fully connected layers, compiled or as a few numpy operations.
 
 On a network of two small layers an eager torch forward costs ten times what the arithmetic does,
 and an env runner acts once per step of its vector. The weights are those of a torch module, by the
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib import kernels
 from rllib.actions import ActionHead, input_limits, mask_inputs
 from rllib.modules.observations import ACTION_MASK, ObservationEncoder
 
@@ -62,6 +63,7 @@ class Chain:
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.names = list(layers)
         self.layers: list[_Weights] = []
+        self._kernel: kernels.DenseKernel | None = None
 
     def set_weights(self, weights: Weights) -> None:
         """Take over the weights of these layers; copies them.
@@ -75,7 +77,36 @@ class Chain:
                 f"these are not the weights of a network of this shape: {missing} missing, "
                 f"got {sorted(weights)}"
             )
-        self.layers = [
+        self._kernel = self._compiled(weights) if self._can_be_compiled(weights) else None
+        self.layers = [] if self._kernel else self._in_numpy(weights)
+
+    def _can_be_compiled(self, weights: Weights) -> bool:
+        is_plain = all(
+            layer.activation in kernels.ACTIVATIONS and f"{layer.name}.weight_sigma" not in weights
+            for layer in self.names
+        )
+        return is_plain and bool(self.names) and kernels.library() is not None
+
+    def _compiled(self, weights: Weights) -> kernels.DenseKernel:
+        """That which there is, with these weights, if they fit into it."""
+        given = [(weights[f"{name}.weight"], weights[f"{name}.bias"]) for name, _ in self.names]
+        kernel = self._kernel
+        if kernel is None or [x.shape for x, _ in given] != kernel.shapes:
+            pairs = zip(given, self.names, strict=True)
+            layers = [
+                kernels.DenseLayer(
+                    np.array(weight, np.float32), np.array(bias, np.float32), layer.activation
+                )
+                for (weight, bias), layer in pairs
+            ]
+            kernel = kernels.DenseKernel(layers)
+        for own, (weight, bias) in zip(kernel.parameters, given, strict=True):
+            own.weight[:], own.bias[:] = weight, bias
+        kernel.load()
+        return kernel
+
+    def _in_numpy(self, weights: Weights) -> list[_Weights]:
+        return [
             _Weights(
                 *_arrays(weights, name, ""),
                 _arrays(weights, name, "_sigma") if f"{name}.weight_sigma" in weights else None,
@@ -95,6 +126,8 @@ class Chain:
         Raises:
             RuntimeError: there are no weights yet.
         """
+        if self._kernel is not None:
+            return self._kernel.forward(x).copy()
         if not self.layers:
             raise RuntimeError("the policy has no weights yet; call set_weights first")
         for weight, bias, sigma, activation in self.layers:

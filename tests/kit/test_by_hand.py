@@ -75,6 +75,7 @@ def draw_batch(rng: np.random.Generator, learner: PPOLearner) -> PPOBatch:
     return PPOBatch({Columns.OBS: obs}, actions, old, logp, rest[1], 3 * rest[2], None)
 
 
+@pytest.mark.parametrize("kernels", ["1", "0"])
 @pytest.mark.parametrize(
     ("action_space", "model", "training"),
     [
@@ -94,7 +95,10 @@ def test_the_gradient_of_ppo_is_that_of_autograd(
     action_space: gym.Space[Any],
     model: dict[str, Any],
     training: dict[str, Any],
+    kernels: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("RLLIB_KERNELS", kernels)
     by_hand, by_autograd = (learner(action_space, model, **training) for _ in range(2))
     assert by_hand.by_hand is not None
     by_autograd.by_hand = None

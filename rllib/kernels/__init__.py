@@ -1,0 +1,13 @@
+"""Arithmetic of small networks in C, where it was compiled at installation.
+
+dense.c    layers forward and backward, for any processor
+library    finds and loads what was compiled; nothing if there is none
+dense      a chain of layers with its memory, as Python sees it
+
+Nothing here is needed: without it numpy and torch compute the same.
+"""
+
+from rllib.kernels.dense import ACTIVATIONS, DenseKernel, DenseLayer
+from rllib.kernels.library import library, state
+
+__all__ = ["ACTIVATIONS", "DenseKernel", "DenseLayer", "library", "state"]

@@ -1,0 +1,53 @@
+"""Finds what was compiled when this package was installed.
+
+``RLLIB_KERNELS=0`` in the environment does without, as on a machine that had no compiler.
+"""
+
+import ctypes
+import os
+from functools import cache
+from importlib.util import find_spec
+
+VARIABLE = "RLLIB_KERNELS"
+VERSION = 1
+"""``kernels_version`` of the C sources that the rest of this folder is for."""
+
+
+def library() -> ctypes.PyDLL | None:
+    """The compiled functions; None where there are none, or none are wanted.
+
+    They are called with the interpreter locked: they are over before another thread had its turn.
+    """
+    return None if os.environ.get(VARIABLE) == "0" else _load()
+
+
+def state() -> str:
+    """In words, for whoever wonders about speed."""
+    if library() is not None:
+        return "compiled"
+    if os.environ.get(VARIABLE) == "0":
+        return f"switched off by {VARIABLE}=0"
+    there = "those there are belong to another version" if _path() else "there are none"
+    return f"{there}: install again where there is a C compiler; small networks take twice as long"
+
+
+def _path() -> str | None:
+    found = find_spec("rllib.kernels._compiled")
+    return found.origin if found else None
+
+
+@cache
+def _load() -> ctypes.PyDLL | None:
+    path = _path()
+    if path is None:
+        return None
+    loaded = ctypes.PyDLL(path)
+    loaded.kernels_version.restype = ctypes.c_int64
+    if loaded.kernels_version() != VERSION:
+        return None
+    for function in (loaded.dense_load, loaded.dense_forward, loaded.dense_backward):
+        function.restype = None
+    loaded.dense_load.argtypes = [ctypes.c_void_p]
+    loaded.dense_forward.argtypes = [ctypes.c_void_p, ctypes.c_int64]
+    loaded.dense_backward.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int]
+    return loaded

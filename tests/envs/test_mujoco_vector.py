@@ -107,13 +107,13 @@ def test_autoreset_and_a_second_reset_are_those_of_gymnasium(mode):
             assert min(terminated, truncated) > 5
 
 
-@pytest.mark.parametrize("num_envs", [1, 2, 8, 17])
+@pytest.mark.parametrize("num_envs", [1, 2, 9])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_sum_over_an_action_does_not_depend_on_how_many_there_are(num_envs, dtype):
     envs = both("Ant-v5", num_envs)
     for env in envs:
         env.reset(seed=3)
-    actions = actions_for(envs[0], 20).astype(dtype)
+    actions = actions_for(envs[0], 8).astype(dtype)
     play(envs, actions)
     play(envs, np.asfortranarray(actions))
 

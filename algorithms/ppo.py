@@ -49,6 +49,10 @@ class PPOConfig(AlgorithmConfig):
     """Env steps per gradient step; null takes the whole train batch at once."""
     shuffle_batch_per_epoch: bool = True
     """Whether every epoch draws its minibatches in a new order."""
+    use_gae: bool = True
+    """Always: advantages are generalised ones, which ``lambda_=1`` makes returns less values."""
+    use_critic: bool = True
+    """Always; ``vf_loss_coeff=0`` leaves the value function as it is."""
     lambda_: ScheduleOr[Fraction] = 1.0
     """GAE: 0 trusts the value function, 1 the sampled returns."""
     clip_param: ScheduleOr[PositiveFloat] = 0.3
@@ -74,6 +78,10 @@ class PPOConfig(AlgorithmConfig):
         if (length := self.get_rollout_fragment_length()) < 2:
             text = f"a fragment of {length} row may hold nothing but resets; make it at least 2"
             yield Problem(text, "rollout_fragment_length")
+        if not self.use_gae:
+            yield Problem("there is nothing else; leave it at true, with lambda_=1", "use_gae")
+        if not self.use_critic:
+            yield Problem("there always is one; leave it at true, see vf_loss_coeff", "use_critic")
         yield from self._problem_of_rounds()
 
     def _problem_of_rounds(self) -> Iterator[Problem]:

@@ -82,6 +82,7 @@ class Algorithm(NamesNearest, ABC):
 
     Args:
         config: settings; a frozen copy of them is kept, in which ``layout="auto"`` has decided.
+        env: instead of the one that they name.
 
     Attributes:
         layout: what it has decided, and why; None if there was nothing to decide.
@@ -95,7 +96,8 @@ class Algorithm(NamesNearest, ABC):
     learner_class: ClassVar[type[Learner[Any]]]
     INSTEAD: ClassVar[Mapping[str, str]] = ABSENT_METHODS
 
-    def __init__(self, config: AlgorithmConfig) -> None:
+    def __init__(self, config: AlgorithmConfig, env: Any = None) -> None:
+        config = self._own_config(config, env)
         config.validate()
         config, self.layout = laid_out(config)
         self.config = config.resolved()
@@ -118,6 +120,15 @@ class Algorithm(NamesNearest, ABC):
         except BaseException:
             self.stop()
             raise
+
+    def _own_config(self, config: Any, env: Any) -> AlgorithmConfig:
+        """The settings with the environment; refuses those of something else."""
+        own = self.config_class
+        if not isinstance(config, own):
+            hint = f"; {own.__name__}.from_dict makes one of it" if isinstance(config, dict) else ""
+            text = f"is a {type(config).__name__}; {type(self).__name__} takes a {own.__name__}"
+            raise ConfigError(Problem(text + hint, "config"))
+        return config if env is None else config.copy().environment(env)
 
     def _connect(self) -> None:
         """The whole wiring; what then flows through it is in ``training_step``."""

@@ -14,7 +14,7 @@ from rllib.envs.check.findings import LEVELS, Finding, error, is_bad, raised
 from rllib.envs.check.outside import check_gymnasium, check_travel, check_vector
 from rllib.envs.check.play import Env, Play
 from rllib.envs.check.repeat import check_repeats
-from rllib.envs.check.spaces import check_spaces, mask_sizes_of
+from rllib.envs.check.spaces import check_spaces, check_unchanged, mask_sizes_of, spaces_of
 from rllib.envs.check.watch import (
     BufferWatch,
     EndWatch,
@@ -81,8 +81,10 @@ def _check_single(
 ) -> Iterator[Finding]:
     found = list(check_spaces(env))
     if not is_bad(found):
+        before = spaces_of(env)
         play = Play(env, _watches(env), mask_sizes_of(env), _SEED)
         found += play.run(num_steps, seconds)
+        found += check_unchanged(env, before)
         found += play.findings()
     yield from found
     if is_bad(found):

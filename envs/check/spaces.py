@@ -1,6 +1,7 @@
 """Whether there is a module for an environment's spaces."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
@@ -22,6 +23,19 @@ def check_spaces(env: Any) -> Iterator[Finding]:
             return
         yield from check_space(name, space)
     yield from check_mask_space(env.observation_space, env.action_space)
+
+
+def spaces_of(env: Any) -> dict[str, gym.Space[Any]]:
+    """Copies of both, by name."""
+    return {name: deepcopy(getattr(env, name)) for name in ("observation_space", "action_space")}
+
+
+def check_unchanged(env: Any, before: Mapping[str, gym.Space[Any]]) -> Iterator[Finding]:
+    """A module is made once, for spaces that stay what they are."""
+    for name, space in before.items():
+        if (now := getattr(env, name)) != space:
+            text = f"was {space} when the environment was made, and {now} after it was played"
+            yield error(name, text, "set it once, in the constructor; masks forbid some actions")
 
 
 def check_mask_space(

@@ -244,6 +244,17 @@ def test_a_registered_limit_is_seen_to_truncate():
         del gym.registry["CutCounter-v0"]
 
 
+def test_spaces_that_change_are_an_error():
+    class Growing(Sound):
+        def reset(self, *, seed=None, options=None):
+            self.action_space = Discrete(self.action_space.n + 1)
+            return super().reset(seed=seed)
+
+    text = told(Growing)
+    assert "action_space: was Discrete(3) when the environment was made, and Discrete(" in text
+    assert "set it once, in the constructor" in text
+
+
 # Seeds.
 
 

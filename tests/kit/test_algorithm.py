@@ -10,6 +10,7 @@ import pytest
 
 from rllib import core
 from rllib.algorithm import Algorithm
+from rllib.algorithms.dqn import DQNConfig
 from rllib.algorithms.ppo import PPO, PPOConfig
 from rllib.connectors import FrameStacking
 from rllib.envs.counter import CounterEnv
@@ -351,3 +352,20 @@ def test_continuous_actions_train():
     again, _ = train(settings)
     assert first == again
     assert np.isfinite(results[-1]["learners"]["default_policy"]["total_loss"])
+
+
+def test_an_algorithm_takes_settings_of_its_own_and_an_environment():
+    with pytest.raises(ConfigError, match=r"config: is a DQNConfig; PPO takes a PPOConfig$"):
+        PPO(DQNConfig().environment("CartPole-v1"))
+    with pytest.raises(ConfigError, match=r"is a dict; PPO takes a PPOConfig; PPOConfig.from_dict"):
+        PPO({"env": "CartPole-v1"})
+    settings = config(env="Nothing-v0")
+    with PPO(settings, env="CartPole-v1") as algorithm:
+        assert algorithm.config.env == "CartPole-v1"
+    assert settings.env == "Nothing-v0"
+
+
+def test_rllibs_switches_that_are_always_on_may_be_said():
+    config().training(use_gae=True, use_critic=True).validate()
+    with pytest.raises(ConfigError, match=r"use_gae: there is nothing else.*\n.*use_critic: there"):
+        config().training(use_gae=False, use_critic=False).validate()

@@ -92,6 +92,64 @@ def _half_square(x, y, reduction):
     return 0.5 * (x - y) ** 2
 
 
+M, V_MIN, V_MAX = 7, -2.0, 3.0
+GAP = (V_MAX - V_MIN) / (M - 1)
+
+
+def log_probs(network, obs):
+    """[B, A, M] of a dueling network of distributions, written out."""
+    hidden = torch.tanh(network.encoder.mlp.layers[0](torch.from_numpy(obs)))
+    advantages, value = (
+        stream.out(torch.relu(stream.hidden.layers[0](hidden)))
+        for stream in (network.advantages, network.values)
+    )
+    advantages = advantages.reshape(len(obs), -1, M)
+    return (value[:, None] + advantages - advantages.mean(1, keepdim=True)).log_softmax(-1)
+
+
+def moved(probs, reward, discount):
+    """[M] a distribution of returns one step earlier, atom by atom (Bellemare et al. 2017)."""
+    shares = [0.0] * M
+    for j, p in enumerate(probs):
+        place = min(max(reward + discount * (V_MIN + j * GAP), V_MIN), V_MAX)
+        for m in range(M):
+            shares[m] += p * max(0.0, 1.0 - abs(place - (V_MIN + m * GAP)) / GAP)
+    return shares
+
+
+@pytest.mark.parametrize("double_q", [True, False])
+def test_gradient_steps_of_distributions_are_those_of_plain_torch(double_q):
+    settings = config(num_atoms=M, v_min=V_MIN, v_max=V_MAX, double_q=double_q)
+    learner = DQNLearner(settings, SPACES)
+    online, target = copy.deepcopy(learner.module.q), copy.deepcopy(learner.module.target_q)
+    adam = torch.optim.Adam(online.parameters(), 1e-2, eps=1e-8)
+    atoms = V_MIN + GAP * torch.arange(M)
+    for seed in range(3):
+        draw = transitions(seed=seed)
+        metrics = learner.update(draw)
+        with torch.no_grad():
+            following = log_probs(target, draw.next_obs).exp()
+            chooser = log_probs(online, draw.next_obs).exp() if double_q else following
+            best = (chooser * atoms).sum(-1).argmax(1)
+        goals = [
+            moved(following[b, best[b]].tolist(), float(draw.rewards[b]), float(draw.discounts[b]))
+            for b in range(B)
+        ]
+        taken = log_probs(online, draw.obs)[torch.arange(B), torch.from_numpy(draw.actions)]
+        losses = -(torch.tensor(goals) * taken).sum(-1)
+        loss = (torch.from_numpy(draw.weights) * losses).mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        for mover, source in zip(target.parameters(), online.parameters(), strict=True):
+            mover.data.lerp_(source.data, 0.25)
+        assert metrics["qf_loss"] == pytest.approx(loss.item(), rel=1e-4)
+        np.testing.assert_allclose(metrics["td_errors"], losses.detach().numpy(), rtol=1e-4)
+    for ours, theirs in ((learner.module.q, online), (learner.module.target_q, target)):
+        for name, parameter in theirs.state_dict().items():
+            torch.testing.assert_close(ours.state_dict()[name], parameter, atol=1e-5, rtol=1e-4)
+
+
 def test_two_gradient_steps_in_one_update_are_two_updates():
     both, apart = DQNLearner(config(), SPACES), DQNLearner(config(), SPACES)
     draw = transitions(2 * B)

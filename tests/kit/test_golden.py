@@ -8,10 +8,12 @@ written by ``python tests/kit/test_golden.py``, and a change of it is a change o
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import leaks
 import pytest
 
 from rllib import core
@@ -32,7 +34,10 @@ SHOWN = slice(4, None, 5)
 ENGINES = {
     "native": {"num_cpus": 2, "preload": PRELOAD},
     "inline": {"address": "inline"},
+    "ray": {"address": "ray"},
 }
+ON_RAY = ("PPO discrete", "DQN")
+"""Whose actors also live on Ray, which takes its time to start them."""
 
 
 def ppo(env: str, **env_config: Any) -> AlgorithmConfig:
@@ -163,14 +168,26 @@ def test_learning_is_as_it_was(name: str) -> None:
         assert metrics[key] == pytest.approx(values, rel=6e-3, abs=5e-4), key
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module")
 def engine(request: pytest.FixtureRequest) -> Iterator[None]:
-    with core.init(**ENGINES[request.param]):
-        yield
+    if request.param == "ray":
+        pytest.importorskip("ray", reason='Ray is not installed: pip install "rllib-scale[ray]"')
+    with leaks.ray_at_work() if request.param == "ray" else nullcontext():
+        if request.param == "ray":
+            request.getfixturevalue("shared_ray")
+        with core.init(**ENGINES[request.param]):
+            yield
 
 
+@pytest.mark.parametrize("engine", ["native", "inline"], indirect=True)
 @pytest.mark.parametrize("name", SYNCHRONOUS)
 def test_actors_learn_what_one_process_learns(name: str, engine: None) -> None:
+    assert trace(name, num_actors=1) == first(name)
+
+
+@pytest.mark.parametrize("engine", ["ray"], indirect=True)
+@pytest.mark.parametrize("name", ON_RAY)
+def test_actors_on_ray_learn_what_one_process_learns(name: str, engine: None) -> None:
     assert trace(name, num_actors=1) == first(name)
 
 

@@ -1,15 +1,21 @@
-"""PPO's loss against arithmetic by hand, term by term."""
+"""PPO's loss against arithmetic by hand, term by term and as a whole."""
 
 import math
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode
+from off_policy import MEMORY, environment, old_fragments, single_steps
 
-from rllib.algorithms.ppo import PPOBatch, PPOConfig, ppo_loss
+from rllib.algorithms.ppo import PPOBatch, PPOConfig, PPOLearner, ppo_loss
 from rllib.distributions import Categorical
+from rllib.envs.counter import CounterEnv
+from rllib.envs.make import probe_spaces
 
 HALF = math.log(0.5)
+GAMMA, LAMBDA = 0.9, 0.8
 
 
 class Output(NamedTuple):
@@ -103,3 +109,70 @@ def test_terms_that_weigh_nothing_are_reported_without_gradient():
     assert not loss.metrics["mean_kl_loss"].requires_grad
     assert loss.metrics["entropy"] > 0
     assert loss.metrics["mean_kl_loss"] > 0
+
+
+# All of it at once, of fragments of another policy, by plain sums over single steps.
+
+
+def advantages_by_definition(batch, steps):
+    """By row, term by term: discounted TD errors of the rest of the episode (Schulman et al. 2016,
+    eq. 16), as far as the fragment goes."""
+    num_envs = batch.rewards.shape[1]
+
+    def delta(row):
+        step = steps[row]
+        following = 0.0 if batch.terminateds.reshape(-1)[row] else step.following.item()
+        return float(batch.rewards.reshape(-1)[row]) + GAMMA * following - step.value.item()
+
+    def advantage(row):
+        total, weight = 0.0, 1.0
+        while row in steps:
+            total += weight * delta(row)
+            if batch.dones.reshape(-1)[row]:
+                break
+            row, weight = row + num_envs, weight * GAMMA * LAMBDA
+        return total
+
+    return {row: advantage(row) for row in steps}
+
+
+@pytest.mark.parametrize("autoreset", list(AutoresetMode))
+@pytest.mark.parametrize("model", [{"fcnet_hiddens": (4,)}, MEMORY], ids=["mlp", "lstm"])
+def test_loss_and_gradients_are_those_of_plain_sums_over_single_steps(model, autoreset):
+    settings = (
+        environment(PPOConfig())
+        .training(gamma=GAMMA, lambda_=LAMBDA, clip_param=0.1, vf_clip_param=0.5)
+        .training(vf_loss_coeff=0.7, entropy_coeff=0.02, kl_coeff=0.3)
+        .rl_module(model_config=model)
+    )
+    module, batches = old_fragments(settings, autoreset)
+    learner = PPOLearner(settings, probe_spaces(CounterEnv))
+    learner.module, learner.by_hand = module, None
+    parts = [(batch, single_steps(module, batch)) for batch in batches]
+    found = [advantages_by_definition(*part) for part in parts]
+    every = np.array([each for advantages in found for each in advantages.values()])
+    terms, num_clipped = [], 0
+    for (batch, steps), advantages in zip(parts, found, strict=True):
+        old = torch.from_numpy(batch.action_dist_inputs.copy()).flatten(0, 1).log_softmax(-1)
+        actions = batch.actions.reshape(-1)
+        for row, step in steps.items():
+            advantage = (advantages[row] - every.mean()) / every.std()
+            ratio = (step.logp - old[row, actions[row]]).exp()
+            limited = min(max(ratio.item(), 0.9), 1.1)
+            num_clipped += limited * advantage < ratio.item() * advantage
+            surrogate = torch.min(ratio * advantage, ratio.clamp(0.9, 1.1) * advantage)
+            error = (step.value - step.value.item() - advantages[row]) ** 2
+            kl = (old[row].exp() * (old[row] - step.logits.log_softmax(-1))).sum()
+            terms.append(-surrogate + 0.7 * error.clamp(max=0.5) - 0.02 * step.entropy + 0.3 * kl)
+    expected = torch.stack(terms).mean()
+    loss = learner.compute_loss(learner.build_train_batch(tuple(batches)))
+    assert loss.total.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert 0 < num_clipped < len(terms)
+    for each, ours in zip(
+        torch.autograd.grad(expected, list(module.parameters()), allow_unused=True),
+        torch.autograd.grad(loss.total, list(module.parameters()), allow_unused=True),
+        strict=True,
+    ):
+        assert (each is None) == (ours is None)
+        if each is not None:
+            torch.testing.assert_close(ours, each, atol=1e-4, rtol=1e-3)

@@ -34,6 +34,9 @@ class Counter:
     def put(self, value: Any) -> Any:
         return [core.put(value)]
 
+    def sleep(self) -> None:
+        time.sleep(1_000)
+
     def hold(self, refs: list[Any]) -> None:
         self.held = refs
 

@@ -45,9 +45,9 @@ from rllib.core.native.wire import WireError
 BEAT_S = 1.0
 SILENT_S = 5.0
 """So long without a word, and nothing new goes to that node."""
-DEAD_S = 30.0
+DEAD_S = 35.0
 """So long without a word, and it is gone. Long enough for a network that was cut for 15 seconds: by
-then TCP may wait as long again before it tries once more."""
+then TCP may wait as long again, and a little longer, before it tries once more."""
 
 MAX_MESSAGE = 64 * 2**20
 _ID_BYTES = 16
@@ -61,6 +61,9 @@ _OPTIONS: list[tuple[str, object]] = [
     ("grpc.http2.lookahead_bytes", 1 << 22),
     ("grpc.so_reuseport", 0),
     ("grpc.server_handshake_timeout_ms", 5_000),
+    # Not gRPC's 20 seconds without an acknowledgement: whether the other side lives is told by
+    # `DEAD_S` alone.
+    ("grpc.keepalive_timeout_ms", 2_000 * int(DEAD_S)),
     ("grpc.max_connection_idle_ms", 60_000),  # who says nothing does not keep a descriptor
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),

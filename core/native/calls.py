@@ -31,6 +31,9 @@ class Calls:
         self.fetched = 0
         """Large values of others that came from other nodes."""
 
+        self._bereft: set[Peer] = set()
+        """Peers that have ended with calls, of which the node is about to tell what becomes."""
+
     # -- sending -------------------------------------------------------------------------------
 
     def send(self, peer: Peer, call: Call) -> int:
@@ -39,6 +42,7 @@ class Calls:
         call.seq = seq = refs[0]._number if refs else next(self._numbers)
         if peer.gone:  # the node is about to tell how it died, which resolves the call
             peer.inflight[seq] = call
+            self._bereave(peer)
             return seq
         target = peer.targets.get(call.target)
         if target is None:
@@ -190,9 +194,12 @@ class Calls:
         if ref.outcome is None:  # else it has come along with the reference meanwhile
             ref.resolve(value)
 
+    def _bereave(self, peer: Peer) -> None:
+        self._bereft = {each for each in (*self._bereft, peer) if each.inflight}
+
     def unanswered(self) -> Iterator[Call]:
-        """Calls that a peer has."""
-        for peer in self._peers.living():
+        """Calls that a peer has, or had when it ended."""
+        for peer in (*self._peers.living(), *self._bereft):
             yield from (call for call in peer.inflight.values() if call.target is not FETCH)
 
     def on_peer_gone(self, peer: Peer) -> None:
@@ -204,6 +211,7 @@ class Calls:
                     call.resolve_all(_owner_died(call.refs[0]))
                 else:
                     self._refetch(call)
+        self._bereave(peer)
         for ref in self._values.borrowings.of(peer.process):
             if isinstance(ref.outcome, Stored):
                 ref.outcome = _owner_died(ref)

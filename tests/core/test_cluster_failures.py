@@ -1,5 +1,6 @@
 """Several nodes, of which some end."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -8,8 +9,10 @@ from cluster_actors import Counter, actor_on, sleep_for_ever, where
 from patience import wait_until
 
 from rllib import core
+from rllib.core import api
 from rllib.core.cluster.credentials import ClusterError
 from rllib.core.exceptions import ActorDiedError, NodeDiedError, ObjectLostError
+from rllib.core.native.engine import NativeRuntime
 from rllib.core.native.session import base_directory
 from rllib.core.native.values import SHARED_BYTES
 from rllib.core.testing import Cluster
@@ -68,6 +71,22 @@ def test_without_a_head_drivers_hear_of_it_and_nodes_end() -> None:
         with pytest.raises(NodeDiedError, match="init"):
             core.get(actor.add.remote(), timeout=10)
         assert not psutil.wait_procs(left, timeout=30)[1]
+
+
+def test_a_call_whose_process_ended_before_the_node_could_say_so_is_answered() -> None:
+    with Cluster(head={"num_cpus": 1}) as cluster, ThreadPoolExecutor(1) as pool:
+        core.init(address=cluster.address)
+        actor = actor_on(cluster.head)
+        worker = psutil.Process(core.get(actor.pid.remote()))
+        waiting = pool.submit(core.get, actor.sleep.remote(), timeout=60)
+        runtime = api.runtime()
+        assert isinstance(runtime, NativeRuntime)
+        psutil.Process(cluster.head.pid).suspend()  # so that it says nothing more
+        worker.kill()
+        wait_until(lambda: not runtime.peers.living())
+        cluster.kill_node(cluster.head)
+        with pytest.raises(NodeDiedError):
+            waiting.result(timeout=30)
 
 
 def test_a_driver_that_leaves_takes_what_is_its_own_and_leaves_the_rest() -> None:

@@ -319,8 +319,8 @@ class Gateway:
         finally:
             for each in work:
                 each.cancel()
+            self._listener.left(link, reason)  # before anything at which this may be cancelled
             await asyncio.gather(*work, return_exceptions=True)
-            self._listener.left(link, reason)
 
     async def _hear(
         self, link: Link, read: Callable[[], Awaitable[Any]], decode: Callable[[bytes], list[Any]]

@@ -35,6 +35,10 @@ _LENGTH = struct.Struct("<H")
 _MAX_KNOCK = 1024
 _MAX_REASON = 1024
 _PATIENCE_S = 10.0
+"""How long somebody may take to say who he is."""
+_DIG_S = 70.0
+"""Longer than a node may say nothing before it is gone: until then the network may come back."""
+_PAUSE_S = 0.2
 _LINGER_S = 1.0
 _LINGER_READS = 64
 
@@ -66,18 +70,26 @@ class Tunnels:
         self._lock = threading.RLock()
         self._reactor = Reactor(self._lock, _nothing)
         self._tunnels: set[Tunnel] = set()
+        self._digging: dict[asyncio.Future[Wire | None], bytes] = {}
+        """What is under way, and to the node of which key."""
 
     # -- from here -----------------------------------------------------------------------------
 
     async def dig(self, near: socket.socket, me: bytes, to: bytes, address: str) -> None:
         """From a process here to one at a gateway elsewhere. Ends ``near`` where that fails."""
+        digging = asyncio.ensure_future(self._way(to, address))
+        self._digging[digging] = key_of(to)
         try:
-            async with asyncio.timeout(_PATIENCE_S):
-                far = await self._knock(to, address)
+            far = await digging
         except (OSError, TimeoutError) as error:
             near.close()
             self._broken(to, str(error) or "it does not answer")
             return
+        except asyncio.CancelledError:  # its node is gone, or this one ends
+            near.close()
+            return
+        finally:
+            del self._digging[digging]
         if far is None:
             near.close()
             return
@@ -88,6 +100,15 @@ class Tunnels:
                 self._broken(to, reason)
 
         self._carry(near, far, Ends(me, key_of(to)), ended)
+
+    async def _way(self, to: bytes, address: str) -> Wire | None:
+        """As `_knock`, but what a network that is cut for a while has spoiled is tried again."""
+        async with asyncio.timeout(_DIG_S):
+            while True:
+                try:
+                    return await self._knock(to, address)
+                except ConnectionError:  # nothing was carried yet
+                    await asyncio.sleep(_PAUSE_S)
 
     async def _knock(self, to: bytes, address: str) -> Wire | None:
         """The way to that process; none if it is gone. Raises `OSError`."""
@@ -156,6 +177,8 @@ class Tunnels:
 
     def cut(self, node: bytes) -> None:
         """The node of that key is gone."""
+        for digging in [each for each, key in self._digging.items() if key == node]:
+            digging.cancel()
         with self._lock:
             for tunnel in [each for each in self._tunnels if each.ends.far == node]:
                 tunnel.cut("its node is gone")

@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -63,6 +63,42 @@ class TargetNetworkAPI:
 def make_target_network(main_net: nn.Module) -> nn.Module:
     """A copy of a network that no optimiser trains."""
     return copy.deepcopy(main_net).requires_grad_(False)
+
+
+Size = int | Sequence[int]
+"""Height and width, or one number for both."""
+
+
+def same_padding(
+    in_size: Size, filter_size: Size, stride_size: Size
+) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+    """How to pad an image so that a convolution gives ceil(size / stride).
+
+    Returns:
+        (left, right, top, bottom), as ``nn.ZeroPad2d`` takes it, and (height, width) of the output.
+    """
+    axes = zip(_pair(in_size), _pair(filter_size), _pair(stride_size), strict=True)
+    (top, bottom, height), (left, right, width) = (_padded(*axis) for axis in axes)
+    return (left, right, top, bottom), (height, width)
+
+
+def _padded(size: int, kernel: int, stride: int) -> tuple[int, int, int]:
+    """Before, after, and the size of the output, along one axis."""
+    out = -(-size // stride)
+    padding = max((out - 1) * stride + kernel - size, 0)
+    return padding // 2, padding - padding // 2, out
+
+
+def valid_padding(in_size: Size, filter_size: Size, stride_size: Size) -> tuple[int, int]:
+    """(height, width) of what a convolution gives without padding."""
+    axes = zip(_pair(in_size), _pair(filter_size), _pair(stride_size), strict=True)
+    height, width = (-(-(size - kernel + 1) // stride) for size, kernel, stride in axes)
+    return height, width
+
+
+def _pair(size: Size) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
 
 
 def normc_initializer(std: float = 1.0) -> Callable[[Tensor], None]:

@@ -57,6 +57,15 @@ TUNE_RESULT = {
 }
 """Constant of ``ray.tune.result`` to the key in a result."""
 
+PPO_RESULTS = {
+    "LEARNER_RESULTS_CURR_ENTROPY_COEFF_KEY": "curr_entropy_coeff",
+    "LEARNER_RESULTS_CURR_KL_COEFF_KEY": "curr_kl_coeff",
+    "LEARNER_RESULTS_KL_KEY": "mean_kl_loss",
+    "LEARNER_RESULTS_VF_EXPLAINED_VAR_KEY": "vf_explained_var",
+    "LEARNER_RESULTS_VF_LOSS_UNCLIPPED_KEY": "vf_loss_unclipped",
+}
+"""Constant of ``ray.rllib.algorithms.ppo.ppo`` to the key in a learner's result."""
+
 COMPONENTS = {
     f"COMPONENT_{name.upper()}": name
     for name in (
@@ -68,7 +77,7 @@ COMPONENTS = {
 
 
 def __getattr__(name: str) -> str:
-    for table in (METRICS, TUNE_RESULT, COMPONENTS):
+    for table in (METRICS, TUNE_RESULT, PPO_RESULTS, COMPONENTS):
         if name in table:
             return table[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

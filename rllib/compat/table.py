@@ -3,7 +3,7 @@
 What RLlib has and we have not stands in ``ABSENT``, with what to do instead.
 """
 
-from rllib.compat.names import COMPONENTS
+from rllib.compat.names import COMPONENTS, PPO_RESULTS
 
 _ALGORITHM = {"Algorithm": "rllib.algorithm:Algorithm"}
 _CONFIG = {"AlgorithmConfig": "rllib.config:AlgorithmConfig"}
@@ -46,6 +46,7 @@ _OWN_PARTS = {
 _ENV_RUNNER = {"EnvRunner": "rllib.sampling.env_runner:EnvRunner"}
 _MEAN_STD = {"MeanStdFilter": "rllib.compat.connectors:MeanStdFilter"}
 _FLATTEN = {"FlattenObservations": "rllib.compat.connectors:FlattenObservations"}
+_STACK = {"FrameStackingEnvToModule": "rllib.compat.connectors:FrameStacking"}
 _PAST = {"PrevActionsPrevRewards": "rllib.compat.connectors:PrevActionsPrevRewards"}
 _MULTI_AGENT = {"MultiAgentEnv": "rllib.envs.multi_agent:MultiAgentEnv"}
 _MAKE_MULTI_AGENT = {"make_multi_agent": "rllib.envs.multi_agent:make_multi_agent"}
@@ -90,6 +91,9 @@ _IMPALA = {
 _TYPES = (
     *("AgentID", "EnvType", "EpisodeType", "ModuleID", "MultiAgentDict", "PolicyID"),
     *("ResultDict", "StateDict", "TensorStructType", "TensorType"),
+    *("AlgorithmConfigDict", "EnvConfigDict", "EnvCreator", "LearningRateOrSchedule"),
+    *("ModelConfigDict", "NamedParamDict", "Optimizer", "Param", "ParamDict"),
+    *("PartialAlgorithmConfigDict", "RLModuleSpecType", "SpaceStruct"),
 )
 
 _NUMPY = (
@@ -124,13 +128,12 @@ ALIASES: dict[str, dict[str, str]] = {
     "rllib.algorithms.callbacks": _CALLBACKS,
     "rllib.algorithms.impala": _IMPALA,
     **{f"rllib.algorithms.{name.lower()}.{name.lower()}": _algorithms(name) for name in _NAMES},
+    "rllib.algorithms.ppo.ppo": _algorithms("PPO") | _constants(*PPO_RESULTS),
     **{path: names for name in _OWN_PARTS for path, names in _parts_of(name).items()},
     "rllib.callbacks.callbacks": _CALLBACKS,
-    "rllib.connectors.env_to_module": _MEAN_STD | _FLATTEN | _PAST,
+    "rllib.connectors.env_to_module": _MEAN_STD | _FLATTEN | _PAST | _STACK,
     "rllib.connectors.env_to_module.flatten_observations": _FLATTEN,
-    "rllib.connectors.env_to_module.frame_stacking": {
-        "FrameStackingEnvToModule": "rllib.compat.connectors:FrameStacking"
-    },
+    "rllib.connectors.env_to_module.frame_stacking": _STACK,
     "rllib.connectors.env_to_module.mean_std_filter": _MEAN_STD,
     "rllib.connectors.env_to_module.prev_actions_prev_rewards": _PAST,
     "rllib.connectors.learner.frame_stacking": {
@@ -154,6 +157,7 @@ ALIASES: dict[str, dict[str, str]] = {
     "rllib.core.rl_module.torch": _TORCH_MODULE,
     "rllib.core.rl_module.torch.torch_rl_module": _TORCH_MODULE,
     "rllib.env": _MULTI_AGENT | _PETTING_ZOO,
+    "rllib.env.env_context": {"EnvContext": "builtins:dict"},
     "rllib.env.env_runner": _ENV_RUNNER,
     "rllib.env.env_runner_group": {
         "EnvRunnerGroup": "rllib.sampling.env_runner_group:EnvRunnerGroup"
@@ -175,7 +179,10 @@ ALIASES: dict[str, dict[str, str]] = {
         "GroupAgentsWrapper": "rllib.envs.agent_groups:GroupedAgents"
     },
     "rllib.env.wrappers.pettingzoo_env": _PETTING_ZOO,
-    "rllib.models.torch.misc": {"normc_initializer": "rllib.compat.modules:normc_initializer"},
+    "rllib.models.torch.misc": {
+        name: f"rllib.compat.modules:{name}"
+        for name in ("normc_initializer", "same_padding", "valid_padding")
+    },
     "rllib.policy.policy": {"PolicySpec": "rllib.config.multi_agent:PolicySpec"},
     "rllib.tune": _REGISTER,
     "rllib.tune.registry": _REGISTER | {"get_trainable_cls": "rllib.registry:get_algorithm_class"},
@@ -183,7 +190,13 @@ ALIASES: dict[str, dict[str, str]] = {
     "rllib.utils.annotations": {
         "override": "rllib.compat.tools:override",
         **dict.fromkeys(
-            ("DeveloperAPI", "ExperimentalAPI", "OverrideToImplementCustomLogic", "PublicAPI"),
+            (
+                *("DeveloperAPI", "ExperimentalAPI", "OldAPIStack", "PublicAPI"),
+                *(
+                    f"OverrideToImplementCustomLogic{suffix}"
+                    for suffix in ("", "_CallToSuperRecommended")
+                ),
+            ),
             "rllib.compat.tools:annotation",
         ),
     },
@@ -239,7 +252,6 @@ ABSENT: dict[str, str] = {
     "rllib.env.base_env": _OLD_STACK,
     "rllib.env.external": _STILL_TO_COME,
     "rllib.env.external_env": _OLD_STACK,
-    "rllib.env.env_context": _STILL_TO_COME,
     "rllib.env.vector_env": "use a gymnasium vector environment",
     "rllib.env.wrappers.atari_wrappers": (
         'environment("ALE/Pong-v5") is the preprocessed game; env_config may hold what '
@@ -247,7 +259,8 @@ ABSENT: dict[str, str] = {
     ),
     "rllib.env.wrappers.dm_control_wrapper": _STILL_TO_COME,
     "rllib.env.wrappers.open_spiel": _STILL_TO_COME,
-    "rllib.evaluation.postprocessing": _OLD_STACK,
+    "rllib.env.tcp_client_inference_env_runner": _STILL_TO_COME,
+    "rllib.evaluation": _OLD_STACK,
     "rllib.examples": "RLlib's examples are not part of this package",
     "rllib.execution": _OLD_STACK,
     "rllib.models.action_dist": _DISTRIBUTIONS,
@@ -258,6 +271,7 @@ ABSENT: dict[str, str] = {
     "rllib.offline": _STILL_TO_COME,
     "rllib.policy.sample_batch": _EPISODES,
     "rllib.tune.search": _STILL_TO_COME,
+    "rllib.utils.schedules": "settings take schedules: lr=[[0, 1e-3], [1_000_000, 1e-5]]",
 }
 
 _LOOP = (
@@ -269,6 +283,17 @@ _REPLAYS = "replay_buffer_config takes EpisodeReplayBuffer and PrioritizedEpisod
 _EXAMPLES = "call algo.train() in a loop until result[...] is what you want; see rllib train --stop"
 
 ABSENT_NAMES: dict[str, dict[str, str]] = {
+    "rllib.algorithms.callbacks": {
+        "make_multi_callbacks": "config.callbacks([First, Second]) takes several classes"
+    },
+    "rllib.connectors.env_to_module": dict.fromkeys(
+        (
+            *("AddObservationsFromEpisodesToBatch", "AddStatesFromEpisodesToBatch"),
+            *("AddTimeDimToBatchAndZeroPad", "AgentToModuleMapping", "BatchIndividualItems"),
+            *("EnvToModulePipeline", "NumpyToTensor", "WriteObservationsToEpisodes"),
+        ),
+        "samples are arrays from the start; " + _OWN_CONNECTOR,
+    ),
     "rllib.core.rl_module.apis": {"SelfSupervisedLossAPI": _OWN_LOSS},
     "rllib.tune": {
         **dict.fromkeys(("Tuner", "run", "run_experiments", "with_resources"), _LOOP),
@@ -293,6 +318,11 @@ ABSENT_NAMES: dict[str, dict[str, str]] = {
             "checkpoints are of safetensors and JSON",
         ),
         "try_import_msgpack": "checkpoints are of safetensors and JSON",
+    },
+    "rllib.policy.policy": {"Policy": _OLD_STACK},
+    "rllib.utils.framework": {
+        **dict.fromkeys(("try_import_tf", "try_import_jax"), "networks are torch's"),
+        "convert_to_tensor": "rllib.utils.torch_utils.convert_to_torch_tensor makes tensors",
     },
     "rllib.utils.numpy": {
         "lstm": "torch.nn.LSTM is one",

@@ -1,5 +1,6 @@
 """RLlib's small functions for arrays, tensors and spaces."""
 
+import math
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
 from rllib.algorithms.ppo import PPOConfig
 from rllib.compat import numpy_utils, space_utils, torch_utils
 from rllib.compat.checkpoints import Checkpointable, get_checkpoint_info
+from rllib.compat.modules import same_padding, valid_padding
 from rllib.compat.nested import leaves, map_leaves
 from rllib.compat.tools import check
 
@@ -178,3 +180,17 @@ def test_a_checkpoint_tells_what_it_is(tmp_path: Path) -> None:
     assert (info["type"], info["module_ids"]) == ("Algorithm", {"default_policy"})
     assert info["checkpoint_dir"] == str(tmp_path / "algorithm")
     assert get_checkpoint_info(module.save_to_path(tmp_path / "module"))["type"] == "RLModule"
+
+
+@pytest.mark.parametrize("size", [84, (42, 21)])
+@pytest.mark.parametrize("kernel", [4, (3, 5)])
+@pytest.mark.parametrize("stride", [1, 2, (3, 2)])
+def test_padding_is_what_convolutions_need(size: Any, kernel: Any, stride: Any) -> None:
+    height, width = (size, size) if isinstance(size, int) else size
+    image = torch.zeros(1, 1, height, width)
+    convolution = torch.nn.Conv2d(1, 1, kernel, stride)
+    assert convolution(image).shape[2:] == valid_padding(size, kernel, stride)
+    padding, out = same_padding(size, kernel, stride)
+    assert convolution(torch.nn.ZeroPad2d(padding)(image)).shape[2:] == out
+    steps = (stride, stride) if isinstance(stride, int) else stride
+    assert out == (math.ceil(height / steps[0]), math.ceil(width / steps[1]))

@@ -548,6 +548,8 @@ class NativeRuntime(NodeQuestions):
 
     def flush(self) -> None:
         """Write what waits, after the reports of finalisers. Call with the lock."""
+        if self._closed:  # else whoever is owed a report would be connected to anew
+            return
         reports = self.reports
         if reports.freed or reports.dropped:
             self.values.report()

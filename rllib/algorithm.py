@@ -32,7 +32,7 @@ from rllib.config import AlgorithmConfig
 from rllib.config.plain import plain
 from rllib.connectors.base import Pipeline
 from rllib.envs.faults import EnvSetupError
-from rllib.errors import CheckpointError, ConfigError, Problem
+from rllib.errors import CheckpointError, ConfigError, Problem, TrainingError
 from rllib.interface import interface_of
 from rllib.layout.choose import laid_out
 from rllib.learning.learner import FIXED_MODULES, Learner, Metrics
@@ -112,6 +112,7 @@ class Algorithm(NamesNearest, ABC):
         self.saved_rows: SavedRows | None = None
         self.callbacks = Callbacks.of(self.config)
         self._told: set[str] = set()
+        self._is_stopped = False
         self._parts = ExitStack()
         try:
             self._connect()
@@ -184,9 +185,11 @@ class Algorithm(NamesNearest, ABC):
 
         Raises:
             EnvError: an environment raised or returned what cannot be trained on.
-            TrainingError: a loss or gradient is not finite, or env runners fail too often.
+            TrainingError: a loss or gradient is not finite, env runners fail too often, or ``stop``
+                was called.
             CallbackError: a callback raised.
         """
+        self._check_running()
         started = perf_counter()
         evaluate = self._begin_evaluation()
         books = self._books = self._open_books()
@@ -299,6 +302,7 @@ class Algorithm(NamesNearest, ABC):
             TrainingError: it took longer than ``evaluation_sample_timeout_s``.
             ConfigError: the function returned something else than it should.
         """
+        self._check_running()
         if self.evaluation is None:
             self.evaluation = self._make_evaluation()
         if (function := self.config.custom_evaluation_function) is None:
@@ -695,7 +699,14 @@ class Algorithm(NamesNearest, ABC):
 
     def stop(self) -> None:
         """End all actors and close all environments; may be called twice."""
+        self._is_stopped = True
         self._parts.close()
+
+    def _check_running(self) -> None:
+        """What is stopped stays so: env runners would be taken for dead ones, and started anew."""
+        if self._is_stopped:
+            text = "this algorithm was stopped: build another one, or stop this one later"
+            raise TrainingError(text)
 
     def __enter__(self) -> Self:
         return self

@@ -369,3 +369,15 @@ def test_rllibs_switches_that_are_always_on_may_be_said():
     config().training(use_gae=True, use_critic=True).validate()
     with pytest.raises(ConfigError, match=r"use_gae: there is nothing else.*\n.*use_critic: there"):
         config().training(use_gae=False, use_critic=False).validate()
+
+
+@pytest.mark.parametrize("num_env_runners", [0, 1])
+@pytest.mark.usefixtures("inline")
+def test_what_was_stopped_does_not_begin_again(num_env_runners):
+    algorithm = config(num_env_runners=num_env_runners).build_algo()
+    algorithm.train()
+    algorithm.stop()
+    algorithm.stop()
+    for again in (algorithm.train, algorithm.evaluate):
+        with pytest.raises(TrainingError, match="this algorithm was stopped: build another one"):
+            again()

@@ -13,7 +13,7 @@ from rllib.runs.loggers import ENV_STEPS
 ROW_BYTES = 32
 """Of a row beside its observation: action, reward, flags, what the policy said; about."""
 FRAGMENTS_KEPT = 2
-"""Of each env runner: the one that is learnt from, and the one that is written."""
+"""Of each env runner, at least: the one that is learnt from, and the one that is written."""
 LINE_BYTES = 1500
 """Of one result in ``progress.jsonl``, and about as much in TensorBoard's file."""
 
@@ -133,13 +133,16 @@ def bytes_of(config: AlgorithmConfig, probe: Probe, layout: Layout, iterations: 
     row = ROW_BYTES + sum(each.obs_bytes for each in probe.modules.values())
     replay = _capacity(config) * row
     fragment = shapes.rows * shapes.envs * row
+    # Of several rounds, all fragments wait until the train batch is complete.
+    rounds = 1 if replay else config.rounds_of(config.total_train_batch_size)
+    kept = max(FRAGMENTS_KEPT, rounds)
     weights = 4 * sum(each.num_parameters for each in probe.modules.values())
     runners = layout.num_env_runners
     is_remote = layout.num_processes > 1
     return Bytes(
         probe.process_bytes * layout.num_processes + replay,
         replay,
-        (FRAGMENTS_KEPT * fragment * runners + 2 * weights) if is_remote else 0,
+        (kept * fragment * runners + 2 * weights) if is_remote else 0,
         (config.checkpoint_num_to_keep + 1) * (probe.checkpoint_bytes + replay)
         + 2 * LINE_BYTES * iterations,
     )

@@ -64,6 +64,9 @@ def test_shapes_and_room_of_a_preset() -> None:
     assert needed.memory == 4 * (100 << 20)
     assert needed.shared == 2 * 2 * 128 * 8 * (16 + 32) + 2 * 4 * 1000
     assert needed.disk == 3 * 5000 + 10 * 3000
+    rounds = config.copy().env_runners(rollout_fragment_length=16)  # eight for a train batch
+    shared = bytes_of(rounds, PROBE, layout, iterations=10).shared
+    assert shared == 8 * 2 * 16 * 8 * (16 + 32) + 2 * 4 * 1000
     replay = load_plan("dqn_cartpole").config
     capacity = replay["replay_buffer_config"]["capacity"]
     assert bytes_of(replay, PROBE, layout_of(replay, 4), 1).replay == capacity * 48

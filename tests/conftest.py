@@ -1,23 +1,19 @@
 """No test leaves anything behind; and the engines, for tests that must pass on both."""
 
-import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from rllib import core
-from rllib.core.native import platform
 
 sys.path.append(str(Path(__file__).parent))
 
 import engines
 import leaks
-from patience import wait_until
 
 
 def pytest_configure() -> None:
@@ -80,17 +76,7 @@ def _complain(found: set[str]) -> None:
 @pytest.fixture(scope="module", params=engines.ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each engine in turn, with two CPUs; the name of the one that runs."""
-    name: str = request.param
-    if name == "ray" and platform.VARIABLE in os.environ:
-        pytest.skip("what is portable is our own engine; Ray was tried without it")
-    if name == "ray":
-        pytest.importorskip("ray", reason='Ray is not installed: pip install "rllib-scale[ray]"')
-    with leaks.ray_at_work() if name == "ray" else nullcontext():
-        if name == "ray":
-            request.getfixturevalue("shared_ray")
-        with engines.start(name):
-            wait_until(engines.is_idle)  # a shared Ray may still end what came before
-            yield name
+    yield from engines.running(request.param, request)
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,20 @@
 
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import leaks
 import psutil
+import pytest
+from patience import wait_until
 
 from rllib import core
 from rllib.core import api
+from rllib.core.native import platform
 from rllib.core.native.driver import DriverRuntime
+from rllib.core.testing import Cluster
 
 ENGINES = {"inline": "inline", "native": "local", "ray": "ray"}
 """Their names, and the addresses by which `core.init` knows them."""
@@ -20,13 +27,56 @@ if os.environ.get("RLLIB_PORTABLE"):  # Ray has but one way to work, which is tr
     del ENGINES["ray"]
 
 
+CLUSTER = "cluster"
+"""The native engine across nodes, where it is tried as well: the driver is on a head without CPUs,
+and what wants one is on another node."""
+
+_cluster: Cluster | None = None
+
+
+def running(name: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The engine of that name, with two CPUs, as long as a fixture lasts that yields from this."""
+    if name == "ray" and platform.VARIABLE in os.environ:
+        pytest.skip("what is portable is our own engine; Ray was tried without it")
+    if name == "ray":
+        pytest.importorskip("ray", reason='Ray is not installed: pip install "rllib-scale[ray]"')
+    with leaks.ray_at_work() if name == "ray" else nullcontext():
+        if name == "ray":
+            request.getfixturevalue("shared_ray")
+        with start_cluster() if name == CLUSTER else nullcontext(), start(name):
+            wait_until(is_idle)  # a shared Ray may still end what came before
+            yield name
+
+
+@contextmanager
+def start_cluster() -> Iterator[None]:
+    """Start the cluster of which `start` then makes this process a driver."""
+    global _cluster
+    with Cluster(head={"num_cpus": 0}) as _cluster:
+        _cluster.add_node(num_cpus=2, labels=LABELS)
+        yield
+    _cluster = None
+
+
 def start(name: str, **given: Any) -> core.api.Context:
-    """Start an engine with two CPUs, or on the Ray that is shared, which has as many."""
+    """Start an engine with two CPUs, or on the Ray or the cluster that has as many."""
+    if name == CLUSTER:
+        amounts = ("num_cpus", "labels")  # which its nodes have
+        others = {option: value for option, value in given.items() if option not in amounts}
+        return core.init(address=address(name), **others)
     if name == "ray" and _ray().is_initialized():
         return core.init(address="ray", **given)
     # Ray prints what it thinks of a dying worker; it may not.
     options = {"num_cpus": 2, "labels": LABELS, "log_to_driver": name != "ray", **given}
     return core.init(address=ENGINES[name], **options)
+
+
+def address(name: str) -> str:
+    """By which `core.init` knows the engine."""
+    if name != CLUSTER:
+        return ENGINES[name]
+    assert _cluster is not None
+    return _cluster.address
 
 
 def is_idle() -> bool:

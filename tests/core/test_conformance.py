@@ -1,4 +1,5 @@
-"""One contract, every engine: each test here runs on inline, on native, and on Ray itself.
+"""One contract, every engine: each test here runs on inline, on native, alone and across nodes, and
+on Ray itself.
 
 Where Ray does something else than our own engines the test states both.
 """
@@ -22,6 +23,12 @@ from rllib import core
 from rllib.core import exceptions
 
 pytestmark = pytest.mark.usefixtures("engine")
+
+
+@pytest.fixture(scope="module", params=[*ENGINES, engines.CLUSTER])
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each engine in turn, and the native one across nodes."""
+    yield from engines.running(request.param, request)
 
 
 # Remote code is defined within functions, so that it travels by value: a test module has no name
@@ -1158,7 +1165,7 @@ def test_code_refers_to_what_there_is_now(no_runtime: str) -> None:
 
 def test_shutdown_twice_and_with_disconnect(no_runtime: str) -> None:
     context = start(no_runtime, num_cpus=1)
-    assert context.address_info["address"] == ENGINES[no_runtime]
+    assert context.address_info["address"] == engines.address(no_runtime)
     context.disconnect()
     core.shutdown()
     assert not core.is_initialized()

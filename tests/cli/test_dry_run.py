@@ -122,8 +122,10 @@ def test_it_tells_shapes_speed_room_and_what_is_not_by_default(
 
 def test_a_broken_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent)
+    # It breaks in step 700 of an environment: within the first fragment, however fast this is.
+    one = ("num_envs_per_env_runner=1", "rollout_fragment_length=1024")
     with pytest.raises(EnvError, match="nan"):
-        lines_of("ppo_cartpole", "env=broken_envs:NaN-v0")
+        lines_of("ppo_cartpole", "env=broken_envs:NaN-v0", *one)
 
 
 def test_only_what_differs_of_a_mapping_is_told() -> None:

@@ -24,9 +24,8 @@ from rllib.core.native.connection import Connection
 from rllib.core.native.engine import NativeRuntime
 from rllib.core.native.interrupts import InterruptGuard
 from rllib.core.native.ledger import LEDGER, Cells, Ledger
-from rllib.core.native.node_link import NodeLink
+from rllib.core.native.node_link import NodeSocket
 from rllib.core.native.output import Folder, Line, Printer
-from rllib.core.native.reactor import READ, WRITE
 from rllib.core.runtime_env import NAMESPACE, PATHS
 
 _PATIENCE_S = 10.0
@@ -50,7 +49,7 @@ def attach(
     namespace = namespace or secrets.token_hex(8)  # anonymous: names are the driver's own
     runtime = AttachedRuntime(order, session, namespace, log_to_driver, release)
     with runtime.lock:
-        runtime.node = _ControlSocket(runtime, control)
+        runtime.node = NodeSocket(runtime, control, runtime.node_gone)
         runtime.node.tell(wire.Made(order.worker, os.getpid()))
     runtime.interrupts.install()
     return runtime
@@ -147,48 +146,3 @@ class AttachedRuntime(NativeRuntime):
         """The node service stays the parent's."""
         self.interrupts.remove()
         super().after_fork()
-
-
-class _ControlSocket(NodeLink):
-    """The socket to the node service."""
-
-    def __init__(self, runtime: AttachedRuntime, conn: Connection) -> None:
-        self._runtime = runtime
-        self._conn = conn
-        self._ended = False
-        runtime.reactor.register(conn.fd, self._on_events)
-
-    def tell(self, record: Any) -> None:
-        """Send at once: control messages are few, and somebody waits for each."""
-        if not self._ended:
-            self._conn.send(wire.record_frame(record))
-            self._flush()
-
-    def _flush(self) -> None:
-        self._conn.flush()
-        mask = READ | WRITE if self._conn.blocked else READ
-        self._runtime.reactor.modify(self._conn.fd, mask)
-
-    def _on_events(self, mask: int) -> None:
-        if mask & WRITE:
-            self._conn.blocked = False
-            self._flush()
-        try:
-            frames = self._conn.receive()
-        except EOFError:
-            self._ended = True
-            self._runtime.reactor.unregister(self._conn.fd)
-            self._runtime.node_gone()
-            return
-        for frame in frames:
-            self._runtime.on_node(wire.read_record(frame[-1]))
-
-    def close(self) -> None:
-        """Leave the node; what is told from now on, nobody hears."""
-        self._ended = True
-        self._runtime.reactor.unregister(self._conn.fd)
-        self._conn.close()
-
-    def abandon(self) -> None:
-        """In a forked child: the parent stays."""
-        self._conn.close()

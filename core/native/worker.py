@@ -21,10 +21,9 @@ from rllib.core.native.executor import Executor
 from rllib.core.native.interrupts import InterruptGuard
 from rllib.core.native.lanes import Job
 from rllib.core.native.ledger import LEDGER, Cells, Ledger
-from rllib.core.native.node_link import NodeLink
+from rllib.core.native.node_link import NodeSocket
 from rllib.core.native.peers import Peer
 from rllib.core.native.process import exit_process
-from rllib.core.native.reactor import READ, WRITE
 from rllib.core.records import ActorShape
 from rllib.core.runtime_env import NAMESPACE
 
@@ -34,7 +33,8 @@ def main(order: wire.Make, directory: str, control: int) -> NoReturn:
     atexit._clear()  # what was registered before is for the end of the template
     runtime = WorkerRuntime(order, Path(directory))
     with runtime.lock:  # nothing is dispatched before it is there: a question may have come
-        runtime.node = _NodeSocket(runtime, socket.socket(fileno=control))
+        conn = Connection(socket.socket(fileno=control))
+        runtime.node = NodeSocket(runtime, conn, lambda: exit_process(0))
     api.adopt(runtime)
     runtime.interrupts.install()
     if order.logging:
@@ -144,6 +144,10 @@ class WorkerRuntime(NativeRuntime):
             with self.lock:
                 where.actor = self.actor_calls.link(given.actor, None)
 
+    def shutdown(self) -> None:
+        """Inside a worker that ends the worker."""
+        exit_process(0)
+
     def wait_for(self, done: Callable[[], bool], timeout: float | None) -> bool:
         """A task that waits for others lends them its CPU, and hands back those sent ahead."""
         if not self.executor.in_task:
@@ -162,41 +166,3 @@ class WorkerRuntime(NativeRuntime):
             before, self._waiting = self._waiting, self._waiting + change
             if not (before and self._waiting):
                 self.node.tell(wire.Blocked(bool(self._waiting)))
-
-
-class _NodeSocket(NodeLink):
-    """The socket to the node service; its end is the end of this process."""
-
-    def __init__(self, runtime: NativeRuntime, sock: socket.socket) -> None:
-        self._runtime = runtime
-        self._conn = Connection(sock)
-        runtime.reactor.register(self._conn.fd, self._on_events)
-
-    def tell(self, record: Any) -> None:
-        """Send at once: control messages are few, and somebody waits for each."""
-        self._conn.send(wire.record_frame(record))
-        self._flush()
-
-    def _flush(self) -> None:
-        self._conn.flush()
-        mask = READ | WRITE if self._conn.blocked else READ
-        self._runtime.reactor.modify(self._conn.fd, mask)
-
-    def _on_events(self, mask: int) -> None:
-        if mask & WRITE:
-            self._conn.blocked = False
-            self._flush()
-        try:
-            frames = self._conn.receive()
-        except EOFError:
-            exit_process(0)
-        for frame in frames:
-            self._runtime.on_node(wire.read_record(frame[-1]))
-
-    def close(self) -> None:
-        """``shutdown()`` inside a worker ends the worker."""
-        exit_process(0)
-
-    def abandon(self) -> None:
-        """In a process that user code forks."""
-        self._conn.close()

@@ -276,7 +276,8 @@ class OffPolicy(Algorithm):
             for name, each in self.configs.items()
         }
         self.owed = Owed()
-        self._period = (self.config, self.config.env_steps_per_update)
+        begin = self.settings.at(0)
+        self._period = (begin, begin.env_steps_per_update)
 
     def training_step(self) -> None:
         """Fragments into the replay buffer, the updates that they owe, and new weights for all."""

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks import facts
 from rllib.config import AlgorithmConfig
 from rllib.config.file import load_plan
-from rllib.runs.loggers import flatten
+from rllib.runs.record import flatten
 from rllib.runs.stopping import reached
 
 STEPS = "num_env_steps_sampled_lifetime"

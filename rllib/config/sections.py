@@ -318,6 +318,9 @@ class FaultToleranceSection(Section):
     newest snapshot; otherwise it ends training."""
     max_num_learner_restarts: NonNegativeInt = 100
     """How often learners are started anew in all before it is an error."""
+    learner_timeout_s: PositiveFloat | None = 600.0
+    """Seconds that an update may take; a learner actor that takes longer is started anew. Null
+    waits for ever."""
     learner_snapshot_every_s: PositiveFloat = 10.0
     """Seconds from one snapshot of the learners' state in memory to the next."""
     stall_timeout_s: PositiveFloat | None = 1800.0

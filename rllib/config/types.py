@@ -160,7 +160,7 @@ LoggerClass = Annotated[
     Callable[..., Any], BeforeValidator(partial(_load, group=plugins.LOGGERS)), CODE
 ]
 LoggerClasses = Annotated[tuple[LoggerClass, ...], BeforeValidator(_one_or_many)]
-"""What makes a ``rllib.runs.loggers.Logger``, by a name of the group ``rllib.loggers`` or as
+"""What makes a ``rllib.runs.logger_thread.Logger``, by a name of the group ``rllib.loggers`` or as
 ``module:Name``; or a list of such."""
 
 

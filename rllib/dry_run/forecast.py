@@ -8,7 +8,7 @@ from typing import Any
 from rllib.config import AlgorithmConfig
 from rllib.dry_run.probe import Probe
 from rllib.layout.choose import is_asynchronous
-from rllib.runs.loggers import ENV_STEPS
+from rllib.runs.record import ENV_STEPS
 
 ROW_BYTES = 32
 """Of a row beside its observation: action, reward, flags, what the policy said; about."""

@@ -24,8 +24,8 @@ from rllib.envs.check import check_env
 from rllib.envs.check.findings import LEVELS
 from rllib.metrics.stages import headline
 from rllib.registry import default_config
-from rllib.runs.loggers import ENV_STEPS
 from rllib.runs.progress import clock
+from rllib.runs.record import ENV_STEPS
 
 CHECK_STEPS, CHECK_S = 300, 0.5
 WIDTH = 80

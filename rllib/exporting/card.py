@@ -12,7 +12,7 @@ from rllib.exporting.parity import Parity
 from rllib.results.evaluate import Evaluation
 from rllib.results.saved import SavedRun
 from rllib.results.statistics import Interval
-from rllib.runs.loggers import ENV_STEPS
+from rllib.runs.record import ENV_STEPS
 
 
 def card(

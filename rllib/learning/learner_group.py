@@ -246,8 +246,9 @@ class LearnerGroup(NamesNearest):
         """What all learners answer; or what went wrong first, as soon as that is known."""
         failures: dict[int, Exception] = {}
         silent = set(range(len(handles)))
+        limit = self.config.learner_timeout_s
         while silent:
-            rank = _first_done(handles, silent, LAST_WORDS_S if failures else None)
+            rank = _first_done(handles, silent, LAST_WORDS_S if failures else limit)
             if rank is None:
                 break
             silent.remove(rank)
@@ -255,13 +256,18 @@ class LearnerGroup(NamesNearest):
                 handles[rank] = fetch(handles[rank])
             except Exception as error:
                 failures[rank] = error
-        if not failures:
+        if not (failures or silent):
             return handles
         self._is_joined = False
         raise self._explained(failures, silent)
 
     def _explained(self, failures: dict[int, Exception], silent: set[int]) -> Exception:
         """Of all failures the cause: the others failed because of it."""
+        if not failures:
+            late = TimeoutError(
+                f"learner_timeout_s = {self.config.learner_timeout_s:g} have passed"
+            )
+            return self._learner_error(min(silent), f"does not answer: {late}", late)
         for rank, error in failures.items():
             if isinstance(error, ActorError):
                 return self._learner_error(rank, f"died: {error}", error)

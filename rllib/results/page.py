@@ -11,7 +11,7 @@ import numpy as np
 import rllib
 from rllib.results.compare import Comparison, table
 from rllib.results.curves import Curve
-from rllib.runs.loggers import ENV_STEPS
+from rllib.runs.record import ENV_STEPS
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 860, 420, 70, 40, 15
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

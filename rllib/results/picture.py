@@ -6,7 +6,7 @@ from pathlib import Path
 from rllib.errors import ConfigError
 from rllib.results.compare import Comparison
 from rllib.results.page import COLOURS
-from rllib.runs.loggers import ENV_STEPS
+from rllib.runs.record import ENV_STEPS
 
 MISSING = 'pictures need the extra "plots": pip install "rllib-scale[plots]" (--html needs none)'
 

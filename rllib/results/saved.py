@@ -11,7 +11,7 @@ from rllib.config.names import nearest
 from rllib.config.plan import RunPlan
 from rllib.errors import RunError
 from rllib.runs.folder import CHECKPOINTS, CONFIG
-from rllib.runs.loggers import PROGRESS, Metrics, read_json_lines
+from rllib.runs.record import PROGRESS, Metrics, read_json_lines
 
 if TYPE_CHECKING:
     from rllib.algorithm import Algorithm

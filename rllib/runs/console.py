@@ -13,8 +13,8 @@ from rich.console import Console as RichConsole
 from rich.live import Live
 from rich.table import Table
 
-from rllib.runs.loggers import Metrics
 from rllib.runs.progress import Progress, sparkline
+from rllib.runs.record import Metrics
 
 LINE_EVERY_S = 2.0
 LABELS = len("episode length") + 2 + 2  # the widest label, and the padding of both columns

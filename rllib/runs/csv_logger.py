@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rllib.checkpoints.files import write_atomically
-from rllib.runs.loggers import Metrics
+from rllib.runs.record import Metrics
 
 FILE = "progress.csv"
 

@@ -27,7 +27,8 @@ from rllib.config.plan import RunPlan
 from rllib.errors import CheckpointError, ConfigError, RunError
 from rllib.profiling.profile import FOLDER as PROFILE
 from rllib.runs.csv_logger import FILE as TABLE
-from rllib.runs.loggers import PROGRESS, TENSORBOARD, Metrics, read_json_lines
+from rllib.runs.loggers import TENSORBOARD
+from rllib.runs.record import PROGRESS, Metrics, read_json_lines
 from rllib.runs.watchdog import STALLS
 
 CONFIG, CHECKPOINTS, LOCK = "config.yaml", "checkpoints", ".lock"

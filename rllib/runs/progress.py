@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from rllib.metrics.stages import Stages, headline, stages_of, verdict
-from rllib.runs.loggers import ENV_STEPS, ITERATION, Metrics
+from rllib.runs.record import ENV_STEPS, ITERATION, Metrics
 
 RETURN = "env_runners/episode_return_mean"
 LENGTH = "env_runners/episode_len_mean"

@@ -22,15 +22,9 @@ from rllib.errors import CheckpointError, RunError
 from rllib.profiling.profile import FLAME, TRACE, Profile
 from rllib.runs.console import Console
 from rllib.runs.folder import RunFolder, writing_to
-from rllib.runs.loggers import (
-    ENV_STEPS,
-    ITERATION,
-    PROGRESS,
-    TENSORBOARD,
-    Loggers,
-    flatten,
-)
+from rllib.runs.loggers import TENSORBOARD, Loggers
 from rllib.runs.progress import Progress
+from rllib.runs.record import ENV_STEPS, ITERATION, PROGRESS, flatten
 from rllib.runs.saver import Saver
 from rllib.runs.signals import StopSignals
 from rllib.runs.stopping import reached

@@ -6,7 +6,7 @@ from typing import Any
 
 from rllib.config.names import nearest
 from rllib.errors import ConfigError, Problem
-from rllib.runs.loggers import flatten, leaves
+from rllib.runs.record import flatten, leaves
 
 # Metrics that every run has, though some only once an episode has ended.
 COMMON_METRICS = (

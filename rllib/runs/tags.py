@@ -6,7 +6,7 @@ which are RLlib's.
 
 from typing import Literal
 
-from rllib.runs.loggers import ENV_STEPS, ITERATION, Metrics
+from rllib.runs.record import ENV_STEPS, ITERATION, Metrics
 
 TagStyle = Literal["native", "rllib", "sb3", "cleanrl"]
 

@@ -15,7 +15,7 @@ from patience import wait_until
 
 from rllib.checkpoints.checkpoint import load_metadata
 from rllib.checkpoints.folder import CheckpointFolder
-from rllib.runs.loggers import read_json_lines
+from rllib.runs.record import read_json_lines
 
 HERE = Path(__file__).parent
 PATH = f"{HERE}{os.pathsep}{HERE.parent.parent}"

@@ -17,7 +17,8 @@ from rllib.config.file import load_plan
 from rllib.errors import ConfigError
 from rllib.metrics.stages import Stages
 from rllib.runs.csv_logger import CSVLogger
-from rllib.runs.loggers import Loggers, TensorBoard, flatten, read_json_lines
+from rllib.runs.loggers import Loggers, TensorBoard
+from rllib.runs.record import flatten, read_json_lines
 from rllib.runs.tags import tagged
 
 

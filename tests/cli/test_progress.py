@@ -10,8 +10,8 @@ from rich.console import Console as RichConsole
 from rllib.errors import ConfigError
 from rllib.metrics.stages import Stages
 from rllib.runs.console import Console, JsonConsole
-from rllib.runs.loggers import flatten
 from rllib.runs.progress import Pace, Progress, clock, sparkline
+from rllib.runs.record import flatten
 from rllib.runs.stopping import reached
 from rllib.sampling.episodes import Episode, EpisodeWindow
 

@@ -18,13 +18,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import rllib.checkpoints.checkpoint
 import rllib.checkpoints.files
 import rllib.runs.loggers
+import rllib.runs.record
 import rllib.runs.saver
 from rllib import core
 from rllib.checkpoints.checkpoint import TENSORS
 from rllib.checkpoints.folder import CheckpointFolder
 from rllib.errors import CheckpointError
 from rllib.runs.console import Console
-from rllib.runs.loggers import read_json_lines
+from rllib.runs.record import read_json_lines
 from rllib.runs.session import Order, Session
 from rllib.runs.signals import StopSignals
 
@@ -371,7 +372,7 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, is_full: Callable[[], bool]) -> N
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         durably(path, data)
 
-    monkeypatch.setattr(rllib.runs.loggers.os, "write", cut)
+    monkeypatch.setattr(rllib.runs.record.os, "write", cut)
     monkeypatch.setattr(rllib.checkpoints.checkpoint, "write_durably", refuse)
 
 

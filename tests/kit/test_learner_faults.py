@@ -179,18 +179,22 @@ def test_a_whole_group_goes_on_from_the_newest_snapshot(processes):
 
 
 class HangsOnce(PPOLearner):
-    """Learner 1 does not come back from its second update, in the first of its lives."""
+    """A learner does not come back from its second update, in the first of its lives."""
 
-    num_calls = 0
+    num_calls, hanging_rank = 0, 1
 
     def build_train_batch(self, batches):
         self.num_calls += 1
-        if self.num_calls == 2 and self.group.rank == 1:
+        if self.num_calls == 2 and self.group.rank == self.hanging_rank:
             path = Path(self.config.learner_config_dict["path"])
             if not path.exists():
                 path.touch()
                 Event().wait()
         return super().build_train_batch(batches)
+
+
+class HangsAlone(HangsOnce):
+    hanging_rank = 0
 
 
 def test_one_that_hangs_is_replaced_when_the_others_have_waited_long_enough(
@@ -205,6 +209,19 @@ def test_one_that_hangs_is_replaced_when_the_others_have_waited_long_enough(
             train_until_revived(algo, 1)
         algo.train()
         assert len({*steps(algo)}) == 1
+
+
+def test_one_that_hangs_alone_is_replaced_when_its_time_is_up(processes, tmp_path, monkeypatch):
+    monkeypatch.setattr(learner_group, "LAST_WORDS_S", 1.0)
+    settings = config("PPO", 1).fault_tolerance(learner_timeout_s=3.0)
+    settings.learners(
+        learner_class=HangsAlone, learner_config_dict={"path": str(tmp_path / "hung")}
+    )
+    with settings.build_algo() as algo:
+        late = "learner 0 died and is started anew.*learner_timeout_s = 3 have passed"
+        with pytest.warns(RuntimeWarning, match=late):
+            train_until_revived(algo, 1)
+        assert np.isfinite(algo.train()["learners"]["default_policy"]["total_loss"])
 
 
 def test_learners_are_started_anew_only_so_often(processes):

@@ -1,0 +1,113 @@
+"""The record of a run: one line of JSON for each training iteration.
+
+The x axis of curves is env steps. When a run continues from a checkpoint, what was logged after it
+is taken back: the record is cut there.
+"""
+
+import contextlib
+import errno
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from rllib.checkpoints.files import write_atomically
+
+ITERATION = "training_iteration"
+ENV_STEPS = "num_env_steps_sampled_lifetime"
+TIMESTAMP = "timestamp"
+PROGRESS = "progress.jsonl"
+
+Metrics = dict[str, float]
+
+
+def flatten(result: Mapping[str, Any]) -> Metrics:
+    """The finite numbers of a nested result, nested keys joined by ``/``; the rest is left out."""
+    return {path: _plain(value) for path, value in leaves(result) if _is_finite(value)}
+
+
+def leaves(result: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a nested result with its path, but for those that say what ran where."""
+    for key, value in result.items():
+        if isinstance(value, Mapping) and key != "config":
+            yield from leaves(value, f"{prefix}{key}/")
+        elif key not in ("config", "pid"):
+            yield f"{prefix}{key}", value
+
+
+def _is_finite(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+
+
+def _plain(value: Any) -> float:
+    """A number of numpy's as one of Python's."""
+    return int(value) if hasattr(value, "__index__") else float(value)
+
+
+class JsonLines:
+    """One flat JSON object per training iteration, complete on disk before the next one begins.
+
+    Lines that the disk does not take are owed, and written with the next one; of a line there is
+    never a part.
+    """
+
+    def __init__(self, path: Path, history: Iterable[Metrics]) -> None:
+        """Begin ``path`` anew with the rows of ``history``."""
+        write_atomically(path, "".join(map(_line, history)))
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self._size = path.stat().st_size
+        self._owed: list[bytes] = []
+
+    def log(self, metrics: Metrics) -> None:
+        """Append one line.
+
+        Raises:
+            OSError: the disk does not take it now.
+        """
+        self._owed.append(_line(metrics).encode())
+        self._pay()
+
+    def _pay(self) -> None:
+        data = b"".join(self._owed)
+        try:
+            written = os.write(self._descriptor, data) if data else 0
+            if written < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size += written
+        self._owed.clear()
+
+    def synced(self) -> Callable[[], None]:
+        """Write what is owed; what is returned waits until it is on disk, in whatever thread.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        self._pay()
+        return partial(os.fsync, self._descriptor)
+
+    def close(self) -> None:
+        """Close the file; what is still owed is lost."""
+        os.close(self._descriptor)
+
+
+def _line(metrics: Metrics) -> str:
+    return json.dumps(metrics) + "\n"
+
+
+def read_json_lines(path: Path, until: float = math.inf) -> Iterator[Metrics]:
+    """Rows of a progress file up to a training iteration; a torn last line is no row."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for text in file:
+            with contextlib.suppress(ValueError):
+                row = json.loads(text) if text.endswith("\n") else None
+                if isinstance(row, dict) and row.get(ITERATION, math.inf) <= until:
+                    yield row

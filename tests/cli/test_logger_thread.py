@@ -1,0 +1,137 @@
+"""Loggers that hang, fail or die: training goes on, and no result is lost or shown twice."""
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from patience import wait_until
+
+from rllib.runs import logger_thread
+from rllib.runs.loggers import Loggers
+from rllib.runs.record import Metrics
+
+FAILS_AT = 3
+
+
+class Kept:
+    """Keeps what it was told, in the order in which it was."""
+
+    instances: list["Kept"] = []  # noqa: RUF012 (emptied by the fixture)
+
+    def __init__(self, folder: Path, history: Iterable[Metrics]) -> None:
+        self.rows = [row["training_iteration"] for row in history]
+        self.is_closed = False
+        Kept.instances.append(self)
+
+    def log(self, metrics: Metrics) -> None:
+        self.rows.append(metrics["training_iteration"])
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Failing(Kept):
+    def log(self, metrics: Metrics) -> None:
+        if metrics["training_iteration"] == FAILS_AT and len(Kept.instances) == 1:
+            raise ConnectionError("the server is gone")
+        super().log(metrics)
+
+
+class Hanging(Kept):
+    may_go_on = threading.Event()
+
+    def log(self, metrics: Metrics) -> None:
+        self.may_go_on.wait()
+        super().log(metrics)
+
+
+class Unbuildable(Kept):
+    def __init__(self, folder: Path, history: Iterable[Metrics]) -> None:
+        raise RuntimeError("not logged in")
+
+
+@pytest.fixture(autouse=True)
+def none_yet() -> Any:
+    Kept.instances.clear()
+    Hanging.may_go_on.clear()
+    yield
+    Hanging.may_go_on.set()
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+def opened(folder: Path, told: list[str], make: Any, after_iteration: int = 0) -> Loggers:
+    return Loggers(
+        folder,
+        after_iteration=after_iteration,
+        tensorboard=False,
+        more=[make],
+        tell=told.append,
+    )
+
+
+def log(loggers: Loggers, *iterations: int) -> None:
+    for iteration in iterations:
+        loggers.log({"training_iteration": iteration})
+
+
+def test_one_that_fails_is_made_anew_from_the_record(tmp_path: Path, told: list[str]) -> None:
+    loggers = opened(tmp_path, told, Failing)
+    log(loggers, 1, 2, 3, 4, 5)
+    loggers.close()
+    first, second = Kept.instances
+    assert first.is_closed
+    assert second.rows == [1, 2, 3, 4, 5]
+    assert len(told) == 1
+    assert told[0].startswith("the logger Failing fails: ConnectionError: the server is gone;")
+
+
+def test_one_that_hangs_keeps_nobody(
+    tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger_thread, "MOST_WAITING", 2)
+    monkeypatch.setattr(logger_thread, "CLOSE_S", 0.05)
+    loggers = opened(tmp_path, told, Hanging)
+    log(loggers, *range(1, 10))
+    assert told == ["the logger Hanging takes no results; training goes on without it"]
+    loggers.close()
+    assert told[1:] == ["the logger Hanging does not end in 0.05 seconds, and is left as it is"]
+    assert len((tmp_path / "progress.jsonl").read_text().splitlines()) == 9
+
+
+def test_one_that_hangs_for_a_while_gets_what_it_has_missed(
+    tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger_thread, "MOST_WAITING", 2)
+    loggers = opened(tmp_path, told, Hanging)
+    log(loggers, *range(1, 10))
+    Hanging.may_go_on.set()
+    (derived,) = loggers._derived
+    wait_until(derived._waiting.empty)
+    log(loggers, 10)
+    loggers.close()
+    assert Kept.instances[-1].rows == list(range(1, 11))
+
+
+def test_one_that_cannot_be_made_is_told_of_once(tmp_path: Path, told: list[str]) -> None:
+    loggers = opened(tmp_path, told, Unbuildable)
+    log(loggers, 1, 2, 3)
+    loggers.close()
+    assert len(told) == 1
+    assert "the logger Unbuildable fails: RuntimeError: not logged in" in told[0]
+
+
+def test_a_continued_run_begins_with_what_counts(tmp_path: Path, told: list[str]) -> None:
+    loggers = opened(tmp_path, told, Kept)
+    log(loggers, 1, 2, 3, 4)
+    loggers.close()
+    loggers = opened(tmp_path, told, Kept, after_iteration=2)
+    log(loggers, 3)
+    loggers.close()
+    assert Kept.instances[-1].rows == [1, 2, 3]
+    assert told == []

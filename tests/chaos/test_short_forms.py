@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import chaos
+from benchmarks import chaos, chaos_checks
 from rllib import core
 from rllib.workers import PRELOAD
 
@@ -50,3 +50,9 @@ def is_enough(row, kills, result):
         return len(kills) == row.most
     broken = result["env_runners"]["num_env_step_failures_lifetime"]
     return broken >= 3 and result["training_iteration"] > 1
+
+
+def test_a_writer_that_is_killed_again_and_again_loses_nothing():
+    found = chaos_checks.killed_while_writing(8)
+    assert found["unreadable_or_lost"] == 0
+    assert found["checkpoints"] >= 8

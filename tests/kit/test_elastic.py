@@ -1,0 +1,51 @@
+"""A checkpoint goes on with other numbers of env runners, environments and learners."""
+
+import numpy as np
+import pytest
+
+from rllib import core
+from rllib.algorithms.ppo import PPO, PPOConfig
+from rllib.workers import PRELOAD
+
+OBSERVATIONS = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+
+
+def config(num_env_runners, num_envs, num_learners):
+    return (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .env_runners(
+            num_env_runners=num_env_runners,
+            num_envs_per_env_runner=num_envs,
+            observation_filter="MeanStdFilter",
+        )
+        .learners(num_learners=num_learners)
+        .training(train_batch_size_per_learner=96, minibatch_size=48, num_epochs=1)
+        .rl_module(model_config={"fcnet_hiddens": [8]})
+        .debugging(seed=2)
+    )
+
+
+def greedy(algo):
+    return [int(algo.compute_single_action(obs)) for obs in OBSERVATIONS]
+
+
+@pytest.fixture(scope="module")
+def processes():
+    with core.init(num_cpus=6, preload=PRELOAD):
+        yield
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 0), (0, 5, 0), (1, 2, 0), (3, 1, 2)])
+def test_greedy_actions_are_the_same_with_other_numbers(processes, tmp_path, numbers):
+    with config(2, 3, 1).build_algo() as algo:
+        algo.train()
+        algo.save_to_path(tmp_path / "saved")
+        wanted = greedy(algo), algo.params_hash()
+        num_steps = algo.num_env_steps_sampled_lifetime
+    with PPO.from_checkpoint(tmp_path / "saved", config(*numbers)) as other:
+        assert (greedy(other), other.params_hash()) == wanted
+        result = other.train()
+        assert result["training_iteration"] == 2
+        assert result["num_env_steps_sampled_lifetime"] > num_steps
+        assert np.isfinite(result["learners"]["default_policy"]["total_loss"])

@@ -17,7 +17,7 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -84,15 +84,28 @@ class Network:
 
     def on(self, number: int, action: Callable[[], T]) -> T:
         """What it returns when a process that it starts is on that machine."""
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1) as pool:  # other threads stay where they are
             return pool.submit(self._entered, number, action).result()
 
     def _entered(self, number: int, action: Callable[[], T]) -> T:
-        """In a thread of its own: what a thread starts is where the thread is."""
-        with Path("/var/run/netns", self._name(number)).open() as file:
-            if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), "setns")
-        return action()
+        with self.entered(number):
+            return action()
+
+    @contextlib.contextmanager
+    def entered(self, number: int) -> Iterator[None]:
+        """This thread is on that machine, and what it starts."""
+        with Path("/proc/thread-self/ns/net").open() as before:
+            with Path("/var/run/netns", self._name(number)).open() as there:
+                _set_namespace(there.fileno())
+            try:
+                yield
+            finally:
+                _set_namespace(before.fileno())
+
+
+def _set_namespace(fd: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).setns(fd, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def ip(*arguments: str) -> None:

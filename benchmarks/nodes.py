@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +147,10 @@ def _on_ray(network: Network | None) -> dict[str, float]:
     def at(number: int) -> dict[str, str]:
         return {} if network is None else {"node_ip_address": network.address(number)}
 
-    def add() -> None:
-        cluster.add_node(num_cpus=1, resources={"far": 1}, **at(2))
-
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **at(1)})
     try:
-        add() if network is None else network.on(2, add)
+        with nullcontext() if network is None else network.entered(2):
+            cluster.add_node(num_cpus=1, resources={"far": 1}, **at(2))
         ray.init(address=cluster.address, log_to_driver=False)
         return _rows(ray)
     finally:

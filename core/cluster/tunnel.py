@@ -349,8 +349,8 @@ class Tunnel:
                     self._to_near.popleft()
         except BlockingIOError:
             pass
-        except OSError:
-            self._end_near()
+        except OSError:  # it has ended, and may have left something to read
+            self._to_near.clear()
 
     # -- ends ----------------------------------------------------------------------------------
 

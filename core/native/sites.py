@@ -189,8 +189,8 @@ class Sites:
             roomy = self._with_room(kind)
             near, own = self._sites.get(needs.near), self._sites.get(key_of(client))
             first = [site for site in dict.fromkeys((near, own)) if site in roomy]
-            others = (site for site in list(roomy) if site not in first)
-            yield from (site for site in (*first, *others) if site.reachable)
+            yield from (site for site in first if site.reachable)
+            yield from _others(roomy, set(first))
 
     def total(self) -> Amounts:
         """What all have together."""
@@ -203,6 +203,17 @@ class Sites:
     def labels(self) -> list[Mapping[str, str]]:
         """Those of all nodes."""
         return [site.labels for site in self]
+
+
+def _others(roomy: Mapping[Site, None], seen: set[Site | None]) -> Iterator[Site]:
+    """Those that were not seen yet, of which the caller removes each that has no room after all.
+
+    None but the first are looked at where that one will do.
+    """
+    while (site := next((each for each in roomy if each not in seen), None)) is not None:
+        seen.add(site)
+        if site.reachable:
+            yield site
 
 
 def _sum(amounts: Iterable[Amounts]) -> Amounts:

@@ -35,7 +35,11 @@ OURS: dict[str, dict[str, str]] = {
         "SAC": "rllib.algorithms.sac:SAC",
         "TD3": "rllib.algorithms.td3:TD3",
     },
-    LOGGERS: {"csv": "rllib.runs.csv_logger:CSVLogger"},
+    LOGGERS: {
+        "csv": "rllib.runs.csv_logger:CSVLogger",
+        "mlflow": "rllib.runs.mlflow_logger:MLflowLogger",
+        "wandb": "rllib.runs.wandb_logger:WandbLogger",
+    },
     ENVS: {"MultiAgentCartPole": "rllib.envs.multi_agent_cartpole:MultiAgentCartPole"},
 }
 """What comes with this package: entry points are as old as the last installation, and a bare

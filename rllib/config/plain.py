@@ -96,3 +96,15 @@ def _is_registered(key: str, name: str) -> bool:
     """An environment that the program has imported and registered needs no import any more."""
     module, _, env_id = name.rpartition(":")
     return key == "env" and module in sys.modules and env_id in gym.registry
+
+
+def differences(before: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """What differs between nested mappings: path of the key, value of the one and of the other."""
+    if before == now:
+        return
+    if isinstance(before, dict) and isinstance(now, dict) and before:
+        for key in dict.fromkeys([*before, *now]):
+            inner = f"{path}.{key}" if path else key
+            yield from differences(before.get(key), now.get(key), inner)
+    else:
+        yield path, before, now

@@ -449,12 +449,18 @@ class ReportingSection(Section):
     """Whether the norm of every tensor's gradient is reported."""
     tensorboard: bool = True
     """Whether ``rllib train`` writes TensorBoard curves."""
+    tensorboard_histograms_every: NonNegativeInt = 0
+    """Training iterations between histograms of weights and of their last gradients in TensorBoard;
+    0 for none."""
+    tensorboard_videos_every: NonNegativeInt = 0
+    """Training iterations between films in TensorBoard, each of an episode of evaluation with the
+    most likely actions; 0 for none. They need the extra "video"."""
     tag_style: Literal["native", "rllib", "sb3", "cleanrl"] = "native"
-    """Whose names the curves have in TensorBoard: our own, those that Ray's Tune gives RLlib's,
-    those of Stable-Baselines3, or CleanRL's."""
+    """Whose names the curves have in TensorBoard, W&B and MLflow: our own, those that Ray's Tune
+    gives RLlib's, those of Stable-Baselines3, or CleanRL's."""
     loggers: LoggerClasses = ()
-    """Further loggers of ``rllib train``: "csv" writes ``progress.csv``; packages add others by the
-    entry-point group ``rllib.loggers``."""
+    """Further loggers of ``rllib train``: "csv" writes ``progress.csv``; "wandb" and "mlflow" need
+    the extras of those names; packages add others by the entry-point group ``rllib.loggers``."""
 
 
 class CheckpointingSection(Section):

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from rllib.config.plain import plain
+from rllib.config.plain import differences, plain
 from rllib.config.plan import RunPlan
 from rllib.dry_run.forecast import (
     Layout,
@@ -69,18 +69,6 @@ def changes(plan: RunPlan) -> Iterator[str]:
     yield f"{'settings':<12} {plan.config.algo_name}; what is not by default:"
     for key, before, now in differences(default, plan.config.to_sections()):
         yield f"  {key}: {_short(now)} (default {_short(before)})"
-
-
-def differences(before: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """What differs between nested mappings: path of the key, value of the one and of the other."""
-    if before == now:
-        return
-    if isinstance(before, dict) and isinstance(now, dict) and before:
-        for key in dict.fromkeys([*before, *now]):
-            inner = f"{path}.{key}" if path else key
-            yield from differences(before.get(key), now.get(key), inner)
-    else:
-        yield path, before, now
 
 
 def _short(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rllib.dry_run.report import differences
+from rllib.config.plain import differences
 from rllib.results.curves import AXES, TIME, Curve, Group, curve_of, find_group, reached_at
 from rllib.results.statistics import Interval, probability_of_improvement
 from rllib.runs.progress import RETURN

@@ -51,19 +51,24 @@ def film(
     if not find_spec("imageio_ffmpeg"):
         raise ConfigError(MISSING)
     films: list[list[Frame]] = []
-    with run.load(iteration) as algo, _player(algo, explore) as player:
+    with run.load(iteration) as algo, film_player(algo, explore) as player:
         fps = int(player.env.metadata.get("render_fps", FPS))
         played = []
         for each in range(seed, seed + episodes):
             frames: list[Frame] = []
-            played.append(player.play(each, partial(_add_picture, frames)))
+            played.append(player.play(each, partial(add_picture, frames)))
             films.append(frames)
     write(path, tiles(films), fps)
     return played
 
 
 @contextmanager
-def _player(algo: Any, explore: bool) -> Iterator[Player]:
+def film_player(algo: Any, explore: bool) -> Iterator[Player]:
+    """Plays where pictures can be taken, without a window.
+
+    Raises:
+        ConfigError: the environment cannot be made with pictures.
+    """
     if not has_screen():
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else what draws looks for a screen
     try:
@@ -81,7 +86,8 @@ def has_screen() -> bool:
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
-def _add_picture(frames: list[Frame], env: Any) -> None:
+def add_picture(frames: list[Frame], env: Any) -> None:
+    """Append what an environment looks like now."""
     frames.append(picture(env))
 
 

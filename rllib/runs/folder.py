@@ -27,8 +27,10 @@ from rllib.config.plan import RunPlan
 from rllib.errors import CheckpointError, ConfigError, RunError
 from rllib.profiling.profile import FOLDER as PROFILE
 from rllib.runs.csv_logger import FILE as TABLE
-from rllib.runs.loggers import TENSORBOARD
+from rllib.runs.mlflow_logger import FILE as MLFLOW
 from rllib.runs.record import PROGRESS, Metrics, read_json_lines
+from rllib.runs.tensorboard import TENSORBOARD
+from rllib.runs.wandb_logger import FOLDER as WANDB
 from rllib.runs.watchdog import STALLS
 
 CONFIG, CHECKPOINTS, LOCK = "config.yaml", "checkpoints", ".lock"
@@ -127,9 +129,9 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove everything that a run has written."""
-        for name in (CHECKPOINTS, TENSORBOARD, STALLS, PROFILE):
+        for name in (CHECKPOINTS, TENSORBOARD, STALLS, PROFILE, WANDB):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in (CONFIG, PROGRESS, TABLE):
+        for name in (CONFIG, PROGRESS, TABLE, MLFLOW):
             (self.path / name).unlink(missing_ok=True)
 
     def remove(self) -> None:

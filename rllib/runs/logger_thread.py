@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rllib.runs.record import ITERATION, Metrics
 
@@ -32,6 +32,7 @@ class Logger(Protocol):
         """Write what is left, and close."""
 
 
+T = TypeVar("T", bound=Logger)
 MakeLogger = Callable[[Path, Iterable[Metrics]], Logger]
 
 
@@ -55,7 +56,7 @@ class LoggerThread:
         tell: Callable[[str], None],
     ) -> None:
         self._make, self._folder, self._rows, self._tell = make, folder, rows, tell
-        self._waiting: queue.Queue[tuple[Metrics, bool] | None] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(MOST_WAITING)
         self._logger: Logger | None = None
         self._is_failing = self._has_missed = self._is_told = False
         name = getattr(make, "__name__", type(make).__name__)
@@ -67,13 +68,22 @@ class LoggerThread:
     def log(self, metrics: Metrics) -> None:
         """Hand a result over that is in the record."""
         try:
-            self._waiting.put_nowait((metrics, self._has_missed))
+            self._waiting.put_nowait(partial(self._take, metrics, self._has_missed))
             self._has_missed = False
         except queue.Full:
             self.miss()
             if not self._is_told:
                 self._tell(f"{self.name} takes no results; training goes on without it")
             self._is_told = True
+
+    def also(self, kind: type[T], work: Callable[[T], None]) -> None:
+        """Have something done with the logger, if it is of this class and keeps up."""
+        with contextlib.suppress(queue.Full):
+            self._waiting.put_nowait(partial(self._do, kind, work))
+
+    def _do(self, kind: type[T], work: Callable[[T], None]) -> None:
+        if isinstance(self._logger, kind):
+            work(self._logger)
 
     def miss(self) -> None:
         """Leave a result out, which is not in the record yet; the next one brings it, too."""
@@ -94,8 +104,8 @@ class LoggerThread:
 
     def _work(self, after_iteration: float) -> None:
         self._guarded(partial(self._begin, after_iteration))
-        while (item := self._waiting.get()) is not None:
-            self._guarded(partial(self._take, *item))
+        while (work := self._waiting.get()) is not None:
+            self._guarded(work)
         self._drop()
 
     def _begin(self, until: float) -> None:

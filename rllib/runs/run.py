@@ -22,13 +22,16 @@ from rllib.errors import CheckpointError, RunError
 from rllib.profiling.profile import FLAME, TRACE, Profile
 from rllib.runs.console import Console
 from rllib.runs.folder import RunFolder, writing_to
-from rllib.runs.loggers import TENSORBOARD, Loggers
+from rllib.runs.loggers import Loggers
+from rllib.runs.media import Media
 from rllib.runs.progress import Progress
 from rllib.runs.record import ENV_STEPS, ITERATION, PROGRESS, flatten
 from rllib.runs.saver import Saver
+from rllib.runs.settings import telling
 from rllib.runs.signals import StopSignals
 from rllib.runs.stopping import reached
 from rllib.runs.tags import tagged
+from rllib.runs.tensorboard import TENSORBOARD, Curves
 from rllib.runs.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -167,20 +170,19 @@ class _Loop:
         self._watchdog = Watchdog(folder.path, timeout, action, console.note)
 
     def run(self) -> None:
+        media = Media(self._algo)
         with writing_to(self._folder.path):
             loggers = Loggers(
                 self._folder.path,
                 after_iteration=self._algo.iteration,
-                tensorboard=self._plan.config.tensorboard,
-                more=self._plan.config.loggers,
-                rename=partial(tagged, style=self._plan.config.tag_style),
+                more=[*self._curves(), *self._plan.config.loggers],
                 tell=self._console.note,
             )
         copy = partial(self._folder.copy_to, self._plan.config.checkpoint_url)
         checkpoints = self._folder.checkpoints
         saver = Saver(self._algo, checkpoints, loggers, copy, self._console.note)
         progress = Progress(self._plan.stop, time.monotonic(), loggers.history)
-        with closing(loggers), saver, self._console, self._watchdog:
+        with closing(loggers), saver, media as self._media, self._console, self._watchdog:
             self._console.begin(progress)
             with self._signals.deferred(self._announce):
                 self._begin_profile()
@@ -190,6 +192,11 @@ class _Loop:
             self._signals.leave()
         self._console.say(f"finished: {reason} {_at(progress.metrics)}")
         _say_where(self._folder, self._console)
+
+    def _curves(self) -> list[Curves]:
+        config = self._plan.config
+        rename = partial(tagged, style=config.tag_style)
+        return [Curves(rename, telling(config))] if config.tensorboard else []
 
     def _begin_profile(self) -> None:
         if self._profile_s is not None:
@@ -210,6 +217,7 @@ class _Loop:
             reason = reached(self._plan.stop, result)
             loggers.log(result)
             metrics = flatten(result)
+            self._media.add(loggers, metrics)
             self._console.update(metrics)
             if self._profile is not None and not self._profile.is_over:
                 self._tell_profile(self._profile.add(result))

@@ -69,7 +69,6 @@ def opened(folder: Path, told: list[str], make: Any, after_iteration: int = 0) -
     return Loggers(
         folder,
         after_iteration=after_iteration,
-        tensorboard=False,
         more=[make],
         tell=told.append,
     )

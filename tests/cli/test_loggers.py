@@ -17,9 +17,10 @@ from rllib.config.file import load_plan
 from rllib.errors import ConfigError
 from rllib.metrics.stages import Stages
 from rllib.runs.csv_logger import CSVLogger
-from rllib.runs.loggers import Loggers, TensorBoard
+from rllib.runs.loggers import Loggers
 from rllib.runs.record import flatten, read_json_lines
 from rllib.runs.tags import tagged
+from rllib.runs.tensorboard import Curves, TensorBoard
 
 
 def result(iteration: int, **more: object) -> dict[str, object]:
@@ -32,7 +33,7 @@ def result(iteration: int, **more: object) -> dict[str, object]:
 
 
 def write(folder: Path, iterations: range, after: int = 0) -> None:
-    loggers = Loggers(folder, after_iteration=after, tensorboard=True)
+    loggers = Loggers(folder, after_iteration=after, more=[Curves()])
     for iteration in iterations:
         loggers.log(result(iteration))
     loggers.close()
@@ -79,7 +80,7 @@ def test_only_finite_numbers_are_kept_and_nested_keys_are_joined() -> None:
 
 
 def test_every_line_is_json_on_its_own_and_there_at_once(tmp_path: Path) -> None:
-    loggers = Loggers(tmp_path, after_iteration=0, tensorboard=False)
+    loggers = Loggers(tmp_path, after_iteration=0)
     for iteration in (1, 2):
         loggers.log(result(iteration))
         lines = (tmp_path / "progress.jsonl").read_text().splitlines()
@@ -141,7 +142,7 @@ def test_tensorboard_itself_reads_the_curves(tmp_path: Path) -> None:
 
 
 def test_tensorboard_says_in_words_what_holds_training_up_when_that_changes(tmp_path: Path) -> None:
-    loggers = Loggers(tmp_path, after_iteration=0, tensorboard=True)
+    loggers = Loggers(tmp_path, after_iteration=0, more=[Curves()])
     for iteration, slow in enumerate(("learning", "learning", "env_step"), start=1):
         stages = Stages()._replace(**{slow: 0.9})
         loggers.log(result(iteration, stages=stages._asdict()))
@@ -220,9 +221,7 @@ def test_a_config_chooses_loggers_and_names(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'csv'"):
         load_plan("ppo_cartpole", ["loggers=[cvs]"])
     rename = partial(tagged, style="sb3")
-    loggers = Loggers(
-        tmp_path, after_iteration=0, tensorboard=True, more=[CSVLogger], rename=rename
-    )
+    loggers = Loggers(tmp_path, after_iteration=0, more=[Curves(rename), CSVLogger])
     loggers.log({"training_iteration": 1, "env_runners": {"episode_return_mean": 3.0}})
     loggers.close()
     assert "env_runners/episode_return_mean" in (tmp_path / "progress.jsonl").read_text()

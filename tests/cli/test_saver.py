@@ -25,7 +25,7 @@ from rllib.runs.saver import Saver
 
 @pytest.fixture
 def loggers(tmp_path: Path) -> Any:
-    made = Loggers(tmp_path, after_iteration=0, tensorboard=False)
+    made = Loggers(tmp_path, after_iteration=0)
     yield made
     made.close()
 

@@ -1,0 +1,85 @@
+"""Results at Weights & Biases: the logger ``wandb``, with the extra of that name.
+
+W&B's own variables say where they go: ``WANDB_MODE=offline``, ``WANDB_PROJECT``, ``WANDB_ENTITY``.
+"""
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rllib.errors import ConfigError
+from rllib.runs.record import ENV_STEPS, ITERATION, Metrics
+from rllib.runs.settings import settings_in
+from rllib.runs.tags import tagged
+
+FOLDER, ID = "wandb", "run_id"
+PROJECT = "rllib"
+MISSING = 'loggers=wandb needs the extra "wandb": pip install "rllib-scale[wandb]"'
+
+
+class WandbLogger:
+    """One run at W&B for one run here, however often that is continued.
+
+    Iterations that W&B has had already are not sent again. A run that was recorded offline is
+    written anew from its record, so that of what was not synchronised yet nothing is double.
+
+    Args:
+        folder: of the run.
+        history: rows from which it goes on.
+
+    Raises:
+        ConfigError: the extra is not installed.
+    """
+
+    def __init__(self, folder: Path, history: Iterable[Metrics]) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise ConfigError(MISSING) from error
+        self._wandb, self._is_first = wandb, wandb.run is None
+        settings = settings_in(folder)
+        self._style: Any = settings.get("reporting.tag_style", "native")
+        run_id = _run_id(folder / FOLDER)
+        for unsent in (folder / FOLDER).glob(f"offline-run-*-{run_id}"):
+            shutil.rmtree(unsent)
+        self._run = wandb.init(
+            dir=folder,
+            id=run_id,
+            resume="allow",
+            name=folder.name,
+            group=re.sub(r"_seed\d+$", "", folder.name),
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            config=settings,
+            settings=wandb.Settings(console="off", silent=True),
+        )
+        self._run.define_metric("*", step_metric=ENV_STEPS)
+        self._next = int(self._run.step)
+        for row in history:
+            self.log(row)
+
+    def log(self, metrics: Metrics) -> None:
+        """Send one result; W&B counts training iterations, and draws over env steps."""
+        step = int(metrics[ITERATION])
+        if step >= self._next:
+            shown = tagged(metrics, self._style) | {ENV_STEPS: metrics.get(ENV_STEPS, 0)}
+            self._run.log(shown, step=step)
+            self._next = step + 1
+
+    def close(self) -> None:
+        """Send what is left, and end W&B's process if it began with this run."""
+        self._run.finish()
+        if self._is_first:
+            self._wandb.teardown()
+
+
+def _run_id(folder: Path) -> str:
+    """The run's id at W&B, drawn once."""
+    folder.mkdir(exist_ok=True)
+    path = folder / ID
+    if not path.exists():
+        path.write_text(uuid.uuid4().hex[:12])
+    return path.read_text()

@@ -33,6 +33,9 @@ bench: $(TEST_READY)  ## runtime rows; results go to benchmarks/results/
 
 chaos: $(TEST_READY)  ## training while things are broken; hours, results go to benchmarks/results/
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
+	@$(BIN)/python -m benchmarks.chaos_checks
+	@$(BIN)/python -m benchmarks.checkpoint_pause
+	@$(BIN)/python -m benchmarks.chaos_page
 
 bench-check: $(TEST_READY)  ## calls per env step beside those of the committed baseline
 	@$(BIN)/python -m rllib.benchmarking.counts --compare benchmarks/baselines/short.json $(ARGS)

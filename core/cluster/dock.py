@@ -75,11 +75,11 @@ class Landing(NamedTuple):
 
 class Dock:
     """Gives room and hands over. From any thread, but none that holds the runtime's lock; under
-    which ``free`` is called when there is no room, to let go of what nobody reads."""
+    which ``give_up`` is called to let go of a value that nobody reads, if there is one."""
 
-    def __init__(self, runtime: NativeRuntime, free: Callable[[], None]) -> None:
+    def __init__(self, runtime: NativeRuntime, give_up: Callable[[], bool]) -> None:
         self._runtime = runtime
-        self._free = free
+        self._give_up = give_up
         self._places = runtime.places
         self._claims = itertools.count(1)
         self._unclaimed: dict[int, Landing] = {}
@@ -93,10 +93,7 @@ class Dock:
             raise wire.WireError("a value of that size cannot come")
         size = stored_size(coming.sizes)
         with self._runtime.lock:
-            block = self._places.room_at_once(size)
-            if block is None:
-                self._free()
-                block = self._places.room_at_once(size)
+            block = self._places.room_at_once(size, self._give_up)
         if block is None:
             return None
         region = Region(block.segment, block.offset, coming.sizes, block)

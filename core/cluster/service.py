@@ -128,7 +128,7 @@ def _start(order: Order, end: _End) -> tuple[Running, DriverRuntime, Gateway]:
     node = cast(ServiceNode, runtime.node)
     session = Path(runtime.where().session)
     node.gateway = gateway = Gateway(
-        session, runtime.me, credentials, node, Dock(runtime, node.copies.make_room)
+        session, runtime.me, credentials, node, Dock(runtime, node.copies.give_up)
     )
     try:
         node.site.address = _reachable(gateway.start(host, order.port), order.head)

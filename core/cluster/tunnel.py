@@ -163,6 +163,7 @@ class Tunnel:
         if self._far_is_open:
             may_read = not self._near_is_open or not (self._to_near or self._seeks_berth)
             far = (READ if may_read else 0) | (WRITE if self._to_far else 0)
+            self._far.await_bytes(self._from_far.raw if self._near_is_open else 0)
         self._watch(self._near.fileno(), near, self._on_near)
         self._watch(self._far.fd, far, self._on_far)
 

@@ -16,6 +16,8 @@ from rllib.core.cluster.credentials import TLS_NAME, Tls
 
 _PIECE = 1 << 18
 """Bytes that TLS takes at a time."""
+_MOST_AWAITED = 1 << 19
+"""To wake somebody for each packet costs more than the packet."""
 
 
 class Wire(ABC):
@@ -41,6 +43,11 @@ class Wire(ABC):
     def receive_into(self, room: memoryview) -> int | None:
         """The same."""
 
+    @abstractmethod
+    def await_bytes(self, size: int) -> None:
+        """So many bytes are about to come, and nobody needs to look before most of them are there.
+        0 for whatever comes."""
+
     @property
     def buffered(self) -> bool:
         """Whether something was read from the socket that nobody has received."""
@@ -57,6 +64,10 @@ class Wire(ABC):
 
 class PlainWire(Wire):
     """The kernel moves bytes between memory and the network without a copy in this process."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self._awaited = 1
 
     def send(self, data: memoryview) -> int | None:
         """See `Wire`."""
@@ -85,6 +96,13 @@ class PlainWire(Wire):
             return self.sock.recv_into(room)
         except BlockingIOError:
             return None
+
+    def await_bytes(self, size: int) -> None:
+        """See `Wire`."""
+        awaited = max(1, min(size, _MOST_AWAITED))
+        if awaited != self._awaited:
+            self._awaited = awaited
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, awaited)
 
 
 _BLOCKED = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -123,6 +141,9 @@ class TlsWire(Wire):
             return None
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             return 0
+
+    def await_bytes(self, size: int) -> None:
+        """The kernel does not know what comes of so many."""
 
     @property
     def buffered(self) -> bool:

@@ -154,12 +154,17 @@ class Arena:
         self._cold: list[FreeList] = []
         self._returned: deque[tuple[int, int, int]] = deque()
 
-    def allocate(self, size: int) -> Block | None:
-        """A block of at least ``size`` bytes; ``None`` when the node's limit does not allow it."""
+    def allocate(self, size: int, *, warm: bool = False) -> Block | None:
+        """A block of at least ``size`` bytes; ``None`` when the node's limit does not allow it, or,
+        where it must be ``warm``, when there is no such memory."""
         self._reclaim()
         size = aligned(max(size, 1), PAGE)
         block = self._take(self._warm, size)
-        if block is None and (self._ledger.reserve(size) or self._reserve_trimmed(size)):
+        if (
+            block is None
+            and not warm
+            and (self._ledger.reserve(size) or self._reserve_trimmed(size))
+        ):
             block = self._take(self._cold, size) or self._grow(size)
         if block is not None:
             self._used += size

@@ -107,8 +107,15 @@ class Copies:
         while self._lingering and self._lingering[0][0] <= until:
             self._lingering.popleft()
 
+    def give_up(self) -> bool:
+        """Let go of the copy that has lingered for longest; whether there was one."""
+        if not self._lingering:
+            return False
+        self._lingering.popleft()
+        return True
+
     def make_room(self) -> None:
-        """Forget what nobody reads."""
+        """Forget all that nobody reads."""
         self._lingering.clear()
 
 

@@ -42,6 +42,9 @@ from rllib.core.native.spilling import Spiller
 _ASK_AGAIN_S = 0.05
 """After others could not make room, they are not asked again for so long."""
 
+_SLOW_BYTES = 2**20
+"""From here on (about a millisecond) it matters whether memory is fresh."""
+
 Key = tuple[int, int]
 """Of what is handed over: segment and offset, see `objects.Handed`."""
 
@@ -104,9 +107,18 @@ class Places:
         _copy_into(block, parts)
         return Region(block.segment, block.offset, sizes, block)
 
-    def room_at_once(self, size: int) -> Block | None:
-        """A block, if there is one without anybody making room. Under the lock."""
-        return self.arena.allocate(size) if size <= self._capacity else None
+    def room_at_once(self, size: int, give_up: Callable[[], bool]) -> Block | None:
+        """A block, if there is one without others making room. Under the lock.
+
+        ``give_up`` lets go of something that nobody uses, if there is such a thing: better that
+        than much fresh memory, which is slow.
+        """
+        if size > self._capacity:
+            return None
+        block = self.arena.allocate(size, warm=size >= _SLOW_BYTES)
+        while block is None and give_up():
+            block = self.arena.allocate(size, warm=size >= _SLOW_BYTES)
+        return block or self.arena.allocate(size)
 
     def _allocate(self, size: int) -> Block | None:
         with self._lock:

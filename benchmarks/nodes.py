@@ -207,7 +207,7 @@ def _rows(api: Any) -> dict[str, float]:
             lambda: api.get([actor.size.remote(array) for _ in range(20)]), 20
         ),
         "gigabytes of 100 MiB objects": statistics.median(pull() for _ in range(3)),
-        "the same, that ten actors of a node read": statistics.median(
+        "the same, read by ten actors of a node": statistics.median(
             read_by_many() for _ in range(3)
         ),
     }

@@ -163,6 +163,8 @@ class NativeRuntime(NodeQuestions):
     def _bring_near(self, task: Task, needs: Sequence[NativeRef]) -> None:
         """A task goes where most bytes of its arguments are, if that is another node."""
         resources, place = task.kind
+        if all(key_of(ref._owner) == self._key for ref in needs):
+            return  # as always where there is one node
         if place.group or place.node or place.spread:
             return
         near = nearest([(self._place_of(ref), ref.known_size()) for ref in needs], self._key)

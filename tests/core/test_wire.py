@@ -149,7 +149,9 @@ RECORDS = [
     wire.ActorDied(b"a", "story", "unschedulable"),
     wire.AskNodes(1),
     wire.Printed("Cls", 7, "text"),
-    wire.NodeTable(1, [wire.NodeRow("n", "host", "1.2.3.4:5", {"CPU": 1.0}, {"a": "b"}, True)]),
+    wire.NodeTable(
+        1, [wire.NodeRow("n", "host", "1.2.3.4:5", {"CPU": 1.0}, {"a": "b"}, "its host")]
+    ),
     wire.GroupTable(
         1, [wire.GroupState(wire.CreateGroup(1, b"g", [{"CPU": 1.0}], "PACK"), "x", ["n"])]
     ),

@@ -25,7 +25,7 @@ from rllib.algorithm import Algorithm
 from rllib.checkpoints.rows import Rows
 from rllib.config import AlgorithmConfig
 from rllib.config.model import ModelConfig
-from rllib.config.over_time import OverTime
+from rllib.config.over_time import Derived, OverTime
 from rllib.config.types import (
     Fraction,
     NStepSetting,
@@ -180,6 +180,14 @@ def _steps_per_update(batch_size: int, training_intensity: float) -> Ratio:
     return batch_size / Ratio(str(training_intensity))
 
 
+def _env_steps_per_update(now: OffPolicyConfig) -> Ratio:
+    return now.env_steps_per_update
+
+
+def _updates_between_moves(now: OffPolicyConfig) -> Ratio:
+    return now.updates_between_moves
+
+
 class OffPolicyLearner(Learner[BatchT]):
     """Makes as many gradient steps as it is given batches for; target networks follow.
 
@@ -194,7 +202,7 @@ class OffPolicyLearner(Learner[BatchT]):
         super().__init__(config, spaces)
         self.targets = self.make_targets()
         self.pace = Pace()
-        self._period = (self.now, self.now.updates_between_moves)
+        self._period = Derived(_updates_between_moves)
 
     def need(self, *names: str) -> None:
         """Raise ``ConfigError`` unless the module has all these, which the algorithm trains by."""
@@ -230,9 +238,7 @@ class OffPolicyLearner(Learner[BatchT]):
     @property
     def updates_between_moves(self) -> Ratio:
         """Gradient steps from one move of the target networks to the next, at present."""
-        if self._period[0] is not self.now:
-            self._period = (self.now, self.now.updates_between_moves)
-        return self._period[1]
+        return self._period.of(self.now)
 
     def get_state(self) -> dict[str, Any]:
         """State tree; how soon target networks move is part of it."""
@@ -276,8 +282,7 @@ class OffPolicy(Algorithm):
             for name, each in self.configs.items()
         }
         self.owed = Owed()
-        begin = self.settings.at(0)
-        self._period = (begin, begin.env_steps_per_update)
+        self._period = Derived(_env_steps_per_update)
 
     def training_step(self) -> None:
         """Fragments into the replay buffer, the updates that they owe, and new weights for all."""
@@ -320,9 +325,7 @@ class OffPolicy(Algorithm):
     def env_steps_per_update(self) -> Ratio:
         """Env steps sampled for each gradient step, at present."""
         now = self.settings.at(self.num_env_steps_sampled_lifetime)
-        if self._period[0] is not now:
-            self._period = (now, now.env_steps_per_update)
-        return self._period[1]
+        return self._period.of(now)
 
     def learn(self, num_updates: int) -> None:
         """Gradient steps on new draws, and their TD errors back to the replay buffers."""

@@ -1,11 +1,13 @@
 """Settings that change while training, for whoever asks for them in every update."""
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from rllib.config.algorithm_config import AlgorithmConfig
 from rllib.schedules import value_at
 
 ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
+ValueT = TypeVar("ValueT")
 
 
 class OverTime(Generic[ConfigT]):
@@ -33,3 +35,21 @@ class OverTime(Generic[ConfigT]):
         if values != self._values:
             self._now, self._values = self.config.with_values(values), values
         return self._now
+
+
+class Derived(Generic[ConfigT, ValueT]):
+    """What is worked out of present settings, anew only where they are others than before.
+
+    Args:
+        work_out: from the settings.
+    """
+
+    def __init__(self, work_out: Callable[[ConfigT], ValueT]) -> None:
+        self._work_out = work_out
+        self._latest: tuple[ConfigT, ValueT] | None = None
+
+    def of(self, now: ConfigT) -> ValueT:
+        """The value of these settings, which are not changed in place."""
+        if self._latest is None or self._latest[0] is not now:
+            self._latest = (now, self._work_out(now))
+        return self._latest[1]

@@ -51,8 +51,12 @@ import_hook.install()
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name.startswith("_"):
         raise AttributeError(f"module 'rllib' has no attribute {name!r}")
+    if name not in _HOME:
+        from rllib.compat.unknown import what_instead
+
+        raise AttributeError(what_instead(__name__, name))
     return getattr(import_module(_HOME[name]), name)
 
 

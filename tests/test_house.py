@@ -173,5 +173,5 @@ def test_public_names_of_the_package_are_lazy_but_there() -> None:
     for name in rllib.__all__:
         assert getattr(rllib, name) is not None
     assert set(rllib.__all__) <= set(dir(rllib))
-    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+    with pytest.raises(AttributeError, match="no 'nonsense' in 'rllib'"):
         rllib.nonsense  # noqa: B018

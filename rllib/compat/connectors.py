@@ -1,15 +1,56 @@
 """Our connectors under RLlib's signatures, and its learner connectors that have nothing to do here.
 
 ``multi_agent`` changes nothing: with several agents every module has a pipeline of its own.
+What RLlib's connectors take and these do not is an error that says how else it is had.
 """
 
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+from rllib.compat.table import OWN_CONNECTOR
 from rllib.connectors import filters, observations, past
 from rllib.connectors.learner import LearnerConnector
+from rllib.errors import ConfigError
 from rllib.modules.rl_module import RLModule
 
+ClassT = TypeVar("ClassT", bound=type)
 
+_INSTEAD = {
+    "agent_ids": "algorithm_config_overrides_per_module={module: {'env_to_module_connector': "
+    "lambda: FlattenObservations()}} gives connectors to one module",
+    "as_learner_connector": "a learner sees what came out of the env runner's connectors",
+    "de_mean_to_zero": OWN_CONNECTOR,
+    "de_std_to_one": OWN_CONNECTOR,
+    "input_action_space": "a connector is told the spaces when it is connected",
+    "input_observation_space": "a connector is told the spaces when it is connected",
+    "keys_to_remove": "rllib.connectors.ObservationFunction changes observations as you like",
+    "update_stats": "statistics are updated in training, and left alone in evaluation",
+}
+"""Arguments of RLlib's connectors, and what there is instead."""
+
+
+def _explains_arguments(cls: ClassT) -> ClassT:
+    """Decorator: arguments that a connector of RLlib's takes, and this one does not, are explained.
+
+    Raises:
+        ConfigError: when the connector is made; names the argument, and what there is instead.
+    """
+    init: Callable[..., None] = cls.__init__  # type: ignore[misc]
+
+    @functools.wraps(init)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        known = inspect.signature(init).parameters
+        for name in _INSTEAD.keys() & kwargs.keys() - known.keys():
+            raise ConfigError(f"{cls.__name__}({name}=...) is not supported: {_INSTEAD[name]}")
+        init(self, *args, **kwargs)
+
+    cls.__init__ = checked  # type: ignore[misc]
+    return cls
+
+
+@_explains_arguments
 class MeanStdFilter(filters.MeanStdFilter):
     """Observations shifted and scaled to mean 0 and standard deviation 1.
 
@@ -22,6 +63,7 @@ class MeanStdFilter(filters.MeanStdFilter):
         super().__init__(clip_by_value)
 
 
+@_explains_arguments
 class FlattenObservations(observations.FlattenObservations):
     """Any observation as one row of numbers."""
 
@@ -29,6 +71,7 @@ class FlattenObservations(observations.FlattenObservations):
         super().__init__()
 
 
+@_explains_arguments
 class FrameStacking(observations.FrameStacking):
     """The last ``num_frames`` observations side by side in the last dimension."""
 
@@ -36,6 +79,7 @@ class FrameStacking(observations.FrameStacking):
         super().__init__(num_frames)
 
 
+@_explains_arguments
 class PrevActionsPrevRewards(past.PrevActionsPrevRewards):
     """Observations that also tell the last actions and rewards of the episode."""
 
@@ -45,6 +89,7 @@ class PrevActionsPrevRewards(past.PrevActionsPrevRewards):
         super().__init__(n_prev_actions, n_prev_rewards)
 
 
+@_explains_arguments
 class FrameStackingLearner(LearnerConnector):
     """What ``FrameStacking`` does for env runners, for learners: nothing is left to be done.
 

@@ -22,7 +22,7 @@ from rllib.compat.table import ABSENT, ABSENT_NAMES, ALIASES
 _PARENTS = frozenset(
     path.rsplit(".", depth)[0]
     for path in (*ALIASES, *ABSENT, *ABSENT_NAMES)
-    for depth in range(path.count("."))
+    for depth in range(path.count(".") + 1)
 )
 """Every module of the table and all that are above one."""
 
@@ -86,17 +86,24 @@ class AliasFinder:
             _put(parent, child)
             return None
         if name in ABSENT or name in _PARENTS:
-            return self._package(name, path, target)
-        return None
+            return self._package(name, self._real(name, path, target))
+        if parent not in _PARENTS:
+            return None
+        real = self._real(name, path, target)
+        if real is None:
+            _refuse(parent, child)
+        return real
 
-    def _package(
+    def _real(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None
-    ) -> ModuleSpec:
+    ) -> ModuleSpec | None:
         others = [finder for finder in sys.meta_path if finder is not self]
         specs = (finder.find_spec(name, path, target) for finder in others)
-        real = next((spec for spec in specs if spec), None)
+        return next((spec for spec in specs if spec), None)
+
+    def _package(self, name: str, real: ModuleSpec | None) -> ModuleSpec:
         if real is None and name in ABSENT:
-            raise ModuleNotFoundError(f"no module {name!r}: {ABSENT[name]}", name=name)
+            raise _not_found(name, f"no module {name!r}: {ABSENT[name]}")
         spec = real or ModuleSpec(name, cast(Any, self), is_package=True)
         if spec.submodule_search_locations is None:
             spec.submodule_search_locations = []
@@ -109,6 +116,19 @@ class AliasFinder:
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing: names are found on first use."""
+
+
+def _not_found(name: str, message: str) -> ModuleNotFoundError:
+    """The error, named after the parent: ``from parent import name`` drops one about ``name``."""
+    return ModuleNotFoundError(message, name=name.rpartition(".")[0])
+
+
+def _refuse(parent: str, child: str) -> None:
+    """Say what there is instead of ``parent.child``, be it a module or a name."""
+    from rllib.compat.unknown import what_instead  # loads what only an error needs
+
+    if not child.startswith("_"):
+        raise _not_found(f"{parent}.{child}", what_instead(parent, child))
 
 
 def _put(parent: str, child: str) -> None:

@@ -7,6 +7,7 @@ ALL_MODULES = "__all_modules__"
 DEFAULT_AGENT_ID = "default_agent"
 DEFAULT_POLICY_ID = "default_policy"
 DEFAULT_MODULE_ID = DEFAULT_POLICY_ID
+ENV_STATE = "state"
 
 _SAME_AS_THEIR_NAMES = """
     actual_n_step agent_actual_n_step env_to_module_connector env_reset_timer env_step_timer

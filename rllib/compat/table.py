@@ -76,6 +76,7 @@ def _parts_of(name: str) -> dict[str, dict[str, str]]:
         f"{home}.{small}_learner": {f"{name}Learner": learner},
         f"{home}.torch.default_{small}_torch_rl_module": {f"Default{name}TorchRLModule": module},
         f"{home}.torch.{small}_torch_learner": {f"{name}TorchLearner": learner},
+        f"{home}.torch.{small}_torch_rl_module": {f"{name}TorchRLModule": module},
     }
 
 
@@ -94,6 +95,8 @@ _TYPES = (
     *("AlgorithmConfigDict", "EnvConfigDict", "EnvCreator", "LearningRateOrSchedule"),
     *("ModelConfigDict", "NamedParamDict", "Optimizer", "Param", "ParamDict"),
     *("PartialAlgorithmConfigDict", "RLModuleSpecType", "SpaceStruct"),
+    *("AgentToModuleMappingFn", "ConvFilterSpec", "DeviceType", "EpisodeID", "NetworkType"),
+    *("ShouldModuleBeUpdatedFn", "TensorShape"),
 )
 
 _NUMPY = (
@@ -101,6 +104,7 @@ _NUMPY = (
     *("convert_to_numpy", "fc", "huber_loss", "l2_loss", "make_action_immutable", "one_hot"),
     *("one_hot_multidiscrete", "relu", "sigmoid", "softmax"),
 )
+_IN_UTILS = ("fc", "one_hot", "relu", "sigmoid", "softmax")
 _TORCH = (
     *("convert_to_torch_tensor", "copy_torch_tensors", "explained_variance", "global_norm"),
     *("huber_loss", "inverse_symlog", "l2_loss", "one_hot", "reduce_mean_ignore_inf"),
@@ -121,13 +125,17 @@ _REPLAY = {
 }
 """For ``replay_buffer_config={"type": ...}``; a buffer by itself has a constructor of its own."""
 
+_ENV_CONTEXT = {"EnvContext": "builtins:dict"}
+
 ALIASES: dict[str, dict[str, str]] = {
+    "rllib": _MULTI_AGENT,
     "rllib.algorithms": _ALGORITHM | _CONFIG | _algorithms(*_NAMES) | _IMPALA,
-    "rllib.algorithms.algorithm": _ALGORITHM,
+    "rllib.algorithms.algorithm": _ALGORITHM | _CONFIG,
     "rllib.algorithms.algorithm_config": _CONFIG,
     "rllib.algorithms.callbacks": _CALLBACKS,
     "rllib.algorithms.impala": _IMPALA,
     **{f"rllib.algorithms.{name.lower()}.{name.lower()}": _algorithms(name) for name in _NAMES},
+    "rllib.algorithms.impala.impala": _algorithms("IMPALA") | _IMPALA,
     "rllib.algorithms.ppo.ppo": _algorithms("PPO") | _constants(*PPO_RESULTS),
     **{path: names for name in _OWN_PARTS for path, names in _parts_of(name).items()},
     "rllib.callbacks.callbacks": _CALLBACKS,
@@ -156,13 +164,13 @@ ALIASES: dict[str, dict[str, str]] = {
     "rllib.core.rl_module.rl_module": _MODULE | _SPEC | _MODEL,
     "rllib.core.rl_module.torch": _TORCH_MODULE,
     "rllib.core.rl_module.torch.torch_rl_module": _TORCH_MODULE,
-    "rllib.env": _MULTI_AGENT | _PETTING_ZOO,
-    "rllib.env.env_context": {"EnvContext": "builtins:dict"},
+    "rllib.env": _MULTI_AGENT | _PETTING_ZOO | _ENV_CONTEXT,
+    "rllib.env.env_context": _ENV_CONTEXT,
     "rllib.env.env_runner": _ENV_RUNNER,
     "rllib.env.env_runner_group": {
         "EnvRunnerGroup": "rllib.sampling.env_runner_group:EnvRunnerGroup"
     },
-    "rllib.env.multi_agent_env": _MULTI_AGENT | _MAKE_MULTI_AGENT,
+    "rllib.env.multi_agent_env": _MULTI_AGENT | _MAKE_MULTI_AGENT | _constants("ENV_STATE"),
     "rllib.env.multi_agent_env_runner": {
         "MultiAgentEnvRunner": "rllib.multi_agent.env_runner:MultiAgentEnvRunner"
     },
@@ -187,6 +195,12 @@ ALIASES: dict[str, dict[str, str]] = {
     "rllib.tune": _REGISTER,
     "rllib.tune.registry": _REGISTER | {"get_trainable_cls": "rllib.registry:get_algorithm_class"},
     "rllib.tune.result": _constants("TIME_TOTAL_S", "TRAINING_ITERATION"),
+    "rllib.utils": {
+        **{name: f"rllib.compat.numpy_utils:{name}" for name in _IN_UTILS},
+        **{
+            name: f"rllib.compat.tools:{name}" for name in ("check", "override", "try_import_torch")
+        },
+    },
     "rllib.utils.annotations": {
         "override": "rllib.compat.tools:override",
         **dict.fromkeys(
@@ -204,6 +218,9 @@ ALIASES: dict[str, dict[str, str]] = {
         name: f"rllib.compat.checkpoints:{name}"
         for name in ("Checkpointable", "get_checkpoint_info")
     },
+    "rllib.utils.error": dict.fromkeys(
+        ("EnvError", "MultiAgentEnvError", "UnsupportedSpaceException"), "builtins:Exception"
+    ),
     "rllib.utils.framework": {"try_import_torch": "rllib.compat.tools:try_import_torch"},
     "rllib.utils.metrics": {"*": "rllib.compat.names", "ALL_MODULES": _IDS["ALL_MODULES"]},
     "rllib.utils.metrics.metrics_logger": _METRICS_LOGGER,
@@ -223,54 +240,57 @@ ALIASES: dict[str, dict[str, str]] = {
 }
 """``"*"`` stands for all names of a module of ours."""
 
-_STILL_TO_COME = "it is still to come"
-_OWN_LEARNER = "subclass the learner of the algorithm, rllib.algorithms.ppo.PPOLearner for example"
-_OWN_CONNECTOR = "a connector of your own subclasses rllib.connectors.Connector"
-_OLD_STACK = "it belongs to the old API stack"
-_EPISODES = "a sample is a rllib.batch.SampleBatch of arrays, not a list of episodes"
+STILL_TO_COME = "it is still to come"
+OWN_LEARNER = "subclass the learner of the algorithm, rllib.algorithms.ppo.PPOLearner for example"
+OWN_CONNECTOR = "a connector of your own subclasses rllib.connectors.Connector"
+OLD_STACK = "it belongs to the old API stack"
+EPISODES = (
+    "a sample is a rllib.batch.SampleBatch of arrays; names of columns are those of "
+    "rllib.core.Columns"
+)
 _DISTRIBUTIONS = (
     "module.get_inference_action_dist_cls() is that of a module; one of your own subclasses "
     "rllib.distributions.Distribution, which the module's make_distribution() returns"
 )
-_NETWORKS = "networks are set by rl_module(model_config=...), or are a RLModule of your own"
+NETWORKS = "networks are set by rl_module(model_config=...), or are a RLModule of your own"
 
 ABSENT: dict[str, str] = {
-    "rllib.algorithms.bc": _STILL_TO_COME,
-    "rllib.algorithms.cql": _STILL_TO_COME,
-    "rllib.algorithms.dreamerv3": _STILL_TO_COME,
-    "rllib.algorithms.iql": _STILL_TO_COME,
-    "rllib.algorithms.marwil": _STILL_TO_COME,
-    "rllib.connectors.common": _OWN_CONNECTOR,
-    "rllib.connectors.connector_v2": _OWN_CONNECTOR,
+    "rllib.algorithms.bc": STILL_TO_COME,
+    "rllib.algorithms.cql": STILL_TO_COME,
+    "rllib.algorithms.dreamerv3": STILL_TO_COME,
+    "rllib.algorithms.iql": STILL_TO_COME,
+    "rllib.algorithms.marwil": STILL_TO_COME,
+    "rllib.connectors.common": OWN_CONNECTOR,
+    "rllib.connectors.connector_v2": OWN_CONNECTOR,
     "rllib.connectors.env_to_module.observation_preprocessor": (
         "use rllib.connectors.ObservationFunction"
     ),
-    "rllib.connectors.module_to_env": _OWN_CONNECTOR,
+    "rllib.connectors.module_to_env": OWN_CONNECTOR,
     "rllib.core.distribution": _DISTRIBUTIONS,
-    "rllib.core.learner.torch": _OWN_LEARNER,
-    "rllib.core.models": _NETWORKS,
-    "rllib.env.base_env": _OLD_STACK,
-    "rllib.env.external": _STILL_TO_COME,
-    "rllib.env.external_env": _OLD_STACK,
+    "rllib.core.learner.torch": OWN_LEARNER,
+    "rllib.core.models": NETWORKS,
+    "rllib.env.base_env": OLD_STACK,
+    "rllib.env.external": STILL_TO_COME,
+    "rllib.env.external_env": OLD_STACK,
     "rllib.env.vector_env": "use a gymnasium vector environment",
     "rllib.env.wrappers.atari_wrappers": (
         'environment("ALE/Pong-v5") is the preprocessed game; env_config may hold what '
         "rllib.envs.atari.SETTINGS lists"
     ),
-    "rllib.env.wrappers.dm_control_wrapper": _STILL_TO_COME,
-    "rllib.env.wrappers.open_spiel": _STILL_TO_COME,
-    "rllib.env.tcp_client_inference_env_runner": _STILL_TO_COME,
-    "rllib.evaluation": _OLD_STACK,
+    "rllib.env.wrappers.dm_control_wrapper": STILL_TO_COME,
+    "rllib.env.wrappers.open_spiel": STILL_TO_COME,
+    "rllib.env.tcp_client_inference_env_runner": STILL_TO_COME,
+    "rllib.evaluation": OLD_STACK,
     "rllib.examples": "RLlib's examples are not part of this package",
-    "rllib.execution": _OLD_STACK,
+    "rllib.execution": OLD_STACK,
     "rllib.models.action_dist": _DISTRIBUTIONS,
-    "rllib.models.catalog": _NETWORKS,
-    "rllib.models.modelv2": _NETWORKS,
+    "rllib.models.catalog": NETWORKS,
+    "rllib.models.modelv2": NETWORKS,
     "rllib.models.torch.torch_distributions": _DISTRIBUTIONS,
-    "rllib.models.torch.torch_modelv2": _NETWORKS,
-    "rllib.offline": _STILL_TO_COME,
-    "rllib.policy.sample_batch": _EPISODES,
-    "rllib.tune.search": _STILL_TO_COME,
+    "rllib.models.torch.torch_modelv2": NETWORKS,
+    "rllib.offline": STILL_TO_COME,
+    "rllib.policy.sample_batch": EPISODES,
+    "rllib.tune.search": STILL_TO_COME,
     "rllib.utils.schedules": "settings take schedules: lr=[[0, 1e-3], [1_000_000, 1e-5]]",
 }
 
@@ -283,6 +303,17 @@ _REPLAYS = "replay_buffer_config takes EpisodeReplayBuffer and PrioritizedEpisod
 _EXAMPLES = "call algo.train() in a loop until result[...] is what you want; see rllib train --stop"
 
 ABSENT_NAMES: dict[str, dict[str, str]] = {
+    "rllib": {
+        **dict.fromkeys(
+            ("BaseEnv", "ExternalEnv", "Policy", "RolloutWorker", "TFPolicy", "TorchPolicy"),
+            OLD_STACK,
+        ),
+        "SampleBatch": EPISODES,
+        "VectorEnv": "use a gymnasium vector environment",
+        **dict.fromkeys(("air", "train"), "`rllib train` is a run: configs, stop, checkpoints"),
+        **dict.fromkeys(("data", "serve"), STILL_TO_COME),
+        **dict.fromkeys(("init", "shutdown", "get", "put", "remote"), "`from rllib import core`"),
+    },
     "rllib.algorithms.callbacks": {
         "make_multi_callbacks": "config.callbacks([First, Second]) takes several classes"
     },
@@ -292,7 +323,7 @@ ABSENT_NAMES: dict[str, dict[str, str]] = {
             *("AddTimeDimToBatchAndZeroPad", "AgentToModuleMapping", "BatchIndividualItems"),
             *("EnvToModulePipeline", "NumpyToTensor", "WriteObservationsToEpisodes"),
         ),
-        "samples are arrays from the start; " + _OWN_CONNECTOR,
+        "samples are arrays from the start; " + OWN_CONNECTOR,
     ),
     "rllib.core.rl_module.apis": {"SelfSupervisedLossAPI": _OWN_LOSS},
     "rllib.tune": {
@@ -319,7 +350,7 @@ ABSENT_NAMES: dict[str, dict[str, str]] = {
         ),
         "try_import_msgpack": "checkpoints are of safetensors and JSON",
     },
-    "rllib.policy.policy": {"Policy": _OLD_STACK},
+    "rllib.policy.policy": {"Policy": OLD_STACK},
     "rllib.utils.framework": {
         **dict.fromkeys(("try_import_tf", "try_import_jax"), "networks are torch's"),
         "convert_to_tensor": "rllib.utils.torch_utils.convert_to_torch_tensor makes tensors",

@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from rllib.absent import no_attribute
+
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 AnyT = TypeVar("AnyT")
 
@@ -22,8 +24,9 @@ def override(parent_cls: type) -> Callable[[FunctionT], FunctionT]:
 
     def decorator(method: FunctionT) -> FunctionT:
         if not hasattr(parent_cls, method.__name__):
-            name = parent_cls.__name__
-            raise NameError(f"@override({name}): {name} has no method {method.__name__!r}")
+            name, instead = parent_cls.__name__, getattr(parent_cls, "INSTEAD", {})
+            why = no_attribute(name, method.__name__, dir(parent_cls), instead)
+            raise NameError(f"@override({name}): {why}")
         return method
 
     return decorator

@@ -25,10 +25,12 @@ from rllib.actions import mask_inputs as mask_arrays
 from rllib.actions.given import is_given
 from rllib.checkpoints.torch_state import get_module_state, set_module_state
 from rllib.columns import Columns
+from rllib.compat.table import NETWORKS
 from rllib.config.multi_agent import DEFAULT_POLICY_ID
 from rllib.config.sections import ModelConfig
 from rllib.distributions import Distribution, distribution_for, mask_inputs
 from rllib.distributions.action_dist import ActionDistClass
+from rllib.errors import ConfigError
 from rllib.modules.act_input import ActInput
 from rllib.modules.noisy import draw_noise
 from rllib.modules.observations import ACTION_MASK
@@ -49,6 +51,16 @@ def max_seq_len_of(model_config: "ModelConfig | Mapping[str, Any]") -> int:
     return int(model_config.get("max_seq_len", ModelConfig().max_seq_len))
 
 
+def refuse_catalog(catalog_class: object) -> None:
+    """Say what there is instead of RLlib's catalogs.
+
+    Raises:
+        ConfigError: ``catalog_class`` is one, which would be ignored.
+    """
+    if catalog_class is not None:
+        raise ConfigError(f"catalog_class={catalog_class!r}: there are no catalogs; {NETWORKS}")
+
+
 class RLModule(nn.Module):
     """Policy, and value function where the algorithm needs one.
 
@@ -58,6 +70,10 @@ class RLModule(nn.Module):
         inference_only: made to act with, so parts that only training needs may be left out.
         learner_only: made to train with.
         model_config: the networks' shape: a ``ModelConfig``, or a module's own dict.
+        catalog_class: RLlib's argument; refused, as there are no catalogs.
+
+    Raises:
+        ConfigError: there is a ``catalog_class``.
 
     Attributes:
         rng: for what a module draws by itself while it acts; an env runner's own while it acts
@@ -78,8 +94,10 @@ class RLModule(nn.Module):
         inference_only: bool = False,
         learner_only: bool = False,
         model_config: ModelConfig | Mapping[str, Any] | None = None,
+        catalog_class: None = None,
     ) -> None:
         super().__init__()
+        refuse_catalog(catalog_class)
         self.observation_space, self.action_space = observation_space, action_space
         self.inference_only, self.learner_only = inference_only, learner_only
         self.rng = np.random.default_rng()

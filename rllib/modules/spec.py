@@ -1,7 +1,7 @@
 """How a module is made: its class, its shape, and where it is to be used."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import InitVar, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -11,7 +11,7 @@ from rllib.config.model import ModelConfig
 from rllib.config.multi_agent import DEFAULT_POLICY_ID
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError, Problem
-from rllib.modules.rl_module import RLModule, max_seq_len_of
+from rllib.modules.rl_module import RLModule, max_seq_len_of, refuse_catalog
 from rllib.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ class RLModuleSpec:
         model_config: the networks' shape.
         load_state_path: a checkpoint whose weights the module begins with, named as for
             ``RLModule.from_checkpoint``.
+        catalog_class: RLlib's argument; refused, as there are no catalogs.
+
+    Raises:
+        ConfigError: there is a ``catalog_class``.
     """
 
     module_class: type[RLModule] | None = None
@@ -40,6 +44,11 @@ class RLModuleSpec:
     learner_only: bool = False
     model_config: ModelConfig | Mapping[str, Any] | None = None
     load_state_path: str | None = None
+    catalog_class: InitVar[None] = None
+
+    def __post_init__(self, catalog_class: Any) -> None:
+        """Refuse a catalog, which would be ignored."""
+        refuse_catalog(catalog_class)
 
     def build(self) -> RLModule:
         """Make the module of a spec that names class and spaces.

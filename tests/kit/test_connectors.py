@@ -7,6 +7,7 @@ from gymnasium.vector import AutoresetMode
 
 from rllib import core
 from rllib.algorithms.ppo import PPOConfig
+from rllib.compat import connectors as rllibs
 from rllib.compat.connectors import FrameStackingLearner
 from rllib.connectors import (
     ClipRewards,
@@ -408,3 +409,17 @@ def test_a_run_whose_observations_have_parts_is_saved_and_goes_on_exactly(tmp_pa
     with settings().algo_class.from_checkpoint(path) as algo:
         algo.train()
         assert algo.params_hash() == expected
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: rllibs.FlattenObservations(agent_ids={1}), "connectors to one module"),
+        (lambda: rllibs.FlattenObservations(keys_to_remove=["a"]), "ObservationFunction"),
+        (lambda: rllibs.MeanStdFilter(update_stats=False), "left alone in evaluation"),
+        (lambda: rllibs.FrameStacking(num_frames=2, as_learner_connector=True), "a learner sees"),
+    ],
+)
+def test_arguments_of_rllibs_connectors_are_refused_with_what_there_is(make, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()

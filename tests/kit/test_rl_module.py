@@ -9,6 +9,7 @@ from rllib.config.sections import ModelConfig
 from rllib.errors import ConfigError
 from rllib.modules.actor_critic import ActorCriticModule
 from rllib.modules.rl_module import RLModule
+from rllib.modules.spec import RLModuleSpec
 
 BOX_OBS = gym.spaces.Box(-1, 1, (2, 3), np.float64)
 ONE_HOT_OBS = gym.spaces.Discrete(4, start=-1)
@@ -235,3 +236,13 @@ def test_gaussians_are_as_wide_at_first_as_is_said(action_space, free_log_std):
     others = [column for column in range(module.head.num_inputs) if column not in columns]
     np.testing.assert_allclose(inputs[:, columns], -1.5, atol=0.1)
     np.testing.assert_allclose(inputs[:, others], 0.0, atol=0.1)
+
+
+def test_a_catalog_is_refused() -> None:
+    for make in (
+        lambda: RLModule(BOX_OBS, DISCRETE, catalog_class=dict),
+        lambda: RLModuleSpec(module_class=RLModule, catalog_class=dict),
+    ):
+        with pytest.raises(ConfigError, match=r"there are no catalogs; networks are set by rl_mod"):
+            make()
+    assert RLModule(BOX_OBS, DISCRETE, catalog_class=None).action_space is DISCRETE

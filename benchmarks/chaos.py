@@ -33,7 +33,7 @@ from rllib.algorithm import Algorithm
 from rllib.callbacks import RLlibCallback
 from rllib.config import AlgorithmConfig
 from rllib.config.file import load_plan
-from rllib.workers import PRELOAD
+from rllib.preload import PRELOAD
 
 THRESHOLD = 475.0
 NUM_RUNNERS = 4

@@ -21,8 +21,9 @@ from rllib.algorithm import Algorithm
 from rllib.checkpoints.rows import SavedRows
 from rllib.config.file import load_plan
 from rllib.off_policy import OffPolicy
+from rllib.preload import PRELOAD
 from rllib.runs.saver import in_thread
-from rllib.workers import PRELOAD, fetch_sample
+from rllib.workers import fetch_sample
 
 ROWS: dict[str, list[str]] = {
     "ppo_cartpole": ["num_env_runners=2"],

@@ -13,9 +13,7 @@ from rllib import core, stacks
 from rllib.config import AlgorithmConfig
 from rllib.core import api
 from rllib.errors import LateError, RLlibError
-
-# What env runners and learners need; their processes find it imported already.
-PRELOAD = ("torch", "gymnasium", "rllib.sampling.env_runner", "rllib.learning.learner")
+from rllib.preload import PRELOAD
 
 STOP_SECONDS = 2.0
 """How long actors may take to close their environments before they are killed.

@@ -25,33 +25,40 @@ from rllib.cli import (
     status,
     train,
 )
+from rllib.cli.plain_help import PlainCommand, PlainGroup
 
-app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=PlainGroup,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 TRAINING, RESULTS = "Training", "Results"
 CONFIGS, LOOKING = "Configs", "Environments and machine"
 MACHINES = "Many machines"
 
-app.command(rich_help_panel=TRAINING)(train.train)
-app.command(rich_help_panel=RESULTS)(evaluate.evaluate)
-app.command(rich_help_panel=RESULTS)(evaluate.enjoy)
-app.command(rich_help_panel=RESULTS)(compare.compare)
-app.command(rich_help_panel=RESULTS)(compare.plot)
-app.command(rich_help_panel=RESULTS)(export.export)
-app.command(rich_help_panel=CONFIGS)(init.init)
-app.command(rich_help_panel=CONFIGS)(presets.presets)
-app.command(rich_help_panel=CONFIGS)(explain.explain)
-app.command(rich_help_panel=CONFIGS)(schema.schema)
-app.command(rich_help_panel=CONFIGS)(init.new_algo)
-app.command(rich_help_panel=LOOKING)(check_env.check_env)
-app.command(rich_help_panel=LOOKING)(benchmark.benchmark)
-app.command(rich_help_panel=LOOKING)(doctor.doctor)
-app.command(rich_help_panel=MACHINES)(cluster.start)
-app.command(rich_help_panel=MACHINES)(cluster.stop)
-app.command(rich_help_panel=MACHINES)(status.status)
-app.command(rich_help_panel=MACHINES)(cluster.token)
-app.command(rich_help_panel=MACHINES)(deploy.slurm)
-app.command(rich_help_panel=MACHINES)(deploy.kubernetes)
+app.command(cls=PlainCommand, rich_help_panel=TRAINING)(train.train)
+app.command(cls=PlainCommand, rich_help_panel=RESULTS)(evaluate.evaluate)
+app.command(cls=PlainCommand, rich_help_panel=RESULTS)(evaluate.enjoy)
+app.command(cls=PlainCommand, rich_help_panel=RESULTS)(compare.compare)
+app.command(cls=PlainCommand, rich_help_panel=RESULTS)(compare.plot)
+app.command(cls=PlainCommand, rich_help_panel=RESULTS)(export.export)
+app.command(cls=PlainCommand, rich_help_panel=CONFIGS)(init.init)
+app.command(cls=PlainCommand, rich_help_panel=CONFIGS)(presets.presets)
+app.command(cls=PlainCommand, rich_help_panel=CONFIGS)(explain.explain)
+app.command(cls=PlainCommand, rich_help_panel=CONFIGS)(schema.schema)
+app.command(cls=PlainCommand, rich_help_panel=CONFIGS)(init.new_algo)
+app.command(cls=PlainCommand, rich_help_panel=LOOKING)(check_env.check_env)
+app.command(cls=PlainCommand, rich_help_panel=LOOKING)(benchmark.benchmark)
+app.command(cls=PlainCommand, rich_help_panel=LOOKING)(doctor.doctor)
+app.command(cls=PlainCommand, rich_help_panel=MACHINES)(cluster.start)
+app.command(cls=PlainCommand, rich_help_panel=MACHINES)(cluster.stop)
+app.command(cls=PlainCommand, rich_help_panel=MACHINES)(status.status)
+app.command(cls=PlainCommand, rich_help_panel=MACHINES)(cluster.token)
+app.command(cls=PlainCommand, rich_help_panel=MACHINES)(deploy.slurm)
+app.command(cls=PlainCommand, rich_help_panel=MACHINES)(deploy.kubernetes)
 
 
 def _version(wanted: bool) -> None:

@@ -52,7 +52,7 @@ def start(
     from rllib.core.cluster.service import Order, main
     from rllib.core.init_options import machine_amounts
     from rllib.core.labels import check_labels
-    from rllib.workers import PRELOAD
+    from rllib.preload import PRELOAD
 
     try:
         order = Order(

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rllib.cli.shared import explained, find_modules_here
+from rllib.cli import completion
+from rllib.cli.shared import RunsDir, explained, find_modules_here
 
 if TYPE_CHECKING:
     from rllib.results.compare import Comparison
 
 Runs = Annotated[
-    list[str], typer.Argument(help="Names of runs, paths, or what several seeds have in common.")
+    list[str],
+    typer.Argument(
+        help="Names of runs, paths, or what several seeds have in common.",
+        autocompletion=completion.runs,
+    ),
 ]
-RunsDir = Annotated[Path, typer.Option(help="Folder of all runs.")]
 Metric = Annotated[str, typer.Option(help="What the curves show.")]
 Png = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the curves.")]
 Html = Annotated[

@@ -6,10 +6,8 @@ from typing import Annotated
 
 import typer
 
-from rllib.cli.shared import explained, find_modules_here
+from rllib.cli.shared import Run, RunsDir, explained, find_modules_here
 
-Run = Annotated[str, typer.Argument(help="Name of a run, or path of its folder.")]
-RunsDir = Annotated[Path, typer.Option(help="Folder of all runs.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the first episode; others have the next.")]
 Explore = Annotated[bool, typer.Option("--explore", help="Draw actions, as training does.")]
 Iteration = Annotated[

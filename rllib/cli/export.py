@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rllib.cli.shared import explained, find_modules_here
+from rllib.cli.shared import Run, RunsDir, explained, find_modules_here
 
 
 class Format(StrEnum):
@@ -19,7 +19,7 @@ class Format(StrEnum):
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="Name of a run, or path of its folder.")],
+    run: Run,
     formats: Annotated[
         list[Format] | None, typer.Option("--format", help="Some of them; by default all.")
     ] = None,
@@ -30,7 +30,7 @@ def export(
     iteration: Annotated[
         int | None, typer.Option(help="Of the checkpoint; by default the latest.", min=0)
     ] = None,
-    runs_dir: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
+    runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Write a run's policy for others: ONNX and torch.export, compared with it, weights, a card.
 

@@ -4,9 +4,17 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
+
+from rllib.cli import completion
+
+Run = Annotated[
+    str,
+    typer.Argument(help="Name of a run, or path of its folder.", autocompletion=completion.runs),
+]
+RunsDir = Annotated[Path, typer.Option(help="Folder of all runs.")]
 
 
 def fail(text: str) -> NoReturn:

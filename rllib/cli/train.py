@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rllib.cli import completion
 from rllib.cli.shared import explained, find_modules_here
 from rllib.runs.signals import CLEAN_UP_S, GRACE_S, Interrupted, StopSignals
 
@@ -28,10 +29,19 @@ def _checked_address(address: str) -> str:
 
 
 def train(
-    config: Annotated[str, typer.Option(help="Name of a preset, or path of a YAML file.")],
+    config: Annotated[
+        str,
+        typer.Option(
+            help="Name of a preset, or path of a YAML file.", autocompletion=completion.presets
+        ),
+    ],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Settings that replace those of the config."),
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Settings that replace those of the config.",
+            autocompletion=completion.settings,
+        ),
     ] = None,
     stop: Annotated[
         list[str] | None,

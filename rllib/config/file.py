@@ -58,6 +58,11 @@ class Draft:
         written |= {each.keys[-1]: each.value for each in self.assignments}
         return any(written.get(key) not in (None, 0) for key in ACTOR_COUNTS)
 
+    @property
+    def algorithm(self) -> object:
+        """What is written where an algorithm should be named; unchecked."""
+        return self.tree.value.get("algorithm") if isinstance(self.tree.value, dict) else None
+
     def plan(self) -> "RunPlan":
         """The checked plan.
 

@@ -31,6 +31,7 @@ def _public_name(attribute: str) -> str:
 
 SETTINGS = ConfigDict(
     strict=True,
+    defer_build=True,
     extra="forbid",
     validate_assignment=True,
     use_attribute_docstrings=True,

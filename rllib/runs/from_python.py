@@ -9,13 +9,13 @@ from rllib import core
 from rllib.config import AlgorithmConfig
 from rllib.config.plan import RunPlan
 from rllib.errors import ConfigError, Problem
+from rllib.preload import preload_for
 from rllib.runs.console import Console
 from rllib.runs.folder import hold
 from rllib.runs.progress import RETURN
 from rllib.runs.run import train
 from rllib.runs.signals import Interrupted, StopSignals
 from rllib.runs.stopping import criterion_problem
-from rllib.workers import PRELOAD
 
 if TYPE_CHECKING:
     from rllib.results.saved import SavedRun
@@ -85,7 +85,7 @@ def _runtime(config: AlgorithmConfig) -> Iterator[None]:
     if not needed or core.is_initialized():
         yield
         return
-    core.init(preload=PRELOAD)
+    core.init(preload=preload_for(config.algo_name))
     try:
         yield
     finally:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from rllib import core
 from rllib.config.file import Draft, read_draft
 from rllib.errors import ConfigError, RLlibError, RunError
+from rllib.preload import preload_for
 from rllib.profiling.profile import duration, recorded_calls
 from rllib.runs.console import Console, complain
 from rllib.runs.signals import Interrupted, StopSignals
-from rllib.workers import PRELOAD
 
 if TYPE_CHECKING:
     from rllib.config.plan import RunPlan
@@ -152,7 +152,7 @@ class Session:
         try:
             with recording:
                 if draft.wants_actors and not self._is_inline:
-                    self._begin()
+                    self._begin(draft.algorithm)
                 yield
         finally:
             core.shutdown()
@@ -160,13 +160,14 @@ class Session:
     def _ensure_runtime(self, plan: "RunPlan") -> None:
         """Begin the runtime if the plan, with its defaults, needs one that the draft did not."""
         if (plan.config.num_env_runners or plan.config.num_learners) and not core.is_initialized():
-            self._begin()
+            self._begin(plan.config.algo_name)
 
-    def _begin(self) -> None:
+    def _begin(self, algorithm: object) -> None:
         """Begin the runtime. Raises `RunError` where there is none at that address."""
         address = self._order.address
         try:
-            core.init(address=None if address == "native" else address, preload=PRELOAD)
+            local = address == "native"
+            core.init(address=None if local else address, preload=preload_for(algorithm))
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise RunError(f"--address {address}: {error}") from error
 

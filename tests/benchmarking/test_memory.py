@@ -4,7 +4,7 @@ import numpy as np
 
 from benchmarks import memory
 from rllib import core
-from rllib.workers import PRELOAD
+from rllib.preload import PRELOAD
 
 
 def test_growth_is_from_the_first_third_to_the_last() -> None:

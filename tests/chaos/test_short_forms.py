@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import chaos, chaos_checks
 from rllib import core
-from rllib.workers import PRELOAD
+from rllib.preload import PRELOAD
 
 SMALL = {"num_env_runners": 2, "num_envs_per_env_runner": 2}
 PPO = SMALL | {"train_batch_size_per_learner": 256, "num_epochs": 2}

@@ -116,18 +116,6 @@ def test_a_run_does_not_depend_on_who_reads_along(start: Start) -> None:
 # Start.
 
 
-def test_help_needs_nothing_heavy() -> None:
-    code = (
-        "import sys; sys.argv = ['rllib', 'train', '--help']\n"
-        "from rllib.__main__ import main\n"
-        "try: main()\n"
-        "except SystemExit as error: assert error.code in (0, None)\n"
-        "heavy = {'torch', 'numpy', 'gymnasium', 'yaml', 'rllib.core'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=30)
-
-
 def test_version(start: Start) -> None:
     import rllib
 

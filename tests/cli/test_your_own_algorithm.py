@@ -13,7 +13,7 @@ import torch
 from rllib import core
 from rllib.algorithms.ppo import PPOConfig
 from rllib.envs.multi_agent import make_multi_agent
-from rllib.workers import PRELOAD
+from rllib.preload import PRELOAD
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "your-own-algorithm.md").read_text()

@@ -5,7 +5,7 @@ import pytest
 
 from rllib import core
 from rllib.algorithms.ppo import PPO, PPOConfig
-from rllib.workers import PRELOAD
+from rllib.preload import PRELOAD
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
 

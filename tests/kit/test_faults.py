@@ -16,7 +16,7 @@ from rllib.callbacks import RLlibCallback
 from rllib.envs.counter import CounterEnv
 from rllib.envs.multi_agent_cartpole import MultiAgentCartPole
 from rllib.errors import EnvError, EnvRunnersError
-from rllib.workers import PRELOAD
+from rllib.preload import PRELOAD
 
 
 @pytest.fixture(scope="module", autouse=True)

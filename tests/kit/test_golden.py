@@ -25,7 +25,7 @@ from rllib.algorithms.sac import SACConfig
 from rllib.algorithms.td3 import TD3Config
 from rllib.checkpoints.snapshot import flat
 from rllib.config import AlgorithmConfig
-from rllib.workers import PRELOAD
+from rllib.preload import PRELOAD
 
 GOLDEN = Path(__file__).with_name("golden.json")
 ITERATIONS = 20

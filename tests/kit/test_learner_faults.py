@@ -16,7 +16,7 @@ from rllib.algorithms.ppo import PPOConfig, PPOLearner
 from rllib.errors import LearnerError
 from rllib.learning import learner_group
 from rllib.learning.snapshots import Snapshots
-from rllib.workers import PRELOAD
+from rllib.preload import PRELOAD
 
 WARNED = "learner . died and is started anew"
 

@@ -10,7 +10,7 @@ from rllib import core
 from rllib.algorithms.appo import APPOConfig
 from rllib.algorithms.impala import IMPALAConfig
 from rllib.algorithms.ppo import PPOConfig
-from rllib.workers import PRELOAD
+from rllib.preload import PRELOAD
 
 pytestmark = pytest.mark.learning
 

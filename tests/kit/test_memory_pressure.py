@@ -8,7 +8,7 @@ from rllib import core
 from rllib.algorithms.ppo import PPOConfig
 from rllib.core.native import memory_monitor
 from rllib.core.native.memory_monitor import Usage
-from rllib.workers import PRELOAD
+from rllib.preload import PRELOAD
 
 GIB = 2**30
 

@@ -10,7 +10,7 @@ from rllib import core
 from rllib.algorithms.ppo import PPOConfig, PPOLearner
 from rllib.envs.counter import CounterEnv
 from rllib.errors import ConfigError
-from rllib.workers import PRELOAD
+from rllib.preload import PRELOAD
 
 ENDINGS = [(3, "terminated"), (5, "truncated"), (7, "terminated")]
 GAMMA, LAMBDA = 0.9, 0.8

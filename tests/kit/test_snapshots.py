@@ -14,7 +14,7 @@ from rllib.algorithms.sac import SACConfig
 from rllib.checkpoints.checkpoint import load, saved_rows
 from rllib.checkpoints.rows import FILE, SavedRows
 from rllib.checkpoints.tree import Encoded
-from rllib.workers import PRELOAD
+from rllib.preload import PRELOAD
 
 
 def small(config_class, env="CartPole-v1", **training):

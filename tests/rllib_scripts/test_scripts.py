@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rllib import core
-from rllib.workers import PRELOAD
+from rllib.preload import PRELOAD
 
 FOLDER = Path(__file__).parent
 SCRIPTS = {path.stem: path.read_text() for path in sorted(FOLDER.glob("[!_t]*.py"))}

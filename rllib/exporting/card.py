@@ -1,9 +1,7 @@
 """The model card: what a policy is, how it was trained, and how good it is."""
 
-import platform
 from collections.abc import Iterable, Iterator
 
-import psutil
 import torch
 
 import rllib
@@ -13,6 +11,7 @@ from rllib.results.evaluate import Evaluation
 from rllib.results.saved import SavedRun
 from rllib.results.statistics import Interval
 from rllib.runs.record import ENV_STEPS
+from rllib.runs.starts import words
 
 
 def card(
@@ -85,10 +84,15 @@ def _listed(names: Iterable[str]) -> str:
 
 def _training(run: SavedRun) -> Iterator[str]:
     last = run.rows[-1] if run.rows else {}
-    memory = psutil.virtual_memory().total / 2**30
     yield from ("## Training", "")
     yield f"{last.get(ENV_STEPS, 0):,.0f} env steps in {last.get('time_total_s', 0):,.0f} seconds, "
     yield f"seed {run.plan.config.seed}, rllib {rllib.__version__}, torch {torch.__version__}."
-    yield f"Exported on {platform.machine()} with {psutil.cpu_count()} cores and {memory:.0f} GiB."
-    yield from ("", "```", "rllib train --config config.yaml", "```", "", "`config.yaml`:", "")
+    for start in run.starts:
+        yield from ("", f"From iteration {start['iteration']} on {words(start)}:")
+        yield from ("", "```", start["command"], "```")
+    yield from (
+        "",
+        "The same again: `rllib train --config config.yaml`, with `config.yaml`:",
+        "",
+    )
     yield from ("```yaml", run.plan.to_yaml().rstrip(), "```", "")

@@ -12,6 +12,7 @@ from rllib.config.plan import RunPlan
 from rllib.errors import RunError
 from rllib.runs.folder import CHECKPOINTS, CONFIG
 from rllib.runs.record import PROGRESS, Metrics, read_json_lines
+from rllib.runs.starts import Start, read_starts
 
 if TYPE_CHECKING:
     from rllib.algorithm import Algorithm
@@ -43,6 +44,11 @@ class SavedRun:
     def rows(self) -> list[Metrics]:
         """Its results, one flat dict per training iteration."""
         return list(read_json_lines(self.path / PROGRESS))
+
+    @cached_property
+    def starts(self) -> list[Start]:
+        """When, on which machine and by which command it was begun, and each time continued."""
+        return read_starts(self.path)
 
     @property
     def checkpoints(self) -> CheckpointFolder:

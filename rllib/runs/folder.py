@@ -3,6 +3,7 @@
 ::
 
     runs/NAME/config.yaml      the complete configuration
+              starts.jsonl     when, where and by which command it was begun and continued
               progress.jsonl   one line per training iteration
               tensorboard/     the same as curves
               checkpoints/     what to continue from
@@ -29,6 +30,7 @@ from rllib.profiling.profile import FOLDER as PROFILE
 from rllib.runs.csv_logger import FILE as TABLE
 from rllib.runs.mlflow_logger import FILE as MLFLOW
 from rllib.runs.record import PROGRESS, Metrics, read_json_lines
+from rllib.runs.starts import STARTS, write_start
 from rllib.runs.tensorboard import TENSORBOARD
 from rllib.runs.wandb_logger import FOLDER as WANDB
 from rllib.runs.watchdog import STALLS
@@ -60,7 +62,7 @@ class RunFolder:
     @property
     def _beside_checkpoints(self) -> tuple[Path, ...]:
         """What it takes to continue, besides a checkpoint."""
-        return self.path / CONFIG, self.path / PROGRESS
+        return self.path / CONFIG, self.path / PROGRESS, self.path / STARTS
 
     def copy_to(self, url: str | None) -> None:
         """Copy what it takes to continue to the URL of a folder of runs, if there is one.
@@ -96,10 +98,11 @@ class RunFolder:
         """Whether a training iteration was ever logged here."""
         return any(read_json_lines(self.path / PROGRESS))
 
-    def write_config(self, plan: RunPlan) -> None:
-        """Write the complete configuration of the run."""
+    def write_config(self, plan: RunPlan, iteration: int) -> None:
+        """Write the complete configuration of the run, and that it goes on after an iteration."""
         with writing_to(self.path):
             write_atomically(self.path / CONFIG, plan.to_yaml())
+            write_start(self.path, iteration)
 
     def earlier_plan(self) -> RunPlan | None:
         """What the training that is here was started with; None if there is none to continue.
@@ -131,7 +134,7 @@ class RunFolder:
         """Remove everything that a run has written."""
         for name in (CHECKPOINTS, TENSORBOARD, STALLS, PROFILE, WANDB):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in (CONFIG, PROGRESS, TABLE, MLFLOW):
+        for name in (CONFIG, PROGRESS, STARTS, TABLE, MLFLOW):
             (self.path / name).unlink(missing_ok=True)
 
     def remove(self) -> None:

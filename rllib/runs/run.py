@@ -96,7 +96,7 @@ def train(
         return
     try:
         with _algorithm(plan, folder, console) as algo:
-            folder.write_config(plan)
+            folder.write_config(plan, algo.iteration)
             _Loop(plan, folder, console, signals, algo, profile_s).run()
     except BaseException:
         if not folder.has_results():

@@ -12,11 +12,12 @@ SMALL = (
 )
 
 
-def train(folder: Path, name: str, *overrides: str, preset: str = "ppo_cartpole") -> SavedRun:
+def train(
+    folder: Path, name: str, *overrides: str, preset: str = "ppo_cartpole", until: int = 4
+) -> SavedRun:
     """A run of a few iterations, in this process."""
-    order = Order(
-        preset, (*SMALL, *overrides), ("training_iteration=4",), name=name, runs_dir=folder
-    )
+    stop = (f"training_iteration={until}",)
+    order = Order(preset, (*SMALL, *overrides), stop, name=name, runs_dir=folder)
     with StopSignals().installed() as signals:
         assert Session(order).execute(signals) == 0
     return find_run(name, folder)

@@ -127,9 +127,10 @@ class Reader(HTMLParser):
         self.seen: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.fetched += [str(v) for k, v in attrs if k in ("src", "href", "action", "data")]
+        places = (str(v) for k, v in attrs if k in ("src", "href", "action", "data"))
+        self.fetched += [place for place in places if not place.startswith("data:")]
         self.seen.add(tag)
-        if tag not in ("meta", "line", "polyline", "polygon"):
+        if tag not in ("meta", "link", "br", "line", "polyline", "polygon"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:

@@ -3,6 +3,7 @@
 The kit above turns these into its own errors; this package stays usable without it.
 """
 
+import re
 import traceback
 import warnings
 from collections.abc import Iterable
@@ -26,6 +27,16 @@ class EnvFault(Located, RuntimeError):
     """
 
 
+_SIGNATURE = re.compile(r"unexpected keyword argument '(seed|options)'")
+
+
+def signature_hint(error: BaseException) -> str:
+    """How ``reset`` is to be written, where it does not take what it is called with."""
+    if isinstance(error, TypeError) and _SIGNATURE.search(str(error)):
+        return "; write it as reset(self, *, seed=None, options=None)"
+    return ""
+
+
 def raise_fault(
     error: BaseException, operation: str, env_index: int | None, step: int | None
 ) -> NoReturn:
@@ -35,7 +46,8 @@ def raise_fault(
     # The first frame is the caller's try block: the reader wants the environment's own frames.
     trace = error.__traceback__.tb_next if error.__traceback__ else None
     text = "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
-    message = f"{who} raised {type(error).__name__} in {operation}(){when}: {error}\n{text}"
+    message = f"{who} raised {type(error).__name__} in {operation}(){when}: {error}"
+    message = f"{message}{signature_hint(error)}\n{text}"
     raise EnvFault(message.rstrip(), env_index=env_index, step=step) from error
 
 

@@ -16,6 +16,7 @@ from rllib.envs.check.watch import (
     RewardWatch,
     Seen,
     Watch,
+    is_true,
 )
 from rllib.envs.members import describe
 from rllib.envs.multi_agent import ALL, AgentDict, MultiAgentEnv
@@ -116,7 +117,7 @@ class AgentsPlay:
                 self._stop(error("step()", f"{name} are {describe(part)}", "return a dict"))
         obs, _, terminateds, truncateds, _ = result
         self._see(*result)
-        ended = {a for a in [*terminateds, *truncateds] if terminateds.get(a) or truncateds.get(a)}
+        ended = {a for part in (terminateds, truncateds) for a in part if is_true(part[a])}
         self._check_ends(waiting, obs, truncateds, ended)
         if ALL in ended:
             return {}
@@ -135,7 +136,7 @@ class AgentsPlay:
             text = f"{returned} came back after they had ended; that is a life of its own"
             self._tell(Finding("note", "observations", text))
         for agent in ended - {ALL}:
-            if truncateds.get(agent) and agent not in obs:
+            if is_true(truncateds.get(agent)) and agent not in obs:
                 text = f"agent {agent!r} was truncated without a last observation"
                 fix = "return it in that step: its value is what the truncated rest is worth"
                 self._tell(warning("observations", text, fix))
@@ -163,7 +164,9 @@ class AgentsPlay:
         for agent in {**obs, **rewards}:
             flags = terminateds.get(agent, False), truncateds.get(agent, False)
             self._see_agent(agent, obs, rewards.get(agent, 0.0), *flags, infos)
-        if not (terminateds.get(ALL) or truncateds.get(ALL)):  # otherwise nobody acts on it
+        if not (
+            is_true(terminateds.get(ALL)) or is_true(truncateds.get(ALL))
+        ):  # otherwise nobody acts on it
             self._see_masks(obs, terminateds, truncateds)
 
     def _see_masks(self, obs: AgentDict, terminateds: AgentDict, truncateds: AgentDict) -> None:
@@ -189,7 +192,7 @@ class AgentsPlay:
             self.watches[agent] = [
                 ObservationWatch(space, f"obs of agent {agent!r}"),
                 RewardWatch(f"reward of agent {agent!r}"),
-                FlagWatch(),
+                FlagWatch(f" of agent {agent!r}"),
             ]
         info = infos.get(agent, {})
         seen = Seen(self.num_steps, obs.get(agent), info, reward, terminated, truncated)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rllib.envs.faults import signature_hint
+
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 
@@ -44,7 +46,9 @@ def raised(place: str, failure: BaseException) -> Finding:
     while last and last.tb_next:
         last = last.tb_next
     where = f" ({last.tb_frame.f_code.co_filename}:{last.tb_lineno})" if last else ""
-    return error(place, f"raised {type(failure).__name__}: {failure}{where}")
+    return error(
+        place, f"raised {type(failure).__name__}: {failure}{signature_hint(failure)}{where}"
+    )
 
 
 def is_bad(findings: list[Finding], level: Any = "error") -> bool:

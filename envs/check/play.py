@@ -43,7 +43,7 @@ class Play:
         seen = yield from self._reset(self.seed)
         while seen and self.num_steps < num_steps and perf_counter() < deadline:
             seen = yield from self._step(seen)
-            if seen and (seen.terminated or seen.truncated):
+            if seen and seen.has_ended:
                 seen = yield from self._reset(None)
 
     def findings(self) -> Iterator[Finding]:

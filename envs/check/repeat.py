@@ -7,7 +7,7 @@ import numpy as np
 
 from rllib.envs.check.findings import Finding, error, warning
 from rllib.envs.check.play import Env, sample_action
-from rllib.envs.check.watch import parts_of_value
+from rllib.envs.check.watch import is_true, parts_of_value
 
 
 class Trace(NamedTuple):
@@ -27,9 +27,9 @@ def trace_of(env: Env, mask_sizes: tuple[int, ...], seed: int, num_steps: int) -
         action = sample_action(env.action_space, obs, mask_sizes)
         obs, reward, terminated, truncated, _ = env.step(action)
         _note(trace, env, t, obs)
-        for name, value in (("reward", reward), ("end", bool(terminated or truncated))):
+        for name, value in (("reward", reward), ("end", is_true(terminated) or is_true(truncated))):
             _add(trace, f"{name} of env step {t}", value)
-        if terminated or truncated:
+        if is_true(terminated) or is_true(truncated):
             break
     return trace
 

@@ -36,6 +36,16 @@ class Seen:
     truncated: Any = False
     is_reset: bool = False
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether either flag is true."""
+        return is_true(self.terminated) or is_true(self.truncated)
+
+
+def is_true(flag: Any) -> bool:
+    """What a flag means, also one of several numbers, which is told as an error of its own."""
+    return bool(np.any(flag))
+
 
 class Watch(Protocol):
     """Looks at one thing in everything that an environment returns."""
@@ -102,7 +112,8 @@ class ObservationWatch:
             return
         if isinstance(leaf.space, gym.spaces.Box) and array.dtype != leaf.space.dtype:
             self.other_dtypes.setdefault(path, (array.dtype, leaf.space.dtype))
-        if not bad and not lies_within(leaf, array):
+        is_mask = leaf.keys == (MASK,)  # of which MaskWatch tells more
+        if not bad and not is_mask and not lies_within(leaf, array):
             is_first = self.num_seen <= 1 + FIRST_STEPS
             is_refused = is_first or array.dtype.kind != "f"
             self.outside.setdefault(path, Outside(t, leaf, is_refused))
@@ -152,9 +163,14 @@ class RewardWatch:
 
 
 class FlagWatch:
-    """``terminated`` and ``truncated`` are true or false, ``info`` is a dict."""
+    """``terminated`` and ``truncated`` are true or false, ``info`` is a dict.
 
-    def __init__(self) -> None:
+    Args:
+        whose: stands behind the names of the three.
+    """
+
+    def __init__(self, whose: str = "") -> None:
+        self.whose = whose
         self.bad: dict[str, Finding] = {}
 
     def see(self, seen: Seen) -> None:
@@ -164,10 +180,11 @@ class FlagWatch:
             if not isinstance(flag, bool | np.bool_):
                 say = warning if fits(flag, (), np.dtype(np.int64)) else error
                 text = f"{describe(flag)} at env step {seen.t} is neither True nor False"
-                self.bad.setdefault(name, say(name, text, f"return bool({name})"))
+                self.bad.setdefault(name, say(name + self.whose, text, f"return bool({name})"))
         if not isinstance(seen.info, dict):
             text = f"{describe(seen.info)} at env step {seen.t} is no dict"
-            self.bad.setdefault("info", error("info", text, "return {} if there is nothing to say"))
+            fix = "return {} if there is nothing to say"
+            self.bad.setdefault("info", error(f"info{self.whose}", text, fix))
 
     def findings(self) -> Iterator[Finding]:
         """The first bad value of each."""
@@ -216,7 +233,7 @@ class MaskWatch:
     def see(self, seen: Seen) -> None:
         """One more mask; one after the end of an episode forbids nothing."""
         mask = seen.obs.get(MASK) if isinstance(seen.obs, Mapping) else None
-        if mask is None or seen.terminated or seen.truncated:
+        if mask is None or seen.has_ended:
             return
         mask = np.asarray(mask)
         if mask.shape != self.shape:
@@ -249,9 +266,9 @@ class EndWatch:
             self.length = 0
             return
         self.length, self.total = self.length + 1, self.total + 1
-        if seen.truncated:
+        if is_true(seen.truncated):
             self.ends[self.length, "truncated"] += 1
-        elif seen.terminated:
+        elif seen.has_ended:
             self.ends[self.length, "terminated"] += 1
 
     def findings(self) -> Iterator[Finding]:

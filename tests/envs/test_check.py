@@ -197,6 +197,7 @@ def returning(change):
     [
         (lambda o, r, te, tr, i: (o, r, te, i), "error", "return (obs, reward, terminated"),
         (lambda o, r, te, tr, i: (o, r, None, tr, i), "error", "terminated: None"),
+        (lambda o, r, te, tr, i: (o, r, np.array([te, te]), tr, i), "error", "terminated: array"),
         (lambda o, r, te, tr, i: (o, r, te, int(tr), i), "warning", "return bool(truncated)"),
         (lambda o, r, te, tr, i: (o, r, te, tr, None), "error", "info: None"),
         (lambda o, r, te, tr, i: 1 / 0, "error", "step() at env step 1: raised ZeroDivisionError"),
@@ -210,6 +211,7 @@ def test_a_reset_consists_of_two():
     assert "reset(): returned array" in told(broken(reset=lambda self, **_: np.zeros(2)))
     assert "reset(): raised KeyError" in told(broken(reset=lambda self, **_: {}["x"]))
     assert "test_check.py:" in told(broken(reset=lambda self, **_: {}["x"]))
+    assert "; write it as reset(self, *, seed=None, o" in told(broken(reset=lambda self: None))
 
 
 # Ends of episodes.
@@ -298,6 +300,20 @@ class Masked(Sound):
 
 def test_forbidden_actions_are_not_tried():
     assert [str(f) for f in check_env(Masked, None, 300) if f.level != "note"] == []
+
+
+def test_a_mask_of_other_numbers_is_told_without_a_space_for_them():
+    class Twos(Masked):
+        observation_space = Dict(
+            action_mask=Box(0, 1, (3,), np.int8), x=Box(-4, 4, (2,), np.float32)
+        )
+
+        def mask(self):
+            return super().mask() * np.int8(2)
+
+    text = told(Twos)
+    assert "is not made of 0 and 1" in text
+    assert "lies outside" not in text
 
 
 def test_a_mask_that_forbids_everything_is_an_error_before_the_end_alone():
@@ -456,6 +472,11 @@ def pair(change):
             "nobody was asked to act after env step 1",
         ),
         (pair(lambda o, r, te, tr, i: (o, r, te, i)), "error", "step(): returned"),
+        (
+            pair(lambda o, r, te, tr, i: (o, r, te | {"a": np.zeros(2, bool)}, tr, i)),
+            "error",
+            "terminated of agent 'a': array",
+        ),
         (pair(lambda o, r, te, tr, i: (o, 1.0, te, tr, i)), "error", "rewards are 1.0"),
         (pair(lambda o, r, te, tr, i: 1 / 0), "error", "step() 1: raised ZeroDivisionError"),
         (

@@ -212,8 +212,14 @@ class Callbacks:
             except RLlibError:
                 raise  # on purpose: it says what there is to say
             except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
+                reason = f"{type(error).__name__}: {error}{_signature_hint(error)}"
                 raise CallbackError(f"{hook} of {name} raised {reason}") from error
+
+
+def _signature_hint(error: Exception) -> str:
+    """What to do about a hook that does not take all that it is called with."""
+    is_meant = isinstance(error, TypeError) and "unexpected keyword argument" in str(error)
+    return "; hooks are called by keywords: let **kwargs take those it does not use" * is_meant
 
 
 def _make(cls: Callable[[], Any]) -> Any:

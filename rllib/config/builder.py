@@ -363,7 +363,7 @@ def _problem(cls: type[ConfigBuilder], key: str, details: list[ErrorDetails]) ->
         return Problem(text, key)
     wants = " or ".join(detail["msg"].removeprefix("Input should be ") for detail in details)
     wants, value = wants.replace("a valid tuple", "a list"), details[0]["input"]
-    return Problem(f"should be {wants}, got {value!r}{value_hint(value)}", key)
+    return Problem(f"should be {wants}, got {value!r}{value_hint(value, wants)}", key)
 
 
 def _is_list_of_values(detail: ErrorDetails) -> bool:

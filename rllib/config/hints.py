@@ -2,13 +2,22 @@
 
 import re
 
+import gymnasium as gym
+
 _BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
-def value_hint(value: object) -> str:
-    """The beginning of a right value, as ``; did you mean 0.99?``, or nothing."""
-    if isinstance(value, float) and value.is_integer():
+def value_hint(value: object, wants: str) -> str:
+    """The beginning of a right value, as ``; did you mean 0.99?``, or nothing.
+
+    Args:
+        value: what was given.
+        wants: what should have been.
+    """
+    if isinstance(value, float) and value.is_integer() and "integer" in wants:
         return f"; did you mean {int(value)}?"
+    if isinstance(value, gym.Env):
+        return "; give what makes one: its id, its class, or lambda config: ..."
     if not isinstance(value, str):
         return ""
     if value.lower() in _BOOLEANS:

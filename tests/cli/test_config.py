@@ -3,9 +3,11 @@
 import copy
 import pickle
 
+import gymnasium as gym
 import pytest
 from pydantic import NonNegativeFloat
 
+from rllib.algorithms.ppo import PPOConfig
 from rllib.config import AlgorithmConfig
 from rllib.config.names import RENAMED, UNSUPPORTED
 from rllib.config.types import ScheduleOr
@@ -71,6 +73,16 @@ def test_a_wrong_setting_is_explained(settings: dict[str, object], message: str)
     with pytest.raises(ConfigError) as caught:
         ToyConfig().training(**settings)
     assert message in str(caught.value)
+
+
+def test_a_hint_is_one_that_helps() -> None:
+    with pytest.raises(ConfigError) as caught:
+        PPOConfig().training(lr=-1.0)
+    assert str(caught.value).endswith("got -1.0")
+    with pytest.raises(ConfigError, match=r"num_epochs: .*, got -1.0; did you mean -1\?"):
+        PPOConfig().training(num_epochs=-1.0)
+    with pytest.raises(ConfigError, match="give what makes one: its id, its class, or lambda conf"):
+        PPOConfig().environment(gym.make("CartPole-v1"))
 
 
 def test_all_mistakes_are_reported_at_once() -> None:

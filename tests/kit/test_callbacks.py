@@ -95,6 +95,8 @@ def test_a_mistake_names_the_hook_and_whose_it_is() -> None:
     assert isinstance(caught.value.__cause__, KeyError)
     with pytest.raises(CallbackError, match=r"on_train_result of .*Second raised TypeError"):
         Callbacks([Second]).call("on_train_result")
+    with pytest.raises(CallbackError, match=r"argument 'episode'; .* let \*\*kwargs take those it"):
+        Callbacks(functions={"on_episode_end": [lambda: None]}).call("on_episode_end", episode=1)
 
 
 def test_an_error_of_ours_says_enough_itself() -> None:

@@ -49,6 +49,7 @@ def make_vector_env(
     autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
     is_checked: bool = True,
     restart_after_s: float | None = None,
+    num_threads: int = 1,
 ) -> VectorEnv:
     """Make ``num_envs`` environments behind the one step schema.
 
@@ -66,6 +67,7 @@ def make_vector_env(
         restart_after_s: whether single environments that fail are made anew, and seconds that a
             step of one in a process of its own may take. It needs the sync or async backend, and
             "auto" then takes sync.
+        num_threads: with which the mujoco backend may simulate; the results are the same.
 
     Raises:
         EnvSetupError: unknown id, no such backend for it, a package is missing, or the environment
@@ -79,7 +81,12 @@ def make_vector_env(
             f"the environments of backend {backend!r} are one whole, of which no single one can be "
             f"made anew (restart_failed_sub_environments); {_OTHERS}"
         )
-    vector = _make(backend, env, num_envs, config, autoreset_mode, is_checked, restart_after_s)
+    if backend in ("ale", "mujoco", "vector_entry_point"):
+        with _named_errors(env, config):
+            spec = find_spec(str(env))
+            vector = _make_whole(backend, spec, num_envs, config, autoreset_mode, num_threads)
+    else:
+        vector = _make(backend, env, num_envs, config, autoreset_mode, is_checked, restart_after_s)
     adapted = adapt(vector, is_checked=is_checked)
     adapted.backend = backend
     return adapted
@@ -207,9 +214,6 @@ def _make(
 ) -> gym.vector.VectorEnv[Any, Any, Any]:
     if backend == "envpool":
         return EnvPoolBackend(str(env), num_envs, config)
-    if backend in ("ale", "mujoco", "vector_entry_point"):
-        with _named_errors(env, config):
-            return _make_whole(backend, find_spec(str(env)), num_envs, config, autoreset)
     around = GuardedEnv.of if restart_after_s is None else RestartingEnv
     makers = [_maker(env, config, index, is_checked, around) for index in range(num_envs)]
     if backend == "async" and restart_after_s is not None:
@@ -224,12 +228,13 @@ def _make_whole(
     num_envs: int,
     config: dict[str, Any],
     autoreset: AutoresetMode,
+    num_threads: int,
 ) -> gym.vector.VectorEnv[Any, Any, Any]:
     """Environments that are not made one by one."""
     if backend == "ale":
         return make_atari_vector(spec.kwargs["game"], num_envs, config, autoreset)
     if backend == "mujoco":
-        return MujocoVector(spec, num_envs, config, autoreset)
+        return MujocoVector(spec, num_envs, config, autoreset, num_threads)
     return gym.make_vec(_faster(spec), num_envs, vectorization_mode=backend, **config)
 
 

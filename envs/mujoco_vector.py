@@ -10,7 +10,6 @@ Legend: N environments.
 
 from collections.abc import Mapping
 from inspect import Parameter, signature
-from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from rllib.envs.extras import MUJOCO
 from rllib.envs.generators import generator_state, set_generator_state
 from rllib.envs.mujoco_tasks import Bools, Floats, Physics, Settings, Task, find_task
+from rllib.envs.physics import worlds_of
 
 Step = tuple[Any, Floats, Bools, Bools, dict[str, Any]]
 
@@ -36,6 +36,7 @@ class MujocoVector(SyncVectorEnv):
         num_envs: N.
         config: arguments of its constructor, and "max_episode_steps".
         autoreset_mode: any.
+        num_threads: that may simulate at the same time.
 
     Attributes:
         steps: [N] taken in the present episodes.
@@ -45,7 +46,12 @@ class MujocoVector(SyncVectorEnv):
     """
 
     def __init__(
-        self, spec: EnvSpec, num_envs: int, config: Mapping[str, Any], autoreset_mode: AutoresetMode
+        self,
+        spec: EnvSpec,
+        num_envs: int,
+        config: Mapping[str, Any],
+        autoreset_mode: AutoresetMode,
+        num_threads: int = 1,
     ) -> None:
         MUJOCO.load(f"environment {spec.id!r}")
         task = find_task(spec, config)
@@ -57,7 +63,7 @@ class MujocoVector(SyncVectorEnv):
             [lambda: make(**arguments)] * num_envs, copy=False, autoreset_mode=autoreset_mode
         )
         self.task, self.settings = task, _settings(make, arguments)
-        self.simulation = Simulation(self.envs, task, self.settings)
+        self.simulation = Simulation(self.envs, task, self.settings, num_threads)
         self.steps = np.zeros(num_envs, np.int64)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
@@ -144,22 +150,35 @@ class Simulation:
         envs: gymnasium's, without wrappers.
         task: that of all of them.
         settings: of the task.
+        num_threads: that may simulate at the same time.
     """
 
-    def __init__(self, envs: list[Any], task: Task, settings: Settings) -> None:
+    def __init__(
+        self, envs: list[Any], task: Task, settings: Settings, num_threads: int = 1
+    ) -> None:
         self.mujoco = MUJOCO.load("a simulation")
-        self.dt, self.frame_skip = envs[0].dt, envs[0].frame_skip
+        self.dt = envs[0].dt
         self.num_positions, self.reads_forces = envs[0].model.nq, task.reads_forces
-        self._worlds = [(env.model, env.data, env.data.ctrl) for env in envs]
-        # All of these are views, which show what each step writes.
+        self._pairs = [(env.model, env.data) for env in envs]
+        self._worlds = worlds_of(
+            self.mujoco,
+            self._pairs,
+            envs[0].frame_skip,
+            settles=task.reads_forces,
+            num_threads=num_threads,
+        )
+        # All of these are views, which show what each step writes, or which it reads.
+        self._controls = [env.data.ctrl for env in envs]
         self._places = [task.place(env.data, settings) for env in envs]
         self._states = [part for env in envs for part in (env.data.qpos, env.data.qvel)]
         self._forces = [env.data.cfrc_ext.reshape(-1) for env in envs]
 
     def step(self, actions: NDArray[Any], resting: Bools | None = None) -> Physics:
-        """Go on by ``frame_skip`` steps of the simulation, except where ``resting`` [N]."""
+        """Go on by as many steps as a frame has, except where ``resting`` [N]."""
         before = np.concatenate(self._places)
-        self._advance(actions, resting)
+        for control, action in zip(self._controls, actions, strict=True):
+            control[:] = action
+        self._worlds.advance(resting)
         num_envs = len(before)
         return Physics(
             np.concatenate(self._states).reshape(num_envs, -1),
@@ -168,31 +187,22 @@ class Simulation:
             np.concatenate(self._forces).reshape(num_envs, -1) if self.reads_forces else None,
         )
 
-    def _advance(self, actions: NDArray[Any], resting: Bools | None) -> None:
-        step, num_steps = self.mujoco.mj_step, self.frame_skip
-        moves = zip(self._worlds, actions, strict=True)
-        for (model, data, ctrl), action in moves if resting is None else compress(moves, ~resting):
-            ctrl[:] = action
-            step(model, data, num_steps)
-            if self.reads_forces:
-                self.mujoco.mj_rnePostConstraint(model, data)
-
     def get_state(self) -> dict[str, NDArray[Any]]:
         """All that the next step depends on; where places are read from lags behind the rest."""
         return {"physics": self._gather(), "places": np.concatenate(self._places)}
 
     def _gather(self) -> Floats:
         kind = self._kind
-        size = self.mujoco.mj_stateSize(self._worlds[0][0], kind)
-        state = np.empty((len(self._worlds), size))
-        for row, (model, data, _) in zip(state, self._worlds, strict=True):
+        size = self.mujoco.mj_stateSize(self._pairs[0][0], kind)
+        state = np.empty((len(self._pairs), size))
+        for row, (model, data) in zip(state, self._pairs, strict=True):
             self.mujoco.mj_getState(model, data, row, kind)
         return state
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from ``get_state``."""
         rows, places = np.array(state["physics"], np.float64), state["places"]
-        for row, (model, data, _) in zip(rows, self._worlds, strict=True):
+        for row, (model, data) in zip(rows, self._pairs, strict=True):
             self.mujoco.mj_setState(model, data, row, self._kind)
         for here, place in zip(self._places, places, strict=True):
             here[:] = place

@@ -20,6 +20,7 @@ from rllib.config.multi_agent import DEFAULT_POLICY_ID, PolicySpec, SpacePair, c
 from rllib.config.names import explain_unknown
 from rllib.config.plain import code_in
 from rllib.config.sections import SECTIONS
+from rllib.cores import usable_cores
 from rllib.errors import ConfigError, Problem
 from rllib.schedules import Points, is_schedule, point_values, value_at
 
@@ -61,6 +62,14 @@ class AlgorithmConfig(ConfigBuilder):
     def num_threads_per_learner(self) -> int:
         """Threads that torch may use in a learner's process."""
         return 1 if self.num_cpus_per_learner == "auto" else self.num_cpus_per_learner
+
+    @property
+    def num_threads_per_env_runner(self) -> int:
+        """Threads that may simulate environments in one env runner's process: as many as it was
+        given cores, or in the main process, which samples and learns in turn, as there are."""
+        if self.num_env_runners:
+            return max(1, int(self.num_cpus_per_env_runner))
+        return usable_cores()
 
     def get_rollout_fragment_length(self) -> int:
         """Env steps per environment in one sample, with "auto" worked out (rounded up)."""

@@ -17,6 +17,7 @@ import psutil
 
 import rllib
 from rllib import kernels
+from rllib.cores import usable_cores
 
 Level = Literal["ok", "note", "warning", "error"]
 GIB = 2**30
@@ -79,7 +80,7 @@ def _version(package: str) -> str:
 
 def cores() -> Iterator[Fact]:
     """Cores that may be used, and how busy they are."""
-    usable, all_of_them = len(_affinity()), os.cpu_count() or 1
+    usable, all_of_them = usable_cores(), os.cpu_count() or 1
     limit = cgroup_cores()
     text = f"{usable} of {all_of_them} may be used"
     if limit is not None and limit < usable:
@@ -89,11 +90,6 @@ def cores() -> Iterator[Fact]:
     load = os.getloadavg()[0]
     if load > usable:
         yield Fact("warning", "load", f"{load:.1f} on {usable} cores: others compute here, too")
-
-
-def _affinity() -> set[int]:
-    get = getattr(os, "sched_getaffinity", None)
-    return get(0) if get else set(range(os.cpu_count() or 1))
 
 
 def cgroup_cores(root: Path = CGROUP) -> float | None:

@@ -1,6 +1,5 @@
 """What a dry run tells, in words of at most 80 columns."""
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ import psutil
 
 from rllib.config.plain import differences, plain
 from rllib.config.plan import RunPlan
+from rllib.cores import usable_cores
 from rllib.dry_run.forecast import (
     Layout,
     bytes_of,
@@ -54,7 +54,7 @@ def dry_run(plan: RunPlan, runs_dir: Path, say: Say) -> int:
         say(line)
     if _say_environment(plan, say):
         return 1
-    found, layout = probe(config), layout_of(config, len(os.sched_getaffinity(0)))
+    found, layout = probe(config), layout_of(config, usable_cores())
     for label, text in [*_shapes(plan, found), *_speed(plan, found, layout)]:
         say(f"{label:<12} {text}")
     for label, text in _room(plan, found, layout, runs_dir):

@@ -3,11 +3,23 @@
 dense.c    layers forward and backward, for any processor
 library    finds and loads what was compiled; nothing if there is none
 dense      a chain of layers with its memory, as Python sees it
+ppo.c      PPO's loss of rows, and the gradient by what networks gave
+ppo        the same between two chains
 
 Nothing here is needed: without it numpy and torch compute the same.
 """
 
 from rllib.kernels.dense import ACTIVATIONS, DenseKernel, DenseLayer
 from rllib.kernels.library import library, state
+from rllib.kernels.ppo import LogStd, PPOKernel, PPOMeans
 
-__all__ = ["ACTIVATIONS", "DenseKernel", "DenseLayer", "library", "state"]
+__all__ = [
+    "ACTIVATIONS",
+    "DenseKernel",
+    "DenseLayer",
+    "LogStd",
+    "PPOKernel",
+    "PPOMeans",
+    "library",
+    "state",
+]

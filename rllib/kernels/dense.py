@@ -73,6 +73,9 @@ class DenseKernel:
     Attributes:
         parameters: the layers.
         shapes: [O, I] of each of them.
+        capacity: rows that there is room for; both of these move when it grows:
+        outputs: [capacity, O] of the latest ``forward``.
+        of_outputs: [capacity, O] gradient of the same.
     """
 
     def __init__(self, layers: Sequence[DenseLayer]) -> None:
@@ -119,9 +122,9 @@ class DenseKernel:
         for struct in self._layers:
             results = _zeros(self.capacity, struct.outputs)
             self._give(struct, "results", results)
-        self._results = results[:, : self.num_outputs]
+        self.outputs = results[:, : self.num_outputs]
         self._features = self._rows("features", self.num_inputs)
-        self._of_results = self._rows("of_results", self.num_outputs)
+        self.of_outputs = self._rows("of_results", self.num_outputs)
         self._of_features = self._rows("of_features", self.num_inputs)
 
     def _rows(self, name: str, width: int) -> Floats:
@@ -146,7 +149,7 @@ class DenseKernel:
             self._reserve(num_rows)
         self._features[:num_rows] = x
         self._functions.dense_forward(self._address, num_rows)
-        return self._results[:num_rows]
+        return self.outputs[:num_rows]
 
     def backward(self, gradient: Floats, *, of_inputs: bool = False) -> Floats | None:
         """From that of the latest outputs [B, O] to those of the parameters; all are overwritten.
@@ -154,8 +157,11 @@ class DenseKernel:
         Returns:
             That of the inputs [B, I], if ``of_inputs``; valid until the next call.
         """
-        num_rows = len(gradient)
-        self._of_results[:num_rows] = gradient
+        self.of_outputs[: len(gradient)] = gradient
+        return self.backward_of_outputs(len(gradient), of_inputs=of_inputs)
+
+    def backward_of_outputs(self, num_rows: int, *, of_inputs: bool = False) -> Floats | None:
+        """``backward`` from the gradient in ``of_outputs``, which is lost thereby."""
         self._functions.dense_backward(self._address, num_rows, of_inputs)
         return self._of_features[:num_rows] if of_inputs else None
 

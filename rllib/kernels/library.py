@@ -9,7 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 
 VARIABLE = "RLLIB_KERNELS"
-VERSION = 1
+VERSION = 2
 """``kernels_version`` of the C sources that the rest of this folder is for."""
 
 
@@ -45,9 +45,10 @@ def _load() -> ctypes.PyDLL | None:
     loaded.kernels_version.restype = ctypes.c_int64
     if loaded.kernels_version() != VERSION:
         return None
-    for function in (loaded.dense_load, loaded.dense_forward, loaded.dense_backward):
+    names = ("dense_load", "dense_forward", "dense_backward", "ppo_loss")
+    for function in (getattr(loaded, name) for name in names):
         function.restype = None
-    loaded.dense_load.argtypes = [ctypes.c_void_p]
+    loaded.dense_load.argtypes = loaded.ppo_loss.argtypes = [ctypes.c_void_p]
     loaded.dense_forward.argtypes = [ctypes.c_void_p, ctypes.c_int64]
     loaded.dense_backward.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int]
     return loaded

@@ -5,12 +5,12 @@ What the user has set himself is never touched, and what was chosen is set from 
 continued run is laid out as it was.
 """
 
-import os
 from collections.abc import Iterator
 
 from rllib import core
 from rllib.config import AlgorithmConfig
 from rllib.core import api
+from rllib.cores import usable_cores
 from rllib.layout.decide import Layout, Work, decide
 
 RUNNERS, ENVS, LEARNERS = "num_env_runners", "num_envs_per_env_runner", "num_learners"
@@ -65,7 +65,7 @@ def laid_out(
 
     if is_serial is None:
         is_serial = core.is_initialized() and api.runtime().serial
-    cores = 0 if is_serial else len(os.sched_getaffinity(0))
+    cores = 0 if is_serial else usable_cores()
     layout = decide(measure(config), work_of(config), cores)
     own = config.copy()
     for name in names:

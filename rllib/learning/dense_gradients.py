@@ -218,6 +218,14 @@ class DenseActorCritic:
         self.policy.backward(of_inputs)
         self.critic.backward(of_values[:, None])
 
+    def kernel_log_std(self) -> kernels.LogStd:
+        """Of normal distributions, for a kernel."""
+        limit = np.inf if self.limits is None else float(self.limits[-1])
+        if self.log_std is None:
+            return kernels.LogStd(limit)
+        assert self.log_std.grad is not None, "is_dense has looked"
+        return kernels.LogStd(limit, self._own_log_std(), self.log_std.grad.numpy())
+
     def _own_log_std(self) -> Floats:
         assert self.log_std is not None, "asked only where there is one"
         own: Floats = self.log_std.detach().numpy()

@@ -120,6 +120,7 @@ class EnvRunner(Inspected):
                 config.env_config,
                 is_checked=not config.disable_env_checking,
                 restart_after_s=restart_after_s(config),
+                num_threads=config.num_threads_per_env_runner,
             )
         if config.observation_space is not None and not config.disable_env_checking:
             self.env.bounds = Bounds(leaves(config.observation_space))

@@ -10,7 +10,7 @@ Nothing here is needed: without it numpy and torch compute the same.
 """
 
 from rllib.kernels.dense import ACTIVATIONS, DenseKernel, DenseLayer
-from rllib.kernels.library import library, state
+from rllib.kernels.library import is_wide, library, state
 from rllib.kernels.ppo import LogStd, PPOKernel, PPOMeans
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "LogStd",
     "PPOKernel",
     "PPOMeans",
+    "is_wide",
     "library",
     "state",
 ]

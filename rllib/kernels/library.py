@@ -21,6 +21,12 @@ def library() -> ctypes.PyDLL | None:
     return None if os.environ.get(VARIABLE) == "0" else _load()
 
 
+def is_wide() -> bool:
+    """Whether what is compiled is as fast as torch for layers of some hundred units, too."""
+    functions = library()
+    return functions is not None and bool(functions.dense_is_wide())
+
+
 def state() -> str:
     """In words, for whoever wonders about speed."""
     if library() is not None:
@@ -49,6 +55,7 @@ def _load() -> ctypes.PyDLL | None:
     for function in (getattr(loaded, name) for name in names):
         function.restype = None
     loaded.dense_load.argtypes = loaded.ppo_loss.argtypes = [ctypes.c_void_p]
+    loaded.dense_is_wide.restype = ctypes.c_int
     loaded.dense_forward.argtypes = [ctypes.c_void_p, ctypes.c_int64]
     loaded.dense_backward.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int]
     return loaded

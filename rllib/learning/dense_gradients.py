@@ -19,6 +19,10 @@ from rllib.modules.actor_critic import ActorCriticModule
 from rllib.modules.dense import WORTH
 from rllib.modules.networks import ACTIVATIONS, MLP
 
+WIDE = 1 << 26
+"""Multiplications of 1,024 rows through a layer of 256 x 256: up to there what is compiled is the
+faster one by a third or more, where vectors are wide."""
+
 Floats = NDArray[np.float32]
 Backward = Callable[[Tensor, Tensor], object]
 InPlace = Callable[[Tensor], object]
@@ -247,8 +251,13 @@ def are_small(stacks: Iterable[MLP], trained: nn.Module, num_rows: int) -> bool:
     return (
         all(stack.activation in _BACKWARD and not stack.norms for stack in stacks)
         and all(_is_trained_here(parameter) for parameter in parameters)
-        and max(parameter.numel() for parameter in parameters) * num_rows < WORTH
+        and max(parameter.numel() for parameter in parameters) * num_rows < _most()
     )
+
+
+def _most() -> int:
+    """Multiplications in a layer from which on autograd is the faster one."""
+    return WIDE if kernels.is_wide() else WORTH
 
 
 def _is_trained_here(parameter: nn.Parameter) -> bool:

@@ -206,7 +206,10 @@ class MLPPolicy:
 
     def _with_log_std(self, out: Floats) -> Floats:
         if self.log_std is not None:
-            return np.concatenate([out, np.broadcast_to(self.log_std, out.shape)], -1)
+            size = out.shape[1]
+            both = np.empty((len(out), 2 * size), np.float32)
+            both[:, :size], both[:, size:] = out, self.log_std
+            return both
         if self.limits is None:
             return out
         return np.minimum(np.maximum(out, -self.limits), self.limits)

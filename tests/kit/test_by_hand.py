@@ -85,6 +85,7 @@ def draw_batch(rng: np.random.Generator, learner: PPOLearner) -> PPOBatch:
         (CHOICE, {"fcnet_hiddens": []}, {"vf_clip_param": 1.0, "vf_loss_coeff": 0.5}),
         (CHOICE, {"fcnet_activation": "linear"}, {"clip_param": 0.1}),
         (REALS, {}, {"entropy_coeff": 0.1}),
+        (REALS, {"fcnet_hiddens": [256, 200]}, {"vf_loss_coeff": 0.5}),
         (REALS, {"free_log_std": False}, {"vf_clip_param": 1.0}),
         (REALS, {"log_std_clip_param": 0.01, "free_log_std": False}, {}),
         (REALS, {"log_std_clip_param": 0.5, "initial_log_std": -1.0}, {}),
@@ -147,7 +148,7 @@ def test_batches_of_any_size_one_after_the_other(rng: np.random.Generator) -> No
         ({"vf_share_layers": True}, {}),
         ({"fcnet_use_layernorm": True}, {}),
         ({"use_lstm": True}, {}),
-        ({}, {"minibatch_size": 1 << 16}),
+        ({}, {"minibatch_size": 1 << 22}),
     ],
 )
 def test_what_cannot_be_done_by_hand_is_left_to_autograd(

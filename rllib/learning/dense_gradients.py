@@ -21,7 +21,7 @@ from rllib.modules.networks import ACTIVATIONS, MLP
 
 WIDE = 1 << 26
 """Multiplications of 1,024 rows through a layer of 256 x 256: up to there what is compiled is the
-faster one by a third or more, where vectors are wide."""
+faster one by a third or more, where vectors are wide and torch has a single thread."""
 
 Floats = NDArray[np.float32]
 Backward = Callable[[Tensor, Tensor], object]
@@ -257,7 +257,7 @@ def are_small(stacks: Iterable[MLP], trained: nn.Module, num_rows: int) -> bool:
 
 def _most() -> int:
     """Multiplications in a layer from which on autograd is the faster one."""
-    return WIDE if kernels.is_wide() else WORTH
+    return WIDE if kernels.is_wide() and torch.get_num_threads() == 1 else WORTH
 
 
 def _is_trained_here(parameter: nn.Parameter) -> bool:

@@ -83,7 +83,7 @@ def test_the_gradient_is_that_of_autograd(model: dict[str, Any], training: dict[
         ({"use_lstm": True}, {}),
         ({}, {"noisy": True}),
         ({}, {"num_atoms": 5}),
-        ({}, {"train_batch_size_per_learner": 1 << 16}),
+        ({}, {"train_batch_size_per_learner": 1 << 22}),
     ],
 )
 def test_what_cannot_be_done_by_hand_is_left_to_autograd(

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rllib.envs.async_backend import AsyncBackend
 from rllib.envs.atari import AtariEnv, is_atari, make_atari_vector
+from rllib.envs.context import EnvContext
 from rllib.envs.envpool_backend import EnvPoolBackend, find_task
 from rllib.envs.extras import load_maker
 from rllib.envs.faults import EnvSetupError, close_env
@@ -73,7 +74,7 @@ def make_vector_env(
         EnvSetupError: unknown id, no such backend for it, a package is missing, or the environment
             cannot be made.
     """
-    config = dict(env_config or {})
+    config = EnvContext.of(env_config)
     restarts = restart_after_s is not None
     backend = choose_backend(env, "sync" if restarts and mode == "auto" else mode, config)
     if restarts and backend not in ("sync", "async"):
@@ -259,7 +260,8 @@ def _maker(
     is_checked: bool,
     around: Callable[[Callable[[], gym.Env[Any, Any]], int, bool], gym.Env[Any, Any]],
 ) -> Callable[[], gym.Env[Any, Any]]:
-    return lambda: around(lambda: make_single_env(env, config, is_checked), index, is_checked)
+    own = EnvContext.of(config, index)
+    return lambda: around(lambda: make_single_env(env, own, is_checked), index, is_checked)
 
 
 @contextmanager

@@ -5,13 +5,15 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rllib.envs.context import EnvContext
+
 _CONFIGS = ("config", "cfg", "context", "ctx")
 _RENDER_MODE = "render_mode"
 
 
 def make_from(maker: Callable[..., Any], env_config: Mapping[str, Any]) -> Any:
     """Call a class or function with ``env_config`` in the way that its parameters ask for."""
-    config = dict(env_config)
+    config = EnvContext.of(env_config)
     return maker(**config) if takes_keywords(maker) else maker(config)
 
 

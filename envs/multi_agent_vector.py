@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib.envs.bounds import FIRST_STEPS, SAMPLED, Bounds, Outsider
+from rllib.envs.context import EnvContext
 from rllib.envs.faults import (
     EnvFault,
     EnvSetupError,
@@ -93,8 +94,9 @@ class MultiAgentVector:
         is_checked: bool = True,
         restarts: bool = False,
     ) -> None:
-        self.make = partial(make_multi_agent_env, make, env_config)
-        self.envs = [self.make() for _ in range(num_envs)]
+        contexts = [EnvContext.of(env_config, index) for index in range(num_envs)]
+        self.makers = [partial(make_multi_agent_env, make, context) for context in contexts]
+        self.envs = [make_one() for make_one in self.makers]
         self.restarts, self.num_restarts, self._seed = restarts, 0, 0
         self.num_envs = num_envs
         self.num_steps = 0
@@ -166,7 +168,7 @@ class MultiAgentVector:
         told(index, fault)
         self.num_restarts += 1
         close_env(self.envs[index])
-        self.envs[index] = self.make()
+        self.envs[index] = self.makers[index]()
         try:
             first = self._begin(index, later_seed(self._seed, self.num_restarts))
         except EnvFault as again:
@@ -355,7 +357,7 @@ def make_multi_agent_env(
     Raises:
         EnvSetupError: it cannot be made, or is none of several agents.
     """
-    config = dict(env_config or {})
+    config = EnvContext.of(env_config)
     try:
         env = make(config)
     except EnvSetupError:

@@ -43,6 +43,8 @@ class AliasModule(ModuleType):
         self._shadowed = shadowed
 
     def __getattr__(self, name: str) -> Any:
+        if name == "__all__":  # of ``from module import *``
+            return dir(self)
         try:
             value = resolve(self.__name__, name)
         except AttributeError:
@@ -53,7 +55,9 @@ class AliasModule(ModuleType):
         return value
 
     def __dir__(self) -> list[str]:
-        return sorted(ALIASES.get(self.__name__, {}).keys() - {"*"})
+        names = ALIASES.get(self.__name__, {})
+        home = import_module(names["*"]).__all__ if "*" in names else ()
+        return sorted({*names, *home} - {"*"})
 
 
 def resolve(module: str, name: str) -> Any:

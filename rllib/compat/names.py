@@ -77,6 +77,9 @@ COMPONENTS = {
 """Constant of ``ray.rllib.core`` to a part of a checkpoint's path."""
 
 
+__all__ = [*METRICS, *TUNE_RESULT, *PPO_RESULTS, *COMPONENTS]
+
+
 def __getattr__(name: str) -> str:
     for table in (METRICS, TUNE_RESULT, PPO_RESULTS, COMPONENTS):
         if name in table:

@@ -125,7 +125,7 @@ _REPLAY = {
 }
 """For ``replay_buffer_config={"type": ...}``; a buffer by itself has a constructor of its own."""
 
-_ENV_CONTEXT = {"EnvContext": "builtins:dict"}
+_ENV_CONTEXT = {"EnvContext": "rllib.envs.context:EnvContext"}
 
 ALIASES: dict[str, dict[str, str]] = {
     "rllib": _MULTI_AGENT,

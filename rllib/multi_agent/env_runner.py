@@ -33,7 +33,7 @@ from rllib.multi_agent.modules import (
 )
 from rllib.multi_agent.trajectories import Trajectories
 from rllib.sampling.endless import EndWatch, evaluation_watch, training_watch
-from rllib.sampling.env_runner import AgentCounts, SampleStats, env_errors
+from rllib.sampling.env_runner import AgentCounts, SampleStats, env_context, env_errors
 from rllib.sampling.episodes import Episode, OpenEnd
 from rllib.sampling.inspection import Inspected, SpacePair, acting_module
 from rllib.sampling.whole_episodes import EpisodeCount
@@ -229,17 +229,18 @@ class MultiAgentEnvRunner(Inspected):
         self.num_rows = config.get_rollout_fragment_length()
         self.weights_seq_no = self.last_ended_play = 0
         self.num_episodes = 0
+        context = env_context(config, index)
         with env_errors():
             self.env = MultiAgentVector(
                 multi_agent_creator(config),
                 config.num_envs_per_env_runner,
-                config.env_config,
+                context,
                 is_checked=not config.disable_env_checking,
                 restarts=config.restart_failed_sub_environments,
             )
         self.metrics = MetricsLogger()
         self.callbacks = Callbacks.of(config)
-        self._call("on_environment_created", env_context=config.env_config)
+        self._call("on_environment_created", env_context=context)
         self.reset(generation=0)
 
     def _call(self, hook: str, **arguments: Any) -> None:

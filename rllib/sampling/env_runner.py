@@ -23,6 +23,7 @@ from rllib.checkpoints.array_state import array_from_state, array_to_state
 from rllib.config import AlgorithmConfig
 from rllib.connectors.build import build_pipeline
 from rllib.envs.bounds import Bounds
+from rllib.envs.context import EnvContext
 from rllib.envs.faults import EnvFault
 from rllib.envs.make import Spaces, make_vector_env
 from rllib.envs.packing import leaves
@@ -112,12 +113,13 @@ class EnvRunner(Inspected):
     def _make_env(self) -> None:
         config = self.config
         assert config.env is not None, "a validated config names an environment"
+        context = env_context(config, self.index)
         with env_errors():
             self.env = make_vector_env(
                 config.env,
                 config.num_envs_per_env_runner,
                 config.gym_env_vectorize_mode,
-                config.env_config,
+                context,
                 is_checked=not config.disable_env_checking,
                 restart_after_s=restart_after_s(config),
                 num_threads=config.num_threads_per_env_runner,
@@ -125,8 +127,9 @@ class EnvRunner(Inspected):
         if config.observation_space is not None and not config.disable_env_checking:
             self.env.bounds = Bounds(leaves(config.observation_space))
         common = {"env_runner": self, "metrics_logger": self.metrics}
-        context = {"env": self.env.env, "env_context": config.env_config}
-        self.callbacks.call("on_environment_created", **common, **context)
+        self.callbacks.call(
+            "on_environment_created", **common, env=self.env.env, env_context=context
+        )
         module = getattr(self.policy, "module", None)
         self.hooks = EpisodeHooks(self.callbacks, self.env, rl_module=module, **common)
 
@@ -373,6 +376,12 @@ def restart_after_s(config: AlgorithmConfig) -> float | None:
     """Seconds after which a single environment is made anew, if that is done at all."""
     restarts = config.restart_failed_sub_environments
     return config.sub_environment_timeout_s if restarts else None
+
+
+def env_context(config: AlgorithmConfig, index: int) -> EnvContext:
+    """What the environments of the env runner with this index are made of."""
+    worker_index = index + 1 if config.num_env_runners else 0
+    return EnvContext(config.env_config, worker_index, num_workers=config.num_env_runners)
 
 
 @contextmanager

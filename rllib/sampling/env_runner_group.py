@@ -200,7 +200,15 @@ class EnvRunnerGroup(EnvRunnerCalls):
         Args:
             weights: a handle from the learners.
             from_worker_or_learner_group: the learners, instead.
+
+        Raises:
+            TypeError: neither of the two.
         """
+        if weights is None and from_worker_or_learner_group is None:
+            raise TypeError(
+                "sync_weights() sends what learners have: "
+                "sync_weights(from_worker_or_learner_group=algo.learner_group)"
+            )
         if weights is None:
             weights = from_worker_or_learner_group.get_weights()
         self.send_weights(weights, self.weights_seq_no + 1)

@@ -73,10 +73,17 @@ class EpisodeHooks:
                 self._step(n, actions[n], step, goes_on=missing is None or missing[n] > 1)
 
     def resume(self, obs: NDArray[Any]) -> None:
-        """The environments go on where others stopped: their episodes are known from ``obs`` on."""
+        """The environments go on where others stopped: their episodes are known from ``obs`` on.
+
+        For callbacks they begin here, because what those had put into ``custom_data`` is gone.
+        """
         self.episodes = [SingleAgentEpisode(f"resumed_{n}") for n in range(len(obs))]
-        for episode, first in zip(self.episodes, obs, strict=True):
-            episode.add_env_reset(first)
+        if not self.is_on:
+            return
+        for n, first in enumerate(obs):
+            self._call("on_episode_created", n)
+            self.episodes[n].add_env_reset(first)
+            self._call("on_episode_start", n)
 
     def _create(self, n: int) -> None:
         self.num_begun += 1

@@ -159,6 +159,14 @@ def test_what_there_is_not_says_what_there_is(code: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_all_names_of_a_module_come_by_a_star() -> None:
+    names: dict[str, object] = {}
+    exec("from rllib.utils.metrics import *; from rllib.core.rl_module.rl_module import *", names)
+    assert names["ENV_RUNNER_RESULTS"] == "env_runners"
+    assert names["ALL_MODULES"] == "__all_modules__"
+    assert "RLModuleSpec" in names
+
+
 def test_a_module_of_aliases_tells_its_names() -> None:
     module = importlib.import_module("rllib.core.rl_module.rl_module")
     assert dir(module) == ["DefaultModelConfig", "RLModule", "RLModuleSpec"]

@@ -161,6 +161,58 @@ def test_metrics_go_on_from_a_checkpoint(tmp_path: Path) -> None:
     assert found == pytest.approx(expected, abs=2)  # episodes under way began anew
 
 
+class Memory(RLlibCallback):
+    """Begins in ``on_episode_start`` what it goes on with in every step."""
+
+    def on_episode_start(self, *, episode: Any, **kwargs: Any) -> None:
+        episode.custom_data["steps"] = []
+
+    def on_episode_step(self, *, episode: Any, **kwargs: Any) -> None:
+        episode.custom_data["steps"].append(episode.get_observations(-1))
+
+
+def test_what_callbacks_keep_of_an_episode_begins_anew_where_a_checkpoint_goes_on(
+    tmp_path: Path,
+) -> None:
+    given = config(env="CartPole-v1", callbacks_class=Memory)
+    first = given.build_algo()
+    first.train()
+    first.save_to_path(str(tmp_path / "checkpoint"))
+    first.stop()
+    second = PPO.from_checkpoint(str(tmp_path / "checkpoint"), config=given)
+    assert second.train()["training_iteration"] == 2
+    second.stop()
+
+
+class Placed(Steps):
+    """Notes which environment it is."""
+
+    made: list[tuple[int, int, int]] = []  # noqa: RUF012
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.made.append((config.worker_index, config.vector_index, config.num_workers))
+        assert config == {"length": 3}
+
+
+def test_an_environment_is_told_which_it_is() -> None:
+    seen: list[Any] = []
+    algo = config(env=Placed, env_config={"length": 3}, num_env_runners=0).callbacks(
+        on_environment_created=lambda env_context, **_: seen.append(env_context)
+    )
+    algo.build_algo().stop()
+    assert Placed.made[-2:] == [(0, 0, 0), (0, 1, 0)]
+    assert (seen[0], seen[0].worker_index) == ({"length": 3}, 0)
+
+
+def test_environments_of_actors_are_told_whose_they_are() -> None:
+    with core.init(num_cpus=2):
+        algo = config(num_env_runners=2, env=Placed, env_config={"length": 3}).build_algo()
+        made = algo.env_runner_group.foreach_env_runner(lambda runner: Placed.made[-2:])
+        algo.stop()
+    assert made == [[(1, 0, 2), (1, 1, 2)], [(2, 0, 2), (2, 1, 2)]]
+
+
 def lengthen(env_runner: Any) -> int:
     for env in env_runner.env.env.envs:
         env.unwrapped.length = 2

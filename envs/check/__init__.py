@@ -3,7 +3,8 @@
     check_env(source, env_config) -> findings: errors, warnings, notes
 
 Random play shows observations, rewards, flags, masks and ends; the same seed twice shows what is
-not repeatable; gymnasium's own checker, pickling and a vector of two show the rest.
+not repeatable, resets and closing what is left behind; gymnasium's own checker, pickling, a picture
+and a vector of two show the rest.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,9 +12,11 @@ from typing import Any
 
 from rllib.envs.check.agents import AgentsPlay, is_multi_agent
 from rllib.envs.check.findings import LEVELS, Finding, error, is_bad, raised
+from rllib.envs.check.leaks import check_leaks
 from rllib.envs.check.outside import check_gymnasium, check_travel, check_vector
+from rllib.envs.check.pictures import check_pictures
 from rllib.envs.check.play import Env, Play
-from rllib.envs.check.repeat import check_repeats
+from rllib.envs.check.repeat import check_agents_repeat, check_repeats
 from rllib.envs.check.spaces import check_spaces, check_unchanged, mask_sizes_of, spaces_of
 from rllib.envs.check.watch import (
     BufferWatch,
@@ -66,7 +69,7 @@ def _check(
     try:
         env = make()
         if is_multi_agent(env):
-            yield from AgentsPlay(env).run(num_steps, seconds)  # type: ignore[arg-type]
+            yield from _check_agents(env, make, source, num_steps, seconds)
         else:
             yield from _check_single(env, make, source, config, num_steps, seconds)
     except EnvSetupError as failure:
@@ -74,6 +77,17 @@ def _check(
     finally:
         for each in envs:
             close_env(each)
+
+
+def _check_agents(
+    env: Any, make: Any, source: EnvSource, num_steps: int, seconds: float
+) -> Iterator[Finding]:
+    found = list(AgentsPlay(env).run(num_steps, seconds))
+    yield from found
+    if not is_bad(found):
+        yield from check_agents_repeat(make(), make())
+        yield from check_travel(source)
+        yield from check_leaks(make)
 
 
 def _check_single(
@@ -97,7 +111,9 @@ def _check_single(
     if not sizes:  # gymnasium's checker would do what masks forbid
         own = " ".join(str(finding) for finding in found if finding.level == "warning")
         yield from (each for each in check_gymnasium(make()) if not _is_told(each.text, own))
-    yield from check_travel(source, env)
+    yield from check_travel(source, env.observation_space, env.action_space)
+    yield from check_leaks(make)
+    yield from check_pictures(source, config, env)
     yield from check_vector(source, config)
 
 

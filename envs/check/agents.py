@@ -51,7 +51,7 @@ class AgentsPlay:
         """At most so many env steps and about so many seconds; yields all that was found."""
         yield from self._check_spaces()
         started = perf_counter()
-        with suppress(_Stop):
+        with suppress(Stop):
             self._play(num_steps, started + seconds)
         elapsed = perf_counter() - started
         yield from self.found.values()
@@ -215,8 +215,8 @@ class AgentsPlay:
 
     def _stop(self, finding: Finding) -> None:
         self._tell(finding)
-        raise _Stop
+        raise Stop
 
 
-class _Stop(Exception):
+class Stop(Exception):
     """Play cannot go on."""

@@ -1,10 +1,13 @@
 """Whether a seed and the same actions give the same episode."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rllib.envs.check.agents import AgentsPlay, Stop
 from rllib.envs.check.findings import Finding, error, warning
 from rllib.envs.check.play import Env, sample_action
 from rllib.envs.check.watch import is_true, parts_of_value
@@ -43,6 +46,35 @@ def _note(trace: Trace, env: Env, t: int, obs: Any) -> None:
 def _add(trace: Trace, name: str, value: Any) -> None:
     trace.names.append(name)
     trace.values.append(np.asarray(value).tobytes())
+
+
+class AgentsTrace(AgentsPlay):
+    """Plays once more, and notes what every agent has observed."""
+
+    def __init__(self, env: Any, num_steps: int) -> None:
+        super().__init__(env)
+        self.trace = Trace([], [])
+        with suppress(Stop):
+            self._play(num_steps, inf)
+
+    def _see(self, obs: Any, *others: Any) -> None:
+        where = f"env step {self.num_steps}" if self.num_steps else "reset(seed)"
+        for agent, each in obs.items():
+            for leaf, value in parts_of_value(self.env.get_observation_space(agent), each):
+                place = leaf.path(f"obs of agent {agent!r}")
+                _add(self.trace, f"{place} at {where}", value)
+        super()._see(obs, *others)
+
+
+def check_agents_repeat(first: Any, second: Any) -> Iterator[Finding]:
+    """Two environments of several agents from the same seed."""
+    one, other = (AgentsTrace(env, 50).trace for env in (first, second))
+    if different := first_difference(one, other):
+        text = f"the same seed and actions gave another {different} in a second environment"
+        yield error("seed", text, _OWN_DRAWS)
+
+
+_OWN_DRAWS = "draw in reset and step from a generator that reset(seed=...) has made"
 
 
 def first_difference(one: Trace, other: Trace) -> str | None:

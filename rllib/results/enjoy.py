@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from rllib.envs.faults import EnvSetupError
+from rllib.envs.screen import has_screen
 from rllib.errors import ConfigError
 from rllib.results.play import Episode, Player
 from rllib.results.saved import SavedRun
-from rllib.results.video import film, has_screen
+from rllib.results.video import film
 
 FILM = "enjoy.mp4"
 

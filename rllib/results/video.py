@@ -1,7 +1,5 @@
 """Films of a trained policy, without a window: several episodes at once, as tiles."""
 
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib.envs.faults import EnvSetupError
+from rllib.envs.screen import draw_without_window
 from rllib.errors import ConfigError
 from rllib.results.play import Episode, Player
 from rllib.results.saved import SavedRun
@@ -69,21 +68,13 @@ def film_player(algo: Any, explore: bool) -> Iterator[Player]:
     Raises:
         ConfigError: the environment cannot be made with pictures.
     """
-    if not has_screen():
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else what draws looks for a screen
+    draw_without_window()
     try:
         player = Player(algo, explore, render_mode="rgb_array")
     except EnvSetupError as error:
         raise ConfigError(f"no film: {error}") from error
     with player:
         yield player
-
-
-def has_screen() -> bool:
-    """Whether windows can be opened."""
-    if sys.platform in ("darwin", "win32"):
-        return True
-    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def add_picture(frames: list[Frame], env: Any) -> None:

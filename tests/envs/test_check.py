@@ -406,7 +406,90 @@ def test_a_vector_entry_point_is_played_too():
         del gym.registry["NoMode-v0"]
 
 
+# What is left behind.
+
+
+def test_files_that_resets_leave_open_are_a_warning(tmp_path):
+    class Logs(Sound):
+        kept = []  # noqa: RUF012
+
+        def reset(self, **options):
+            self.kept.append((tmp_path / "log").open("w"))
+            return super().reset(**options)
+
+        def close(self):
+            while self.kept:
+                self.kept.pop().close()
+
+    assert re.search(r"reset\(\): \d+ more files are open after \d+ resets", told(Logs, "warning"))
+
+
+def test_memory_that_resets_keep_is_a_warning():
+    class Remembers(Sound):
+        def __init__(self, config=None):
+            self.episodes = []
+
+        def reset(self, **options):
+            self.episodes.append(np.ones(100_000))
+            return super().reset(**options)
+
+    text = told(Remembers, "warning")
+    grown, each = map(
+        int, re.search(r"grew by (\d+) MiB in .* resets, (\d+) KiB each", text).groups()
+    )
+    assert grown > 8
+    assert 600 < each < 1000  # 781 KiB
+
+
+def test_threads_that_closing_leaves_are_a_warning():
+    stop = threading.Event()
+
+    class Threaded(Sound):
+        def __init__(self, config=None):
+            threading.Thread(target=stop.wait, daemon=True).start()
+
+    try:
+        assert "close(): 4 more threads are open after 4 environments" in told(Threaded, "warning")
+    finally:
+        stop.set()
+
+
+# Pictures.
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((4, 4, 3), np.uint8), ""),
+        (np.zeros((4, 4)), "render(): 'rgb_array' gave"),
+        (None, "render(): 'rgb_array' gave None"),
+    ],
+)
+def test_a_picture_is_height_width_and_colours(picture, message):
+    class Drawn(Sound):
+        metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+        def __init__(self, config=None):
+            self.render_mode = (config or {}).get("render_mode")
+
+        def render(self):
+            return picture
+
+    assert told(Drawn) == ""
+    assert message in told(Drawn, "warning")
+    assert bool(message) == bool(told(Drawn, "warning"))
+
+
 # Several agents.
+
+
+def test_draws_of_its_own_are_an_error_for_several_agents_too():
+    class Unseeded(RandomSchedule):
+        def reset(self, *, seed=None, options=None):
+            return super().reset(seed=next(numbers))
+
+    numbers = count()
+    assert re.search(r"seed: .* another \w+ of agent \d+ at reset\(seed\)", told(Unseeded))
 
 
 def test_sound_environments_of_several_agents_are_left_in_peace():

@@ -10,12 +10,13 @@ from small_runs import train
 from typer.testing import CliRunner
 
 from rllib.cli import app
+from rllib.envs.screen import has_screen
 from rllib.errors import ConfigError, EnvError, RunError
 from rllib.results.enjoy import watch
 from rllib.results.evaluate import Evaluation, evaluate_run
 from rllib.results.play import Episode, Player
 from rllib.results.saved import SavedRun, find_run
-from rllib.results.video import film, has_screen, tiles
+from rllib.results.video import film, tiles
 
 
 def run(*arguments: str) -> tuple[int, str]:

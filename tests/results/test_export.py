@@ -21,6 +21,7 @@ from rllib.exporting.export import export, observations
 from rllib.exporting.graph import PolicyGraph
 from rllib.exporting.onnx import parity, write_onnx
 from rllib.results.saved import SavedRun
+from rllib.runs.starts import words
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -156,6 +157,7 @@ def test_all_files_of_a_run(one: SavedRun, tmp_path: Path) -> None:
     card = (folder / "README.md").read_text()
     assert "Evaluated over 3 episodes (seeds 0 to 2, most likely actions)" in card
     assert "algorithm: PPO" in card
+    assert words(one.starts[0]) in card
 
 
 def test_the_file_needs_nothing_of_this_package(one: SavedRun, tmp_path: Path) -> None:

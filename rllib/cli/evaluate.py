@@ -37,11 +37,13 @@ def evaluate(
         from rllib.results.saved import find_run
 
         saved = find_run(run, runs_dir)
+        if video:
+            from rllib.results.video import check_film, film
+
+            check_film(video)
         found = evaluate_run(saved, episodes, seed, explore, iteration)
         typer.echo(json.dumps(found.to_dict()) if as_json else str(found))
         if video:
-            from rllib.results.video import film
-
             film(saved, video, min(4, episodes), seed, explore, iteration)
             typer.echo(f"  video   {video}", err=as_json)
 

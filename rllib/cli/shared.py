@@ -30,7 +30,10 @@ def find_modules_here() -> None:
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """An error of ours ends the command with its message and exit code, and no traceback."""
+    """An error of ours ends the command with its message and exit code, and no traceback.
+
+    So does a file that cannot be read or written.
+    """
     from rllib.errors import RLlibError
 
     try:
@@ -41,3 +44,7 @@ def explained() -> Iterator[None]:
 
         complain(f"error: {describe(error)}")
         raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        fail(f"{error.filename}: {error.strerror}")

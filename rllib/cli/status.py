@@ -65,6 +65,8 @@ def _connect(address: str | None, deadline: float) -> None:
             if time.monotonic() > deadline:
                 fail(str(error))
             time.sleep(_RETRY_S)
+        except ValueError as error:  # that is no address
+            fail(str(error))
         else:
             return
 

@@ -19,6 +19,8 @@ def write_picture(comparison: Comparison, path: Path) -> None:
     """
     if not find_spec("matplotlib"):
         raise ConfigError(MISSING)
+    if not path.suffix:  # matplotlib would write another file than was named
+        raise ConfigError(f"{path}: name the kind of picture, as in {path}.png")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")

@@ -47,8 +47,7 @@ def film(
     Raises:
         ConfigError: the environment has no pictures, or the encoder is not installed.
     """
-    if not find_spec("imageio_ffmpeg"):
-        raise ConfigError(MISSING)
+    check_film(path)
     films: list[list[Frame]] = []
     with run.load(iteration) as algo, film_player(algo, explore) as player:
         fps = int(player.env.metadata.get("render_fps", FPS))
@@ -59,6 +58,20 @@ def film(
             films.append(frames)
     write(path, tiles(films), fps)
     return played
+
+
+def check_film(path: Path) -> None:
+    """See whether a film can be written there, before anything is played for it.
+
+    Raises:
+        ConfigError: the encoder is not installed, or there cannot be such a file.
+    """
+    if not find_spec("imageio_ffmpeg"):
+        raise ConfigError(MISSING)
+    if path.suffix != ".mp4":
+        raise ConfigError(f"{path}: films are MP4 files; call it {path.with_suffix('.mp4')}")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,12 @@ class MLflowLogger:
     Raises:
         ConfigError: the extra is not installed.
     """
+
+    @staticmethod
+    def check() -> None:
+        """See whether the extra is there, before a run begins. Raises `ConfigError` if not."""
+        if find_spec("mlflow") is None:
+            raise ConfigError(MISSING)
 
     def __init__(self, folder: Path, history: Iterable[Metrics]) -> None:
         try:

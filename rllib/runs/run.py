@@ -85,6 +85,7 @@ def train(
 
     Raises:
         RunError: if ``folder`` has a run of another configuration, and that is not allowed.
+        ConfigError: a logger lacks what it needs.
         Interrupted: after a signal, with a checkpoint written if the iteration ended in time.
         RLlibError, core.exceptions.CoreError: if training fails; the latest checkpoint stays.
     """
@@ -94,6 +95,8 @@ def train(
         folder.refuse_changes(plan)
     if _is_finished(plan, folder, console):
         return
+    for logger in plan.config.loggers:
+        getattr(logger, "check", lambda: None)()
     try:
         with _algorithm(plan, folder, console) as algo:
             folder.write_config(plan, algo.iteration)

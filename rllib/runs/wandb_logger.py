@@ -8,6 +8,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ class WandbLogger:
     Raises:
         ConfigError: the extra is not installed.
     """
+
+    @staticmethod
+    def check() -> None:
+        """See whether the extra is there, before a run begins. Raises `ConfigError` if not."""
+        if find_spec("wandb") is None:
+            raise ConfigError(MISSING)
 
     def __init__(self, folder: Path, history: Iterable[Metrics]) -> None:
         try:

@@ -143,3 +143,15 @@ def test_settings_are_flat_and_tell_runs_apart(run: Path) -> None:
     assert differing["algorithm"] == "PPO"
     assert differing["training.lr"] == 0.5
     assert "training.kl_target" not in differing
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_missing_extra_is_told_before_anything_begins(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(f"rllib.runs.{name}_logger.find_spec", lambda _: None)
+    small = ("num_env_runners=0", "num_learners=0", f"loggers={name}")
+    with StopSignals().installed() as signals:
+        assert Session(Order("ppo_cartpole", small, runs_dir=tmp_path)).execute(signals) == 2
+    assert f'pip install "rllib-scale[{name}]"' in capsys.readouterr().err
+    assert not (tmp_path / "ppo_cartpole" / "config.yaml").exists()

@@ -17,7 +17,7 @@
 
 #define STORY 512
 #define MOST_HELPERS 63
-#define SPINS 1000 /* some 30 us, about what waking a thread takes */
+#define SPINS 4000 /* some 200 us, as long as acting takes between two steps; to wake takes 50 */
 #define LOG_ERROR 3
 
 /* What MuJoCo says, up to the part that is read here (mjLogMessage). */

@@ -214,7 +214,7 @@ class PPOLearner(Learner[PPOBatch]):
     def _by_hand(self) -> PPOByHand | None:
         """A faster way to the same gradients, for small networks and a loss that is this one."""
         if self.has_loss_of(PPOLearner) and by_hand.can_do(self.module, self.most_rows):
-            return PPOByHand(self.module)
+            return PPOByHand(self.module, self.config.num_kernel_threads_per_learner)
         return None
 
     def build_train_batch(self, batches: tuple[SampleBatch, ...]) -> PPOBatch:

@@ -64,6 +64,14 @@ class AlgorithmConfig(ConfigBuilder):
         return 1 if self.num_cpus_per_learner == "auto" else self.num_cpus_per_learner
 
     @property
+    def num_kernel_threads_per_learner(self) -> int:
+        """Threads of what was compiled for small networks, which do not cost them what torch's do:
+        with "auto", in the main process as many as there are cores."""
+        if self.num_cpus_per_learner == "auto":
+            return 1 if self.num_learners else usable_cores()
+        return self.num_cpus_per_learner
+
+    @property
     def num_threads_per_env_runner(self) -> int:
         """Threads that may simulate environments in one env runner's process: as many as it was
         given cores, or in the main process, which samples and learns in turn, as there are."""

@@ -186,7 +186,8 @@ class LearnersSection(Section):
     """Learner actors, whose gradients are averaged; 0 learns in the main process."""
     num_cpus_per_learner: PositiveInt | Literal["auto"] = "auto"
     """CPU cores of one learner, which is the number of threads that torch may use there; "auto" is
-    one: small networks get slower by more."""
+    one: small networks get slower by more. With "auto" in the main process, what is compiled for
+    those may have all cores."""
     num_gpus_per_learner: NonNegativeFloat = 0
     """GPUs, or parts of one, of one learner."""
     custom_resources_per_learner: Resources = Field(default_factory=dict)

@@ -73,6 +73,7 @@ class DenseKernel:
     Attributes:
         parameters: the layers.
         shapes: [O, I] of each of them.
+        address: of the ``Chain`` of dense.c.
         capacity: rows that there is room for; both of these move when it grows:
         outputs: [capacity, O] of the latest ``forward``.
         of_outputs: [capacity, O] gradient of the same.
@@ -88,7 +89,7 @@ class DenseKernel:
         self.num_inputs, self.num_outputs = layers[0].weight.shape[1], len(layers[-1].bias)
         self._layers = (_Layer * len(layers))()
         self._chain = _Chain(ctypes.addressof(self._layers), len(layers))
-        self._address = ctypes.addressof(self._chain)
+        self.address = ctypes.addressof(self._chain)
         self._arrays: dict[tuple[int, str], NDArray[Any]] = {}
         for struct, layer in zip(self._layers, layers, strict=True):
             self._place(struct, layer)
@@ -134,10 +135,20 @@ class DenseKernel:
 
     def load(self) -> None:
         """Take over the weights as they are now: passes from here on are by these."""
-        self._functions.dense_load(self._address)
+        self._functions.dense_load(self.address)
 
     def forward(self, x: NDArray[Any]) -> Floats:
         """[B, O] of [B, I]; valid until the next call.
+
+        Raises:
+            ValueError: there are more or fewer than I inputs.
+        """
+        self.take(x)
+        self._functions.dense_forward(self.address, len(x))
+        return self.outputs[: len(x)]
+
+    def take(self, x: NDArray[Any]) -> None:
+        """Put inputs [B, I] where ``dense_forward`` reads them.
 
         Raises:
             ValueError: there are more or fewer than I inputs.
@@ -148,8 +159,6 @@ class DenseKernel:
         if num_rows > self.capacity:
             self._reserve(num_rows)
         self._features[:num_rows] = x
-        self._functions.dense_forward(self._address, num_rows)
-        return self.outputs[:num_rows]
 
     def backward(self, gradient: Floats, *, of_inputs: bool = False) -> Floats | None:
         """From that of the latest outputs [B, O] to those of the parameters; all are overwritten.
@@ -157,12 +166,9 @@ class DenseKernel:
         Returns:
             That of the inputs [B, I], if ``of_inputs``; valid until the next call.
         """
-        self.of_outputs[: len(gradient)] = gradient
-        return self.backward_of_outputs(len(gradient), of_inputs=of_inputs)
-
-    def backward_of_outputs(self, num_rows: int, *, of_inputs: bool = False) -> Floats | None:
-        """``backward`` from the gradient in ``of_outputs``, which is lost thereby."""
-        self._functions.dense_backward(self._address, num_rows, of_inputs)
+        num_rows = len(gradient)
+        self.of_outputs[:num_rows] = gradient
+        self._functions.dense_backward(self.address, num_rows, of_inputs)
         return self._of_features[:num_rows] if of_inputs else None
 
 

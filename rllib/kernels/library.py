@@ -9,8 +9,19 @@ from functools import cache
 from importlib.util import find_spec
 
 VARIABLE = "RLLIB_KERNELS"
-VERSION = 2
+VERSION = 3
 """``kernels_version`` of the C sources that the rest of this folder is for."""
+
+_POINTER, _SIZE, _FLAG = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+_ARGUMENTS = {
+    "dense_load": (_POINTER,),
+    "dense_forward": (_POINTER, _SIZE),
+    "dense_backward": (_POINTER, _SIZE, _FLAG),
+    "ppo_forward": (_POINTER, _POINTER, _SIZE, _SIZE),
+    "ppo_loss": (_POINTER,),
+    "ppo_backward": (_POINTER, _POINTER, _SIZE, _SIZE),
+}
+"""Of the functions that return nothing."""
 
 
 def library() -> ctypes.PyDLL | None:
@@ -51,11 +62,8 @@ def _load() -> ctypes.PyDLL | None:
     loaded.kernels_version.restype = ctypes.c_int64
     if loaded.kernels_version() != VERSION:
         return None
-    names = ("dense_load", "dense_forward", "dense_backward", "ppo_loss")
-    for function in (getattr(loaded, name) for name in names):
-        function.restype = None
-    loaded.dense_load.argtypes = loaded.ppo_loss.argtypes = [ctypes.c_void_p]
+    for name, arguments in _ARGUMENTS.items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = arguments, None
     loaded.dense_is_wide.restype = ctypes.c_int
-    loaded.dense_forward.argtypes = [ctypes.c_void_p, ctypes.c_int64]
-    loaded.dense_backward.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int]
     return loaded

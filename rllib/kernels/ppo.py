@@ -4,6 +4,7 @@ Legend: B rows, D features, A actions or action dimensions.
 """
 
 import ctypes
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,13 +62,21 @@ class PPOKernel:
             logarithms of standard deviations [B, 2A].
         critic: gives values [B, 1].
         log_std: of normal distributions; None if one of A actions is chosen.
+        num_threads: with two, each network has its own; the numbers are the same.
     """
 
-    def __init__(self, policy: DenseKernel, critic: DenseKernel, log_std: LogStd | None) -> None:
+    def __init__(
+        self,
+        policy: DenseKernel,
+        critic: DenseKernel,
+        log_std: LogStd | None,
+        num_threads: int = 1,
+    ) -> None:
         functions = library()
         assert functions is not None, "the other kernels are there"
         self._functions = functions
         self.policy, self.critic, self.log_std = policy, critic, log_std
+        self.num_threads = num_threads
         both = log_std is not None and log_std.own is None
         self.size = policy.num_outputs // 2 if both else policy.num_outputs
         self._action_type = np.dtype(np.int64 if log_std is None else np.float32)
@@ -127,9 +136,9 @@ class PPOKernel:
             ValueError: an array has another number of elements than it should have.
         """
         num_rows, capacity = len(features), (self.policy.capacity, self.critic.capacity)
-        for network in (self.policy, self.critic):
-            network.load()
-            network.forward(features)
+        self.policy.take(features)
+        self.critic.take(features)
+        self._call(self._functions.ppo_forward, num_rows)
         if capacity != (self.policy.capacity, self.critic.capacity):
             self._point()
         width = self.size if self.log_std is None else 2 * self.size
@@ -153,8 +162,10 @@ class PPOKernel:
 
     def backward(self) -> None:
         """Of the latest loss, to all parameters; their gradients are overwritten."""
-        for network in (self.policy, self.critic):
-            network.backward_of_outputs(self._batch.num_rows)
+        self._call(self._functions.ppo_backward, self._batch.num_rows)
+
+    def _call(self, function: Callable[..., None], num_rows: int) -> None:
+        function(self.policy.address, self.critic.address, num_rows, self.num_threads)
 
 
 _FLOAT = np.dtype(np.float32)

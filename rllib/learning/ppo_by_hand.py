@@ -77,20 +77,21 @@ class PPOByHand:
 
     Args:
         module: one for which ``by_hand.can_do`` says that it can be done.
+        num_threads: that what is compiled may have.
     """
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, num_threads: int = 1) -> None:
         self.net = DenseActorCritic(module)
         self.terms = TERMS[type(module.distribution)]
-        self.kernel = self._compiled()
+        self.kernel = self._compiled(num_threads)
 
-    def _compiled(self) -> kernels.PPOKernel | None:
+    def _compiled(self, num_threads: int) -> kernels.PPOKernel | None:
         policy, critic, log_std = self.net.policy, self.net.critic, None
         if not (isinstance(policy, CompiledChain) and isinstance(critic, CompiledChain)):
             return None
         if self.terms is GaussianTerms:
             log_std = self.net.kernel_log_std()
-        return kernels.PPOKernel(policy.kernel, critic.kernel, log_std)
+        return kernels.PPOKernel(policy.kernel, critic.kernel, log_std, num_threads)
 
     @np.errstate(all="ignore")  # what is not finite is refused before the step
     def loss(

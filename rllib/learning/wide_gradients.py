@@ -13,17 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from rllib.modules.critics import StackedCritics
-from rllib.modules.dense import affine, product
+from rllib.modules.dense import affine, product, write_product
 from rllib.modules.networks import ACTIVATIONS, MLP
 
 Backward = Callable[[Tensor, Tensor], Tensor]
 
 BACKWARD: dict[str, Backward] = {
     "linear": lambda d, _: d,
-    "relu": lambda d, y: torch.ops.aten.threshold_backward.default(d, y, 0),
-    "tanh": torch.ops.aten.tanh_backward.default,
+    "relu": lambda d, y: torch.ops.aten.threshold_backward.grad_input(d, y, 0, grad_input=d),
+    "tanh": lambda d, y: torch.ops.aten.tanh_backward.grad_input(d, y, grad_input=d),
 }
-"""By activation: from the gradient of its result, and the result, to that of its argument."""
+"""By activation: from the gradient of its result, and the result, to that of its argument, in its
+place."""
 
 
 class Parameters(NamedTuple):
@@ -63,7 +64,7 @@ class WideLayer:
 
     def train(self, gradient: Tensor, x: Tensor) -> None:
         """Write the parameters' gradients, from that of the argument of the activation."""
-        self.of_weight.copy_(product(gradient.t(), x))
+        write_product(gradient.t(), x, self.of_weight)
         torch.sum(gradient, 0, dtype=torch.float32, out=self.of_bias)
 
 

@@ -91,6 +91,14 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     return _multiply(left, right.t(), None) if _is_onednns(left, right) else torch.mm(left, right)
 
 
+def write_product(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """The same to where it belongs, in float32; at once where the library can."""
+    if left.dtype == out.dtype and not _is_onednns(left, right):
+        torch.mm(left, right, out=out)
+    else:
+        out.copy_(product(left, right))
+
+
 def _is_onednns(left: Tensor, right: Tensor) -> bool:
     return (
         _FOR_FLOAT32 is not None

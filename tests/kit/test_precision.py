@@ -47,6 +47,15 @@ def test_the_scale_doubles_after_many_good_steps_and_halves_on_overflow():
     assert scale.get_state() == {"value": LARGEST_SCALE, "num_good_steps": 0}
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_auto_is_16_bits_where_the_processor_has_instructions_for_them(is_there, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: is_there)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    precision = PPOLearner(config("auto"), SPACES).precision
+    assert precision.dtype is (torch.bfloat16 if is_there else None)
+    assert precision.scale is None
+
+
 def test_last_layers_keep_32_bits():
     layer, hidden = output(3, 2), torch.nn.Linear(3, 3)
     with torch.autocast("cpu", torch.bfloat16):

@@ -42,7 +42,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Costs are those of a simulator, on two cores; collects whose were asked for."""
     asked: list[Any] = []
     monkeypatch.setattr(costs, "measure", lambda config: asked.append(config) or SIMULATOR)
-    monkeypatch.setattr(choose.os, "sched_getaffinity", lambda _pid: {0, 1})
+    monkeypatch.setattr(choose, "usable_cores", lambda: 2)
     return asked
 
 
@@ -99,7 +99,7 @@ def test_cartpole_stays_in_one_process(num_envs: int):
 def test_an_environment_that_sleeps_gets_more_env_runners_than_cores(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(choose.os, "sched_getaffinity", lambda _pid: {0})
+    monkeypatch.setattr(choose, "usable_cores", lambda: 1)
     config = small_ppo(Sleeping, num_envs=4)
     laid_out, layout = choose.laid_out(config.environment(env_config={"sleep_s": 0.01}))
     assert layout is not None
@@ -143,12 +143,12 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list
 def test_a_run_tells_its_layout_and_goes_on_with_it(
     train: Callable[..., list[str]], measured: list[Any], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(choose.os, "sched_getaffinity", lambda _pid: {0})
+    monkeypatch.setattr(choose, "usable_cores", lambda: 1)
     assert any("num_env_runners: 0; " in line for line in train())
     written = load_plan("runs/my/config.yaml").config
     assert (written.layout, written.num_env_runners) == ("auto", 0)
     assert written.num_envs_per_env_runner == 4
-    monkeypatch.setattr(choose.os, "sched_getaffinity", lambda _pid: {0, 1, 2, 3})
+    monkeypatch.setattr(choose, "usable_cores", lambda: 4)
     again = train(stop=("training_iteration=3",))
     assert any("continuing from" in line for line in again)
     assert len(measured) == 1, "more cores would make another layout of it: they are not asked"

@@ -27,7 +27,8 @@ MAY_IMPORT = {
 HEAVY = ("torch", "numpy", "ray", "gymnasium", "pydantic", "tensorboardX", "rich", "typer")
 MAY_USE = {"core/util/process_group.py": "torch", "core/on_ray": "ray"}
 """Nobody imports these who has no use for them."""
-IMPORT_CORE_S = 0.15
+IMPORT_CORE = 2.0
+"""Times as long as a million squares take to add up, which is some 75 ms."""
 
 
 def is_behind_link(path: Path) -> bool:
@@ -152,10 +153,10 @@ def test_an_import_brings_nothing_heavy(module: str) -> None:
 
 
 def test_the_import_of_core_is_quick() -> None:
-    """Processor time beyond that of the bare interpreter; the best of five."""
-    code = "import time; start = time.process_time(); import rllib.core; "
-    code += "print(time.process_time() - start)"
-    assert min(float(python(code)) for _ in range(5)) <= IMPORT_CORE_S
+    """Processor time beyond that of the bare interpreter, beside other work; the best of five."""
+    code = "import time; now = time.process_time; start = now(); sum(i * i for i in range(10**6)); "
+    code += "between = now(); import rllib.core; print((now() - between) / (between - start))"
+    assert min(float(python(code)) for _ in range(5)) <= IMPORT_CORE
 
 
 def test_public_names_exist() -> None:

@@ -111,9 +111,9 @@ class PPOKernel:
         advantages: Floats,
         value_targets: Floats,
         *,
-        clip: float,
-        vf_clip: float | None,
-        vf_coeff: float,
+        clip_param: float,
+        vf_clip_param: float | None,
+        vf_loss_coeff: float,
         kl_coeff: float,
         entropy_coeff: float,
     ) -> PPOMeans:
@@ -126,9 +126,9 @@ class PPOKernel:
             old_logp: [B] of the actions by those.
             advantages: [B].
             value_targets: [B].
-            clip: how far the ratio may move from 1.
-            vf_clip: squared error of a value above which there is no gradient; None for none.
-            vf_coeff: weight of the value's loss.
+            clip_param: how far the ratio may move from 1.
+            vf_clip_param: squared error of a value above which there is no gradient; None for none.
+            vf_loss_coeff: weight of the value's loss.
             kl_coeff: weight of the KL divergence.
             entropy_coeff: weight of the entropy.
 
@@ -152,8 +152,8 @@ class PPOKernel:
         batch.actions, batch.old_inputs, batch.old_logp, batch.advantages, batch.targets = (
             each.ctypes.data for each in kept
         )
-        batch.num_rows, batch.clip, batch.vf_coeff = num_rows, clip, vf_coeff
-        batch.vf_clip = np.inf if vf_clip is None else vf_clip
+        batch.num_rows, batch.clip, batch.vf_coeff = num_rows, clip_param, vf_loss_coeff
+        batch.vf_clip = np.inf if vf_clip_param is None else vf_clip_param
         batch.kl_coeff, batch.entropy_coeff = kl_coeff, entropy_coeff
         self._functions.ppo_loss(self._address)
         return PPOMeans(

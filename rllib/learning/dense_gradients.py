@@ -24,19 +24,19 @@ WIDE = 1 << 26
 faster one by a third or more, where vectors are wide and torch has a single thread."""
 
 Floats = NDArray[np.float32]
-Backward = Callable[[Tensor, Tensor], object]
+Backward = Callable[[Tensor, Tensor], Tensor]
 InPlace = Callable[[Tensor], object]
 
 _NAMES = {ACTIVATIONS[name]: name for name in kernels.ACTIVATIONS}
 
-_BACKWARD: dict[Any, Backward | None] = {
-    ACTIVATIONS["linear"]: None,
-    ACTIVATIONS["tanh"]: lambda d, y: torch.ops.aten.tanh_backward.grad_input(d, y, grad_input=d),
-    ACTIVATIONS["relu"]: lambda d, y: torch.ops.aten.threshold_backward.grad_input(
-        d, y, 0, grad_input=d
-    ),
+BACKWARD: dict[str, Backward] = {
+    "linear": lambda d, _: d,
+    "tanh": lambda d, y: torch.ops.aten.tanh_backward.grad_input(d, y, grad_input=d),
+    "relu": lambda d, y: torch.ops.aten.threshold_backward.grad_input(d, y, 0, grad_input=d),
 }
-"""By activation: from the gradient of its result to that of its argument, in place."""
+"""By activation: from the gradient of its result, and the result, to that of its argument, in
+its place."""
+_BACKWARD = {ACTIVATIONS[name]: backward for name, backward in BACKWARD.items()}
 
 
 def _tanh_(x: Tensor) -> None:
@@ -112,7 +112,7 @@ class _Layer(NamedTuple):
     of_weight: Tensor
     of_bias: Tensor
     activate: InPlace | None
-    backward: Backward | None
+    backward: Backward
 
 
 def _layer(layer: nn.Linear, activation: Any) -> _Layer:
@@ -169,8 +169,7 @@ class TorchChain:
         d = torch.from_numpy(np.ascontiguousarray(gradient))
         for i in range(len(self.layers) - 1, -1, -1):
             layer = self.layers[i]
-            if layer.backward is not None:
-                layer.backward(d, outputs[i])
+            layer.backward(d, outputs[i])
             torch.mm(d.t(), outputs[i - 1] if i else self.inputs, out=layer.of_weight)
             torch.sum(d, 0, out=layer.of_bias)
             if i:

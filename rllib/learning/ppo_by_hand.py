@@ -126,14 +126,6 @@ class PPOByHand:
         return loss_of(self.net, terms, gradient)
 
     def _loss_of(self, kernel: kernels.PPOKernel, arrays: list[Any], weights: Weights) -> Loss:
-        clip, vf_clip, vf_coeff, kl_coeff, entropy_coeff = weights
-        means = kernel.loss(
-            *arrays,
-            clip=clip,
-            vf_clip=vf_clip,
-            vf_coeff=vf_coeff,
-            kl_coeff=kl_coeff,
-            entropy_coeff=entropy_coeff,
-        )
+        means = kernel.loss(*arrays, **weights._asdict())
         metrics = _metrics(*means, weights)
         return Loss(metrics.pop("total_loss"), metrics, backward=kernel.backward)

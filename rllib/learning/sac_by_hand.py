@@ -16,9 +16,10 @@ from rllib.actions.box import LOG_2PI, LOG_STD_RANGE
 from rllib.columns import Columns
 from rllib.distributions import SquashedGaussian
 from rllib.estimators.action_values import squared
+from rllib.learning.dense_gradients import BACKWARD
 from rllib.learning.loss import Loss
 from rllib.learning.transition_batch import TransitionBatch
-from rllib.learning.wide_gradients import BACKWARD, WideChain, WideCritics, actor_layers
+from rllib.learning.wide_gradients import WideChain, WideCritics, actor_layers
 from rllib.modules.actor_q_module import SACModule
 from rllib.modules.critics import StackedCritics
 from rllib.modules.networks import is_chain

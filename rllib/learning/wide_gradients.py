@@ -6,25 +6,16 @@ by the faster library (see ``rllib.modules.dense``) or in 16 bits, and there is 
 Legend: B rows, I inputs, O outputs, K critics.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from rllib.learning.dense_gradients import BACKWARD
 from rllib.modules.critics import StackedCritics
 from rllib.modules.dense import affine, product, write_product
 from rllib.modules.networks import ACTIVATIONS, MLP
-
-Backward = Callable[[Tensor, Tensor], Tensor]
-
-BACKWARD: dict[str, Backward] = {
-    "linear": lambda d, _: d,
-    "relu": lambda d, y: torch.ops.aten.threshold_backward.grad_input(d, y, 0, grad_input=d),
-    "tanh": lambda d, y: torch.ops.aten.tanh_backward.grad_input(d, y, grad_input=d),
-}
-"""By activation: from the gradient of its result, and the result, to that of its argument, in its
-place."""
 
 
 class Parameters(NamedTuple):

@@ -111,7 +111,8 @@ class SACLearner(ActorQLearner):
         parts = ("choose", "taken_q", "targets_of")
         is_own = self.has_loss_of(SACLearner, *parts, in_16_bits=True)
         if is_own and SACByHand.can_do(self.module):
-            return SACByHand(self.module, self.precision.dtype)
+            num_threads = self.config.num_kernel_threads_per_learner
+            return SACByHand(self.module, self.precision.dtype, num_threads)
         return None
 
     def configure_optimizers(self) -> dict[str, Adam]:

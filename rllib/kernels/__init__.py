@@ -3,6 +3,7 @@
 dense.c    layers forward and backward, for any processor
 library    finds and loads what was compiled; nothing if there is none
 dense      a chain of layers with its memory, as Python sees it
+together   chains that pass at the same time
 ppo.c      PPO's loss of rows, and the gradient by what networks gave
 ppo        the same between two chains
 
@@ -12,6 +13,7 @@ Nothing here is needed: without it numpy and torch compute the same.
 from rllib.kernels.dense import ACTIVATIONS, DenseKernel, DenseLayer
 from rllib.kernels.library import is_wide, library, state
 from rllib.kernels.ppo import LogStd, PPOKernel, PPOMeans
+from rllib.kernels.together import Together
 
 __all__ = [
     "ACTIVATIONS",
@@ -20,6 +22,7 @@ __all__ = [
     "LogStd",
     "PPOKernel",
     "PPOMeans",
+    "Together",
     "is_wide",
     "library",
     "state",

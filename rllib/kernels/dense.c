@@ -8,13 +8,15 @@
  * beyond the real width is never read as a(i, k). Rows go through all layers BLOCK at a time, so that
  * what one product leaves behind is still in the first cache when the next one reads it.
  *
- * A sum has the same order whatever the number of rows is, and nothing runs in parallel: the same
- * numbers give the same result to the last bit. NaN and infinity spread as they do in numpy.
+ * A sum has the same order whatever the number of rows is, or of threads: the same numbers
+ * give the same result to the last bit. NaN and infinity spread as they do in numpy.
  */
 
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "team.h"
 
 #define INLINE static inline __attribute__((always_inline))
 #define LANES 16
@@ -163,9 +165,10 @@ void dense_load(const Chain *chain) {
     }
 }
 
-INLINE void forward(const int rows, const int cols, const Chain *chain, int64_t num_rows) {
-    for (int64_t at = 0; at < num_rows; at += BLOCK) {
-        const int64_t height = min(BLOCK, num_rows - at);
+/* The rows from `at` to `end`. */
+INLINE void forward(const int rows, const int cols, const Chain *chain, int64_t at, int64_t end) {
+    for (; at < end; at += BLOCK) {
+        const int64_t height = min(BLOCK, end - at);
         int64_t width = whole(chain->layers->inputs);
         const float *x = chain->features + at * width;
         for (int64_t l = 0; l < chain->num_layers; l++) {
@@ -190,19 +193,24 @@ INLINE void add_gradients(const int rows, const int cols, const Layer *layer, co
         for (int64_t o = 0; o < outputs; o++) layer->start_sums[o] += gradient[i * outputs + o];
 }
 
+/* Those of the parameters by the first `num_trained` rows, those of the features from the row
+ * `features_from` on. */
 INLINE void backward(const int rows, const int cols, const Chain *chain, int64_t num_rows,
-                     int to_features) {
+                     int64_t num_trained, int64_t features_from) {
     const Layer *first = chain->layers, *last = first + chain->num_layers - 1;
-    for (int64_t at = 0; at < num_rows; at += BLOCK) {
-        const int64_t height = min(BLOCK, num_rows - at);
+    for (int64_t at = 0, height; at < num_rows; at += height) {
+        height = min(BLOCK, num_rows - at);
+        if (at < num_trained) height = min(height, num_trained - at);
+        if (at < features_from) height = min(height, features_from - at);
         float *gradient = chain->of_results + at * whole(last->outputs);
         for (const Layer *layer = last; layer >= first; layer--) {
             const int64_t inputs = whole(layer->inputs), outputs = whole(layer->outputs);
             const float *x = layer > first ? layer[-1].results : chain->features;
             float *next = chain->spare[(last - layer) % 2];
-            if (layer == first) next = to_features ? chain->of_features + at * inputs : NULL;
+            if (layer == first) next = at >= features_from ? chain->of_features + at * inputs : NULL;
             slope(layer->activation, layer->results + at * outputs, gradient, height * outputs);
-            add_gradients(rows, cols, layer, gradient, x + at * inputs, height);
+            if (at < num_trained)
+                add_gradients(rows, cols, layer, gradient, x + at * inputs, height);
             if (next)
                 product(rows, cols, gradient, outputs, 1, (Matrix){layer->by_output, inputs},
                         layer->outputs, (Matrix){NULL, 0}, next, height, inputs);
@@ -213,12 +221,13 @@ INLINE void backward(const int rows, const int cols, const Chain *chain, int64_t
 
 /* The same for what a processor has; tiles leave registers for a vector of b and a factor. */
 
-#define VARIANT(name, target, rows, cols)                                                    \
-    target static void forward_##name(const Chain *chain, int64_t num_rows) {                \
-        forward(rows, cols, chain, num_rows);                                                \
-    }                                                                                        \
-    target static void backward_##name(const Chain *chain, int64_t num_rows, int to_features) { \
-        backward(rows, cols, chain, num_rows, to_features);                                  \
+#define VARIANT(name, target, rows, cols)                                                         \
+    target static void forward_##name(const Chain *chain, int64_t at, int64_t end) {              \
+        forward(rows, cols, chain, at, end);                                                      \
+    }                                                                                             \
+    target static void backward_##name(const Chain *chain, int64_t num_rows, int64_t num_trained, \
+                                       int64_t features_from) {                                   \
+        backward(rows, cols, chain, num_rows, num_trained, features_from);                        \
     }
 
 VARIANT(plain, , 4, 1)
@@ -234,25 +243,69 @@ VARIANT(avx512, __attribute__((target("avx512f,fma"))), 8, 2)
 #define CHOOSE(pass) pass##_plain
 #endif
 
-/* The results of all layers for the first rows of the features. */
-void dense_forward(const Chain *chain, int64_t num_rows) { CHOOSE(forward)(chain, num_rows); }
+/* The results of all layers for some rows of the features. */
+static void forward_rows(const Chain *chain, int64_t at, int64_t end) {
+    CHOOSE(forward)(chain, at, end);
+}
+
+void dense_forward(const Chain *chain, int64_t num_rows) { forward_rows(chain, 0, num_rows); }
 
 /* From the gradient of the latest results, which it changes, to those of the parameters, which are
- * overwritten, and if it is wanted, to that of the features. */
-void dense_backward(const Chain *chain, int64_t num_rows, int to_features) {
+ * overwritten, by the first `num_trained` rows, and to those of the features from a row on. */
+void dense_backward(const Chain *chain, int64_t num_rows, int64_t num_trained,
+                    int64_t features_from) {
     for (int64_t l = 0; l < chain->num_layers; l++) {
         const Layer *layer = chain->layers + l;
         const int64_t outputs = whole(layer->outputs);
         memset(layer->sums, 0, outputs * whole(layer->inputs) * sizeof(float));
         memset(layer->start_sums, 0, outputs * sizeof(float));
     }
-    CHOOSE(backward)(chain, num_rows, to_features);
+    CHOOSE(backward)(chain, num_rows, num_trained, features_from);
     for (int64_t l = 0; l < chain->num_layers; l++) {
         const Layer *layer = chain->layers + l;
         copy_rows(layer->of_weight, layer->inputs, layer->sums, whole(layer->inputs),
                   layer->outputs, layer->inputs);
         memcpy(layer->of_bias, layer->start_sums, layer->outputs * sizeof(float));
     }
+}
+
+/* Several chains at the same time: a thread takes a block of rows forward, or a chain backward. The
+ * numbers do not depend on how many threads there are. */
+
+typedef struct {
+    const Chain *chain;
+    int64_t num_rows, num_trained, features_from;
+} Pass;
+
+static void load_one(const void *passes, int64_t index) {
+    dense_load(((const Pass *)passes)[index].chain);
+}
+
+static int64_t blocks(const Pass *pass) { return (pass->num_rows + BLOCK - 1) / BLOCK; }
+
+static void forward_one(const void *passes, int64_t index) {
+    const Pass *pass = passes;
+    for (; index >= blocks(pass); pass++) index -= blocks(pass);
+    forward_rows(pass->chain, index * BLOCK, min((index + 1) * BLOCK, pass->num_rows));
+}
+
+static void backward_one(const void *passes, int64_t index) {
+    const Pass *pass = (const Pass *)passes + index;
+    dense_backward(pass->chain, pass->num_rows, pass->num_trained, pass->features_from);
+}
+
+void dense_load_all(const Pass *passes, int64_t num_passes, int64_t num_threads) {
+    team_do(load_one, passes, num_passes, num_threads);
+}
+
+void dense_forward_all(const Pass *passes, int64_t num_passes, int64_t num_threads) {
+    int64_t pieces = 0;
+    for (int64_t i = 0; i < num_passes; i++) pieces += blocks(passes + i);
+    team_do(forward_one, passes, pieces, num_threads);
+}
+
+void dense_backward_all(const Pass *passes, int64_t num_passes, int64_t num_threads) {
+    team_do(backward_one, passes, num_passes, num_threads);
 }
 
 /* Whether layers of some hundred units are done as fast as by torch, which has been seen of vectors
@@ -266,4 +319,4 @@ int dense_is_wide(void) {
 }
 
 /* Changes with the fields of any structure, so that an old library is not used with new ones. */
-int64_t kernels_version(void) { return 3; }
+int64_t kernels_version(void) { return 4; }

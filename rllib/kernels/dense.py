@@ -77,6 +77,7 @@ class DenseKernel:
         capacity: rows that there is room for; both of these move when it grows:
         outputs: [capacity, O] of the latest ``forward``.
         of_outputs: [capacity, O] gradient of the same.
+        of_features: [capacity, I] gradient of the inputs, where one was asked for.
     """
 
     def __init__(self, layers: Sequence[DenseLayer]) -> None:
@@ -126,12 +127,13 @@ class DenseKernel:
         self.outputs = results[:, : self.num_outputs]
         self._features = self._rows("features", self.num_inputs)
         self.of_outputs = self._rows("of_results", self.num_outputs)
-        self._of_features = self._rows("of_features", self.num_inputs)
+        self.of_features = self._rows("of_features", self.num_inputs)
 
     def _rows(self, name: str, width: int) -> Floats:
-        array = _zeros(self.capacity, width)
+        # A way back may begin in any row, and ends with a whole tile.
+        array = _zeros(self.capacity + _TILE_ROWS, width)
         self._give(self._chain, name, array)
-        return array[:, :width]
+        return array[: self.capacity, :width]
 
     def load(self) -> None:
         """Take over the weights as they are now: passes from here on are by these."""
@@ -168,8 +170,9 @@ class DenseKernel:
         """
         num_rows = len(gradient)
         self.of_outputs[:num_rows] = gradient
-        self._functions.dense_backward(self.address, num_rows, of_inputs)
-        return self._of_features[:num_rows] if of_inputs else None
+        features_from = 0 if of_inputs else num_rows
+        self._functions.dense_backward(self.address, num_rows, num_rows, features_from)
+        return self.of_features[:num_rows] if of_inputs else None
 
 
 def _check(layers: Sequence[DenseLayer]) -> None:

@@ -9,17 +9,18 @@ from functools import cache
 from importlib.util import find_spec
 
 VARIABLE = "RLLIB_KERNELS"
-VERSION = 3
+VERSION = 4
 """``kernels_version`` of the C sources that the rest of this folder is for."""
 
-_POINTER, _SIZE, _FLAG = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+_POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
 _ARGUMENTS = {
     "dense_load": (_POINTER,),
     "dense_forward": (_POINTER, _SIZE),
-    "dense_backward": (_POINTER, _SIZE, _FLAG),
-    "ppo_forward": (_POINTER, _POINTER, _SIZE, _SIZE),
+    "dense_backward": (_POINTER, _SIZE, _SIZE, _SIZE),
+    "dense_load_all": (_POINTER, _SIZE, _SIZE),
+    "dense_forward_all": (_POINTER, _SIZE, _SIZE),
+    "dense_backward_all": (_POINTER, _SIZE, _SIZE),
     "ppo_loss": (_POINTER,),
-    "ppo_backward": (_POINTER, _POINTER, _SIZE, _SIZE),
 }
 """Of the functions that return nothing."""
 

@@ -1,5 +1,4 @@
-/* PPO's two networks forward and backward, each by a thread, and between the two the loss of B rows
- * with its gradient by what the networks gave, in one pass.
+/* PPO's loss of B rows with its gradient by what two networks gave, in one pass.
  *
  * The arithmetic is that of rllib/learning/ppo_by_hand.py and rllib/distributions/by_hand.py, row by
  * row, and says there why it is right. NaN and infinity reach the sums, by which they are refused.
@@ -10,8 +9,6 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-
-#include "team.h"
 
 #define HALF_LOG_2PI 0.918938533f
 
@@ -139,35 +136,4 @@ void ppo_loss(Batch *batch) {
     double *means[] = {&batch->policy_loss, &batch->vf_loss, &batch->vf_loss_unclipped,
                        &batch->entropy, &batch->kl};
     for (int i = 0; i < 5; i++) *means[i] /= batch->num_rows;
-}
-
-/* Both networks, which are chains of dense.c. */
-typedef struct {
-    const void *chains[2];
-    int64_t num_rows;
-} Networks;
-
-void dense_load(const void *chain);
-void dense_forward(const void *chain, int64_t num_rows);
-void dense_backward(const void *chain, int64_t num_rows, int to_features);
-
-static void forward(const void *work, int64_t index) {
-    const Networks *networks = work;
-    dense_load(networks->chains[index]);
-    dense_forward(networks->chains[index], networks->num_rows);
-}
-
-static void backward(const void *work, int64_t index) {
-    const Networks *networks = work;
-    dense_backward(networks->chains[index], networks->num_rows, 0);
-}
-
-/* Take over the weights as they are now, and what they make of the features in the chains' memory. */
-void ppo_forward(const void *policy, const void *critic, int64_t num_rows, int64_t num_threads) {
-    team_do(forward, &(Networks){{policy, critic}, num_rows}, 2, num_threads);
-}
-
-/* From the gradients that ppo_loss wrote to those of all parameters. */
-void ppo_backward(const void *policy, const void *critic, int64_t num_rows, int64_t num_threads) {
-    team_do(backward, &(Networks){{policy, critic}, num_rows}, 2, num_threads);
 }

@@ -4,7 +4,6 @@ Legend: B rows, D features, A actions or action dimensions.
 """
 
 import ctypes
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from rllib.kernels.dense import DenseKernel, Floats
 from rllib.kernels.library import library
+from rllib.kernels.together import Together
 
 
 class PPOMeans(NamedTuple):
@@ -62,7 +62,7 @@ class PPOKernel:
             logarithms of standard deviations [B, 2A].
         critic: gives values [B, 1].
         log_std: of normal distributions; None if one of A actions is chosen.
-        num_threads: with two, each network has its own; the numbers are the same.
+        num_threads: that both may have; the numbers are the same.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class PPOKernel:
         assert functions is not None, "the other kernels are there"
         self._functions = functions
         self.policy, self.critic, self.log_std = policy, critic, log_std
-        self.num_threads = num_threads
+        self.networks = Together([policy, critic], num_threads)
         both = log_std is not None and log_std.own is None
         self.size = policy.num_outputs // 2 if both else policy.num_outputs
         self._action_type = np.dtype(np.int64 if log_std is None else np.float32)
@@ -138,7 +138,8 @@ class PPOKernel:
         num_rows, capacity = len(features), (self.policy.capacity, self.critic.capacity)
         self.policy.take(features)
         self.critic.take(features)
-        self._call(self._functions.ppo_forward, num_rows)
+        self.networks.load()
+        self.networks.forward(num_rows)
         if capacity != (self.policy.capacity, self.critic.capacity):
             self._point()
         width = self.size if self.log_std is None else 2 * self.size
@@ -162,10 +163,8 @@ class PPOKernel:
 
     def backward(self) -> None:
         """Of the latest loss, to all parameters; their gradients are overwritten."""
-        self._call(self._functions.ppo_backward, self._batch.num_rows)
-
-    def _call(self, function: Callable[..., None], num_rows: int) -> None:
-        function(self.policy.address, self.critic.address, num_rows, self.num_threads)
+        num_rows = self._batch.num_rows
+        self.networks.backward(num_rows, num_rows)
 
 
 _FLOAT = np.dtype(np.float32)

@@ -19,7 +19,7 @@ from rllib.estimators.action_values import squared
 from rllib.learning.dense_gradients import BACKWARD
 from rllib.learning.loss import Loss
 from rllib.learning.transition_batch import TransitionBatch
-from rllib.learning.wide_gradients import WideChain, WideCritics, actor_layers
+from rllib.learning.wide_gradients import actor_layers, critic_layers, networks
 from rllib.modules.actor_q_module import SACModule
 from rllib.modules.critics import StackedCritics
 from rllib.modules.networks import is_chain
@@ -81,16 +81,22 @@ class SACByHand:
     Args:
         module: one for which ``can_do`` says that it can be done.
         dtype: in which layers compute; the last ones, and all else, in float32.
+        num_threads: that what is compiled may have.
     """
 
-    def __init__(self, module: SACModule, dtype: torch.dtype | None) -> None:
+    def __init__(
+        self, module: SACModule, dtype: torch.dtype | None = None, num_threads: int = 1
+    ) -> None:
         shape, pi, dtype = module.shape, module.pi, dtype or torch.float32
         stacks = [pi.encoder.mlp, pi.hidden]
         names = [shape.fcnet_activation, shape.head_fcnet_activation]
-        self.actor = WideChain(actor_layers(stacks, names, pi.out), dtype)
+        actor = actor_layers(stacks, names, pi.out)
         critics = cast(StackedCritics, module.critics)
         targets = cast(StackedCritics, module.target_critics)
-        self.critics, self.target_critics = (WideCritics(c, dtype) for c in (critics, targets))
+        self.actor = networks([actor], dtype, num_threads)
+        self.critics, self.target_critics = (
+            networks(critic_layers(each), dtype, num_threads) for each in (critics, targets)
+        )
         self.of_log_alpha = cast(Tensor, module.log_alpha.grad)
         self.log_alpha = module.log_alpha.detach()
         self.distribution = cast(SquashedGaussian, module.distribution)
@@ -124,12 +130,12 @@ class SACByHand:
         alpha = self.log_alpha.exp()
         # What the same weights read is read at once: then there is half as much to call.
         acted = self.actor.forward(torch.cat([obs, next_obs]))
-        sampled = sample(acted.outputs[-1], self._noise(acted.outputs[-1]))
+        sampled = sample(acted.outputs[0], self._noise(acted.outputs[0]))
         chosen, later = sampled.rows(0, num_rows), sampled.rows(num_rows, 2 * num_rows)
         targets = self._targets(next_obs, later, batch, alpha)
         actions = torch.cat([batch.actions, chosen.actions])
         judged = self.critics.forward(torch.cat([torch.cat([obs, obs]), actions], -1))
-        taken, worth = torch.split(judged.values, num_rows, 1)
+        taken, worth = torch.split(judged.outputs[..., 0], num_rows, 1)
         errors = taken - targets
         least, which = worth.min(0)
         entropy_gap = chosen.logp.mean() + target_entropy
@@ -139,9 +145,9 @@ class SACByHand:
                 share = 1.0 / num_rows
                 of_least = torch.zeros_like(worth).scatter_(0, which[None], -share)
                 of_values = torch.cat([errors * (batch.weights * share), of_least], 1)
-                of_actions = judged.backward(of_values, num_rows)[:, num_features:]
+                of_actions = judged.backward(of_values[..., None], num_rows)[:, num_features:]
                 of_outputs = chosen.backward(of_actions, float(alpha) * share)
-                acted.first(num_rows).backward(of_outputs, num_rows)
+                acted.backward(of_outputs[None], num_rows)
                 self.of_log_alpha.copy_(-entropy_gap)
 
         critic_loss = (batch.weights * squared(errors).sum(0)).mean()
@@ -158,8 +164,9 @@ class SACByHand:
         self, next_obs: Tensor, later: Sampled, batch: TransitionBatch, alpha: Tensor
     ) -> Tensor:
         """[B] rewards and the discounted worth of what was observed later."""
-        values = self.target_critics.forward(torch.cat([next_obs, later.actions], -1)).values
-        return batch.rewards + batch.discounts * (values.amin(0) - alpha * later.logp)
+        judged = self.target_critics.forward(torch.cat([next_obs, later.actions], -1))
+        values = judged.outputs[..., 0].amin(0)
+        return batch.rewards + batch.discounts * (values - alpha * later.logp)
 
     def _noise(self, outputs: Tensor) -> Tensor:
         """Of [2B, ...]: first for the later rows, as the losses draw it."""

@@ -1,21 +1,29 @@
 """Fully connected networks of some hundred units, forward and backward by hand.
 
-Here it is the matrix products that take the time. By hand there are none that nobody needs, each is
-by the faster library (see ``rllib.modules.dense``) or in 16 bits, and there is little between them.
+Here it is the matrix products that take the time. By hand there are none that nobody needs, networks
+pass at the same time by what was compiled at installation, or each product is by the faster library
+(see ``rllib.modules.dense``) or in 16 bits, and there is little between them.
 
-Legend: B rows, I inputs, O outputs, K critics.
+Legend: B rows, R of them with a gradient, I inputs, O outputs, K networks.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rllib import kernels
 from rllib.learning.dense_gradients import BACKWARD
 from rllib.modules.critics import StackedCritics
 from rllib.modules.dense import affine, product, write_product
 from rllib.modules.networks import ACTIVATIONS, MLP
+
+
+MOST_WEIGHTS = 1 << 17
+"""Of a layer: with these, what is compiled finds them in the second cache, and is the faster one where
+vectors are wide."""
 
 
 class Parameters(NamedTuple):
@@ -59,7 +67,97 @@ class WideLayer:
         torch.sum(gradient, 0, dtype=torch.float32, out=self.of_bias)
 
 
-class Pass(NamedTuple):
+class Passed(Protocol):
+    """What K networks made of the same rows.
+
+    Attributes:
+        outputs: [K, B, O].
+    """
+
+    @property
+    def outputs(self) -> Tensor: ...
+
+    def backward(self, gradient: Tensor, num_trained: int) -> Tensor:
+        """From the gradient [K, R, O] of the outputs of the first R rows.
+
+        Args:
+            gradient: may be changed.
+            num_trained: rows, the first ones, by which those of the parameters are overwritten.
+
+        Returns:
+            That of the inputs of the other rows, a sum over the networks: [R - num_trained, I] in
+            float32; valid until the next call.
+        """
+
+
+class Networks(Protocol):
+    """K of them, which read the same."""
+
+    def refresh(self) -> None:
+        """Look at the parameters anew, which an optimiser may have changed since."""
+
+    def forward(self, x: Tensor) -> Passed:
+        """Of [B, I]; valid until the next call."""
+
+
+def networks(
+    layers: Sequence[Sequence[Parameters]], dtype: torch.dtype, num_threads: int
+) -> Networks:
+    """The faster ones that there are on this machine.
+
+    Args:
+        layers: of each network; the last one computes in float32.
+        dtype: in which the others compute.
+        num_threads: of what is compiled; torch has its own number.
+    """
+    largest = max(each.weight.numel() for network in layers for each in network)
+    if dtype == torch.float32 and kernels.is_wide() and largest <= MOST_WEIGHTS:
+        return CompiledNetworks(layers, num_threads)
+    return TorchNetworks(layers, dtype)
+
+
+class CompiledNetworks:
+    """By what was compiled at installation: see ``rllib.kernels``."""
+
+    def __init__(self, layers: Sequence[Sequence[Parameters]], num_threads: int) -> None:
+        self.chains = [kernels.DenseKernel([*map(_compiled, each)]) for each in layers]
+        self.together = kernels.Together(self.chains, num_threads)
+
+    def refresh(self) -> None:
+        """See ``Networks``."""
+        self.together.load()
+
+    def forward(self, x: Tensor) -> Passed:
+        """See ``Networks``."""
+        rows = x.numpy()
+        for chain in self.chains:
+            chain.take(rows)
+        self.together.forward(len(rows))
+        return _CompiledPass(self.together, len(rows))
+
+
+class _CompiledPass:
+    def __init__(self, together: kernels.Together, num_rows: int) -> None:
+        self._together = together
+        parts = [chain.outputs[:num_rows] for chain in together.chains]
+        self.outputs = torch.from_numpy(np.stack(parts))
+
+    def backward(self, gradient: Tensor, num_trained: int) -> Tensor:
+        num_rows, chains = gradient.shape[1], self._together.chains
+        for chain, of_outputs in zip(chains, gradient.numpy(), strict=True):
+            chain.of_outputs[:num_rows] = of_outputs
+        self._together.backward(num_rows, num_trained)
+        first, *others = (chain.of_features[num_trained:num_rows] for chain in chains)
+        return torch.from_numpy(sum(others, first))
+
+
+def _compiled(layer: Parameters) -> kernels.DenseLayer:
+    weight, bias, of_weight, of_bias, activation = layer
+    pair = weight.numpy(), bias.numpy()
+    return kernels.DenseLayer(*pair, activation, of_weight.numpy(), of_bias.numpy())
+
+
+class _ChainPass(NamedTuple):
     """What a way forward through layers leaves for the way back.
 
     Attributes:
@@ -71,18 +169,13 @@ class Pass(NamedTuple):
     inputs: list[Tensor]
     outputs: list[Tensor]
 
-    def first(self, num_rows: int) -> "Pass":
-        """Of the first rows alone."""
-        inputs, outputs = ([x[:num_rows] for x in part] for part in (self.inputs, self.outputs))
-        return Pass(self.layers, inputs, outputs)
-
     def backward(self, gradient: Tensor, num_trained: int) -> Tensor:
-        """From the gradient of the network's outputs [B, O]: the first ``num_trained`` rows
-        overwrite those of the parameters, and of the others that of the inputs [B - num_trained, I]
-        is returned, in float32."""
+        """See ``Passed``: of one network, from [R, O]."""
+        num_rows = len(gradient)
         for i in range(len(self.layers) - 1, -1, -1):
             layer = self.layers[i]
-            gradient = layer.backward(_in(layer.dtype, gradient), self.outputs[i])
+            outputs = self.outputs[i][:num_rows]
+            gradient = layer.backward(_in(layer.dtype, gradient), outputs)
             layer.train(gradient[:num_trained], self.inputs[i][:num_trained])
             gradient = product(gradient if i else gradient[num_trained:], layer.weight)
         return gradient.float()
@@ -112,14 +205,14 @@ class WideChain:
         if self._copies:
             torch._foreach_copy_(self._copies, self._sources)
 
-    def forward(self, x: Tensor) -> Pass:
+    def forward(self, x: Tensor) -> _ChainPass:
         """Of [B, I]."""
         inputs, outputs = [], []
         for layer in self.layers:
             inputs.append(x := _in(layer.dtype, x))
             x = layer.forward(x)
             outputs.append(x)
-        return Pass(self.layers, inputs, outputs)
+        return _ChainPass(self.layers, inputs, outputs)
 
 
 def actor_layers(stacks: Sequence[MLP], names: Sequence[str], last: nn.Linear) -> list[Parameters]:
@@ -151,43 +244,30 @@ def _of_stack(weights: nn.Parameter, biases: nn.Parameter, activation: str) -> l
     return [Parameters(*part, activation) for part in zip(*parts, strict=True)]
 
 
-class Valued(NamedTuple):
-    """What K critics say of the same rows.
+class _TorchPass(NamedTuple):
+    outputs: Tensor
+    passes: list[_ChainPass]
 
-    Attributes:
-        values: [K, B].
-        passes: of each critic.
-    """
-
-    values: Tensor
-    passes: list[Pass]
-
-    def backward(self, of_values: Tensor, num_trained: int) -> Tensor:
-        """See ``Pass.backward``: from the gradient of the values [K, B]."""
+    def backward(self, gradient: Tensor, num_trained: int) -> Tensor:
         first, *others = (
-            each.backward(gradient[:, None], num_trained)
-            for each, gradient in zip(self.passes, of_values, strict=True)
+            each.backward(of_outputs, num_trained)
+            for each, of_outputs in zip(self.passes, gradient, strict=True)
         )
         return sum(others, first)
 
 
-class WideCritics:
-    """K critics that read the same.
+class TorchNetworks:
+    """One after the other, with the threads that torch has."""
 
-    Args:
-        critics: with the weights.
-        dtype: in which all layers but the last compute.
-    """
-
-    def __init__(self, critics: StackedCritics, dtype: torch.dtype) -> None:
-        self.chains = [WideChain(layers, dtype) for layers in critic_layers(critics)]
+    def __init__(self, layers: Sequence[Sequence[Parameters]], dtype: torch.dtype) -> None:
+        self.chains = [WideChain(each, dtype) for each in layers]
 
     def refresh(self) -> None:
-        """See ``WideChain.refresh``."""
+        """See ``Networks``."""
         for chain in self.chains:
             chain.refresh()
 
-    def forward(self, x: Tensor) -> Valued:
-        """Of observations and actions [B, I]."""
+    def forward(self, x: Tensor) -> Passed:
+        """See ``Networks``."""
         passes = [chain.forward(x) for chain in self.chains]
-        return Valued(torch.stack([each.outputs[-1][:, 0] for each in passes]), passes)
+        return _TorchPass(torch.stack([each.outputs[-1] for each in passes]), passes)

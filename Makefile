@@ -47,7 +47,7 @@ $(VENV)/.ready-docs: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@
 
-$(READY): pyproject.toml constraints.txt $(wildcard rllib/kernels/*.c envs/*.[ch])
+$(READY): pyproject.toml constraints.txt $(wildcard rllib/kernels/*.[ch] envs/*.[ch])
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rllib needs Python 3.11 or newer, this is %d.%d; name another one: make PYTHON=python3.12 train" % sys.version_info[:2])'
 	@$(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (the first time takes a minute or two)"

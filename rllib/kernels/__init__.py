@@ -1,6 +1,7 @@
 """Arithmetic of small networks in C, where it was compiled at installation.
 
-dense.c    layers forward and backward, for any processor
+dense.c    layers forward and backward, alone and several at the same time
+dense_*.c  the same dense_passes.h for each kind of processor
 library    finds and loads what was compiled; nothing if there is none
 dense      a chain of layers with its memory, as Python sees it
 together   chains that pass at the same time

@@ -67,4 +67,5 @@ def _load() -> ctypes.PyDLL | None:
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, None
     loaded.dense_is_wide.restype = ctypes.c_int
+    loaded.dense_limit.argtypes, loaded.dense_limit.restype = (ctypes.c_int,), ctypes.c_int
     return loaded

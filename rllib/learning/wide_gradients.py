@@ -1,8 +1,8 @@
 """Fully connected networks of some hundred units, forward and backward by hand.
 
-Here it is the matrix products that take the time. By hand there are none that nobody needs, networks
-pass at the same time by what was compiled at installation, or each product is by the faster library
-(see ``rllib.modules.dense``) or in 16 bits, and there is little between them.
+Here it is the matrix products that take the time. By hand there are none that nobody needs. Several
+networks pass at the same time by what was compiled at installation; or each product is by the
+faster library (see ``rllib.modules.dense``) or in 16 bits, with little in between.
 
 Legend: B rows, R of them with a gradient, I inputs, O outputs, K networks.
 """
@@ -20,10 +20,8 @@ from rllib.modules.critics import StackedCritics
 from rllib.modules.dense import affine, product, write_product
 from rllib.modules.networks import ACTIVATIONS, MLP
 
-
 MOST_WEIGHTS = 1 << 17
-"""Of a layer: with these, what is compiled finds them in the second cache, and is the faster one where
-vectors are wide."""
+"""Of a layer: what is compiled finds so many in the second cache, and is not slower than torch."""
 
 
 class Parameters(NamedTuple):
@@ -68,14 +66,11 @@ class WideLayer:
 
 
 class Passed(Protocol):
-    """What K networks made of the same rows.
-
-    Attributes:
-        outputs: [K, B, O].
-    """
+    """What K networks made of the same rows."""
 
     @property
-    def outputs(self) -> Tensor: ...
+    def outputs(self) -> Tensor:
+        """[K, B, O]."""
 
     def backward(self, gradient: Tensor, num_trained: int) -> Tensor:
         """From the gradient [K, R, O] of the outputs of the first R rows.

@@ -1,5 +1,6 @@
 """What is compiled computes what numpy and torch compute, for any shape, and is never needed."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rllib.kernels import DenseKernel, DenseLayer, library, state
+from rllib.kernels import DenseKernel, DenseLayer, Together, library, state
 from rllib.learning.dense_gradients import CompiledChain, TorchChain, dense_chain
 from rllib.modules.networks import ACTIVATIONS
 from rllib.policies.mlp_policy import Chain, Layer
@@ -37,6 +38,21 @@ def loaded(layers: list[DenseLayer]) -> DenseKernel:
     return kernel
 
 
+LEVELS = ["plain", "avx2", "avx512"]
+
+
+@pytest.fixture(params=LEVELS)
+def level(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What there is for one kind of processor, where this one is of it."""
+    functions = library()
+    assert functions is not None
+    wanted = LEVELS.index(request.param)
+    if functions.dense_limit(wanted) != wanted:
+        pytest.skip("this processor has no such vectors")
+    yield
+    functions.dense_limit(len(LEVELS))
+
+
 class InFloat64:
     """The same by autograd in twice the precision."""
 
@@ -61,6 +77,7 @@ def assert_near(found: NDArray[Any], expected: torch.Tensor, num_rows: int) -> N
 
 
 @compiled
+@pytest.mark.usefixtures("level")
 @pytest.mark.parametrize("activation", ["tanh", "relu", "linear"])
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
 def test_passes_are_those_of_autograd_for_any_number_of_rows(
@@ -128,6 +145,48 @@ def test_what_is_not_finite_spreads_in_its_row_and_into_gradients(
     kernel.backward(np.ones((9, 2), np.float32))
     assert layers[0].of_weight is not None
     assert not np.isfinite(layers[0].of_weight[:, 1]).all()
+
+
+@compiled
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_chains_that_pass_together_split_their_rows(num_threads: int) -> None:
+    rng = np.random.default_rng(7)
+    both = [draw([6, 40, 3], "relu"), draw([6, 40, 3], "tanh")]
+    chains = [DenseKernel(layers) for layers in both]
+    together = Together(chains, num_threads)
+    together.load()
+    for num_rows, num_trained in ((150, 75), (150, 3), (9, 9), (150, 0), (75, 70)):
+        x = rng.normal(size=(150, 6)).astype(np.float32)
+        gradients = rng.normal(size=(2, num_rows, 3)).astype(np.float32)
+        for chain, gradient in zip(chains, gradients, strict=True):
+            chain.take(x)
+            chain.of_outputs[:num_rows] = gradient
+        together.forward(150)
+        outputs = [chain.outputs[:150].copy() for chain in chains]
+        together.backward(num_rows, num_trained)
+        for chain, layers, y, gradient in zip(chains, both, outputs, gradients, strict=True):
+            of_weight = layers[0].of_weight
+            assert of_weight is not None
+            found = of_weight.copy(), chain.of_features[num_trained:num_rows].copy()
+            assert (loaded(layers).forward(x) == y).all()
+            assert_near(found[0], weight_gradient(layers, x[:num_trained], gradient), 150)
+            alone = loaded(layers)
+            alone.forward(x[:num_rows])
+            of_inputs = alone.backward(gradient, of_inputs=True)
+            assert of_inputs is not None
+            np.testing.assert_allclose(found[1], of_inputs[num_trained:], rtol=1e-5, atol=1e-6)
+
+
+def weight_gradient(
+    layers: list[DenseLayer], x: NDArray[Any], gradient: NDArray[Any]
+) -> torch.Tensor:
+    """Of the first layer, by the first rows."""
+    exact = InFloat64(layers, x)
+    exact.y.backward(torch.from_numpy(gradient[: len(x)]).double())
+    found = exact.parameters[0][0].grad
+    assert found is not None
+    return found
 
 
 @compiled

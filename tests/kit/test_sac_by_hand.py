@@ -82,9 +82,11 @@ def gradients(learner: SACLearner) -> tuple[dict[str, torch.Tensor], dict[str, f
         ({"fcnet_hiddens": (256, 256)}, {}),  # by the library for wide layers, where there is one
     ],
 )
+@pytest.mark.parametrize("kernels", ["0", "1"])
 def test_the_gradients_are_those_of_autograd(
-    model: dict[str, Any], training: dict[str, Any]
+    model: dict[str, Any], training: dict[str, Any], kernels: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RLLIB_KERNELS", kernels)
     config = settings(model, **training)
     by_hand, by_autograd = stirred(config), stirred(config)
     assert by_hand.by_hand is not None

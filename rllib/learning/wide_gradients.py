@@ -148,8 +148,9 @@ class _CompiledPass:
 
 def _compiled(layer: Parameters) -> kernels.DenseLayer:
     weight, bias, of_weight, of_bias, activation = layer
-    pair = weight.numpy(), bias.numpy()
-    return kernels.DenseLayer(*pair, activation, of_weight.numpy(), of_bias.numpy())
+    is_trained = of_weight.data_ptr() != weight.data_ptr()
+    gradients = (of_weight.numpy(), of_bias.numpy()) if is_trained else ()
+    return kernels.DenseLayer(weight.numpy(), bias.numpy(), activation, *gradients)
 
 
 class _ChainPass(NamedTuple):

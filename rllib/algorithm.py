@@ -39,6 +39,7 @@ from rllib.learning.learner import FIXED_MODULES, Learner, Metrics
 from rllib.learning.learner_group import LearnerGroup
 from rllib.metrics.iteration import Iteration, circumstances
 from rllib.metrics.metrics_logger import MetricsLogger, filled, hidden, overlaid
+from rllib.metrics.result import Result
 from rllib.metrics.stages import STAGES
 from rllib.modules.rl_module import RLModule
 from rllib.modules.spec import FullSpec
@@ -207,7 +208,7 @@ class Algorithm(NamesNearest, ABC):
         elapsed = result["timers"]["training_iteration"] = perf_counter() - started
         self.time_total_s += elapsed
         result[STAGES] = books.stages(elapsed)._asdict()
-        return self._with_metrics(self._times(books, elapsed) | result)
+        return Result(self._with_metrics(self._times(books, elapsed) | result))
 
     @contextmanager
     def _learners_revived(self, books: Iteration) -> Iterator[None]:

@@ -68,6 +68,11 @@ class Comparison:
             return None
         return probability_of_improvement(group.finals, first.finals)
 
+    def _repr_html_(self) -> str:
+        from rllib.results.cells import comparison_html
+
+        return comparison_html(self)
+
     def different_settings(self) -> Iterator[tuple[str, list[Any]]]:
         """Settings in which groups differ, with the value of each group."""
         plans = [_settings(group) for group in self.groups]

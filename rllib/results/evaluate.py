@@ -60,6 +60,11 @@ class Evaluation:
             "episodes": [each._asdict() for each in self.episodes],
         }
 
+    def _repr_html_(self) -> str:
+        from rllib.results.cells import evaluation_html
+
+        return evaluation_html(self)
+
     def __str__(self) -> str:
         facts, first, last = self.to_dict(), self.episodes[0], self.episodes[-1]
         how = "actions drawn" if self.explore else "most likely actions"

@@ -68,9 +68,9 @@ def page(comparison: Comparison) -> str:
     title = " and ".join(group.name for group in comparison.groups)
     body = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{escape(comparison.metric)} over {_axis_words(comparison.axis)}</p>",
-        _legend(comparison.groups),
-        svg(comparison.curves, _axis_words(comparison.axis), LARGE),
+        f"<p>{escape(comparison.metric)} over {axis_words(comparison.axis)}</p>",
+        legend(comparison.groups),
+        svg(comparison.curves, axis_words(comparison.axis), LARGE),
         "<h2>Figures</h2>",
         f"<pre>{escape(chr(10).join(table(comparison)))}</pre>",
         *_settings(comparison),
@@ -88,7 +88,7 @@ def page(comparison: Comparison) -> str:
     )
 
 
-def _legend(groups: Sequence[Group]) -> str:
+def legend(groups: Sequence[Group]) -> str:
     """Beside the pictures, where no curve runs through it."""
     names = []
     for index, group in enumerate(groups):
@@ -101,7 +101,8 @@ def _embedded(comparison: Comparison) -> str:
     return json.dumps(comparison.to_dict()).replace("<", "\\u003c")
 
 
-def _axis_words(axis: str) -> str:
+def axis_words(axis: str) -> str:
+    """What is written below the picture."""
     return "env steps" if axis == ENV_STEPS else "seconds of training"
 
 
@@ -120,7 +121,7 @@ def _settings(comparison: Comparison) -> Iterator[str]:
 
 def _further(comparison: Comparison) -> Iterator[str]:
     """Small curves of what else tells how training went."""
-    words = _axis_words(comparison.axis)
+    words = axis_words(comparison.axis)
     drawn = []
     for metric, label in FURTHER.items():
         if metric != comparison.metric and (curves := _curves(comparison, metric)):

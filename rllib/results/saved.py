@@ -87,6 +87,11 @@ class SavedRun:
         config.evaluation_interval = None
         return config.algo_class.from_checkpoint(self.checkpoint(iteration), config)
 
+    def _repr_html_(self) -> str:
+        from rllib.results.cells import run_html
+
+        return run_html(self)
+
 
 def find_run(name: str, runs_dir: Path = RUNS) -> SavedRun:
     """The run of that name, or in that folder.

@@ -20,10 +20,11 @@ LINE_EVERY_S = 2.0
 LABELS = len("episode length") + 2 + 2  # the widest label, and the padding of both columns
 
 
-class _Output(RichConsole):
+class Output(RichConsole):
     """Falls silent when its reader goes (``| head``), where rich would end the program."""
 
     def on_broken_pipe(self) -> None:
+        """Write nowhere from now on."""
         self.quiet = True
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.file.fileno())  # also for what is buffered and flushed at exit
@@ -37,7 +38,7 @@ class Console:
     """
 
     def __init__(self, rich: RichConsole | None = None) -> None:
-        self._rich = rich or _Output(highlight=False, soft_wrap=True)
+        self._rich = rich or Output(highlight=False, soft_wrap=True)
         self._live: Live | None = None
         self._progress: Progress | None = None
         self._printed_at = -LINE_EVERY_S
@@ -141,4 +142,4 @@ class JsonConsole(Console):
 
 def complain(text: str) -> None:
     """Print an error to standard error."""
-    _Output(file=sys.stderr, highlight=False, soft_wrap=True).print(text, markup=False)
+    Output(file=sys.stderr, highlight=False, soft_wrap=True).print(text, markup=False)

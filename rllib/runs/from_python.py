@@ -12,6 +12,7 @@ from rllib.errors import ConfigError, Problem
 from rllib.preload import preload_for
 from rllib.runs.console import Console
 from rllib.runs.folder import hold
+from rllib.runs.notebook import console_here
 from rllib.runs.progress import RETURN
 from rllib.runs.run import train
 from rllib.runs.signals import Interrupted, StopSignals
@@ -49,7 +50,7 @@ def train_run(
             hold(path, keep=keep, fresh=fresh) as folder,
         ):
             folder.copy_from(config.checkpoint_url, fresh=fresh)
-            console = console or Console()
+            console = console or console_here()
             train(plan, folder, console, signals, resume_with_changes=resume_with_changes)
     except Interrupted as interruption:
         raise KeyboardInterrupt(str(interruption)) from interruption

@@ -13,6 +13,7 @@ LENGTH = "env_runners/episode_len_mean"
 RESTARTS = "fault_tolerance/num_remote_worker_restarts"
 WINDOW_S = 10.0
 LONGER_S = (60.0, 300.0)
+COUNTERS = ENV_STEPS, ITERATION, "time_total_s"
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -58,6 +59,9 @@ class Progress:
         self.metrics: Metrics = {}
         self.returns = [row[RETURN] for row in history if RETURN in row]
         self._started = started
+        self._firsts: Metrics = {}
+        for row in history:
+            self._note_firsts(row)
         self._paces = {ENV_STEPS: Pace(), ITERATION: Pace()}
         self._longer = [Pace(window_s=seconds) for seconds in LONGER_S]
         for pace in (self._paces[ENV_STEPS], *self._longer):
@@ -66,6 +70,7 @@ class Progress:
     def update(self, metrics: Metrics, now: float) -> None:
         """Take in a result at a time (s)."""
         self.metrics = metrics
+        self._note_firsts(metrics)
         for key, pace in self._paces.items():
             if key in metrics:
                 pace.mark(now, metrics[key])
@@ -73,6 +78,11 @@ class Progress:
             pace.mark(now, metrics[ENV_STEPS])
         if RETURN in metrics:
             self.returns.append(metrics[RETURN])
+
+    def _note_firsts(self, metrics: Metrics) -> None:
+        for key in self.stop:
+            if key in metrics and key not in COUNTERS:
+                self._firsts.setdefault(key, metrics[key])
 
     @property
     def steps_per_second(self) -> float:
@@ -89,6 +99,19 @@ class Progress:
         if "time_total_s" in self.stop and "time_total_s" in self.metrics:
             times.append(self.stop["time_total_s"] - self.metrics["time_total_s"])
         return max(0.0, min(times)) if times else None
+
+    @property
+    def share(self) -> float | None:
+        """How much of the way to the nearest criterion is gone, 0 to 1; None of an endless run.
+
+        Counters go from 0; other metrics, as the return, from where they stood first.
+        """
+        ways = [self._way(key, goal) for key, goal in self.stop.items() if key in self.metrics]
+        return max([0.0, *ways]) if self.stop else None
+
+    def _way(self, key: str, goal: float) -> float:
+        now, first = self.metrics[key], self._firsts.get(key, 0.0)
+        return 1.0 if now >= goal else max(0.0, (now - first) / (goal - first))
 
     def facts(self, now: float) -> dict[str, str]:
         """What to show, as label and text, in the order to show it in."""

@@ -14,8 +14,6 @@ from typing import Protocol, TypeVar
 
 from rllib.runs.record import ITERATION, Metrics
 
-CLOSE_S = 2.0
-"""Seconds that a logger may take to write what is left when training ends."""
 MOST_WAITING = 1000
 """Results that wait for a logger; it is made anew from the record when there are more."""
 
@@ -89,8 +87,8 @@ class LoggerThread:
         """Leave a result out, which is not in the record yet; the next one brings it, too."""
         self._has_missed = True
 
-    def close(self) -> None:
-        """Let it write what is left, if that does not take too long."""
+    def end(self) -> None:
+        """Let it write what is left, and close; nobody waits for it here."""
         while True:
             try:
                 self._waiting.put_nowait(None)
@@ -98,9 +96,11 @@ class LoggerThread:
             except queue.Full:  # it hangs, and will end when it does no longer
                 with contextlib.suppress(queue.Empty):
                     self._waiting.get_nowait()
-        self._thread.join(CLOSE_S)
-        if self._thread.is_alive():
-            self._tell(f"{self.name} does not end in {CLOSE_S:g} seconds, and is left as it is")
+
+    def has_ended(self, within_s: float) -> bool:
+        """Wait for it after ``end``, so many seconds at most; whether it has closed."""
+        self._thread.join(max(0.0, within_s))
+        return not self._thread.is_alive()
 
     def _work(self, after_iteration: float) -> None:
         self._guarded(partial(self._begin, after_iteration))

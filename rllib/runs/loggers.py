@@ -22,6 +22,12 @@ from rllib.runs.record import (
 
 T = TypeVar("T", bound=Logger)
 
+CLOSE_S = 30.0
+"""Seconds that loggers may take to write what is left when training has ended: servers can be slow,
+and a short run may be done before the first result has arrived there."""
+HURRIED_S = 2.0
+"""Seconds after a signal; and those after which the user hears what is waited for."""
+
 
 class Loggers:
     """Everything that writes the results of one run to files.
@@ -90,8 +96,26 @@ class Loggers:
         """
         return self._json.synced()
 
-    def close(self) -> None:
-        """Close every file."""
+    def close(self, hurried: bool = False) -> None:
+        """Close every file; a logger that hangs is left as it is after a while.
+
+        Args:
+            hurried: whether the process has to end soon, and gives loggers only ``HURRIED_S``.
+        """
         self._json.close()
         for logger in self._derived:
-            logger.close()
+            logger.end()
+        left = self._not_ended(HURRIED_S)
+        patience = HURRIED_S if hurried else CLOSE_S
+        if left and patience > HURRIED_S:
+            names = " and ".join(logger.name for logger in left)
+            how_long = f"{patience:g} seconds at most; Ctrl-C leaves it as it is"
+            self._tell(f"waiting for {names}, {how_long}")
+            left = self._not_ended(patience - HURRIED_S)
+        for logger in left:
+            self._tell(f"{logger.name} does not end in {patience:g} seconds, and is left as it is")
+
+    def _not_ended(self, within_s: float) -> list[LoggerThread]:
+        """Those that are still at work after so many seconds, which all of them share."""
+        until = time.monotonic() + within_s
+        return [each for each in self._derived if not each.has_ended(until - time.monotonic())]

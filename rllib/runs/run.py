@@ -10,7 +10,7 @@
 import shlex
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -185,7 +185,7 @@ class _Loop:
         checkpoints = self._folder.checkpoints
         saver = Saver(self._algo, checkpoints, loggers, copy, self._console.note)
         progress = Progress(self._plan.stop, time.monotonic(), loggers.history)
-        with closing(loggers), saver, media as self._media, self._console, self._watchdog:
+        with self._closing(loggers), saver, media as self._media, self._console, self._watchdog:
             self._console.begin(progress)
             with self._signals.deferred(self._announce):
                 self._begin_profile()
@@ -195,6 +195,14 @@ class _Loop:
             self._signals.leave()
         self._console.say(f"finished: {reason} {_at(progress.metrics)}")
         _say_where(self._folder, self._console)
+
+    @contextmanager
+    def _closing(self, loggers: Loggers) -> Iterator[None]:
+        """Loggers have time to write what is left, unless a signal has said to hurry."""
+        try:
+            yield
+        finally:
+            loggers.close(hurried=self._signals.received is not None)
 
     def _curves(self) -> list[Curves]:
         config = self._plan.config

@@ -1,5 +1,6 @@
 """Loggers that hang, fail or die: training goes on, and no result is lost or shown twice."""
 
+import signal
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,8 +10,11 @@ import pytest
 from patience import wait_until
 
 from rllib.runs import logger_thread
+from rllib.runs import loggers as loggers_module
 from rllib.runs.loggers import Loggers
 from rllib.runs.record import Metrics
+from rllib.runs.session import Order, Session
+from rllib.runs.signals import StopSignals
 
 FAILS_AT = 3
 
@@ -94,13 +98,79 @@ def test_one_that_hangs_keeps_nobody(
     tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logger_thread, "MOST_WAITING", 2)
-    monkeypatch.setattr(logger_thread, "CLOSE_S", 0.05)
+    monkeypatch.setattr(loggers_module, "HURRIED_S", 0.05)
     loggers = opened(tmp_path, told, Hanging)
     log(loggers, *range(1, 10))
     assert told == ["the logger Hanging takes no results; training goes on without it"]
-    loggers.close()
+    loggers.close(hurried=True)
     assert told[1:] == ["the logger Hanging does not end in 0.05 seconds, and is left as it is"]
     assert len((tmp_path / "progress.jsonl").read_text().splitlines()) == 9
+
+
+def test_one_that_is_slow_gets_its_time_at_the_end_and_nothing_is_lost(
+    tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on when the user is told that it is waited for."""
+    monkeypatch.setattr(loggers_module, "HURRIED_S", 0.0)
+
+    def tell(text: str) -> None:
+        told.append(text)
+        Hanging.may_go_on.set()
+
+    loggers = Loggers(tmp_path, after_iteration=0, more=[Hanging], tell=tell)
+    log(loggers, 1, 2, 3)
+    loggers.close()
+    assert told == ["waiting for the logger Hanging, 30 seconds at most; Ctrl-C leaves it as it is"]
+    assert Kept.instances[-1].rows == [1, 2, 3]
+    assert Kept.instances[-1].is_closed
+
+
+def test_several_that_hang_are_waited_for_together(
+    tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HURRIED_S", "CLOSE_S"):
+        monkeypatch.setattr(loggers_module, name, 0.01)
+    loggers = Loggers(tmp_path, after_iteration=0, more=[Hanging, Hanging], tell=told.append)
+    log(loggers, 1)
+    loggers.close()
+    assert told == ["the logger Hanging does not end in 0.01 seconds, and is left as it is"] * 2
+
+
+def test_who_interrupts_the_waiting_has_told_all_that_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loggers_module, "HURRIED_S", 0.0)
+
+    def tell(text: str) -> None:
+        raise KeyboardInterrupt
+
+    loggers = Loggers(tmp_path, after_iteration=0, more=[Hanging, Kept], tell=tell)
+    log(loggers, 1)
+    with pytest.raises(KeyboardInterrupt):
+        loggers.close()
+    Hanging.may_go_on.set()
+    wait_until(lambda: all(each.is_closed for each in Kept.instances))
+    assert [each.rows for each in Kept.instances] == [[1], [1]]
+
+
+@pytest.mark.parametrize("received", [None, signal.SIGTERM])
+def test_after_a_signal_a_run_waits_only_shortly(
+    received: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how: list[bool] = []
+    close = Loggers.close
+
+    def closed(self: Loggers, hurried: bool = False) -> None:
+        how.append(hurried)
+        close(self, hurried)
+
+    monkeypatch.setattr(Loggers, "close", closed)
+    small = ("num_env_runners=0", "train_batch_size_per_learner=64", "minibatch_size=null")
+    order = Order("ppo_cartpole", small, ("training_iteration=1",), runs_dir=tmp_path)
+    with StopSignals().installed() as signals:
+        signals.received = received
+        Session(order).execute(signals)
+    assert how == [received is not None]
 
 
 def test_one_that_hangs_for_a_while_gets_what_it_has_missed(

@@ -5,15 +5,22 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 # EXTRAS=test,ray also installs Ray, and the tests then run on it, too.
 EXTRAS ?= test
+# Without a network it is known soon that there is none.
+APT := -o Acquire::Retries=0 -o Acquire::http::Timeout=10
 TEST_READY := $(VENV)/.ready-$(EXTRAS)
 
-.PHONY: train test test-portable test-slow lint types docs bench bench-check chaos clean
+.PHONY: train test browser test-portable test-slow lint types docs bench bench-check chaos clean
 
 train: $(READY)  ## train PPO on CartPole; the same command continues an interrupted run
 	@$(BIN)/rllib train --config ppo_cartpole $(ARGS)
 
 test: $(TEST_READY) lint types  ## lint, types and tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+browser:  ## Chromium, in which a test opens the HTML report; by apt-get, so as root
+	@for name in chromium chromium-browser google-chrome; do command -v $$name && exit; done; \
+		apt-get -qq $(APT) update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq $(APT) install --yes --no-install-recommends chromium
 
 test-portable: $(TEST_READY)  ## the runtime's tests without epoll, memfd and fork
 	@RLLIB_PORTABLE=1 $(BIN)/python -m pytest tests/core $(ARGS)

@@ -18,7 +18,7 @@ from rllib.runs.starts import STARTS, machine, words
 BROWSER = find_browser()
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed (apt install chromium)")
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed (as root: make browser)")
 @pytest.mark.parametrize("width", [420, 1000])
 def test_a_browser_shows_it_without_a_request_or_a_complaint(
     width: int, one: SavedRun, two: SavedRun, runs_dir: Path, tmp_path: Path

@@ -4,6 +4,7 @@ import os
 import signal
 import warnings
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -12,7 +13,7 @@ from rllib.envs.faults import EnvFault, EnvSetupError
 from rllib.envs.make import make_vector_env
 from rllib.envs.multi_agent_cartpole import MultiAgentCartPole
 from rllib.envs.multi_agent_vector import MultiAgentVector
-from rllib.envs.restarting import ATTEMPTS, RestartingAsync
+from rllib.envs.restarting import ATTEMPTS, RestartingAsync, RestartingEnv
 
 ENDINGS = [(5, "terminated")]
 
@@ -154,3 +155,43 @@ def test_environments_of_several_agents_are_made_anew_likewise():
     assert (failed.rewards, failed.ends, failed.is_over) == ({}, {}, False)
     env.step(acts)
     env.close()
+
+
+class Says(gym.Env):
+    """Returns an observation and a reward in its first life, and zeros later."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, said):
+        self.said = said
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        return *self.said, False, False, {}
+
+
+LARGE = np.array([3e38, -3e38], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("obs", "reward", "is_well"),
+    [
+        (np.ones(2, np.float32), 1.0, True),
+        (LARGE, np.float32(1), True),  # no larger ones are float32
+        ([1.0, 2.0], 1, True),
+        (np.array([1, np.nan], np.float32), 1.0, False),
+        (np.array([np.inf, 0], np.float32), 1.0, False),
+        ([0.0, -np.inf], 1.0, False),
+        (np.ones(2, np.float32), np.inf, False),
+        (np.ones(2, np.float32), np.float64("nan"), False),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:environment 0 is made anew")
+def test_what_is_not_finite_is_a_failure_and_what_is_only_large_is_none(obs, reward, is_well):
+    lives = iter([(obs, reward)])
+    env = RestartingEnv(lambda: Says(next(lives, (np.zeros(2, np.float32), 0.0))), 0)
+    env.step(0)
+    assert env.num_restarts == (not is_well)

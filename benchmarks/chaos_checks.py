@@ -9,6 +9,7 @@ A row is a number of trials and what came of them::
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -16,13 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from benchmarks import facts
+from benchmarks.chaos_store import store_full
 from rllib.checkpoints.checkpoint import load_metadata
 from rllib.checkpoints.folder import CheckpointFolder
 from rllib.runs.record import PROGRESS, read_json_lines
@@ -164,15 +166,17 @@ def _rllib(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def driver_ended(num: int) -> dict[str, Any]:
+SIGNALS = {"INT": signal.SIGINT, "TERM": signal.SIGTERM, "KILL": signal.SIGKILL}
+
+
+def driver_ended(num: int, names: Iterable[str] = SIGNALS) -> dict[str, Any]:
     """INT, TERM and KILL of a driver with actors, ``num`` times each; what is left of it."""
-    signals = {"INT": signal.SIGINT, "TERM": signal.SIGTERM, "KILL": signal.SIGKILL}
-    return {name: _ended(number, num) for name, number in signals.items()}
+    return {name: _ended(SIGNALS[name], num) for name in names}
 
 
 def _ended(number: signal.Signals, num: int) -> dict[str, int]:
     rng = random.Random(int(number))
-    left = {"drivers": num, "orphans": 0, "segments": 0, "sockets": 0, "wrong_exit_codes": 0}
+    left = dict.fromkeys(("orphans", "segments", "sockets", "ports", "wrong_exit_codes"), 0)
     for _ in range(num):
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "run.yaml").write_text(
@@ -186,15 +190,30 @@ def _ended(number: signal.Signals, num: int) -> dict[str, int]:
                 time.sleep(0.01)
             time.sleep(rng.random() * 0.3)
             family = psutil.Process(driver.pid).children(recursive=True)
+            ports = _listening([psutil.Process(driver.pid), *family])
             driver.send_signal(number)
             code = driver.wait(30)
             _, alive = psutil.wait_procs(family, timeout=GONE_S)
             left["orphans"] += len(alive)
             for name, there in _traces(driver.pid).items():
                 left[name] += len(there - before[name])
+            left["ports"] += len(ports & _listening(psutil.process_iter()))
             wanted = -number if number == signal.SIGKILL else 128 + number
             left["wrong_exit_codes"] += code != wanted
-    return left
+    return {"drivers": num} | left
+
+
+def _listening(processes: Iterable[psutil.Process]) -> set[int]:
+    """Ports that some processes listen on."""
+    found: set[int] = set()
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            found |= {
+                each.laddr.port
+                for each in process.net_connections("inet")
+                if each.status == psutil.CONN_LISTEN
+            }
+    return found
 
 
 def _traces(pid: int | None = None) -> dict[str, set[str]]:
@@ -211,6 +230,7 @@ ROWS: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "killed while writing": (killed_while_writing, 200),
     "same hash after kill -9": (same_hash, len(ALGORITHMS) * len(LAYOUTS)),
     "driver ended": (driver_ended, 50),
+    "store and disk full": (store_full, 30),
 }
 
 
@@ -218,7 +238,7 @@ def main() -> None:
     """Run the rows, print what came of each, and write the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", default=list(ROWS))
-    parser.add_argument("--num", type=int, help="trials of each row")
+    parser.add_argument("--num", type=int, help="trials of each row, or seconds")
     parser.add_argument("--dry", action="store_true", help="write no file")
     arguments = parser.parse_args()
     results = facts.known_results("chaos_checks")

@@ -18,6 +18,7 @@ from rllib.core.exceptions import (
     ActorError,
     CoreError,
     GetTimeoutError,
+    OutOfDiskError,
     RuntimeClosedError,
     TaskError,
 )
@@ -27,6 +28,10 @@ from rllib.workers import LocalWorker, Worker, fetch, is_remote, late
 
 ASLEEP_S = 1.0
 """The longest nap while nobody can be started yet."""
+
+
+ROOM_NAP_S = 0.2
+"""Seconds until an env runner is asked again for whose fragment there was no room."""
 
 
 class _Start(NamedTuple):
@@ -47,6 +52,7 @@ class Crew:
         on_recreated: is told the indices of those that are as the others again.
         is_vital: whether it is over when nobody is left who works.
         clock: seconds.
+        nap: waits for so many seconds.
 
     Attributes:
         workers: by index, whatever state they are in.
@@ -62,15 +68,17 @@ class Crew:
         on_recreated: Callable[[list[int]], None],
         is_vital: bool = True,
         clock: Callable[[], float] = monotonic,
+        nap: Callable[[float], None] = sleep,
     ) -> None:
         self.config, self.make, self.prepare = config, make, prepare
-        self.on_recreated, self.clock = on_recreated, clock
+        self.on_recreated, self.clock, self.nap = on_recreated, clock, nap
         number = max(1, config.num_env_runners)
         self.workers = [make(index) for index in range(number)]
         self.restarts = Restarts(config, number, is_vital)
         self.num_dropped = 0
         self._starting: dict[Any, _Start] = {}
         self._kinds: set[str] = set()
+        self._full_since: float | None = None
         self._unborn = {worker.call("ping"): i for i, worker in enumerate(self.workers)}
 
     @property
@@ -85,17 +93,23 @@ class Crew:
 
     def delivered(self, index: int) -> None:
         """It has done what it was asked for."""
+        self._full_since = None
         self.restarts.delivered(index)
 
     def failed(self, index: int, error: Exception, num_dropped: int = 1) -> None:
         """Let go of a worker, and begin to start another one, if it is time.
 
+        One for whose answer there was no room, in memory or on disk, is well and stays.
+
         Raises:
             EnvRunnersError: they fail too often.
             Exception: the error itself, if nobody is started anew, the fault is not that of the
-                worker, or it has never been able to begin.
+                worker, it has never been able to begin, or there is no room for too long.
         """
         worker = self.workers[index]
+        if isinstance(error, OutOfDiskError) and not isinstance(worker, LocalWorker):
+            self._wait_for_room(index, error, num_dropped)
+            return
         if isinstance(worker, LocalWorker) or not is_fault(error):
             raise error
         if _in_constructor(error) and not self.restarts.num_restarts_of(index):
@@ -108,6 +122,21 @@ class Crew:
         worker.end()
         warn(self._warning(index, error), RuntimeWarning, stacklevel=2)
         self.tend()
+
+    def _wait_for_room(self, index: int, error: OutOfDiskError, num_dropped: int) -> None:
+        """Others may let go of something soon; meanwhile nobody can deliver.
+
+        Raises:
+            OutOfDiskError: the error itself, after ``sample_timeout_s`` without room.
+        """
+        if self._full_since is None:
+            self._full_since = self.clock()
+            text = f"what env runner {index} has sampled is dropped, and it is asked again: {error}"
+            warn(text, RuntimeWarning, stacklevel=3)
+        elif self.clock() - self._full_since > self.config.sample_timeout_s:
+            raise error
+        self.num_dropped += num_dropped
+        self.nap(ROOM_NAP_S)
 
     def _warning(self, index: int, error: Exception) -> str:
         """What is to be said of a failure: all that is known of the first one of its kind."""

@@ -191,6 +191,8 @@ class EnvRunnerGroup(EnvRunnerCalls):
         """See ``Crew.failed``."""
         self._syncs.pop(index, None)
         self.crew.failed(index, error, num_dropped)
+        if index in self.crew.healthy:  # it stays, and what it samples next follows a gap
+            self._newborn.add(index)
 
     def sync_weights(
         self, weights: Any = None, *, from_worker_or_learner_group: Any = None

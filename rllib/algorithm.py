@@ -39,8 +39,10 @@ from rllib.learning.learner import FIXED_MODULES, Learner, Metrics
 from rllib.learning.learner_group import LearnerGroup
 from rllib.metrics.iteration import Iteration, circumstances
 from rllib.metrics.metrics_logger import MetricsLogger, filled, hidden, overlaid
+from rllib.metrics.names import ALL_MODULES
 from rllib.metrics.result import Result
 from rllib.metrics.stages import STAGES
+from rllib.metrics.update_metrics import total
 from rllib.modules.rl_module import RLModule
 from rllib.modules.spec import FullSpec
 from rllib.registry import get_algorithm_class
@@ -181,8 +183,9 @@ class Algorithm(NamesNearest, ABC):
         Returns:
             A nested dict under RLlib's names: counters and times at the top, and below them
             ``env_runners`` (episodes over the last ``metrics_num_episodes_for_smoothing``; absent
-            before the first one ends), ``learners/default_policy``, ``timers`` (seconds), and
-            ``stages``, the shares of the iteration's time that went to each (`metrics.stages`).
+            before the first one ends), ``learners/default_policy``,
+            ``learners/__all_modules__`` (counts), ``timers`` (seconds), and ``stages``, the shares
+            of the iteration's time that went to each (`metrics.stages`).
 
         Raises:
             EnvError: an environment raised or returned what cannot be trained on.
@@ -203,6 +206,7 @@ class Algorithm(NamesNearest, ABC):
                     books.settle()
         self.iteration += 1
         result = self._summary()
+        result["learners"][ALL_MODULES] = total(result["learners"])
         if evaluate is not None:
             result["evaluation"] = evaluate()
         elapsed = result["timers"]["training_iteration"] = perf_counter() - started

@@ -3,7 +3,8 @@
 Each constant's value is the key itself. The documentation of results says what the keys hold.
 """
 
-ALL_MODULES = "__all_modules__"
+from rllib.metrics.names import ALL_MODULES as ALL_MODULES
+
 DEFAULT_AGENT_ID = "default_agent"
 DEFAULT_POLICY_ID = "default_policy"
 DEFAULT_MODULE_ID = DEFAULT_POLICY_ID

@@ -33,6 +33,16 @@ def reduce_modules(
     }
 
 
+def total(modules: Mapping[str, Mapping[str, float | int]]) -> dict[str, float | int]:
+    """What RLlib counts over all modules: rows trained on, and parameters."""
+    names = (
+        "num_module_steps_trained",
+        "num_module_steps_trained_lifetime",
+        "num_trainable_parameters",
+    )
+    return {name: sum(each.get(name, 0) for each in modules.values()) for name in names}
+
+
 def _reduce(name: str, values: list[float | int]) -> float | int:
     if name.endswith(("_lifetime", "_learning_rate")) or name.startswith("curr_"):
         return values[-1]

@@ -6,6 +6,7 @@ from typing import Any
 
 from rllib.config.names import nearest
 from rllib.errors import ConfigError, Problem
+from rllib.metrics.names import ALL_MODULES
 from rllib.runs.record import flatten, leaves
 
 # Metrics that every run has, though some only once an episode has ended.
@@ -78,7 +79,7 @@ def foreseen_problem(metric: str, module_ids: Iterable[str]) -> str | None:
         known = [*(f"{name}/" for name in SECTIONS), *COMMON_METRICS]
         return _impossible(metric, known, f"{metric.rpartition('/')[0]}/") if rest else None
     if section == "learners":
-        known = [f"learners/{name}/" for name in (*module_ids, "__all_modules__")]
+        known = [f"learners/{name}/" for name in (*module_ids, ALL_MODULES)]
         return _impossible(metric, known, metric[: metric.rfind("/") + 1])
     prefix = {"env_runners": "env_runners/", "evaluation": "evaluation/env_runners/"}.get(section)
     if prefix is None:

@@ -6,6 +6,7 @@ which are RLlib's.
 
 from typing import Literal
 
+from rllib.metrics.names import ALL_MODULES
 from rllib.runs.record import ENV_STEPS, ITERATION, Metrics
 
 TagStyle = Literal["native", "rllib", "sb3", "cleanrl"]
@@ -70,7 +71,7 @@ def _tag(name: str, style: TagStyle) -> str:
         return TAGS[style][name]
     section, _, rest = name.partition("/")
     module, _, metric = rest.partition("/")
-    if section != "learners" or not metric or module == "__all_modules__":
+    if section != "learners" or not metric or module == ALL_MODULES:
         return name
     group, names = LEARNER_TAGS[style]
     own = "" if module == "default_policy" else f"{module}/"

@@ -95,7 +95,7 @@ def test_it_trains_several_agents() -> None:
         .training(train_batch_size_per_learner=40)
     )
     with config.build_algo() as algo:
-        assert algo.train()["learners"].keys() == {"a", "b"}
+        assert algo.train()["learners"].keys() == {"__all_modules__", "a", "b"}
 
 
 def test_its_file_is_as_short_as_it_can_be() -> None:

@@ -236,7 +236,7 @@ def test_a_random_opponent_among_those_who_learn(tmp_path, config_class, is_name
             result = algo.train()
         path = algo.save_to_path(tmp_path / "saved")
         expected = algo.params_hash()
-    assert result["learners"].keys() == {"learns"}
+    assert result["learners"].keys() == {"__all_modules__", "learns"}
     assert result["env_runners"]["num_module_steps_sampled"].keys() == {"learns", "random"}
     with type(algo).from_checkpoint(path, config=settings) as heir:
         assert heir.params_hash() == expected

@@ -114,7 +114,7 @@ def test_results_tell_agents_and_modules_apart():
         result = [algo.train() for _ in range(2)][-1]
     runners = result["env_runners"]
     assert runners["num_env_steps_sampled_lifetime"] == 240
-    assert result["learners"].keys() == {"even", "odd"}
+    assert result["learners"].keys() == {"__all_modules__", "even", "odd"}
     steps = runners["num_module_steps_sampled"]
     assert sum(runners["num_agent_steps_sampled"].values()) == steps["even"] + steps["odd"]
     assert runners["module_episode_returns_mean"].keys() == {"even", "odd"}
@@ -127,7 +127,7 @@ def test_policies_that_are_not_to_be_trained_stay_as_they_are():
         before = algo.learner_group.get_module_state()
         result = algo.train()
         after = algo.learner_group.get_module_state()
-    assert result["learners"].keys() == {"odd"}
+    assert result["learners"].keys() == {"__all_modules__", "odd"}
     assert all(np.array_equal(before["even"][name], after["even"][name]) for name in before["even"])
     assert not np.array_equal(before["odd"]["pi.weight"], after["odd"]["pi.weight"])
 
@@ -167,10 +167,11 @@ def test_several_learners_share_the_steps_of_every_module():
         states = [
             core.get(worker.call("get_module_state")) for worker in algo.learner_group.workers
         ]
-    assert result["learners"].keys() == {"even", "odd"}
+    assert result["learners"].keys() == {"__all_modules__", "even", "odd"}
     steps = result["env_runners"]["num_module_steps_sampled"]
-    trained = sum(learnt["num_module_steps_trained"] for learnt in result["learners"].values())
-    assert trained == pytest.approx(sum(steps.values()), abs=30)
+    trained = result["learners"]["__all_modules__"]["num_module_steps_trained"]
+    each = [result["learners"][name]["num_module_steps_trained"] for name in ("even", "odd")]
+    assert trained == sum(each) == pytest.approx(sum(steps.values()), abs=30)
     first, second = states
     for module_id in first:
         for name, array in first[module_id].items():
@@ -244,7 +245,7 @@ def test_a_name_may_stand_for_an_environment_of_several_agents():
     settings.env_runners(num_env_runners=0).training(train_batch_size_per_learner=16)
     with settings.training(minibatch_size=None, num_epochs=1).build_algo() as algo:
         result = algo.train()
-    assert result["learners"].keys() == {"default_policy"}
+    assert result["learners"].keys() == {"__all_modules__", "default_policy"}
     assert result["env_runners"]["num_agent_steps_sampled"].keys() == {"0", "1"}
 
 
@@ -399,7 +400,7 @@ def test_pettingzoo_environments_train(make):
     assert first == -second
     steps = runners["num_agent_steps_sampled"]
     assert steps["player_0"] == pytest.approx(steps["player_1"], abs=3)
-    assert result["learners"].keys() == {"first", "second"}
+    assert result["learners"].keys() == {"__all_modules__", "first", "second"}
 
 
 def test_batches_can_be_counted_in_steps_of_agents():

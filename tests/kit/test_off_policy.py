@@ -325,7 +325,7 @@ def test_every_module_that_learns_has_a_buffer_of_its_own():
         algorithm_config_overrides_per_module={"two": {"train_batch_size_per_learner": 8}},
     )
     _, first = train(settings, 10)
-    assert first[-1]["learners"].keys() == {"one", "two"}
+    assert first[-1]["learners"].keys() == {"__all_modules__", "one", "two"}
     one, two = (first[-1]["learners"][name] for name in ("one", "two"))
     updates = one["num_gradient_updates_lifetime"]
     assert updates == two["num_gradient_updates_lifetime"] > 3

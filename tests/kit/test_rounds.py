@@ -185,7 +185,7 @@ def test_several_agents_go_by_rounds_as_well():
         assert [each.num_env_steps for each in samples.stats] == [16, 16]
         result = algo.train()
         assert result["env_runners"]["num_env_steps_sampled"] == 32
-        assert result["learners"].keys() == {"even", "odd"}
+        assert result["learners"].keys() == {"__all_modules__", "even", "odd"}
 
 
 @pytest.mark.parametrize("length", [3, "auto"])

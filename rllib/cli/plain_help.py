@@ -22,6 +22,26 @@ class PlainCommand(TyperCommand):
         """The help, as it is printed."""
         return _coloured(super().get_help(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the arguments; of a wrong one the error says what was probably meant."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            _explain(error, ctx.command_path, given)
+            raise
+
+
+def _explain(error: Any, command: str, arguments: list[str]) -> None:
+    """Add to typer's error what those mean by it who come from another tool."""
+    from rllib.cli import elsewhere
+
+    if option := getattr(error, "option_name", None):
+        if hint := elsewhere.option_hint(option):
+            error.message, error.possibilities = f"{error.message}; {hint}", None
+    elif getattr(getattr(error, "param", None), "name", None) == "config" and not error.message:
+        error.message = elsewhere.config_hint(command, arguments)
+
 
 class PlainGroup(TyperGroup):
     """Commands under the headings that ``rich_help_panel`` names, each with its whole sentence."""
@@ -29,6 +49,15 @@ class PlainGroup(TyperGroup):
     def get_help(self, ctx: Any) -> str:
         """The help, as it is printed."""
         return _coloured(super().get_help(ctx))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is meant; of one that there is not, what does that here."""
+        from rllib.cli import elsewhere
+
+        hint = None if args[0] in self.commands else elsewhere.command_hint(args[0])
+        if hint is not None:
+            ctx.fail(f"No such command {args[0]!r}: {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, in the order in which they were added."""

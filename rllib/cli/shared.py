@@ -12,7 +12,11 @@ from rllib.cli import completion
 
 Run = Annotated[
     str,
-    typer.Argument(help="Name of a run, or path of its folder.", autocompletion=completion.runs),
+    typer.Argument(
+        metavar="RUN",
+        help="Name of a run, or path of its folder.",
+        autocompletion=completion.runs,
+    ),
 ]
 RunsDir = Annotated[Path, typer.Option(help="Folder of all runs.")]
 

@@ -124,7 +124,8 @@ def find_config(name: str) -> Path:
         return presets[name]
     guess = nearest(name, presets)
     hint = f"did you mean {guess!r}?" if guess else f"there are: {', '.join(sorted(presets))}"
-    raise ConfigError(f"unknown preset {name!r}; {hint} (or give the path of a .yaml file)")
+    other = "or give the path of a .yaml file, as rllib init ENV writes one"
+    raise ConfigError(f"unknown preset {name!r}; {hint} ({other})")
 
 
 def _read(path: Path) -> str:

@@ -32,6 +32,7 @@ def card(
             "",
             *_results(played),
             *_files(graphs, parities),
+            *_use(graphs, parities),
             *_training(run),
         ]
     )
@@ -68,7 +69,7 @@ def _files(graphs: dict[str, PolicyGraph], parities: dict[str, Parity]) -> Itera
     for stem, graph in graphs.items():
         for name, kind in {f"{stem}.onnx": "ONNX", f"{stem}.pt2": "`torch.export.load`"}.items():
             if name in parities:
-                yield f"- `{name}` ({kind}): from {_listed(graph.inputs)} to "
+                yield f"- `{name}` ({kind}): from {_listed(graph.inputs)} to"
                 yield f"  {_listed(graph.outputs)}, any number of rows. Beside the policy:"
                 yield f"  {parities[name]}."
         if graph.is_normalised and f"{stem}.onnx" in parities:
@@ -78,6 +79,36 @@ def _files(graphs: dict[str, PolicyGraph], parities: dict[str, Parity]) -> Itera
     yield ""
 
 
+def _use(graphs: dict[str, PolicyGraph], parities: dict[str, Parity]) -> Iterator[str]:
+    """A program for each kind of file, with inputs as the first policy takes them."""
+    stem = next(iter(graphs), "")
+    programs = {f"{stem}.onnx": _by_onnxruntime, f"{stem}.pt2": _by_torch}
+    found = {name: program for name, program in programs.items() if name in parities}
+    if found:
+        yield from ("## Use", "", "One row for each observation, as the environment gives it:", "")
+    for name, program in found.items():
+        yield from ("```python", *program(name, graphs[stem]), "```", "")
+
+
+def _by_onnxruntime(name: str, graph: PolicyGraph) -> Iterator[str]:
+    yield from ("import numpy as np", "import onnxruntime", "")
+    yield f'policy = onnxruntime.InferenceSession("{name}")'
+    yield "inputs = {"
+    for key, array in zip(graph.inputs, graph.example(), strict=True):
+        shape = (1, *array.shape[1:])
+        yield f'    "{key}": np.zeros({shape}, np.{array.numpy().dtype}),'
+    yield from ("}", "action, *others = policy.run(None, inputs)")
+
+
+def _by_torch(name: str, graph: PolicyGraph) -> Iterator[str]:
+    yield from ("import torch", "")
+    yield f'policy = torch.export.load("{name}").module()'
+    arrays = [
+        f"torch.zeros({(1, *each.shape[1:])}, dtype={each.dtype})" for each in graph.example()
+    ]
+    yield f"action, *others = policy({', '.join(arrays)})"
+
+
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
@@ -85,7 +116,7 @@ def _listed(names: Iterable[str]) -> str:
 def _training(run: SavedRun) -> Iterator[str]:
     last = run.rows[-1] if run.rows else {}
     yield from ("## Training", "")
-    yield f"{last.get(ENV_STEPS, 0):,.0f} env steps in {last.get('time_total_s', 0):,.0f} seconds, "
+    yield f"{last.get(ENV_STEPS, 0):,.0f} env steps in {last.get('time_total_s', 0):,.1f} seconds,"
     yield f"seed {run.plan.config.seed}, rllib {rllib.__version__}, torch {torch.__version__}."
     for start in run.starts:
         yield from ("", f"From iteration {start['iteration']} on {words(start)}:")

@@ -124,7 +124,8 @@ def _write_card(
 ) -> None:
     (folder / "README.md").write_text(card(run, graphs, parities, played), encoding="utf-8")
     (folder / "config.yaml").write_text(run.plan.to_yaml(), encoding="utf-8")
-    say(f"{folder / 'README.md'}: mean return {played.mean.estimate:.6g}")
+    what = f"mean return {played.mean.estimate:.6g}, how it was trained, how the files are used"
+    say(f"{folder / 'README.md'}: {what}")
 
 
 class _Recorder(Player):

@@ -275,3 +275,4 @@ def _say_where(folder: RunFolder, console: Console) -> None:
     if curves.is_dir():
         hint = "" if find_spec("tensorboard") else "   (pip install tensorboard)"
         console.say(f"  curves      tensorboard --logdir {shlex.quote(str(curves))}{hint}")
+    console.say(f"  look at it  rllib evaluate {shlex.quote(str(folder.path))} --video film.mp4")

@@ -1,5 +1,6 @@
 """A policy outside of this package: onnxruntime alone acts as training did."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +159,19 @@ def test_all_files_of_a_run(one: SavedRun, tmp_path: Path) -> None:
     assert "Evaluated over 3 episodes (seeds 0 to 2, most likely actions)" in card
     assert "algorithm: PPO" in card
     assert words(one.starts[0]) in card
+
+
+def test_the_programs_of_a_card_run_beside_it(
+    one: SavedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(one, tmp_path, ["onnx", "torch", "card"], episodes=1, say=[].append)
+    monkeypatch.chdir(tmp_path)
+    texts = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    assert len(texts) == 2
+    for text in texts:
+        names: dict[str, Any] = {}
+        exec(text, names)
+        assert names["action"].shape == (1,)
 
 
 def test_the_file_needs_nothing_of_this_package(one: SavedRun, tmp_path: Path) -> None:

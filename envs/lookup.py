@@ -1,5 +1,6 @@
 """Whether an environment id exists, before anything is started for it."""
 
+import re
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from importlib import import_module
@@ -9,6 +10,8 @@ from gymnasium.envs.registration import EnvSpec
 
 from rllib.envs.extras import register_namespace
 from rllib.envs.faults import EnvSetupError
+
+_OLD_ATARI = re.compile(r"(?:\w+/)?([A-Z]\w*?)(NoFrameskip|Deterministic)?-v\d+")
 
 
 def find_spec(env_id: str) -> EnvSpec:
@@ -28,7 +31,7 @@ def find_spec(env_id: str) -> EnvSpec:
         register_namespace(name)
     if name in gym.registry:
         return gym.registry[name]
-    if guess := nearest(name, gym.registry):
+    if guess := nearest(name, gym.registry) or _of_atari(name):
         raise EnvSetupError(
             f"unknown environment {env_id!r}; did you mean {module + colon + guess!r}?"
         )
@@ -62,6 +65,17 @@ def nearest(name: str, known: Collection[str]) -> str | None:
     """Another version of the environment of that name, or one of a similar name."""
     similar = get_close_matches(name, known, n=1, cutoff=0.75)
     return _other_version(name, known) or next(iter(similar), None)
+
+
+def _of_atari(name: str) -> str | None:
+    """What a game of Atari is called today that was ``PongNoFrameskip-v4``, or ``Pong-v5``."""
+    found = _OLD_ATARI.fullmatch(name)
+    guess = f"ALE/{found[1]}-v5" if found else ""
+    try:
+        register_namespace(guess)
+    except EnvSetupError:  # without the extra the old endings tell
+        return guess if found and found[2] else None
+    return guess if guess in gym.registry else None
 
 
 def _other_version(name: str, known: Iterable[str]) -> str | None:

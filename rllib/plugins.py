@@ -144,6 +144,8 @@ def _target(name: str, group: str) -> str:
     found = _targets(group)
     if name in found:
         return found[name]
+    if (group, name) == (LOGGERS, "tensorboard"):
+        raise ConfigError("TensorBoard is a setting of its own: tensorboard: true, the default")
     absent = ABSENT_ALGORITHMS.get(name.upper().replace("-", "")) if group == ALGORITHMS else None
     guess = nearest(name, found)
     known = f"there are: {', '.join(sorted(found))}" if found else "write it as 'module:Name'"

@@ -18,8 +18,14 @@ def value_hint(value: object, wants: str) -> str:
         return f"; did you mean {int(value)}?"
     if isinstance(value, gym.Env):
         return "; give what makes one: its id, its class, or lambda config: ..."
+    if isinstance(value, list) and len(value) == 1 and "list" not in wants:
+        return f"; did you mean {value[0]!r}?"
     if not isinstance(value, str):
         return ""
+    if "list" in wants and re.fullmatch(r"[^,\[\]]+(,[^,\[\]]+)+", value):
+        return f"; did you mean [{value}]?"
+    if "mapping" in wants and re.fullmatch(r"\w+:\S+", value):
+        return f"; did you mean '{value.replace(':', ': ', 1)}', with a space?"
     if value.lower() in _BOOLEANS:
         return f"; did you mean {_BOOLEANS[value.lower()]}?"
     if re.fullmatch(r"[-+]?\d+,\d+", value):

@@ -78,6 +78,7 @@ RENAMED = {
     "num_cpus_for_driver": "num_cpus_for_main_process",
     "num_cpus_for_local_worker": "num_cpus_for_main_process",
     "env_id": "env",
+    "env_kwargs": "env_config",
     "total_timesteps": "stop.num_env_steps_sampled_lifetime",
     "timesteps_total": "stop.num_env_steps_sampled_lifetime",
     "stats_window_size": "metrics_num_episodes_for_smoothing",
@@ -115,6 +116,9 @@ RENAMED = {
     "rollout": "rollout_fragment_length",
     "num_envs_per_agent": "num_envs_per_env_runner",
 }
+
+# The same of algorithms that do not have the setting which it is called by in most.
+RENAMED_ELSEWHERE = {"ent_coef": "initial_alpha", "entropy_coeff": "initial_alpha"}
 
 # The same of what stands at the top of a file.
 RENAMED_SECTIONS = {
@@ -162,6 +166,13 @@ ABSENT_ALGORITHMS = {
 # What RLlib has and we have not, with the nearest setting that we do have ("" for none).
 UNSUPPORTED = {
     "render_env": "env_config",
+    "record_env": "tensorboard_videos_every",
+    "horizon": "env_config",
+    "soft_horizon": "",
+    "no_done_at_end": "",
+    "env_wrapper": "env",
+    "frame_stack": "env_to_module_connector",
+    "verbose": "log_level",
     "env_task_fn": "env_config",
     "create_env_on_local_worker": "create_local_env_runner",
     "env_runner_state_server_max_concurrency": "max_requests_in_flight_per_env_runner",
@@ -313,7 +324,10 @@ def explain_unknown(name: str, known: Iterable[str]) -> str:
 
 def renaming(name: str, known: Collection[str]) -> str | None:
     """What another library's setting is called here, if there is such a setting."""
-    renamed = RENAMED.get(name, "")
-    head = renamed.partition(".")[0]
-    reachable = renamed in known or ("." in renamed and head in {*known, "stop", "model_config"})
-    return renamed if reachable else None
+    names = (RENAMED.get(name), RENAMED_ELSEWHERE.get(name))
+    return next((each for each in names if each and _is_reachable(each, known)), None)
+
+
+def _is_reachable(renamed: str, known: Collection[str]) -> bool:
+    head, dot, _ = renamed.partition(".")
+    return renamed in known or (bool(dot) and head in {*known, "stop", "model_config"})

@@ -15,6 +15,7 @@ from rllib import plugins
 from rllib.callbacks import HOOKS
 from rllib.config import AlgorithmConfig, yaml_tree
 from rllib.config.file import COMMAND_LINE, Assignment
+from rllib.config.hints import value_hint
 from rllib.config.names import RENAMED, RENAMED_SECTIONS, explain_unknown, nearest, renaming
 from rllib.envs.faults import EnvSetupError
 from rllib.envs.make import choose_backend
@@ -83,7 +84,8 @@ class PlanReader:
         elif value is None:
             return
         elif not isinstance(value, dict):
-            self._wrong(f"should be a mapping, got {value!r}", name, places[name])
+            text = f"should be a mapping, got {value!r}{value_hint(value, 'a mapping')}"
+            self._wrong(text, name, places[name])
         elif name == "stop":
             self.stop |= value
             self.places |= {f"stop.{key}": places[f"stop.{key}"] for key in value}
@@ -113,7 +115,10 @@ class PlanReader:
                 continue
             section = keys[0] if keys[0] in self.schema.section_keys() else None
             path = keys[1:] if section else keys
-            if not path or not path[0]:
+            if keys == ("algorithm",):
+                text = "a config has one, whose settings are checked; take another (rllib presets)"
+                self._wrong(text, "algorithm", COMMAND_LINE)
+            elif not path or not path[0]:
                 self._wrong("is a section; name a setting in it", keys[0], COMMAND_LINE)
             elif (home := self.schema.section_of(path[0])) is None:
                 text = self._explain_key(path[0], section)
@@ -203,6 +208,10 @@ def _other_names_of_algorithm(tree: yaml_tree.Tree) -> Iterator[Problem]:
         if RENAMED_SECTIONS.get(key) == "algorithm":
             text = "unknown section; it is called 'algorithm' here"
             yield Problem(text, key, tree.places[key])
+    for key, value in tree.value.items():
+        if isinstance(value, dict) and "run" in value:
+            text = "is a tuned example of RLlib's; rllib init ENV writes a config of today"
+            yield Problem(text, str(key), tree.places[key])
 
 
 def _has_setting(algorithm: str, key: str) -> bool:

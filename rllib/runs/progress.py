@@ -7,13 +7,13 @@ from itertools import pairwise
 
 from rllib.metrics.stages import Stages, headline, stages_of, verdict
 from rllib.runs.record import ENV_STEPS, ITERATION, Metrics
+from rllib.runs.stopping import COUNTERS
 
 RETURN = "env_runners/episode_return_mean"
 LENGTH = "env_runners/episode_len_mean"
 RESTARTS = "fault_tolerance/num_remote_worker_restarts"
 WINDOW_S = 10.0
 LONGER_S = (60.0, 300.0)
-COUNTERS = ENV_STEPS, ITERATION, "time_total_s"
 BARS = "▁▂▃▄▅▆▇█"
 
 

@@ -25,6 +25,9 @@ COMMON_METRICS = (
     "env_runners/num_env_steps_sampled_lifetime",
 )
 
+# Those that go from 0 upwards.
+COUNTERS = COMMON_METRICS[:3]
+
 # What the kit itself reports of env runners, and of those of evaluation.
 OF_ENV_RUNNERS = (
     *(name.removeprefix("env_runners/") for name in COMMON_METRICS if "/" in name),
@@ -62,6 +65,8 @@ def criterion_problem(metric: str, threshold: object) -> str | None:
         return f"should be a number, got {threshold!r}"
     if not math.isfinite(threshold):
         return f"should be a finite number, got {threshold!r}"
+    if metric in COUNTERS and threshold <= 0:
+        return f"should be greater than 0, got {threshold!r}"
     if "/" in metric or metric in COMMON_METRICS:
         return None
     guess = RENAMED_METRICS.get(metric) or _near(metric, COMMON_METRICS)

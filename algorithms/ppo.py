@@ -219,7 +219,8 @@ class PPOLearner(Learner[PPOBatch]):
 
     def build_train_batch(self, batches: tuple[SampleBatch, ...]) -> PPOBatch:
         """All fragments as one batch, advantages standardised over those of all learners."""
-        parts = [ppo_batch(batch, self.module, self.now) for batch in batches]
+        with self.precision.autocast():
+            parts = [ppo_batch(batch, self.module, self.now) for batch in batches]
         joined: PPOBatch = concatenate(parts)
         columns = [live(each, joined.mask) for each in (joined.advantages, joined.value_targets)]
         means, stds = self.group.moments(torch.stack(columns).numpy())

@@ -22,6 +22,9 @@ from rllib.tensors import to_tensors
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
+MOST_BYTES = 1 << 23
+"""Of observations that a network reads at once."""
+
 
 class Sequences(NamedTuple):
     """Runs of consecutive env steps of one episode each, all padded to the same length.
@@ -162,7 +165,15 @@ def _sequence_values(
 
 
 def _values(module: RLModule, obs: NDArray[Any], state: dict[str, NDArray[Any]]) -> Floats:
-    """By the module, wherever it is."""
+    """By the module, wherever it is; images in parts, whose layers' outputs need less memory."""
+    if state or obs.nbytes <= MOST_BYTES:
+        return _values_of_part(module, obs, state)
+    num_parts = -(-obs.nbytes // MOST_BYTES)
+    parts = [_values_of_part(module, part, {}) for part in np.array_split(obs, num_parts)]
+    return np.concatenate(parts)
+
+
+def _values_of_part(module: RLModule, obs: NDArray[Any], state: dict[str, NDArray[Any]]) -> Floats:
     inputs = to_device(inputs_of(module, obs, state), device_of(module))
     values: Floats = module.compute_values(inputs).float().cpu().numpy()
     check_values(module, values.shape, obs.shape[: 1 + bool(state)])

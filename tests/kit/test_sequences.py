@@ -138,3 +138,25 @@ def test_a_runner_with_memory_goes_on_bit_for_bit_after_a_restore():
     expected, actual = runner.sample()[0], heir.sample()[0]
     np.testing.assert_array_equal(actual.actions, expected.actions)
     np.testing.assert_array_equal(actual.state_in["c"], expected.state_in["c"])
+
+
+def test_many_observations_are_read_in_parts(monkeypatch):
+    settings = config()
+    settings.rl_module(model_config={"fcnet_hiddens": (4,)})
+    module, batches = fragments(settings, AutoresetMode.NEXT_STEP, count=1)
+    (batch,) = batches
+    at_once = compute_values(batch, module)
+    read = []
+    plain = type(module).compute_values
+
+    def counted(self, inputs):
+        values = plain(self, inputs)
+        read.append(len(values))
+        return values
+
+    monkeypatch.setattr(type(module), "compute_values", counted)
+    monkeypatch.setattr("rllib.learning.sequences.MOST_BYTES", batch.obs.nbytes // 5)
+    in_parts = compute_values(batch, module)
+    assert len(read) > 5
+    np.testing.assert_allclose(in_parts.values, at_once.values, rtol=1e-6)
+    np.testing.assert_allclose(in_parts.following, at_once.following, rtol=1e-6)

@@ -72,4 +72,4 @@ void physics_advance(const Work *work, int64_t num_threads) {
 }
 
 /* Changes with the fields of Work, so that an old library is not used with new ones. */
-int64_t physics_version(void) { return 1; }
+int64_t physics_version(void) { return 2; }

@@ -7,8 +7,6 @@ Legend: N worlds.
 
 import ctypes
 from collections.abc import Sequence
-from functools import cache
-from importlib.util import find_spec
 from itertools import compress
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib.envs.compiled import compiled
+
 Bools = NDArray[np.bool_]
 
-VERSION = 1
-"""``physics_version`` of the C source that this file is for."""
 _STORY = 512
 """As ``physics.c`` has it."""
 
@@ -53,7 +51,7 @@ def worlds_of(
         num_threads: that may be used.
     """
     if num_threads > 1 and len(pairs) > 1:
-        library, functions = _library(), _functions(mujoco)
+        library, functions = compiled(), _functions(mujoco)
         if library is not None and functions is not None:
             return _Together(mujoco, library, functions, pairs, num_steps, settles, num_threads)
     return _OneByOne(mujoco, pairs, num_steps, settles)
@@ -129,24 +127,6 @@ class _Together:
         story = self._stories[index].tobytes().partition(b"\0")[0].decode(errors="replace")
         self._stories[:] = 0
         raise self.mujoco.FatalError(f"in environment {index}: {story}")
-
-
-@cache
-def _library() -> ctypes.CDLL | None:
-    """What was compiled at installation; None where nothing was, or another version of it.
-
-    The interpreter is not locked while it is called.
-    """
-    found = find_spec("rllib.envs._physics")
-    if found is None or found.origin is None:
-        return None
-    loaded = ctypes.CDLL(found.origin)
-    loaded.physics_version.restype = ctypes.c_int64
-    if loaded.physics_version() != VERSION:
-        return None
-    loaded.physics_advance.argtypes = [ctypes.c_void_p, ctypes.c_int64]
-    loaded.physics_advance.restype = None
-    return loaded
 
 
 def _functions(mujoco: Any) -> _Functions | None:

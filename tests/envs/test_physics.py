@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from rllib.envs import physics
+from rllib.envs.compiled import compiled
 
 mujoco = pytest.importorskip("mujoco")
 threads = pytest.mark.skipif(
-    physics._library() is None or physics._functions(mujoco) is None, reason="nothing was compiled"
+    compiled() is None or physics._functions(mujoco) is None, reason="nothing was compiled"
 )
 NUM = 7
 

@@ -93,7 +93,9 @@ def _draw(found: "Comparison") -> None:
     from rllib.results.chart import chart, legend
 
     console = Console(highlight=False, soft_wrap=True)
-    braille, curves = console.encoding.startswith("utf"), found.curves
+    curves = found.curves
+    coloured = console.color_system is not None and not console.no_color
+    braille = console.encoding.startswith("utf") and (coloured or len(curves) == 1)
     console.print(f"{found.metric} over {found.axis}")
     for line in [*chart(curves, min(78, console.width), braille=braille), *legend(curves, braille)]:
         console.print(line)

@@ -60,7 +60,7 @@ class Console:
     def begin(self, progress: Progress) -> None:
         """Show this progress from now on."""
         self._progress = progress
-        if self._rich.is_terminal:
+        if self._rich.is_terminal and not self._rich.is_dumb_terminal:
             self._live = Live(self, console=self._rich, refresh_per_second=4)
             self._live.start()
 

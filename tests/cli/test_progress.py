@@ -127,6 +127,15 @@ def test_plain_lines_show_the_first_and_the_last_result() -> None:
     assert len(lines) < 20
 
 
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines() -> None:
+    output = io.StringIO()
+    console = Console(RichConsole(file=output, force_terminal=True, _environ={"TERM": "dumb"}))
+    with console:
+        console.begin(Progress({}, started=0.0))
+        console.update(metrics(1, 10))
+        assert output.getvalue().startswith("iteration 1 | steps 10 |")
+
+
 def test_a_terminal_gets_a_live_view_that_ends_with_the_last_result() -> None:
     text = shown(terminal=True, count=500)
     assert "5,000" in text

@@ -172,6 +172,8 @@ def test_the_commands_on_runs_that_were_trained(
     text = run("compare", "one", "two", "--html", str(tmp_path / "r.html"))
     assert "training.lr: 0.002 | 0.001" in text
     assert "debugging.seed: 1 | 2" in text
+    assert "  * one\n  o two\n" in text  # without colours letters tell them apart
+    assert "  ⣿ one\n" in run("plot", "one")
     assert "wrote " in text
     assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
     assert max(map(len, text.splitlines()[:4])) <= 80

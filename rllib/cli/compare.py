@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Runs = Annotated[
     list[str],
     typer.Argument(
+        metavar="RUN",
         help="Names of runs, paths, or what several seeds have in common.",
         autocompletion=completion.runs,
     ),

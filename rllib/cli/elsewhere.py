@@ -29,7 +29,8 @@ OPTIONS = {
     **dict.fromkeys(("-n", "--n-timesteps", "--timesteps", "--total-timesteps"), _STEPS),
     **dict.fromkeys(("-f", "--log-folder", "--logdir", "--tensorboard-log", "--output"), _FOLDER),
     **dict.fromkeys(("-i", "--trained-agent", "--resume", "--restore", "--load"), _GOES_ON),
-    "--n-episodes": "--episodes",
+    **dict.fromkeys(("--n-episodes", "--n-eval-episodes"), "it is called --episodes here"),
+    **dict.fromkeys(("--deterministic", "--stochastic"), "--explore draws actions; else the best"),
     "--hyperparams": "settings are written KEY=VALUE, without an option",
 }
 

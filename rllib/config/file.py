@@ -5,6 +5,7 @@ the algorithm, and torch with it, is still being imported.
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,13 @@ def _shown(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
+def _for_example(pair: str) -> str:
+    """A whole pair, where something says what was meant by half of one."""
+    if (steps := pair.removeprefix("stop.")) != pair and steps.isdigit():
+        return f", for example num_env_steps_sampled_lifetime={steps}"
+    return f", for example env={pair}" if re.fullmatch(r"[A-Z]\w*-v\d+", pair) else ""
+
+
 def read_assignment(pair: str) -> Assignment:
     """``key=value`` with the value as in YAML.
 
@@ -151,8 +159,8 @@ def read_assignment(pair: str) -> Assignment:
     """
     key, equals, text = pair.partition("=")
     if not equals or not key.strip("."):
-        said = pair.removeprefix("stop.")
-        raise ConfigError(Problem(f"{said!r}: write it as key=value", where=COMMAND_LINE))
+        text = f"{pair.removeprefix('stop.')!r}: write it as key=value{_for_example(pair)}"
+        raise ConfigError(Problem(text, where=COMMAND_LINE))
     value = yaml_tree.parse(text, f"{COMMAND_LINE}: {key}").value
     # A metric may have dots in its name; it is one key under "stop".
     head, _, rest = key.partition(".")

@@ -250,6 +250,7 @@ def test_stop_criteria_of_the_command_line_are_added_to_those_of_the_file() -> N
     plan = load_plan(write(text), ["stop.a/b=2"], ["learners/x.y=3"])
     assert plan.stop == {"training_iteration": 5, "a/b": 2, "learners/x.y": 3}
     assert "command line: 'x': write it as key=value" in complaint(HEAD, stop=("x",))
+    assert "example num_env_steps_sampled_lifetime=500" in complaint(HEAD, stop=("500",))
     assert load_plan(write(text), ["stop.a/b=null"]).stop == {"training_iteration": 5}
 
 

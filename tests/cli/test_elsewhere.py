@@ -31,6 +31,8 @@ def error(*arguments: str) -> str:
         ("train ppo_cartpole", "Did you mean: rllib train --config ppo_cartpole"),
         ("train lr=3 my_env.yaml", "Did you mean: rllib train --config my_env.yaml"),
         ("train", "It is the name of a preset (rllib presets) or a file"),
+        ("evaluate x --deterministic", "--explore draws actions"),
+        ("evaluate x --n-eval-episodes 3", "it is called --episodes here"),
         ("resume ppo_cartpole", "the same rllib train that began a run continues it"),
         ("list", "rllib presets lists configs"),
         ("tensorboard", "tensorboard --logdir runs"),

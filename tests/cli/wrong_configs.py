@@ -180,6 +180,7 @@ FILES: list[tuple[str, str]] = [
 
 ARGUMENTS: list[tuple[str, str]] = [
     ("lr", "write it as key=value"),
+    ("CartPole-v1", "write it as key=value, for example env=CartPole-v1"),
     ("lr:3", "write it as key=value"),
     ("=3", "write it as key=value"),
     ("training=3", "is a section; name a setting in it"),

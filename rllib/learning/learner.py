@@ -20,7 +20,6 @@ from typing import Any, ClassVar, Generic
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from rllib.absent import NamesNearest, refuse_overrides
 from rllib.checkpoints.torch_state import get_module_state, set_module_state
@@ -123,20 +122,22 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
             self.module = config.get_rl_module_spec(spaces).build().to(self.device)
             self.optimizers = self.configure_optimizers()
         own_parameters(self.module, self.optimizers)
-        self._parameters_of_policy = self._find_parameters_of_policy()
+        self._policy_arrays = self._find_policy_arrays()
         self.connectors = build_learner_pipeline(config, spaces, self.device)
         self.descent = Descent(self.module, self.optimizers, config, self.precision.scale)
         self.num_steps_trained_lifetime = 0
         self.group: Peers = Alone()
         self._begin_streams()
 
-    def _find_parameters_of_policy(self) -> dict[str, Tensor] | None:
+    def _find_policy_arrays(self) -> dict[str, NDArray[Any]] | None:
         """What acting needs, looked up once: parameters stay where they are. None where it is
-        something else as well, such as buffers, in whose place a module may put others."""
+        elsewhere, or something else as well, such as buffers, in whose place a module may put
+        others."""
         state = self.module.policy_state()
         places = {parameter.data_ptr() for parameter in self.module.parameters()}
-        are_all = all(each.data_ptr() in places for each in state.values())
-        return state if are_all else None
+        if self.device.type != "cpu" or any(x.data_ptr() not in places for x in state.values()):
+            return None
+        return {name: tensor.detach().numpy() for name, tensor in state.items()}
 
     def _begin_streams(self) -> None:
         self.rng = derive_rng(self.config.seed, Role.LEARNER, self.group.rank)
@@ -309,7 +310,9 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
 
     def get_weights(self) -> dict[str, NDArray[Any]]:
         """Copies of the weights that acting needs, by name."""
-        return get_module_state(self._parameters_of_policy or self.module.policy_state())
+        if self._policy_arrays is not None:
+            return {name: array.copy() for name, array in self._policy_arrays.items()}
+        return get_module_state(self.module.policy_state())
 
     def get_module_state(self) -> dict[str, NDArray[Any]]:
         """Copies of all weights, by name."""

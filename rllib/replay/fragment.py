@@ -146,6 +146,8 @@ def _read_with_resets(batch: SampleBatch, done: Bools) -> Steps:
     is_followed[T - 1 :: T] = False
     left = np.flatnonzero(is_step & ~done & ~is_followed)  # rows, the others are steps
     ends = numbers[is_step & (done | ~is_followed)]
+    is_first = np.zeros(len(is_step) + 1, np.bool_)
+    is_first[lasts + 1] = True  # of the next stream
     return Steps(
         obs=obs[is_step],
         actions=_by_stream(batch.actions)[is_step],
@@ -156,7 +158,7 @@ def _read_with_resets(batch: SampleBatch, done: Bools) -> Steps:
         terminal=numbers[is_step & _by_stream(batch.terminateds)],
         cut=np.concatenate([_number(batch.final_index, batch, numbers), numbers[left]]),
         cut_obs=np.concatenate([batch.final_obs, _obs_after(left, obs, batch)]),
-        begins=np.setdiff1d(ends + 1, lasts + 1),
+        begins=ends[~is_first[ends + 1]] + 1,
         numbers=numbers,
     )
 

@@ -42,11 +42,16 @@ class EpisodeTracker:
 
         Of an environment that ``failed`` the episode so far is forgotten.
         """
+        ended = dones if failed is None else dones | failed
+        if not ended.any():  # as in most fragments of few rows
+            self.returns = self.returns + rewards.sum(axis=0, dtype=np.float64)
+            self.lengths = self.lengths + len(rewards) - reset_rows.sum(axis=0)
+            return []
         returns = self.returns + rewards.cumsum(axis=0, dtype=np.float64)
         lengths = self.lengths + (~reset_rows).cumsum(axis=0)
         past_returns, past_lengths = np.zeros_like(self.returns), np.zeros_like(self.lengths)
         episodes = []
-        for t, n in np.argwhere(dones if failed is None else dones | failed):
+        for t, n in np.argwhere(ended):
             if dones[t, n]:
                 episode = Episode(
                     float(returns[t, n] - past_returns[n]), int(lengths[t, n] - past_lengths[n])

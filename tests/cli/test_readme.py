@@ -22,7 +22,7 @@ def test_the_config_shown_is_valid(tmp_path: Path) -> None:
     plan = load_plan(str(tmp_path / "my.yaml"))
     assert plan.stop == {
         "env_runners/episode_return_mean": 475,
-        "num_env_steps_sampled_lifetime": 500_000,
+        "num_env_steps_sampled_lifetime": 200_000,
     }
 
 

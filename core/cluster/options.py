@@ -60,12 +60,6 @@ def connect_driver(
                 f"init({name}=...) is about a node, and {address} has nodes already: give it to "
                 "`rllib start`"
             )
-    for field in ("working_dir", "py_modules"):
-        if field in runtime_env:
-            raise ValueError(
-                f"runtime_env {field!r} is not copied to other nodes: have the code in the same "
-                "place on all of them, or leave it to what functions and classes bring along"
-            )
     from rllib.core.cluster.launch import connect
 
     return connect(

@@ -26,10 +26,12 @@ from rllib.core.cluster.credentials import is_loopback, split_address
 from rllib.core.cluster.gateway import Gateway, Link, Listener
 from rllib.core.native import platform, wire
 from rllib.core.native.amounts import floats
+from rllib.core.native.archives import STORE, find_archive
 from rllib.core.native.connection import Connection
 from rllib.core.native.copies import Copies
 from rllib.core.native.instructions import Instruction, Start, Stop, Tell, Warn
 from rllib.core.native.node import Node, WorkerProcess
+from rllib.core.native.objects import NativeRef
 from rllib.core.native.output import Line
 from rllib.core.native.peers import Peer
 from rllib.core.native.reactor import WRITE
@@ -60,6 +62,7 @@ class ServiceNode(Node, Listener):
         self.site = self._scheduler.home
         self._drivers: dict[bytes, AttachedDriver] = {}
         self.copies = Copies(self._runtime)
+        self._runtime.values.lendings.discover = self._archive
         self._attach = self._listen()
 
     # -- drivers -------------------------------------------------------------------------------
@@ -143,6 +146,15 @@ class ServiceNode(Node, Listener):
     def fetch_for(self, peer: Peer, wanted: wire.FetchFor) -> None:
         """Get it, or a copy of it that is here."""
         self.copies.serve(peer, wanted)
+
+    def _archive(self, number: int) -> NativeRef | None:
+        """That of a snapshot which a process of this node has taken."""
+        stored = find_archive(self._directory / STORE, self._runtime.me, number)
+        if stored is None:
+            return None
+        ref = NativeRef(self._runtime.me, number)
+        ref.resolve(stored)
+        return ref
 
     # -- the gateway ---------------------------------------------------------------------------
 

@@ -121,7 +121,7 @@ class DriverRuntime(NativeRuntime):
         args = self.values.incoming(host.args, peer, handed=True)
         intern = host.constructor
         details = {"concurrency": intern.concurrency, "groups": intern.groups}
-        target = Target(intern.kind, intern.name, intern.blob, **details)
+        target = Target(intern.kind, intern.name, intern.blob, **details, shape=intern.shape)
         self._host(peer.process, host.order, Build(target, args))
 
     def on_fetch_for(self, peer: Peer, wanted: wire.FetchFor) -> None:

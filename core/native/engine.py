@@ -78,7 +78,7 @@ class NativeRuntime(NodeQuestions):
     recorder: trace.Recorder | None = None
     """Of a session that is being recorded."""
     driver: bytes
-    """The process that owns detached actors."""
+    """The process that owns detached actors, and serves snapshots of directories to others."""
     interrupts: InterruptGuard
 
     def __init__(self, me: bytes, directory: Path, namespace: str, ledger: Ledger) -> None:
@@ -104,7 +104,7 @@ class NativeRuntime(NodeQuestions):
         self.tasks = Tasks(self.peers, self.calls, self._tell_node)
         self.lineage = Lineage(me, lambda: self._new_refs(1)[0], self.tasks.submit)
         self.cancelling = Cancelling(self.peers, self.calls, self.actor_calls, self.tasks)
-        self.placing = Placing(directory)
+        self.placing = Placing(directory, lambda: self.driver)
         self._plans = Plans(self.placing)
 
     def _tell_node(self, record: Any) -> None:

@@ -11,7 +11,7 @@ import atexit
 import inspect
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, NoReturn
 
@@ -67,8 +67,8 @@ class Executor:
         self.in_task = False
         self.leaving = False
         """A function's ``max_calls`` is reached: nothing more is run."""
-        self.refusal: CoreError | None = None
-        """Why nothing can be run here."""
+        self.prepare: Callable[[], object] | None = None
+        """What is to be done before anything runs here; what it raises is the job's error."""
 
     # -- arrival -------------------------------------------------------------------------------
 
@@ -254,8 +254,9 @@ class Executor:
     def _invoke(self, job: Job) -> Any:
         if self._runtime.recorder is not None:
             job.began_ns = time.time_ns()
-        if self.refusal is not None:
-            raise self.refusal
+        if self.prepare is not None:
+            self.prepare()
+            self.prepare = None
         function = self._function(job.intern)
         if job.args is EMPTY:
             return function()

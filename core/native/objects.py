@@ -236,6 +236,8 @@ class Lendings:
     def __init__(self) -> None:
         self._lent: dict[int, _Lending] = {}
         self._exposed: weakref.WeakValueDictionary[int, NativeRef] = weakref.WeakValueDictionary()
+        self.discover: Callable[[int], NativeRef | None] = _nothing_of
+        """Finds objects that are there without anybody having made a reference of them."""
 
     def expose(self, ref: NativeRef) -> None:
         """``ref`` can be found by its number, as long as somebody holds it."""
@@ -278,7 +280,10 @@ class Lendings:
     def find(self, number: int) -> NativeRef | None:
         """My object of that number, if somebody else holds it, or code names it."""
         lending = self._lent.get(number)
-        return self._exposed.get(number) if lending is None else lending.ref
+        if lending is not None:
+            return lending.ref
+        ref = self._exposed.get(number)
+        return self.discover(number) if ref is None else ref
 
     def __len__(self) -> int:
         return len(self._lent)
@@ -364,4 +369,8 @@ class Reports:
 
 
 def _nothing() -> None:
+    pass
+
+
+def _nothing_of(_number: int) -> None:
     pass

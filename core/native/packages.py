@@ -1,35 +1,49 @@
 """Snapshots of directories and modules that workers are to see, in the session directory.
 
 A snapshot lies under the hash of its content: the same files are copied once, however many tasks
-name them, and what is changed afterwards does not reach workers that run already.
+name them, and what is changed afterwards does not reach workers that run already. Where there may
+be other nodes, its archive lies beside it; see `archives`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import secrets
 import shutil
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Any
 
+from rllib.core.native.archives import (
+    STORE,
+    Package,
+    check_size,
+    digest_of,
+    drafted,
+    files_in,
+    pack,
+    settle,
+    unzip,
+)
+from rllib.core.native.peers import GATEWAY
 from rllib.core.runtime_env import merge
-
-MAX_BYTES = 500 * 2**20
-"""Of one snapshot. Larger data does not belong into the code of a worker."""
 
 _ALWAYS_EXCLUDED = ("__pycache__", ".git", ".venv")
 
 
 class Environments:
-    """A process's way from a ``runtime_env`` to the text that tells workers what to set up."""
+    """A process's way from a ``runtime_env`` to the text that tells workers what to set up.
 
-    def __init__(self, directory: Path) -> None:
-        self._store = directory / "env"
+    Args:
+        directory: of the session.
+        keeper: tells which process serves other nodes with what lies there.
+    """
+
+    def __init__(self, directory: Path, keeper: Callable[[], bytes]) -> None:
+        self._store = directory / STORE
+        self._gateway = directory / GATEWAY
+        self._keeper = keeper
         self._known: dict[tuple[str, str], str] = {}
 
     def resolve(self, parent: str, given: Mapping[str, Any]) -> str:
@@ -47,41 +61,47 @@ class Environments:
         return text
 
     def _packed(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """With snapshots in place of the user's paths."""
+        """With the names of snapshots in place of the user's paths."""
         packed = {name: value for name, value in given.items() if name != "excludes"}
         excludes = given.get("excludes", [])
         if "working_dir" in given:
-            path = Path(given["working_dir"])
-            snapshot = self._unzip(path) if path.is_file() else self._copy(path, excludes)
-            packed["working_dir"] = str(snapshot)
+            packed["working_dir"] = str(self._take(Path(given["working_dir"]), excludes))
         if "py_modules" in given:
             modules = map(Path, given["py_modules"])
-            packed["py_modules"] = [str(self._copy_module(path, excludes)) for path in modules]
+            packed["py_modules"] = [str(self._take_module(path, excludes)) for path in modules]
         return packed
 
-    def _unzip(self, archive: Path) -> Path:
-        place = self._store / _digest([(archive.name, archive)])
-        with zipfile.ZipFile(archive) as content:
-            _check_size(archive, sum(entry.file_size for entry in content.infolist()))
-            return place if place.exists() else _fill(place, content.extractall)
+    def _take(self, source: Path, excludes: list[str]) -> Package:
+        if source.is_file():
+            return self._keep(lambda target: unzip(source, target))
+        return self._copy(source, dict(_files(source, excludes)))
 
-    def _copy(self, source: Path, excludes: list[str]) -> Path:
-        files = dict(_files(source, excludes))
-        _check_size(source, sum(path.stat().st_size for path in files.values()))
-        place = self._store / _digest(sorted(files.items()))
-        if place.exists():
-            return place
-        return _fill(place, lambda target: _copy_files(files, target))
-
-    def _copy_module(self, source: Path, excludes: list[str]) -> Path:
-        """Where its copy lies, under its own name in a folder of its own."""
+    def _take_module(self, source: Path, excludes: list[str]) -> Package:
+        """Its copy lies under its own name in a folder of its own."""
         files = dict(_files(source, excludes)) if source.is_dir() else {".": source}
         named = {str(PurePath(source.name, name)): path for name, path in files.items()}
-        _check_size(source, sum(path.stat().st_size for path in named.values()))
-        place = self._store / _digest(sorted(named.items()))
-        if not place.exists():
-            _fill(place, lambda target: _copy_files(named, target))
-        return place / source.name
+        return self._copy(source, named)._replace(name=source.name)
+
+    def _copy(self, source: Path, files: Mapping[str, Path]) -> Package:
+        check_size(source, sum(path.stat().st_size for path in files.values()))
+        package = Package(self._keeper(), digest_of(files))
+        if self._is_kept(package):
+            return package
+        return self._keep(lambda target: _copy_files(files, target))
+
+    def _is_kept(self, package: Package) -> bool:
+        travels = not self._gateway.exists() or package.archive(self._store).exists()
+        return travels and package.within(self._store).exists()
+
+    def _keep(self, fill: Callable[[Path], None]) -> Package:
+        """Named by what was copied: a file may be written to at this very moment."""
+        with drafted(self._store) as draft:
+            fill(draft)
+            package = Package(self._keeper(), digest_of(files_in(draft)))
+            if self._gateway.exists() and not package.archive(self._store).exists():
+                pack(draft, package.archive(self._store))
+            settle(draft, package.within(self._store))
+        return package
 
 
 def _files(source: Path, excludes: list[str]) -> Iterator[tuple[str, Path]]:
@@ -102,37 +122,7 @@ def _excluded(path: Path, excludes: list[str]) -> bool:
     return any(fnmatch(str(path), p) or fnmatch(path.name, p) for p in patterns)
 
 
-def _check_size(source: Path, size: int) -> None:
-    if size > MAX_BYTES:
-        raise ValueError(
-            f"{source} has {size / 2**20:,.0f} MiB, and a runtime_env takes up to "
-            f"{MAX_BYTES // 2**20}: leave files out with excludes"
-        )
-
-
-def _digest(files: list[tuple[str, Path]]) -> str:
-    total = hashlib.blake2b(digest_size=16)
-    for name, path in files:
-        content = hashlib.blake2b(path.read_bytes()).digest()
-        total.update(f"{name}\0{path.stat().st_mode:o}\0".encode() + content)
-    return total.hexdigest()
-
-
 def _copy_files(files: Mapping[str, Path], target: Path) -> None:
     for name, path in files.items():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target / name)
-
-
-def _fill(place: Path, fill: Any) -> Path:
-    """Make a snapshot appear at once, whole; another process may make the same one meanwhile."""
-    draft = place.with_name(f"{place.name}.{secrets.token_hex(4)}")
-    draft.mkdir(mode=0o700, parents=True)
-    fill(draft)
-    try:
-        draft.rename(place)
-    except OSError:  # somebody was quicker
-        shutil.rmtree(draft)
-        if not place.exists():
-            raise
-    return place

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,10 +30,10 @@ ANYWHERE = Place()
 
 
 class Placing:
-    """One process's way from options to places."""
+    """One process's way from options to places; for the arguments see `Environments`."""
 
-    def __init__(self, directory: Path) -> None:
-        self._environments = Environments(directory)
+    def __init__(self, directory: Path, keeper: Callable[[], bytes]) -> None:
+        self._environments = Environments(directory, keeper)
         self.inherited = ANYWHERE
         """Where things go whose options say nothing of it."""
 

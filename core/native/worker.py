@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rllib.core import api, trace
-from rllib.core.exceptions import RuntimeEnvSetupError
+from rllib.core.exceptions import ObjectLostError, to_raise
 from rllib.core.facts import Where
 from rllib.core.native import wire
+from rllib.core.native.archives import Package
 from rllib.core.native.call import Build, current_job
 from rllib.core.native.connection import Connection, Frame
 from rllib.core.native.engine import NativeRuntime
@@ -24,6 +24,7 @@ from rllib.core.native.ledger import LEDGER, Cells, Ledger
 from rllib.core.native.node_link import NodeSocket
 from rllib.core.native.peers import Peer
 from rllib.core.native.process import exit_process
+from rllib.core.native.sites import key_of
 from rllib.core.records import ActorShape
 from rllib.core.runtime_env import NAMESPACE
 
@@ -61,7 +62,7 @@ class WorkerRuntime(NativeRuntime):
         self.driver = self.calls.agent = order.driver
         self.recorder = trace.recorder(directory, "worker")
         self.assignment = wire.Assignment({})
-        self._environment = Environment()
+        self._environment = Environment(directory, self._fetch)
         self.interrupts = InterruptGuard(self.lock, self.reactor, self.executor.take_interrupt)
 
     def on_node(self, record: Any) -> None:
@@ -103,11 +104,22 @@ class WorkerRuntime(NativeRuntime):
         self.assignment = given
         self.placing.adopt(given)
         self._environment.show_gpus(given.gpus)
-        try:
-            fields = self._environment.enter(given.environment)
-            self.namespace = fields.get(NAMESPACE, self.namespace)
-        except RuntimeEnvSetupError as error:
-            self.executor.refusal = error
+        self._environment.adopt(given.environment)
+        self.namespace = self._environment.fields.get(NAMESPACE, self.namespace)
+        if not self._environment.is_entered:
+            self.executor.prepare = self._environment.enter
+
+    def _fetch(self, package: Package) -> memoryview | None:
+        """The archive of a snapshot that was taken on another node."""
+        if key_of(package.keeper) == key_of(self.me):
+            return None
+        ref = self.find_exposed(package.keeper, package.number)
+        self.wait([ref], 1, None)
+        if isinstance(ref.outcome, Exception):
+            raise to_raise(ref.outcome)
+        if ref.outcome is None or ref.outcome.region is None:
+            raise ObjectLostError("it is no archive")
+        return ref.outcome.region.parts(ref)[0]
 
     def host(self, order: wire.PlaceActor, build: Build) -> None:
         """Hand it to the driver, which outlives this process."""
@@ -135,7 +147,7 @@ class WorkerRuntime(NativeRuntime):
         where.resources, where.gpus = given.resources, given.gpus
         where.placement_group_id = given.group.hex() or None
         where.captures_children = given.captures
-        fields = json.loads(given.environment or "{}")
+        fields = self._environment.fields
         where.runtime_env = {k: value for k, value in fields.items() if not k.startswith("_")}
         if given.actor:
             where.actor_id, where.actor_name = given.actor.hex(), given.name

@@ -1,12 +1,13 @@
 """Several nodes, of which some end."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 from cluster_actors import Counter, actor_on, sleep_for_ever, where
-from patience import wait_until
+from patience import SOON_S, wait_until
 
 from rllib import core
 from rllib.core import api
@@ -54,6 +55,29 @@ def test_tasks_of_a_killed_node_run_again() -> None:
         with pytest.raises(core.exceptions.WorkerCrashedError, match="is gone"):
             core.get(waiting, timeout=5)
         assert core.get(again, timeout=20) == second.id
+
+
+def test_the_environment_of_a_driver_outlives_it_with_its_detached_actors(tmp_path: Path) -> None:
+    @core.remote(name="reader", lifetime="detached", max_restarts=-1, max_task_retries=-1)
+    class Reader:
+        def read(self) -> tuple[str, str]:
+            return Path("data.txt").read_text(), core.get_runtime_context().get_node_id()
+
+    (tmp_path / "data.txt").write_text("of the job")
+    with Cluster(head={"num_cpus": 0}) as cluster:
+        first = cluster.add_node()
+        environment = {"working_dir": str(tmp_path)}
+        core.init(address=cluster.address, namespace="n", runtime_env=environment)
+        shutil.rmtree(tmp_path)
+        reader = Reader.remote()
+        assert core.get(reader.read.remote(), timeout=SOON_S) == ("of the job", first.id)
+        del reader
+        core.shutdown()
+        second = cluster.add_node()
+        cluster.kill_node(first)
+        core.init(address=cluster.address, namespace="n")
+        again = core.get_actor("reader").read.remote()
+        assert core.get(again, timeout=2 * SOON_S) == ("of the job", second.id)
 
 
 def test_without_a_head_drivers_hear_of_it_and_nodes_end() -> None:

@@ -177,6 +177,22 @@ def test_a_detached_actor_outlives_the_worker_that_made_it() -> None:
     core.kill(survivor)
 
 
+def test_a_detached_actor_of_a_worker_has_a_handle_of_itself() -> None:
+    @core.remote(name="narcissus", lifetime="detached")
+    class Narcissus:
+        def me(self) -> Any:
+            return core.get_runtime_context().current_actor
+
+    @core.remote
+    def make() -> None:
+        Narcissus.remote()
+
+    core.get(make.remote())
+    actor = core.get_actor("narcissus")
+    assert core.get(actor.me.remote(), timeout=SOON_S) == actor
+    core.kill(actor)
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("name", ["heir", None])
 def test_a_detached_actor_is_made_or_is_not(when: str, name: str | None) -> None:

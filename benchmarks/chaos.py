@@ -78,6 +78,10 @@ def _rows(preset: str, name: str, **settings: Any) -> dict[str, Row]:
 ROWS = _rows("ppo_cartpole", "PPO", num_envs_per_env_runner=4) | _rows("impala_cartpole", "IMPALA")
 
 
+FAULTS = ("raise", "die", "hang")
+"""Of an environment; "mixed" is each of them by chance."""
+
+
 class Shaky(gym.Wrapper[Any, Any, Any, Any]):
     """CartPole that has a fault in one step out of many."""
 
@@ -88,7 +92,7 @@ class Shaky(gym.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> Any:
         if self.fault and self.chance.random() < 1 / self.one_in:
-            match self.fault:
+            match self.chance.choice(FAULTS) if self.fault == "mixed" else self.fault:
                 case "raise":
                     raise OSError("the simulator is gone")
                 case "die":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import chaos_checks, chaos_store, fault_cost
+from benchmarks import chaos_checks, chaos_store, fault_cost, soak
 from rllib import core
 from rllib.preload import PRELOAD
 
@@ -30,3 +30,26 @@ def test_nothing_is_left_of_a_driver_that_was_ended(signal):
     left = chaos_checks.driver_ended(1, [signal])[signal]
     assert left.pop("drivers") == 1
     assert set(left.values()) == {0}
+
+
+def test_a_run_goes_on_whatever_is_broken_and_leaves_nothing_behind():
+    found = soak.soak(20.0, 0.0, soak.Weather(1.5, 4.0, 3.0, 10.0, 300))
+    counts, curve = found["counts"], found["curves"]["faults"]
+    assert counts["faults"] > 5
+    assert counts["lost"] == counts["wrong_exit_codes"] == counts["left_behind"] == 0
+    assert counts["SIGTERM"] == counts["SIGKILL"] == 1
+    assert curve["env_faults"] > 0
+    assert not curve["has_gaps_or_steps_back"]
+
+
+def test_what_grows_by_something_with_each_fault_is_not_flat():
+    def samples(per_s):
+        values = [(life, 200 * life + s) for life in range(2) for s in range(120)]
+        return [
+            soak.Sample(life, at, at * per_s, 30 + int(at * per_s), 4, 9, 12) for life, at in values
+        ]
+
+    for name in ("rss_mib", "descriptors", "segments"):
+        assert soak.is_flat(name, soak.growth(samples(0.0), name))
+    for name in ("rss_mib", "descriptors"):
+        assert not soak.is_flat(name, soak.growth(samples(0.1), name))

@@ -33,7 +33,7 @@ from rllib.algorithm import Algorithm
 from rllib.callbacks import RLlibCallback
 from rllib.config import AlgorithmConfig
 from rllib.config.file import load_plan
-from rllib.preload import PRELOAD
+from rllib.preload import preload_for
 
 THRESHOLD = 475.0
 NUM_RUNNERS = 4
@@ -127,9 +127,10 @@ def configured(row: Row, seed: int) -> AlgorithmConfig:
 def train(row: Row, seed: int) -> dict[str, Any]:
     """Train to the threshold; what that took."""
     started = time.perf_counter()
+    config = configured(row, seed)
     with (
-        core.init(num_cpus=8, preload=PRELOAD),
-        configured(row, seed).build_algo() as algo,
+        core.init(num_cpus=8, preload=preload_for(config.algo_name)),
+        config.build_algo() as algo,
         killing(row, algo, seed) as kills,
     ):
         result = algo.train()

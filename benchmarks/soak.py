@@ -36,7 +36,7 @@ from benchmarks.chaos_store import MIB, Held
 from rllib import core
 from rllib.config import AlgorithmConfig
 from rllib.config.file import load_plan
-from rllib.preload import PRELOAD
+from rllib.preload import preload_for
 from rllib.runs.progress import RETURN
 from rllib.runs.record import PROGRESS, read_json_lines
 
@@ -103,7 +103,7 @@ def drive(folder: Path, weather: Weather, seed: int) -> None:
     """Train, with faults beside it, until this process is ended from outside."""
     over = threading.Event()
     with core.init(
-        num_cpus=8, object_store_memory=STORE_BYTES, preload=PRELOAD, log_to_driver=False
+        num_cpus=8, object_store_memory=STORE_BYTES, preload=preload_for("PPO"), log_to_driver=False
     ):
         breaks = [
             (weather.runner, kill("EnvRunner", seed)),

@@ -13,7 +13,7 @@ from rllib import core, stacks
 from rllib.config import AlgorithmConfig
 from rllib.core import api
 from rllib.errors import LateError, RLlibError
-from rllib.preload import PRELOAD
+from rllib.preload import preload_for
 
 STOP_SECONDS = 2.0
 """How long actors may take to close their environments before they are killed.
@@ -74,7 +74,8 @@ class RemoteWorker(Worker):
 
     def __init__(self, cls: type[Any], *args: Any, **options: Any) -> None:
         if not core.is_initialized():
-            core.init(preload=PRELOAD)
+            configs = [each for each in args if isinstance(each, AlgorithmConfig)]
+            core.init(preload=preload_for(configs[0].algo_name if configs else None))
         actor_class = core.remote(**options)(cls) if options else core.remote(cls)
         self.actor = actor_class.remote(*args)
         if not api.runtime().serial:  # else it is this very process

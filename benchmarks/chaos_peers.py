@@ -104,7 +104,11 @@ def _run(peer: Peer, program: str, fault: str, seed: int, *more: str) -> str:
 def _printed(text: str) -> dict[str, Any]:
     """The last line, as JSON; where there is none, the program had no end."""
     lines = [line for line in text.splitlines() if line.startswith("{")]
-    found: dict[str, Any] = json.loads(lines[-1]) if lines else {"reached": False, "hung": True}
+    found: dict[str, Any] = (
+        json.loads(lines[-1], parse_constant=lambda _: None)
+        if lines
+        else {"reached": False, "hung": True}
+    )
     return found
 
 

@@ -20,7 +20,8 @@ from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
 GOAL = 475.0
 EVERY_S = {"runners killed": 5.0, "learner killed": 5.0}
-RUNNER, LEARNER = "ray::SingleAgentEnvRunner", "ray::PPOLearner"
+RUNNER, LEARNER = "EnvRunner", "_WrappedExecutable"
+"""In the titles of their processes."""
 SAVED_EVERY, KILLED_AT = 5, 12
 """Iterations from one checkpoint to the next, and the one in which the driver is killed."""
 
@@ -111,7 +112,7 @@ def train(fault: str, seed: int, seconds: float) -> dict[str, Any]:
 def _kill(name: str, every_s: float, seed: int, over: Any, kills: list[int]) -> None:
     chance = random.Random(seed)
     while not over.wait(every_s):
-        pids = [each.pid for each in _family() if _title(each).startswith(name)]
+        pids = [each.pid for each in _family() if _is(each, name)]
         if pids:
             kills.append(chance.choice(sorted(pids)))
             Clock.lost.append(time.monotonic())
@@ -125,11 +126,12 @@ def _family() -> list[Any]:
     return list(psutil.Process().children(recursive=True))
 
 
-def _title(process: Any) -> str:
+def _is(process: Any, name: str) -> bool:
     try:
-        return " ".join(process.cmdline())
+        title = " ".join(process.cmdline())
     except Exception:  # it has ended
-        return ""
+        return False
+    return title.startswith("ray::") and name in title
 
 
 def killed(folder: str, seed: int) -> None:
@@ -141,7 +143,7 @@ def killed(folder: str, seed: int) -> None:
         if number % SAVED_EVERY == 0:
             algo.save_to_path(str(Path(folder, "checkpoint")))
         state = _state_of(algo, result)
-        Path(folder, "last.json").write_text(json.dumps(state))
+        Path(folder, "last.json").write_text(json.dumps(state, default=float))
     Path(folder, "family.json").write_text(json.dumps([each.pid for each in _family()]))
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -150,7 +152,8 @@ def resume(folder: str) -> dict[str, Any]:
     """Go on from the newest checkpoint; what is known then."""
     ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False, logging_level="error")
     algo = PPO.from_checkpoint(str(Path(folder, "checkpoint")))
-    return _state_of(algo, algo.train())
+    states = [_state_of(algo, algo.train()) for _ in range(3)]
+    return states[0] | {"returns": [each["return"] for each in states]}
 
 
 def _state_of(algo: Any, result: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +171,7 @@ def main(fault: str, seed: int, seconds: float) -> None:
     if fault == "driver killed, first":
         killed(sys.argv[4], seed)
     found = resume(sys.argv[4]) if fault == "driver killed, then" else train(fault, seed, seconds)
-    print(json.dumps(found), flush=True)
+    print(json.dumps(found, default=float), flush=True)
     ray.shutdown()
 
 

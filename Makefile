@@ -43,6 +43,8 @@ chaos: $(TEST_READY)  ## training while things are broken; hours, results go to 
 	@$(BIN)/python -m benchmarks.chaos_checks
 	@$(BIN)/python -m benchmarks.checkpoint_pause
 	@$(BIN)/python -m benchmarks.fault_cost
+	@$(BIN)/python -m benchmarks.soak --minutes 60
+	@$(BIN)/python -m benchmarks.chaos_peers
 	@$(BIN)/python -m benchmarks.chaos_page
 
 bench-check: $(TEST_READY)  ## calls per env step beside those of the committed baseline

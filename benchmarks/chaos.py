@@ -39,6 +39,9 @@ THRESHOLD = 475.0
 NUM_RUNNERS = 4
 SEEDS = range(1, 21)
 MOST_ENV_STEPS = 1_000_000
+TIMES = 10
+"""A learner is killed so often, also when the threshold is reached sooner: it must be reached again
+after that."""
 
 
 class Row(NamedTuple):
@@ -67,7 +70,7 @@ def _rows(preset: str, name: str, **settings: Any) -> dict[str, Row]:
     return {
         f"{name}, clean": Row(preset, settings, None, None),
         f"{name}, runners killed": Row(preset, settings, None, "runner"),
-        f"{name}, learner killed": Row(preset, one, None, "learner", 2, 10),
+        f"{name}, learner killed": Row(preset, one, None, "learner", 1, TIMES),
         f"{name}, environments apart, clean": Row(preset, apart, {"fault": None}, None),
         f"{name}, environments raise": Row(preset, apart, failing("raise"), None),
         f"{name}, environments die": Row(preset, apart, failing("die"), None),
@@ -121,7 +124,7 @@ def configured(row: Row, seed: int) -> AlgorithmConfig:
         config[name] = value
     if row.env is not None:
         config.environment(Shaky, env_config=row.env)
-    return config.fault_tolerance(learner_snapshot_every_s=1.0, max_num_env_runner_restarts=10_000)
+    return config.fault_tolerance(learner_snapshot_every_s=0.5, max_num_env_runner_restarts=10_000)
 
 
 def train(row: Row, seed: int) -> dict[str, Any]:
@@ -129,16 +132,19 @@ def train(row: Row, seed: int) -> dict[str, Any]:
     started = time.perf_counter()
     config = configured(row, seed)
     with (
-        core.init(num_cpus=8, preload=preload_for(config.algo_name)),
+        core.init(num_cpus=8, preload=preload_for(config.algo_name), log_to_driver=False),
         config.build_algo() as algo,
         killing(row, algo, seed) as kills,
     ):
         result = algo.train()
-        while not _is_over(result):
+        steps = None
+        while not _is_over(result) or (row.most == TIMES and len(kills) < TIMES):
+            if steps is None and _is_learnt(result):
+                steps = result["num_env_steps_sampled_lifetime"]
             result = algo.train()
     return {
-        "reached": result["env_runners"]["episode_return_mean"] >= THRESHOLD,
-        "env_steps": result["num_env_steps_sampled_lifetime"],
+        "reached": _is_learnt(result),
+        "env_steps": steps or result["num_env_steps_sampled_lifetime"],
         "seconds": round(time.perf_counter() - started, 1),
         "kills": len(kills),
         "recovery_s": [round(each, 3) for each in Clock.took],
@@ -147,9 +153,12 @@ def train(row: Row, seed: int) -> dict[str, Any]:
     }
 
 
+def _is_learnt(result: dict[str, Any]) -> bool:
+    return bool(result["env_runners"].get("episode_return_mean", 0.0) >= THRESHOLD)
+
+
 def _is_over(result: dict[str, Any]) -> bool:
-    is_learnt = result["env_runners"].get("episode_return_mean", 0.0) >= THRESHOLD
-    return is_learnt or result["num_env_steps_sampled_lifetime"] > MOST_ENV_STEPS
+    return _is_learnt(result) or result["num_env_steps_sampled_lifetime"] > MOST_ENV_STEPS
 
 
 @contextmanager

@@ -25,7 +25,10 @@ def filled(page: str) -> str:
     """The page with the tables of the results that there are."""
     page = put(page, "chaos", trained(facts.known_results("chaos")))
     checks = facts.known_results("chaos_checks")
-    return put(page, "pauses", pauses(facts.known_results("checkpoint_pause"), checks))
+    page = put(page, "pauses", pauses(facts.known_results("checkpoint_pause"), checks))
+    page = put(page, "peers", peers(facts.known_results("chaos_peers")))
+    page = put(page, "soak", soaked(facts.known_results("soak")))
+    return put(page, "cost", costs(facts.known_results("fault_cost")))
 
 
 def trained(results: dict[str, Any]) -> str:
@@ -61,6 +64,83 @@ def pauses(results: dict[str, Any], checks: dict[str, Any]) -> str:
         kills, lost = writing["kills"], writing["unreadable_or_lost"]
         text = f"A writer of checkpoints was killed {kills} times at random instants and went on"
         lines += ["", f"{text} from its newest one: {lost} were unreadable or lost."]
+    return "\n".join(lines)
+
+
+def peers(results: dict[str, Any]) -> str:
+    """A line for each row of a peer's."""
+    lines = ["| peer, fault | reached 475 | faults | what came of it |", "|---|---|---|---|"]
+    for name, row in results.items():
+        runs = [*row["runs"].values()]
+        kills = sum(run.get("kills", 0) for run in runs)
+        reached = f"{sum(run.get('reached', False) for run in runs)}/{len(runs)}"
+        is_resumed = "after" in runs[0]
+        cells = [name, "" if is_resumed else reached, f"{kills}" if kills else ""]
+        lines.append(f"| {' | '.join([*cells, _fate(runs)])} |")
+    return "\n".join(lines)
+
+
+def _fate(runs: list[dict[str, Any]]) -> str:
+    if "after" in runs[0]:
+        lost = [run["before"]["env_steps"] - run["after"]["env_steps"] for run in runs]
+        orphans = max(run["orphans_after_5_s"] for run in runs)
+        returns = ", ".join(f"{_return(r['before'])} -> {_return(r['after'])}" for r in runs)
+        return f"{max(lost):,.0f} env steps behind; mean return {returns}; {orphans} orphans"
+    ends = {run["ended_with"].partition(":")[0] for run in runs if "ended_with" in run}
+    if ends:
+        steps = max(run["env_steps"] for run in runs)
+        return f"training ends with {', '.join(sorted(ends))} after {steps:,.0f} env steps at most"
+    recovery = sorted(each for run in runs for each in run.get("recovery_s", ()))
+    if not recovery:
+        return ""
+    middle, longest = recovery[len(recovery) // 2], recovery[-1]
+    return (
+        f"{len(recovery)} came back, after {middle:.1f} s in the median and {longest:.1f} s at most"
+    )
+
+
+def _return(state: dict[str, Any]) -> str:
+    value = state["return"]
+    return "none" if value is None else f"{value:.0f}"
+
+
+def soaked(found: dict[str, Any]) -> str:
+    """What a long run among faults came to."""
+    if not found:
+        return ""
+    counts, curve = found["counts"], found["curves"]["faults"]
+    ended = counts["SIGTERM"] + counts["SIGKILL"]
+    lines = [
+        f"In {found['seconds'] / 60:.0f} minutes: {counts['faults']} kills and full stores, "
+        f"{curve['env_faults']} faults of environments, {ended} ends of the main process; "
+        f"{counts['lost']} values lost, {counts['left_behind']} processes left behind.",
+        "",
+        "| | median | most | growth per hour | flat |",
+        "|---|---|---|---|---|",
+    ]
+    for name, each in found["growth"].items():
+        slope = each.get("per_hour")
+        growth = "" if slope is None else f"{slope:+.1f} ± {2 * each['standard_error']:.1f}"
+        figures = f"{each['median']:g} | {each['most']:g} | {growth}"
+        lines.append(f"| {name} | {figures} | {'yes' if each['is_flat'] else 'no'} |")
+    lines += ["", "| curve | env steps to 475 | median return since | gaps or steps back |"]
+    lines += ["|---|---|---|---|"]
+    for name, each in found["curves"].items():
+        steps = each["env_steps_to_475"]
+        told = "never" if steps is None else f"{steps:,}"
+        broken = "yes" if each["has_gaps_or_steps_back"] else "no"
+        lines.append(f"| {name} | {told} | {each['median_return_since']} | {broken} |")
+    return "\n".join(lines)
+
+
+def costs(results: dict[str, Any]) -> str:
+    """What fault tolerance costs when nothing fails."""
+    lines = ["| settings | env steps/s beside none | 95 % | processor time |", "|---|---|---|---|"]
+    for name, each in results.items():
+        speed, cpu = each["sps_ratio"], each["cpu_ratio"]
+        low, high = speed["interval_95"]
+        figures = f"{speed['median']:.3f} | {low:.3f} to {high:.3f} | {cpu['median']:.3f}"
+        lines.append(f"| {name} | {figures} |")
     return "\n".join(lines)
 
 

@@ -83,6 +83,8 @@ typedef struct {
     int64_t num_rows, num_trained, features_from;
 } Pass;
 
+#define WORTH_A_CALL 32768 /* weights: fewer are copied sooner than a thread is called */
+
 static void load_one(const void *passes, int64_t index) {
     dense_load(((const Pass *)passes)[index].chain);
 }
@@ -101,7 +103,11 @@ static void backward_one(const void *passes, int64_t index) {
 }
 
 void dense_load_all(const Pass *passes, int64_t num_passes, int64_t num_threads) {
-    team_do(load_one, passes, num_passes, num_threads);
+    int64_t weights = 0;
+    for (int64_t i = 0; i < num_passes; i++)
+        for (int64_t l = 0; l < passes[i].chain->num_layers; l++)
+            weights += passes[i].chain->layers[l].inputs * passes[i].chain->layers[l].outputs;
+    team_do(load_one, passes, num_passes, weights < WORTH_A_CALL ? 1 : num_threads);
 }
 
 void dense_forward_all(const Pass *passes, int64_t num_passes, int64_t num_threads) {

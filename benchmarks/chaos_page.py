@@ -64,7 +64,26 @@ def pauses(results: dict[str, Any], checks: dict[str, Any]) -> str:
         kills, lost = writing["kills"], writing["unreadable_or_lost"]
         text = f"A writer of checkpoints was killed {kills} times at random instants and went on"
         lines += ["", f"{text} from its newest one: {lost} were unreadable or lost."]
+    if resumed := checks.get("same hash after kill -9"):
+        same, differ = len(resumed["is_same"]), resumed["differ"]
+        text = f"Runs that were killed and resumed, of {same} algorithms and layouts"
+        lines += ["", f"{text}, against whole ones: the parameters of {differ} differ."]
+    if ended := checks.get("driver ended"):
+        lines += ["", _ended(ended)]
     return "\n".join(lines)
+
+
+def _ended(row: dict[str, Any]) -> str:
+    signals = {name: found for name, found in row.items() if isinstance(found, dict)}
+    drivers = ", ".join(f"{found['drivers']} by {name}" for name, found in signals.items())
+    left = sum(
+        sum(count for what, count in found.items() if what != "drivers")
+        for found in signals.values()
+    )
+    return (
+        f"Main processes were ended, {drivers}: {left} processes, segments, sockets or wrong exit "
+        "codes were left behind."
+    )
 
 
 def peers(results: dict[str, Any]) -> str:

@@ -29,6 +29,9 @@ _DEATH_PATIENCE_S = 0.5
 _TLS_VARIABLE = "RLLIB_TLS_CERT"
 """In the environment of workers whose node speaks TLS."""
 
+_INTERFACES = {"gloo": "GLOO_SOCKET_IFNAME", "nccl": "NCCL_SOCKET_IFNAME"}
+"""Which variable says over which network a backend talks."""
+
 OPERATORS = {
     "SUM": dist.ReduceOp.SUM,
     "PRODUCT": dist.ReduceOp.PRODUCT,
@@ -61,6 +64,7 @@ class Group:
         self._run("init_collective_group", lambda: self._pg.barrier().wait())
 
     def _connected(self, gathering: Gathering) -> Any:
+        check_exposure(self.backend, gathering.members)
         timeout = timedelta(seconds=self.timeout_s)
         store = _Store(gathering)
         if self.backend == "nccl":
@@ -187,28 +191,26 @@ def check_backend(backend: str) -> None:
         )
 
 
+def check_exposure(backend: str, members: list[Member]) -> None:
+    """Raise `ValueError` where that would carry in the clear what the cluster encrypts."""
+    variable = _INTERFACES[backend]
+    if len({member.address for member in members}) == 1:
+        return
+    if os.environ.get(_TLS_VARIABLE) and not os.environ.get(variable):
+        raise ValueError(
+            f"the members are on several nodes of a cluster that speaks TLS, and {backend} does "
+            "not: put them on one node, or say that the network between them is trusted, by "
+            f"{variable} (its interface, such as eth0) in their environment"
+        )
+
+
 def _gloo_device(me: Member, members: list[Member]) -> Any:
     """Where this member is reached by the others."""
-    interface = os.environ.get("GLOO_SOCKET_IFNAME")
+    interface = os.environ.get(_INTERFACES["gloo"])
     if interface:
         return dist.ProcessGroupGloo.create_device(interface=interface)
-    return dist.ProcessGroupGloo.create_device(hostname=own_host(me, members))
-
-
-def own_host(me: Member, members: list[Member]) -> str:
-    """Loopback if nobody is elsewhere, else the address of this member's node.
-
-    Raises `ValueError` where that would carry in the clear what the cluster encrypts.
-    """
-    if {member.address for member in members} == {me.address}:
-        return "127.0.0.1"
-    if os.environ.get(_TLS_VARIABLE):
-        raise ValueError(
-            "the members are on several nodes of a cluster that speaks TLS, and gloo does not: "
-            "put them on one node, or say that the network between them is trusted, by "
-            "GLOO_SOCKET_IFNAME (its interface, such as eth0) in their environment"
-        )
-    return me.address
+    together = len({member.address for member in members}) == 1
+    return dist.ProcessGroupGloo.create_device(hostname="127.0.0.1" if together else me.address)
 
 
 class _Store(dist.Store):  # type: ignore[name-defined, misc]

@@ -13,6 +13,7 @@ from patience import wait_until
 
 from rllib import core
 from rllib.core.util import collective as col
+from rllib.core.util.process_group import check_exposure
 from rllib.core.util.rendezvous import Member
 
 ERROR_S = 5.0
@@ -327,3 +328,23 @@ def test_a_process_that_ended_is_known_by_more_than_its_number() -> None:
     assert me._replace(created=me.created - 100).is_dead()
     assert me._replace(pid=2**22 + 1).is_dead()
     assert not me._replace(pid=2**22 + 1, host="elsewhere").is_dead()
+
+
+@pytest.mark.parametrize(
+    ("backend", "variable"), [("gloo", "GLOO_SOCKET_IFNAME"), ("nccl", "NCCL_SOCKET_IFNAME")]
+)
+def test_a_cluster_with_tls_sends_nothing_in_the_clear_unasked(
+    backend: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    here, near, far = (
+        Member(rank, 1, 0.0, "host", f"10.0.0.{address}:6379")
+        for rank, address in enumerate((1, 1, 2))
+    )
+    check_exposure(backend, [here, far])
+    monkeypatch.setenv("RLLIB_TLS_CERT", "node.pem")
+    check_exposure(backend, [here, near])
+    with pytest.raises(ValueError, match=variable):
+        check_exposure(backend, [here, far])
+    monkeypatch.setenv(variable, "eth1")
+    check_exposure(backend, [here, far])

@@ -36,6 +36,9 @@ _DIGEST_BYTES = 16
 _TEXT = re.compile(r"([0-9a-f]{32})/([0-9a-f]{32})(?:/([^/\0]+))?")
 _COPIED_BYTES = 1 << 20
 
+_PARSING = (tarfile.TarError, ArithmeticError, EOFError, LookupError, RecursionError)
+"""What `tarfile` raises on nonsense."""
+
 
 class Package(NamedTuple):
     """A snapshot, or something in it.
@@ -106,7 +109,7 @@ def digest_of(files: Mapping[str, Path]) -> str:
         with path.open("rb") as file:
             content = hashlib.file_digest(file, hashlib.blake2b).digest()
             mode = os.fstat(file.fileno()).st_mode & 0o777
-        total.update(f"{name}\0{mode:o}\0".encode() + content)
+        total.update(os.fsencode(name) + f"\0{mode:o}\0".encode() + content)
     return total.hexdigest()
 
 
@@ -152,12 +155,16 @@ def pack(folder: Path, archive: Path) -> None:
         with tarfile.open(draft, "x") as content:
             content.add(folder, ".", filter=_anonymous)
         size = draft.stat().st_size
-        if size > 2 * MAX_BYTES:
-            raise ValueError("it has too many files for one archive: leave some out with excludes")
+        _check_archive_size(size)
         os.truncate(draft, stored_size([size]))  # a reader finds as much as values of it take
         draft.rename(archive)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _check_archive_size(size: int) -> None:
+    if size > 2 * MAX_BYTES:
+        raise ValueError("too many files for one runtime_env: leave some out with excludes")
 
 
 def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -183,17 +190,22 @@ def unpack(archive: memoryview, target: Path) -> None:
     Raises `ValueError` for what `pack` would not have made, `OSError` where it cannot be written.
     """
     total = 0
+    _check_archive_size(len(archive))
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", _Reader(archive)), mode="r|") as content:
             for entry in content:
                 path = target / _checked_name(entry.name)
-                if not (entry.isdir() or entry.isreg()) or entry.issparse():
-                    raise ValueError(f"{entry.name!r} in it is neither a file nor a folder")
+                _check_kind(entry)
                 total += entry.size
                 check_size("an archive", total)
                 _extract(content, entry, path)
-    except tarfile.TarError as error:
+    except _PARSING as error:
         raise ValueError(f"it is no archive: {error}") from error
+
+
+def _check_kind(entry: tarfile.TarInfo) -> None:
+    if not (entry.isdir() or entry.isreg()) or entry.issparse() or entry.size < 0:
+        raise ValueError(f"{entry.name!r} in it is neither a file nor a folder")
 
 
 def _extract(content: tarfile.TarFile, entry: tarfile.TarInfo, path: Path) -> None:

@@ -2,6 +2,9 @@
 
 import json
 import time
+from collections import Counter
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
@@ -40,7 +43,8 @@ def status(
                 fail(f"there are {there} nodes, not {nodes}")
             time.sleep(_RETRY_S)
             report = _report()
-        for line in [json.dumps(report, indent=2)] if as_json else _lines(report):
+        width = get_terminal_size().columns
+        for line in [json.dumps(report, indent=2)] if as_json else lines(report, width):
             typer.echo(line)
     finally:
         core.shutdown()
@@ -131,38 +135,71 @@ def _report() -> Report:
     }
 
 
-def _lines(report: Report) -> list[str]:
-    """For a terminal."""
+def lines(report: Report, width: int) -> list[str]:
+    """For a terminal of so many columns."""
     living = [node for node in report["nodes"] if node["alive"]]
-    objects, deaths = report["objects"], report["deaths"][-_MOST_DEATHS:]
+    objects = report["objects"]
+    deaths = _death_lines(report["deaths"][-_MOST_DEATHS:])
     return [
         f"Nodes: {len(living)}",
-        *(f"  {_node_line(node)}" for node in living),
+        *(line for row in _node_rows(living) for line in _packed(row, width)),
         "Resources in use",
         *(f"  {name}: {_used(name, each)}" for name, each in report["resources"].items()),
         f"Actors: {len(report['actors'])}",
-        *(f"  {line}" for line in _actor_lines(report["actors"])),
+        *(line for text in _actor_lines(report["actors"]) for line in _wrapped(text, width)),
         f"References to objects: {objects['references']} ({_mebibytes(objects['bytes'])})",
         *(["Last deaths"] if deaths else []),
-        *(f"  {death['what']}: {death['why'].partition(chr(10))[0]}" for death in deaths),
+        *(line for text in deaths for line in _wrapped(text, width)),
     ]
 
 
-def _node_line(node: Report) -> str:
-    amounts = ", ".join(f"{name} {_amount(name, v)}" for name, v in node["resources"].items())
-    head = "  head" if node["head"] else ""
-    return (
-        f"{node['id'][:12]}  {node['address']:15}  {node['name']}  {amounts}"
-        f"{_store(node['store'])}{head}"
-    )
+def _wrapped(text: str, width: int) -> list[str]:
+    return wrap(text, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
-def _store(store: Report) -> str:
+def _packed(fields: list[str], width: int) -> list[str]:
+    """As many fields in a line as fit; none is divided."""
+    packed = [f"  {fields[0]}"]
+    for field in fields[1:]:
+        if len(packed[-1]) + 2 + len(field.rstrip()) <= width:
+            packed[-1] += f"  {field}"
+        else:
+            packed.append(f"    {field}")
+    return [line.rstrip() for line in packed]
+
+
+def _node_rows(nodes: list[Report]) -> list[list[str]]:
+    """What is said of each; the first four fields stand below each other."""
+    texts = [
+        [node["id"][:12], node["address"], node["name"], "head" if node["head"] else ""]
+        for node in nodes
+    ]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    return [
+        [
+            *(text.ljust(size) for text, size in zip(row, widths, strict=True)),
+            *(f"{name} {_amount(name, amount)}" for name, amount in node["resources"].items()),
+            *_store(node["store"]),
+        ]
+        for row, node in zip(texts, nodes, strict=True)
+    ]
+
+
+def _store(store: Report) -> list[str]:
     if not store:
-        return ""
+        return []
     spilled = f", {_mebibytes(store['spilled'])} on disk" if store["spilled"] else ""
     share = store["used"] / store["capacity"]
-    return f"  store {_mebibytes(store['used'])} ({share:.0%}){spilled}"
+    return [f"store {_mebibytes(store['used'])} ({share:.0%}){spilled}"]
+
+
+def _death_lines(deaths: list[Report]) -> list[str]:
+    """What died of the same is said once, and how many those were."""
+    counts = Counter((death["what"], death["why"].partition("\n")[0]) for death in deaths)
+    return [
+        f"{what}{f' ({count} times)' if count > 1 else ''}: {why}"
+        for (what, why), count in counts.items()
+    ]
 
 
 def _actor_lines(actors: list[Report]) -> list[str]:

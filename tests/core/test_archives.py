@@ -1,6 +1,10 @@
 """Snapshots that come from other nodes: what is packed comes out, and nothing else is written."""
 
+import contextlib
 import io
+import os
+import random
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -91,6 +95,44 @@ def test_what_is_no_archive_is_not_taken_for_one(data: bytes, tmp_path: Path) ->
     with pytest.raises(RuntimeEnvSetupError, match="did not come"):
         environment.enter()
     assert [path.suffix for path in (tmp_path / "env").iterdir()] == [".lock"]
+
+
+def test_damaged_archives_do_no_harm(tmp_path: Path) -> None:
+    source = folder_with(tmp_path / "source", a="hello", **{"n" * 120: "a long name"})
+    pack(source, tmp_path / "archive")
+    whole = (tmp_path / "archive").read_bytes()
+    chance = random.Random(0)
+    for number in range(300):
+        damaged = bytearray(whole)
+        for _ in range(chance.randint(1, 8)):
+            damaged[chance.randrange(len(whole) // 2)] = chance.randrange(256)
+        _mend_checksums(damaged)
+        target = tmp_path / "targets" / str(number)
+        target.mkdir(parents=True)
+        with contextlib.suppress(ValueError, OSError):
+            unpack(memoryview(damaged), target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["archive", "source", "targets"]
+    found = (tmp_path / "targets").rglob("*")
+    assert all(path.is_file() or (path.is_dir() and not path.is_symlink()) for path in found)
+
+
+def _mend_checksums(archive: bytearray) -> None:
+    """So that damage is not found by them alone."""
+    for at in range(0, len(archive), tarfile.BLOCKSIZE):
+        if archive[at + 257 : at + 262] == b"ustar":
+            archive[at + 148 : at + 156] = 8 * b" "
+            total = sum(archive[at : at + tarfile.BLOCKSIZE])
+            archive[at + 148 : at + 156] = f"{total:06o}\0 ".encode()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="all names are Unicode there")
+def test_names_in_no_encoding_come_out(tmp_path: Path) -> None:
+    source = folder_with(tmp_path / "source")
+    Path(os.fsdecode(os.fsencode(source) + b"/\xff")).write_text("bytes")
+    pack(source, tmp_path / "archive")
+    target = folder_with(tmp_path / "target")
+    unpack(memoryview((tmp_path / "archive").read_bytes()), target)
+    assert digest_of(files_in(target)) == digest_of(files_in(source))
 
 
 def environment_with(

@@ -115,14 +115,14 @@ def test_tensors_leave_a_node_that_speaks_tls_only_if_somebody_says_so() -> None
 
     class Member:
         def join(self, rank: int, name: str) -> None:
-            collective.init_collective_group(2, rank, "gloo", name, timeout_s=20.0)
+            collective.init_collective_group(2, rank, "gloo", name, timeout_s=60.0)
 
     def joined(name: str, **variables: str) -> list[None]:
         environment = {"env_vars": {**secret["env_vars"], **variables}}
         kind = core.remote(resources={"board": 1}, runtime_env=environment)(Member)
         pair = [kind.remote(), kind.remote()]
         calls = [each.join.remote(rank, name) for rank, each in enumerate(pair)]
-        found: list[None] = core.get(calls, timeout=60)
+        found: list[None] = core.get(calls, timeout=120)
         return found
 
     with pytest.raises(ValueError, match="GLOO_SOCKET_IFNAME"):

@@ -161,7 +161,7 @@ FILES: list[tuple[str, str]] = [
     (GOOD.replace("CartPole-v1", "no_such_module:Env-v0"), "No module named 'no_such_module'"),
     ("algorithm: PPO\ntraining:\n  lr: 1e-3\n", "name an environment"),
     (GOOD.replace("CartPole-v1", "[CartPole-v1]"), "did you mean 'CartPole-v1'?"),
-    (GOOD.replace("CartPole-v1", "PongNoFrameskip-v4"), "did you mean 'ALE/Pong-v5'?"),
+    (GOOD.replace("CartPole-v1", "PongNoFrameskip-v3"), "-v3'; did you mean '"),
     (GOOD.replace("CartPole-v1", "math:pi"), "makes no environment"),
     (_training("lr:"), "should be a valid number, got None"),
     (_training("lr: .nan"), "should be a finite number, got nan"),

@@ -93,5 +93,7 @@ def run_child(module: str, *arguments: str) -> dict[str, Any]:
 
 
 def _module_and_arguments() -> list[str]:
+    """As it was called; of paths of this machine only the last part, which others can have too."""
     spec = sys.modules["__main__"].__spec__
-    return [spec.name if spec else Path(sys.argv[0]).name, *sys.argv[1:]]
+    arguments = [Path(each).name if Path(each).is_absolute() else each for each in sys.argv[1:]]
+    return [spec.name if spec else Path(sys.argv[0]).name, *arguments]

@@ -95,8 +95,10 @@ class FastCartPole(CartPoleVectorEnv):
 
     def _compile(self) -> _Compiled | None:
         """Where something was compiled, and arrays lie as it reads them."""
+        if (library := compiled()) is None:
+            return None
         arrays = {np.float64: self.state, np.int32: self.steps, np.bool_: self.prev_done}
-        if (library := compiled()) is None or not all(
+        if not all(
             each.dtype == dtype and each.flags.c_contiguous and each.flags.writeable
             for dtype, each in arrays.items()
         ):

@@ -84,9 +84,7 @@ class SACByHand:
         num_threads: that what is compiled may have.
     """
 
-    def __init__(
-        self, module: SACModule, dtype: torch.dtype | None = None, num_threads: int = 1
-    ) -> None:
+    def __init__(self, module: SACModule, dtype: torch.dtype | None, num_threads: int) -> None:
         shape, pi, dtype = module.shape, module.pi, dtype or torch.float32
         stacks = [pi.encoder.mlp, pi.hidden]
         names = [shape.fcnet_activation, shape.head_fcnet_activation]

@@ -189,7 +189,7 @@ class WideChain:
         dtype: in which the others compute.
     """
 
-    def __init__(self, layers: Iterable[Parameters], dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, layers: Iterable[Parameters], dtype: torch.dtype) -> None:
         *hidden, last = layers
         self.layers = [*(WideLayer(each, dtype) for each in hidden), WideLayer(last, torch.float32)]
         sources = [each for layer in hidden for each in (layer.weight, layer.bias)]

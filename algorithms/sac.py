@@ -24,7 +24,7 @@ from rllib.envs.make import Spaces
 from rllib.learning.actor_q_learner import ActorQLearner, ActorQSettings, critics_loss
 from rllib.learning.loss import Loss, Metrics
 from rllib.learning.optimizer import Adam
-from rllib.learning.sac_by_hand import SACByHand
+from rllib.learning.sac_by_hand import SACByHand, can_do, sac_by_hand
 from rllib.learning.target_network import TargetNetwork
 from rllib.learning.transition_batch import TransitionBatch
 from rllib.modules.actor_q_module import SACModule
@@ -110,9 +110,9 @@ class SACLearner(ActorQLearner):
         """A faster way to the same gradients, for plain networks and losses that are these."""
         parts = ("choose", "taken_q", "targets_of")
         is_own = self.has_loss_of(SACLearner, *parts, in_16_bits=True)
-        if is_own and SACByHand.can_do(self.module):
+        if is_own and can_do(self.module):
             num_threads = self.config.num_kernel_threads_per_learner
-            return SACByHand(self.module, self.precision.dtype, num_threads)
+            return sac_by_hand(self.module, self.precision.dtype, num_threads)
         return None
 
     def configure_optimizers(self) -> dict[str, Adam]:

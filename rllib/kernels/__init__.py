@@ -7,6 +7,8 @@ dense      a chain of layers with its memory, as Python sees it
 together   chains that pass at the same time
 ppo.c      PPO's loss of rows, and the gradient by what networks gave
 ppo        the same between two chains
+sac.c      SAC's losses of rows and gradients, through all of its networks
+sac        the same as Python sees it
 
 Nothing here is needed: without it numpy and torch compute the same.
 """
@@ -14,6 +16,7 @@ Nothing here is needed: without it numpy and torch compute the same.
 from rllib.kernels.dense import ACTIVATIONS, DenseKernel, DenseLayer
 from rllib.kernels.library import is_wide, library, state
 from rllib.kernels.ppo import LogStd, PPOKernel, PPOMeans
+from rllib.kernels.sac import SACKernel, SACMeans, SACRows
 from rllib.kernels.together import Together
 
 __all__ = [
@@ -23,6 +26,9 @@ __all__ = [
     "LogStd",
     "PPOKernel",
     "PPOMeans",
+    "SACKernel",
+    "SACMeans",
+    "SACRows",
     "Together",
     "is_wide",
     "library",

@@ -7,21 +7,6 @@
 #include "dense.h"
 #include "team.h"
 
-/* Take over the weights as they are now. */
-void dense_load(const Chain *chain) {
-    for (int64_t l = 0; l < chain->num_layers; l++) {
-        const Layer *layer = chain->layers + l;
-        const int64_t inputs = layer->inputs, outputs = layer->outputs;
-        for (int64_t part = 0; part < outputs; part += LINE)
-            for (int64_t i = 0; i < inputs; i++)
-                for (int64_t o = part; o < min(part + LINE, outputs); o++)
-                    layer->by_input[i * whole(outputs) + o] = layer->weight[o * inputs + i];
-        memcpy(layer->start, layer->bias, outputs * sizeof(float));
-        if (layer->of_weight)
-            copy_rows(layer->by_output, whole(inputs), layer->weight, inputs, outputs, inputs);
-    }
-}
-
 /* What there is for a processor. */
 enum { PLAIN, AVX2, AVX512 };
 
@@ -49,75 +34,97 @@ int dense_limit(int most) {
     return level();
 }
 
-/* The results of all layers for some rows of the features. */
-static void forward_rows(const Chain *chain, int64_t at, int64_t end) {
-    CHOOSE(dense_forward)(chain, at, end);
-}
+/* Pieces of work: a layer's weights, a block of rows through a chain, some outputs of a layer. */
 
-void dense_forward(const Chain *chain, int64_t num_rows) { forward_rows(chain, 0, num_rows); }
-
-/* From the gradient of the latest results, which it changes, to those of the parameters, which are
- * overwritten, by the first `num_trained` rows, and to those of the features from a row on. */
-void dense_backward(const Chain *chain, int64_t num_rows, int64_t num_trained,
-                    int64_t features_from) {
-    for (int64_t l = 0; l < chain->num_layers; l++) {
-        const Layer *layer = chain->layers + l;
-        const int64_t outputs = whole(layer->outputs);
-        memset(layer->sums, 0, outputs * whole(layer->inputs) * sizeof(float));
-        memset(layer->start_sums, 0, outputs * sizeof(float));
-    }
-    CHOOSE(dense_backward)(chain, num_rows, num_trained, features_from);
-    for (int64_t l = 0; l < chain->num_layers; l++) {
-        const Layer *layer = chain->layers + l;
-        copy_rows(layer->of_weight, layer->inputs, layer->sums, whole(layer->inputs),
-                  layer->outputs, layer->inputs);
-        memcpy(layer->of_bias, layer->start_sums, layer->outputs * sizeof(float));
-    }
-}
-
-/* Several chains at the same time: a thread takes a block of rows forward, or a chain backward. The
- * numbers do not depend on how many threads there are. */
-
-typedef struct {
-    const Chain *chain;
-    int64_t num_rows, num_trained, features_from;
-} Pass;
-
+#define OUTPUTS 32          /* of a layer, whose parameters' gradients are one piece of work */
 #define WORTH_A_CALL 32768 /* weights: fewer are copied sooner than a thread is called */
 
-static void load_one(const void *passes, int64_t index) {
-    dense_load(((const Pass *)passes)[index].chain);
+typedef int64_t (*Count)(const Pass *pass);
+
+/* The pass to which a piece belongs; leaves the piece's number in that. */
+static const Pass *pass_of(const void *passes, int64_t *index, Count count) {
+    const Pass *pass = passes;
+    for (; *index >= count(pass); pass++) *index -= count(pass);
+    return pass;
 }
+
+static int64_t count_all(const Pass *passes, int64_t num_passes, Count count) {
+    int64_t pieces = 0;
+    for (int64_t i = 0; i < num_passes; i++) pieces += count(passes + i);
+    return pieces;
+}
+
+static int64_t layers(const Pass *pass) { return pass->chain->num_layers; }
 
 static int64_t blocks(const Pass *pass) { return (pass->num_rows + BLOCK - 1) / BLOCK; }
 
+static int64_t parts(const Layer *layer) { return (layer->outputs + OUTPUTS - 1) / OUTPUTS; }
+
+static int64_t all_parts(const Pass *pass) {
+    int64_t pieces = 0;
+    for (int64_t l = 0; l < pass->chain->num_layers; l++) pieces += parts(pass->chain->layers + l);
+    return pieces;
+}
+
+static void load_one(const void *passes, int64_t index) {
+    const Pass *pass = pass_of(passes, &index, layers);
+    CHOOSE(dense_load)(pass->chain->layers + index);
+}
+
 static void forward_one(const void *passes, int64_t index) {
-    const Pass *pass = passes;
-    for (; index >= blocks(pass); pass++) index -= blocks(pass);
-    forward_rows(pass->chain, index * BLOCK, min((index + 1) * BLOCK, pass->num_rows));
+    const Pass *pass = pass_of(passes, &index, blocks);
+    const int64_t end = min((index + 1) * BLOCK, pass->num_rows);
+    CHOOSE(dense_forward)(pass->chain, index * BLOCK, end);
 }
 
 static void backward_one(const void *passes, int64_t index) {
-    const Pass *pass = (const Pass *)passes + index;
-    dense_backward(pass->chain, pass->num_rows, pass->num_trained, pass->features_from);
+    const Pass *pass = pass_of(passes, &index, blocks);
+    const int64_t end = min((index + 1) * BLOCK, pass->num_rows);
+    CHOOSE(dense_backward)(pass->chain, index * BLOCK, end, pass->features_from);
 }
 
+static void train_one(const void *passes, int64_t index) {
+    const Pass *pass = pass_of(passes, &index, all_parts);
+    const Layer *layer = pass->chain->layers;
+    for (; index >= parts(layer); layer++) index -= parts(layer);
+    const float *x = layer > pass->chain->layers ? layer[-1].results : pass->chain->features;
+    const int64_t end = min((index + 1) * OUTPUTS, layer->outputs);
+    CHOOSE(dense_train)(layer, x, pass->num_trained, index * OUTPUTS, end);
+}
+
+/* Take over the weights as they are now. */
 void dense_load_all(const Pass *passes, int64_t num_passes, int64_t num_threads) {
     int64_t weights = 0;
     for (int64_t i = 0; i < num_passes; i++)
         for (int64_t l = 0; l < passes[i].chain->num_layers; l++)
             weights += passes[i].chain->layers[l].inputs * passes[i].chain->layers[l].outputs;
-    team_do(load_one, passes, num_passes, weights < WORTH_A_CALL ? 1 : num_threads);
+    team_do(load_one, passes, count_all(passes, num_passes, layers),
+            weights < WORTH_A_CALL ? 1 : num_threads);
 }
 
+/* The results of all layers for some rows of the features. */
 void dense_forward_all(const Pass *passes, int64_t num_passes, int64_t num_threads) {
-    int64_t pieces = 0;
-    for (int64_t i = 0; i < num_passes; i++) pieces += blocks(passes + i);
-    team_do(forward_one, passes, pieces, num_threads);
+    team_do(forward_one, passes, count_all(passes, num_passes, blocks), num_threads);
 }
 
+/* From the gradient of the latest results, which it changes, to those of the parameters, which are
+ * overwritten, by the first `num_trained` rows, and to those of the features from a row on. */
 void dense_backward_all(const Pass *passes, int64_t num_passes, int64_t num_threads) {
-    team_do(backward_one, passes, num_passes, num_threads);
+    team_do(backward_one, passes, count_all(passes, num_passes, blocks), num_threads);
+    team_do(train_one, passes, count_all(passes, num_passes, all_parts), num_threads);
+}
+
+/* The same of one chain. */
+
+void dense_load(const Chain *chain) { dense_load_all(&(Pass){chain, 0, 0, 0}, 1, 1); }
+
+void dense_forward(const Chain *chain, int64_t num_rows) {
+    CHOOSE(dense_forward)(chain, 0, num_rows);
+}
+
+void dense_backward(const Chain *chain, int64_t num_rows, int64_t num_trained,
+                    int64_t features_from) {
+    dense_backward_all(&(Pass){chain, num_rows, num_trained, features_from}, 1, 1);
 }
 
 /* Whether layers of some hundred units are done as fast as by torch, as they are but for processors
@@ -125,4 +132,4 @@ void dense_backward_all(const Pass *passes, int64_t num_passes, int64_t num_thre
 int dense_is_wide(void) { return level() != PLAIN; }
 
 /* Changes with the fields of any structure, so that an old library is not used with new ones. */
-int64_t kernels_version(void) { return 4; }
+int64_t kernels_version(void) { return 5; }

@@ -22,16 +22,21 @@ typedef struct {
     float *by_input, *by_output, *start; /* [I, O'], [O, I'], [O'] copies of weights and biases */
     float *sums, *start_sums;            /* [O', I'], [O'] of gradients */
     float *results;                      /* [B', O'] */
+    float *of_argument;                  /* [B', O'] gradient of what the activation is of */
 } Layer;
 
 typedef struct {
     const Layer *layers;
     int64_t num_layers;
-    const float *features; /* [B', I'] */
-    float *of_results;     /* [B', O'] gradient of the last layer's results */
-    float *of_features;    /* [B', I'] gradient of the features */
-    float *spare[2];       /* two of [BLOCK, widest of all] */
+    float *features;    /* [B', I'] */
+    float *of_features; /* [B', I'] gradient of the features */
 } Chain;
+
+/* What several chains do at the same time. */
+typedef struct {
+    const Chain *chain;
+    int64_t num_rows, num_trained, features_from;
+} Pass;
 
 enum { LINEAR, TANH, RELU };
 
@@ -45,13 +50,19 @@ INLINE void copy_rows(float *to, int64_t to_width, const float *from, int64_t fr
         memcpy(to + i * to_width, from + i * from_width, width * sizeof(float));
 }
 
-/* By what a processor can do at once: rows from `at` to `end` forward, and rows backward, of which the
- * first `num_trained` are those that the parameters' gradients are of, and those from `features_from`
- * on have the features'. */
-#define DECLARE(name)                                                                     \
-    void dense_forward_##name(const Chain *chain, int64_t at, int64_t end);               \
-    void dense_backward_##name(const Chain *chain, int64_t num_rows, int64_t num_trained, \
-                               int64_t features_from);
+/* In dense.c: of all passes by several threads; the numbers do not depend on how many there are. */
+void dense_load_all(const Pass *passes, int64_t num_passes, int64_t num_threads);
+void dense_forward_all(const Pass *passes, int64_t num_passes, int64_t num_threads);
+void dense_backward_all(const Pass *passes, int64_t num_passes, int64_t num_threads);
+
+/* By what a processor can do at once: what dense_passes.h has. */
+#define DECLARE(name)                                                              \
+    void dense_load_##name(const Layer *layer);                                    \
+    void dense_forward_##name(const Chain *chain, int64_t at, int64_t end);        \
+    void dense_backward_##name(const Chain *chain, int64_t at, int64_t end,        \
+                               int64_t features_from);                             \
+    void dense_train_##name(const Layer *layer, const float *x, int64_t num_rows,  \
+                            int64_t at, int64_t end);
 
 DECLARE(plain)
 #if defined(__x86_64__)

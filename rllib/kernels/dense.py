@@ -16,8 +16,8 @@ Floats = NDArray[np.float32]
 
 ACTIVATIONS = {"linear": 0, "tanh": 1, "relu": 2}
 """Those that there are, by their numbers in ``dense.c``."""
-_LANES, _TILE_ROWS, _BLOCK = 16, 8, 64
-"""As ``dense.c`` has them."""
+_LANES, _TILE_ROWS = 16, 8
+"""As ``dense_passes.h`` has them at most."""
 
 
 class DenseLayer(NamedTuple):
@@ -45,7 +45,7 @@ class _Layer(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("inputs", "outputs", "activation")),
         *((name, ctypes.c_void_p) for name in ("weight", "bias", "of_weight", "of_bias")),
         *((name, ctypes.c_void_p) for name in ("by_input", "by_output", "start")),
-        *((name, ctypes.c_void_p) for name in ("sums", "start_sums", "results")),
+        *((name, ctypes.c_void_p) for name in ("sums", "start_sums", "results", "of_argument")),
     )
 
 
@@ -55,8 +55,7 @@ class _Chain(ctypes.Structure):
     _fields_ = (
         ("layers", ctypes.c_void_p),
         ("num_layers", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("features", "of_results", "of_features")),
-        *((name, ctypes.c_void_p) for name in ("spare", "other_spare")),
+        *((name, ctypes.c_void_p) for name in ("features", "of_features")),
     )
 
 
@@ -74,7 +73,8 @@ class DenseKernel:
         parameters: the layers.
         shapes: [O, I] of each of them.
         address: of the ``Chain`` of dense.c.
-        capacity: rows that there is room for; both of these move when it grows:
+        capacity: rows that there is room for; all of these move when it grows:
+        features: [capacity, I] of the latest ``forward``.
         outputs: [capacity, O] of the latest ``forward``.
         of_outputs: [capacity, O] gradient of the same.
         of_features: [capacity, I] gradient of the inputs, where one was asked for.
@@ -94,10 +94,8 @@ class DenseKernel:
         self._arrays: dict[tuple[int, str], NDArray[Any]] = {}
         for struct, layer in zip(self._layers, layers, strict=True):
             self._place(struct, layer)
-        widest = max(self.num_inputs, *(len(layer.bias) for layer in layers))
-        for name in ("spare", "other_spare"):
-            self._give(self._chain, name, _zeros(_BLOCK, widest))
-        self._reserve(0)
+        self.capacity = -1
+        self.reserve(0)
 
     def _place(self, struct: _Layer, layer: DenseLayer) -> None:
         """Tell where the parameters are, and make room for copies in whole vectors."""
@@ -108,8 +106,11 @@ class DenseKernel:
         own = {"by_input": _zeros(inputs, outputs), "start": _zeros(1, outputs)}
         if layer.of_weight is not None and layer.of_bias is not None:
             given |= {"of_weight": layer.of_weight, "of_bias": layer.of_bias}
-            own |= {"by_output": _zeros(outputs, inputs), "start_sums": _zeros(1, outputs)}
-            own["sums"] = _zeros(_up(outputs, _LANES), inputs)
+            own["start_sums"] = _zeros(1, outputs)
+            # Whole lines are read and written where they are.
+            is_whole = inputs % _LANES == outputs % _TILE_ROWS == 0
+            own["by_output"] = layer.weight if is_whole else _zeros(outputs, inputs)
+            own["sums"] = layer.of_weight if is_whole else _zeros(_up(outputs, _LANES), inputs)
         for name, array in (given | own).items():
             self._give(struct, name, array)
 
@@ -118,22 +119,21 @@ class DenseKernel:
         setattr(struct, name, array.ctypes.data)
         self._arrays[ctypes.addressof(struct), name] = array
 
-    def _reserve(self, num_rows: int) -> None:
-        """Room for so many rows; what there was is forgotten."""
+    def reserve(self, num_rows: int) -> None:
+        """Room for so many rows at least; if there was less, what there was is forgotten."""
+        if num_rows <= self.capacity:
+            return
         self.capacity = _up(num_rows, _TILE_ROWS)
         for struct in self._layers:
-            results = _zeros(self.capacity, struct.outputs)
-            self._give(struct, "results", results)
-        self.outputs = results[:, : self.num_outputs]
-        self._features = self._rows("features", self.num_inputs)
-        self.of_outputs = self._rows("of_results", self.num_outputs)
-        self.of_features = self._rows("of_features", self.num_inputs)
+            self.outputs = self._rows(struct, "results", struct.outputs)
+            self.of_outputs = self._rows(struct, "of_argument", struct.outputs)
+        self.features = self._rows(self._chain, "features", self.num_inputs)
+        self.of_features = self._rows(self._chain, "of_features", self.num_inputs)
 
-    def _rows(self, name: str, width: int) -> Floats:
-        # A way back may begin in any row, and ends with a whole tile.
-        array = _zeros(self.capacity + _TILE_ROWS, width)
-        self._give(self._chain, name, array)
-        return array[: self.capacity, :width]
+    def _rows(self, struct: ctypes.Structure, name: str, width: int) -> Floats:
+        array = _zeros(self.capacity, width)
+        self._give(struct, name, array)
+        return array[:, :width]
 
     def load(self) -> None:
         """Take over the weights as they are now: passes from here on are by these."""
@@ -158,9 +158,8 @@ class DenseKernel:
         num_rows, width = x.shape
         if width != self.num_inputs:
             raise ValueError(f"got {width} inputs, but the layers take {self.num_inputs}")
-        if num_rows > self.capacity:
-            self._reserve(num_rows)
-        self._features[:num_rows] = x
+        self.reserve(num_rows)
+        self.features[:num_rows] = x
 
     def backward(self, gradient: Floats, *, of_inputs: bool = False) -> Floats | None:
         """From that of the latest outputs [B, O] to those of the parameters; all are overwritten.

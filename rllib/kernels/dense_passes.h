@@ -13,6 +13,14 @@
 typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
+#if LANES == 16
+#define LANE_NUMBERS ((Ints){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
+#elif LANES == 8
+#define LANE_NUMBERS ((Ints){0, 1, 2, 3, 4, 5, 6, 7})
+#else
+#define LANE_NUMBERS ((Ints){0, 1, 2, 3})
+#endif
+
 /* Products. */
 
 typedef struct {
@@ -41,18 +49,14 @@ INLINE void tile(const int cols, const float *a, int64_t a_row, int64_t a_step, 
     EACH_VECTOR ((Lanes *)(c + i * c_row))[j] = sums[i][j];
 }
 
-/* All of c: `height` rows, up to the end of a tile, of `width`, which is in whole vectors. */
-INLINE void product(const float *a, int64_t a_row, int64_t a_step, Matrix b, int64_t depth,
-                    Matrix from, float *c, int64_t height, int64_t width) {
-    for (int64_t i = 0; i < height; i += TILE_ROWS) {
-        int64_t j = 0;
-        for (; j + TILE_COLS * LANES <= width; j += TILE_COLS * LANES)
-            tile(TILE_COLS, a + i * a_row, a_row, a_step, part(b, 0, j), depth, part(from, i, j),
-                 c + i * width + j, width);
-        for (; j < width; j += LANES)
-            tile(1, a + i * a_row, a_row, a_step, part(b, 0, j), depth, part(from, i, j),
-                 c + i * width + j, width);
-    }
+/* One tile's rows of c, all of its width, which is in whole vectors. */
+INLINE void row_of_tiles(const float *a, int64_t a_row, int64_t a_step, Matrix b, int64_t depth,
+                         Matrix from, float *c, int64_t width) {
+    int64_t j = 0;
+    for (; j + TILE_COLS * LANES <= width; j += TILE_COLS * LANES)
+        tile(TILE_COLS, a, a_row, a_step, part(b, 0, j), depth, part(from, 0, j), c + j, width);
+    for (; j < width; j += LANES)
+        tile(1, a, a_row, a_step, part(b, 0, j), depth, part(from, 0, j), c + j, width);
 }
 
 /* Activations. */
@@ -103,6 +107,41 @@ INLINE void slope(int64_t activation, const float *y, float *gradient, int64_t s
             *each = where(*of <= 0.0f, (Lanes){0}, *each);
 }
 
+/* Weights in the order in which they are read. */
+
+/* Lanes of a and b in turns of `step`: those of the first turns, and those of the second. */
+INLINE void swap(Lanes *a, Lanes *b, const int step) {
+    const Ints lane = LANE_NUMBERS;
+    const Ints from_other = ((lane & step) != 0) & (LANES - step);
+    const Lanes first = __builtin_shuffle(*a, *b, lane + from_other);
+    *b = __builtin_shuffle(*a, *b, lane + from_other + step), *a = first;
+}
+
+/* LANES x LANES of them. */
+INLINE void transpose(const float *from, int64_t from_row, float *to, int64_t to_row) {
+    Lanes rows[LANES];
+    for (int i = 0; i < LANES; i++) rows[i] = *(const Lanes *)(from + i * from_row);
+    _Pragma("GCC unroll 4") for (int step = 1; step < LANES; step *= 2)
+        _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++)
+            if (!(i & step)) swap(rows + i, rows + i + step, step);
+    for (int i = 0; i < LANES; i++) *(Lanes *)(to + i * to_row) = rows[i];
+}
+
+/* Take over a layer's weights as they are now. */
+void NAMED(load)(const Layer *layer) {
+    const int64_t inputs = layer->inputs, outputs = layer->outputs, width = whole(outputs);
+    const int64_t rows = outputs / LANES * LANES, columns = inputs / LANES * LANES;
+    for (int64_t o = 0; o < rows; o += LANES)
+        for (int64_t i = 0; i < columns; i += LANES)
+            transpose(layer->weight + o * inputs + i, inputs, layer->by_input + i * width + o, width);
+    for (int64_t o = 0; o < outputs; o++)
+        for (int64_t i = o < rows ? columns : 0; i < inputs; i++)
+            layer->by_input[i * width + o] = layer->weight[o * inputs + i];
+    memcpy(layer->start, layer->bias, outputs * sizeof(float));
+    if (layer->of_weight && layer->by_output != layer->weight)
+        copy_rows(layer->by_output, whole(inputs), layer->weight, inputs, outputs, inputs);
+}
+
 /* Passes through all layers. */
 
 void NAMED(forward)(const Chain *chain, int64_t at, int64_t end) {
@@ -114,44 +153,63 @@ void NAMED(forward)(const Chain *chain, int64_t at, int64_t end) {
             const Layer *layer = chain->layers + l;
             const int64_t next = whole(layer->outputs);
             float *results = layer->results + at * next;
-            product(x, width, 1, (Matrix){layer->by_input, next}, layer->inputs,
-                    (Matrix){layer->start, 0}, results, height, next);
-            activate(layer->activation, results, height * next);
+            for (int64_t i = 0; i < height; i += TILE_ROWS) {
+                row_of_tiles(x + i * width, width, 1, (Matrix){layer->by_input, next},
+                             layer->inputs, (Matrix){layer->start, 0}, results + i * next, next);
+                activate(layer->activation, results + i * next, TILE_ROWS * next);
+            }
             x = results, width = next;
         }
     }
 }
 
-/* Of the parameters of one layer, added to its sums: of rows whose inputs are x [height, I']. */
-INLINE void add_gradients(const Layer *layer, const float *gradient,
-                          const float *x, int64_t height) {
+/* The gradient of a layer's inputs, from that of its activation's argument; [height, ...] both. */
+INLINE void of_inputs(const Layer *layer, const float *of_argument, float *gradient,
+                      int64_t height) {
     const int64_t inputs = whole(layer->inputs), outputs = whole(layer->outputs);
-    product(gradient, 1, outputs, (Matrix){x, inputs}, height,
-            (Matrix){layer->sums, inputs}, layer->sums, layer->outputs, inputs);
-    for (int64_t i = 0; i < height; i++)
-        for (int64_t o = 0; o < outputs; o++) layer->start_sums[o] += gradient[i * outputs + o];
+    for (int64_t i = 0; i < height; i += TILE_ROWS)
+        row_of_tiles(of_argument + i * outputs, outputs, 1, (Matrix){layer->by_output, inputs},
+                     layer->outputs, (Matrix){NULL, 0}, gradient + i * inputs, inputs);
 }
 
-void NAMED(backward)(const Chain *chain, int64_t num_rows, int64_t num_trained,
-                     int64_t features_from) {
+/* From the gradient of the latest results, which the last layer has as that of its argument, to those
+ * of all arguments; and to that of the features, of a block with rows from `features_from` on. */
+void NAMED(backward)(const Chain *chain, int64_t at, int64_t end, int64_t features_from) {
     const Layer *first = chain->layers, *last = first + chain->num_layers - 1;
-    for (int64_t at = 0, height; at < num_rows; at += height) {
-        height = min(BLOCK, num_rows - at);
-        if (at < num_trained) height = min(height, num_trained - at);
-        if (at < features_from) height = min(height, features_from - at);
-        float *gradient = chain->of_results + at * whole(last->outputs);
+    for (; at < end; at += BLOCK) {
+        const int64_t height = min(BLOCK, end - at);
         for (const Layer *layer = last; layer >= first; layer--) {
             const int64_t inputs = whole(layer->inputs), outputs = whole(layer->outputs);
-            const float *x = layer > first ? layer[-1].results : chain->features;
-            float *next = chain->spare[(last - layer) % 2];
-            if (layer == first) next = at >= features_from ? chain->of_features + at * inputs : NULL;
-            slope(layer->activation, layer->results + at * outputs, gradient, height * outputs);
-            if (at < num_trained)
-                add_gradients(layer, gradient, x + at * inputs, height);
-            if (next)
-                product(gradient, outputs, 1, (Matrix){layer->by_output, inputs},
-                        layer->outputs, (Matrix){NULL, 0}, next, height, inputs);
-            gradient = next;
+            float *of_argument = layer->of_argument + at * outputs;
+            slope(layer->activation, layer->results + at * outputs, of_argument, height * outputs);
+            if (layer > first)
+                of_inputs(layer, of_argument, layer[-1].of_argument + at * inputs, height);
+            else if (at + height > features_from)
+                of_inputs(layer, of_argument, chain->of_features + at * inputs, height);
         }
     }
+}
+
+/* The sum of all rows of some columns, in whole vectors. */
+INLINE void add_rows(const float *rows, int64_t step, int64_t num_rows, float *sums, int64_t width) {
+    for (int64_t o = 0; o < width; o += LANES) {
+        Lanes sum = {0};
+        for (int64_t i = 0; i < num_rows; i++) sum += *(const Lanes *)(rows + i * step + o);
+        *(Lanes *)(sums + o) = sum;
+    }
+}
+
+/* Gradients of the outputs from `at` to `end` of a layer's parameters, by all rows of its inputs x. */
+void NAMED(train)(const Layer *layer, const float *x, int64_t num_rows, int64_t at, int64_t end) {
+    const int64_t inputs = whole(layer->inputs), outputs = whole(layer->outputs);
+    const float *of_argument = layer->of_argument + at;
+    float *sums = layer->sums + at * inputs;
+    for (int64_t o = 0; o < end - at; o += TILE_ROWS)
+        row_of_tiles(of_argument + o, 1, outputs, (Matrix){x, inputs}, num_rows,
+                     (Matrix){NULL, 0}, sums + o * inputs, inputs);
+    if (layer->sums != layer->of_weight)
+        copy_rows(layer->of_weight + at * layer->inputs, layer->inputs, sums, inputs, end - at,
+                  layer->inputs);
+    add_rows(of_argument, outputs, num_rows, layer->start_sums + at, end - at);
+    memcpy(layer->of_bias + at, layer->start_sums + at, (end - at) * sizeof(float));
 }

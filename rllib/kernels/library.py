@@ -9,7 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 
 VARIABLE = "RLLIB_KERNELS"
-VERSION = 4
+VERSION = 5
 """``kernels_version`` of the C sources that the rest of this folder is for."""
 
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
@@ -21,6 +21,8 @@ _ARGUMENTS = {
     "dense_forward_all": (_POINTER, _SIZE, _SIZE),
     "dense_backward_all": (_POINTER, _SIZE, _SIZE),
     "ppo_loss": (_POINTER,),
+    "sac_losses": (_POINTER,),
+    "sac_gradients": (_POINTER,),
 }
 """Of the functions that return nothing."""
 

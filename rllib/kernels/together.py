@@ -19,11 +19,15 @@ class _Pass(ctypes.Structure):
 class Together:
     """The numbers are those of each chain alone, whatever the number of threads.
 
-    Forward each thread takes the rows of a chain that are next, backward a chain.
+    Each thread takes the rows of a chain that are next, or the outputs of a layer whose parameters'
+    gradients are next.
 
     Args:
         chains: they, and what they read and write, stay where they are.
         num_threads: at most.
+
+    Attributes:
+        address: of the ``Pass`` of each chain, one after the other.
     """
 
     def __init__(self, chains: Sequence[DenseKernel], num_threads: int) -> None:
@@ -32,7 +36,7 @@ class Together:
         self._functions = functions
         self.chains, self.num_threads = list(chains), num_threads
         self._passes = (_Pass * len(self.chains))(*(_Pass(each.address) for each in self.chains))
-        self._address = ctypes.addressof(self._passes)
+        self.address = ctypes.addressof(self._passes)
 
     def load(self) -> None:
         """Take over the weights as they are now."""
@@ -57,4 +61,4 @@ class Together:
         self._do(self._functions.dense_backward_all)
 
     def _do(self, function: Callable[..., None]) -> None:
-        function(self._address, len(self.chains), self.num_threads)
+        function(self.address, len(self.chains), self.num_threads)

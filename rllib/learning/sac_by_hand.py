@@ -5,13 +5,14 @@ The same numbers as those of the losses in ``rllib.algorithms.sac`` and autograd
 Legend: B rows, D features, A action dimensions, K critics.
 """
 
-from math import log
-from typing import NamedTuple, cast
+from math import exp, log
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from rllib import kernels
 from rllib.actions.box import LOG_2PI, LOG_STD_RANGE
 from rllib.columns import Columns
 from rllib.distributions import SquashedGaussian
@@ -19,12 +20,15 @@ from rllib.estimators.action_values import squared
 from rllib.learning.dense_gradients import BACKWARD
 from rllib.learning.loss import Loss
 from rllib.learning.transition_batch import TransitionBatch
-from rllib.learning.wide_gradients import actor_layers, critic_layers, networks
+from rllib.learning.wide_gradients import Parameters, WideNetworks, actor_layers, critic_layers
 from rllib.modules.actor_q_module import SACModule
 from rllib.modules.critics import StackedCritics
 from rllib.modules.networks import is_chain
 from rllib.modules.rl_module import RLModule
 from rllib.off_policy import Q_VALUES, TD_ERRORS
+
+MOST_WEIGHTS = 1 << 17
+"""Of a layer: what is compiled finds so many in the second cache, and is not slower than torch."""
 
 
 class Sampled(NamedTuple):
@@ -75,47 +79,132 @@ def sample(outputs: Tensor, noise: Tensor) -> Sampled:
     return Sampled(raw.tanh(), logp.sum(-1), spread, log_std == unclipped)
 
 
-class SACByHand:
-    """Losses and gradients of one module.
+class Networks(NamedTuple):
+    """The layers of all networks of a module."""
+
+    actor: list[Parameters]
+    critics: list[list[Parameters]]
+    targets: list[list[Parameters]]
+
+
+def networks_of(module: SACModule) -> Networks:
+    """Of a module for which ``can_do`` says that its gradients can be worked out by hand."""
+    shape, pi = module.shape, module.pi
+    stacks = [pi.encoder.mlp, pi.hidden]
+    names = [shape.fcnet_activation, shape.head_fcnet_activation]
+    critics, targets = (
+        critic_layers(cast(StackedCritics, each))
+        for each in (module.critics, module.target_critics)
+    )
+    return Networks(actor_layers(stacks, names, pi.out), critics, targets)
+
+
+def can_do(module: RLModule) -> bool:
+    """Whether gradients can be worked out by hand."""
+    if type(module) is not SACModule or module.is_discrete:
+        return False
+    shape = module.shape
+    names = {shape.fcnet_activation, shape.head_fcnet_activation}
+    return (
+        isinstance(module.critics, StackedCritics)
+        and module.observations.is_flat
+        and is_chain(shape)
+        and names <= BACKWARD.keys()
+        and module.log_alpha.device.type == "cpu"
+    )
+
+
+class SACByHand(Protocol):
+    """Losses and gradients of one module."""
+
+    def loss(self, batch: TransitionBatch, target_entropy: float) -> Loss:
+        """As ``SACLearner.compute_loss``; its gradients are worked out when asked for."""
+
+
+def sac_by_hand(module: SACModule, dtype: torch.dtype | None, num_threads: int) -> SACByHand:
+    """The fastest way that there is on this machine.
 
     Args:
         module: one for which ``can_do`` says that it can be done.
         dtype: in which layers compute; the last ones, and all else, in float32.
-        num_threads: that what is compiled may have.
+        num_threads: of what is compiled; torch has its own number.
     """
+    networks = networks_of(module)
+    each = (networks.actor, *networks.critics)
+    largest = max(layer.weight.numel() for layers in each for layer in layers)
+    if dtype in (None, torch.float32) and kernels.is_wide() and largest <= MOST_WEIGHTS:
+        return SACCompiled(module, networks, num_threads)
+    return SACByTorch(module, networks, dtype or torch.float32)
 
-    def __init__(self, module: SACModule, dtype: torch.dtype | None, num_threads: int) -> None:
-        shape, pi, dtype = module.shape, module.pi, dtype or torch.float32
-        stacks = [pi.encoder.mlp, pi.hidden]
-        names = [shape.fcnet_activation, shape.head_fcnet_activation]
-        actor = actor_layers(stacks, names, pi.out)
-        critics = cast(StackedCritics, module.critics)
-        targets = cast(StackedCritics, module.target_critics)
-        self.actor = networks([actor], dtype, num_threads)
-        self.critics, self.target_critics = (
-            networks(critic_layers(each), dtype, num_threads) for each in (critics, targets)
-        )
-        self.of_log_alpha = cast(Tensor, module.log_alpha.grad)
-        self.log_alpha = module.log_alpha.detach()
-        self.distribution = cast(SquashedGaussian, module.distribution)
 
-    @staticmethod
-    def can_do(module: RLModule) -> bool:
-        """Whether that is possible."""
-        if type(module) is not SACModule or module.is_discrete:
-            return False
-        shape = module.shape
-        names = {shape.fcnet_activation, shape.head_fcnet_activation}
-        return (
-            isinstance(module.critics, StackedCritics)
-            and module.observations.is_flat
-            and is_chain(shape)
-            and names <= BACKWARD.keys()
-            and module.log_alpha.device.type == "cpu"
+def _noise(module: SACModule, outputs: Tensor) -> Tensor:
+    """[2B, A] for [2B, 2A] of the actor: first for the later rows, as the losses draw it."""
+    now, later = outputs.chunk(2)
+    distribution = cast(SquashedGaussian, module.distribution)
+    drawn = distribution.draw_noise(later)
+    return torch.cat([distribution.draw_noise(now), drawn])
+
+
+class SACCompiled:
+    """By what was compiled at installation: see ``rllib.kernels``."""
+
+    def __init__(self, module: SACModule, networks: Networks, num_threads: int) -> None:
+        self.module = module
+        actor, *critics = (
+            kernels.DenseKernel([*map(_compiled, each)])
+            for each in (networks.actor, *networks.critics, *networks.targets)
         )
+        K = len(networks.critics)
+        self.kernel = kernels.SACKernel(actor, critics[:K], critics[K:], LOG_STD_RANGE, num_threads)
+        self.log_alpha = module.log_alpha.detach().numpy()
+        self.of_log_alpha = cast(Tensor, module.log_alpha.grad).numpy()
 
     def loss(self, batch: TransitionBatch, target_entropy: float) -> Loss:
-        """As ``compute_loss``; its gradients are worked out when asked for."""
+        """See ``SACByHand``."""
+        log_alpha = float(self.log_alpha[0])
+        alpha, kernel = exp(log_alpha), self.kernel
+        inputs = (batch.inputs[Columns.OBS], batch.next_inputs[Columns.OBS], batch.actions)
+        size = (2 * len(batch.rewards), kernel.size)
+        drawn = _noise(self.module, torch.empty(size[0], 2 * size[1]))
+        facts = (*inputs, batch.rewards, batch.discounts, batch.weights, drawn)
+        means = kernel.losses(kernels.SACRows(*(each.numpy() for each in facts)), alpha)
+        gap = means.logp + target_entropy
+
+        def backward() -> None:
+            kernel.backward()
+            self.of_log_alpha[0] = -gap
+
+        losses = {
+            "critic": means.critic_loss,
+            "actor": means.actor_loss,
+            "alpha": -log_alpha * gap,
+        }
+        told = {"qf_loss": means.critic_loss, "alpha_value": alpha, "logps_mean": means.logp}
+        arrays = {TD_ERRORS: kernel.errors.copy(), Q_VALUES: kernel.values.copy()}
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return Loss(losses, told, tensors, backward)
+
+
+def _compiled(layer: Parameters) -> kernels.DenseLayer:
+    weight, bias, of_weight, of_bias, activation = layer
+    is_trained = of_weight.data_ptr() != weight.data_ptr()
+    gradients = (of_weight.numpy(), of_bias.numpy()) if is_trained else ()
+    return kernels.DenseLayer(weight.numpy(), bias.numpy(), activation, *gradients)
+
+
+class SACByTorch:
+    """By products of torch, which may be in 16 bits."""
+
+    def __init__(self, module: SACModule, networks: Networks, dtype: torch.dtype) -> None:
+        self.module = module
+        self.actor = WideNetworks([networks.actor], dtype)
+        self.critics = WideNetworks(networks.critics, dtype)
+        self.target_critics = WideNetworks(networks.targets, dtype)
+        self.of_log_alpha = cast(Tensor, module.log_alpha.grad)
+        self.log_alpha = module.log_alpha.detach()
+
+    def loss(self, batch: TransitionBatch, target_entropy: float) -> Loss:
+        """See ``SACByHand``."""
         # Each layer says itself in what it computes.
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             return self._loss(batch, target_entropy)
@@ -128,7 +217,7 @@ class SACByHand:
         alpha = self.log_alpha.exp()
         # What the same weights read is read at once: then there is half as much to call.
         acted = self.actor.forward(torch.cat([obs, next_obs]))
-        sampled = sample(acted.outputs[0], self._noise(acted.outputs[0]))
+        sampled = sample(acted.outputs[0], _noise(self.module, acted.outputs[0]))
         chosen, later = sampled.rows(0, num_rows), sampled.rows(num_rows, 2 * num_rows)
         targets = self._targets(next_obs, later, batch, alpha)
         actions = torch.cat([batch.actions, chosen.actions])
@@ -165,9 +254,3 @@ class SACByHand:
         judged = self.target_critics.forward(torch.cat([next_obs, later.actions], -1))
         values = judged.outputs[..., 0].amin(0)
         return batch.rewards + batch.discounts * (values - alpha * later.logp)
-
-    def _noise(self, outputs: Tensor) -> Tensor:
-        """Of [2B, ...]: first for the later rows, as the losses draw it."""
-        now, later = outputs.chunk(2)
-        drawn = self.distribution.draw_noise(later)
-        return torch.cat([self.distribution.draw_noise(now), drawn])

@@ -1,27 +1,21 @@
 """Fully connected networks of some hundred units, forward and backward by hand.
 
-Here it is the matrix products that take the time. By hand there are none that nobody needs. Several
-networks pass at the same time by what was compiled at installation; or each product is by the
-faster library (see ``rllib.modules.dense``) or in 16 bits, with little in between.
+Here it is the matrix products that take the time. By hand there are none that nobody needs, and
+each is by the faster library (see ``rllib.modules.dense``) or in 16 bits, with little in between.
 
 Legend: B rows, R of them with a gradient, I inputs, O outputs, K networks.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rllib import kernels
 from rllib.learning.dense_gradients import BACKWARD
 from rllib.modules.critics import StackedCritics
 from rllib.modules.dense import affine, product, write_product
 from rllib.modules.networks import ACTIVATIONS, MLP
-
-MOST_WEIGHTS = 1 << 17
-"""Of a layer: what is compiled finds so many in the second cache, and is not slower than torch."""
 
 
 class Parameters(NamedTuple):
@@ -65,94 +59,6 @@ class WideLayer:
         torch.sum(gradient, 0, dtype=torch.float32, out=self.of_bias)
 
 
-class Passed(Protocol):
-    """What K networks made of the same rows."""
-
-    @property
-    def outputs(self) -> Tensor:
-        """[K, B, O]."""
-
-    def backward(self, gradient: Tensor, num_trained: int) -> Tensor:
-        """From the gradient [K, R, O] of the outputs of the first R rows.
-
-        Args:
-            gradient: may be changed.
-            num_trained: rows, the first ones, by which those of the parameters are overwritten.
-
-        Returns:
-            That of the inputs of the other rows, a sum over the networks: [R - num_trained, I] in
-            float32; valid until the next call.
-        """
-
-
-class Networks(Protocol):
-    """K of them, which read the same."""
-
-    def refresh(self) -> None:
-        """Look at the parameters anew, which an optimiser may have changed since."""
-
-    def forward(self, x: Tensor) -> Passed:
-        """Of [B, I]; valid until the next call."""
-
-
-def networks(
-    layers: Sequence[Sequence[Parameters]], dtype: torch.dtype, num_threads: int
-) -> Networks:
-    """The faster ones that there are on this machine.
-
-    Args:
-        layers: of each network; the last one computes in float32.
-        dtype: in which the others compute.
-        num_threads: of what is compiled; torch has its own number.
-    """
-    largest = max(each.weight.numel() for network in layers for each in network)
-    if dtype == torch.float32 and kernels.is_wide() and largest <= MOST_WEIGHTS:
-        return CompiledNetworks(layers, num_threads)
-    return TorchNetworks(layers, dtype)
-
-
-class CompiledNetworks:
-    """By what was compiled at installation: see ``rllib.kernels``."""
-
-    def __init__(self, layers: Sequence[Sequence[Parameters]], num_threads: int) -> None:
-        self.chains = [kernels.DenseKernel([*map(_compiled, each)]) for each in layers]
-        self.together = kernels.Together(self.chains, num_threads)
-
-    def refresh(self) -> None:
-        """See ``Networks``."""
-        self.together.load()
-
-    def forward(self, x: Tensor) -> Passed:
-        """See ``Networks``."""
-        rows = x.numpy()
-        for chain in self.chains:
-            chain.take(rows)
-        self.together.forward(len(rows))
-        return _CompiledPass(self.together, len(rows))
-
-
-class _CompiledPass:
-    def __init__(self, together: kernels.Together, num_rows: int) -> None:
-        self._together = together
-        parts = [chain.outputs[:num_rows] for chain in together.chains]
-        self.outputs = torch.from_numpy(np.stack(parts))
-
-    def backward(self, gradient: Tensor, num_trained: int) -> Tensor:
-        num_rows, chains = gradient.shape[1], self._together.chains
-        for chain, of_outputs in zip(chains, gradient.numpy(), strict=True):
-            chain.of_outputs[:num_rows] = of_outputs
-        self._together.backward(num_rows, num_trained)
-        first, *others = (chain.of_features[num_trained:num_rows] for chain in chains)
-        return torch.from_numpy(sum(others, first))
-
-
-def _compiled(layer: Parameters) -> kernels.DenseLayer:
-    weight, bias, of_weight, of_bias, activation = layer
-    is_trained = of_weight.data_ptr() != weight.data_ptr()
-    gradients = (of_weight.numpy(), of_bias.numpy()) if is_trained else ()
-    return kernels.DenseLayer(weight.numpy(), bias.numpy(), activation, *gradients)
-
-
 class _ChainPass(NamedTuple):
     """What a way forward through layers leaves for the way back.
 
@@ -166,7 +72,7 @@ class _ChainPass(NamedTuple):
     outputs: list[Tensor]
 
     def backward(self, gradient: Tensor, num_trained: int) -> Tensor:
-        """See ``Passed``: of one network, from [R, O]."""
+        """See ``WidePass``: of one network, from [R, O]."""
         num_rows = len(gradient)
         for i in range(len(self.layers) - 1, -1, -1):
             layer = self.layers[i]
@@ -240,11 +146,27 @@ def _of_stack(weights: nn.Parameter, biases: nn.Parameter, activation: str) -> l
     return [Parameters(*part, activation) for part in zip(*parts, strict=True)]
 
 
-class _TorchPass(NamedTuple):
+class WidePass(NamedTuple):
+    """What K networks made of the same rows.
+
+    Attributes:
+        outputs: [K, B, O].
+    """
+
     outputs: Tensor
     passes: list[_ChainPass]
 
     def backward(self, gradient: Tensor, num_trained: int) -> Tensor:
+        """From the gradient [K, R, O] of the outputs of the first R rows.
+
+        Args:
+            gradient: may be changed.
+            num_trained: rows, the first ones, by which those of the parameters are overwritten.
+
+        Returns:
+            That of the inputs of the other rows, a sum over the networks: [R - num_trained, I] in
+            float32.
+        """
         first, *others = (
             each.backward(of_outputs, num_trained)
             for each, of_outputs in zip(self.passes, gradient, strict=True)
@@ -252,18 +174,23 @@ class _TorchPass(NamedTuple):
         return sum(others, first)
 
 
-class TorchNetworks:
-    """One after the other, with the threads that torch has."""
+class WideNetworks:
+    """K networks, which read the same, one after the other.
+
+    Args:
+        layers: of each network; the last one computes in float32.
+        dtype: in which the others compute.
+    """
 
     def __init__(self, layers: Sequence[Sequence[Parameters]], dtype: torch.dtype) -> None:
         self.chains = [WideChain(each, dtype) for each in layers]
 
     def refresh(self) -> None:
-        """See ``Networks``."""
+        """Look at the parameters anew, which an optimiser may have changed since."""
         for chain in self.chains:
             chain.refresh()
 
-    def forward(self, x: Tensor) -> Passed:
-        """See ``Networks``."""
+    def forward(self, x: Tensor) -> WidePass:
+        """Of [B, I]; valid until the next call."""
         passes = [chain.forward(x) for chain in self.chains]
-        return _TorchPass(torch.stack([each.outputs[-1] for each in passes]), passes)
+        return WidePass(torch.stack([each.outputs[-1] for each in passes]), passes)

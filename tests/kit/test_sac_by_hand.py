@@ -9,6 +9,8 @@ import torch
 
 from rllib.algorithms.sac import Chosen, SACConfig, SACLearner
 from rllib.envs.make import Spaces
+from rllib.kernels import is_wide
+from rllib.learning.sac_by_hand import SACByTorch, SACCompiled, sac_by_hand
 from rllib.learning.transition_batch import TransitionBatch
 from rllib.modules.rl_module import Batch
 from rllib.replay import Transitions
@@ -89,7 +91,7 @@ def test_the_gradients_are_those_of_autograd(
     monkeypatch.setenv("RLLIB_KERNELS", kernels)
     config = settings(model, **training)
     by_hand, by_autograd = stirred(config), stirred(config)
-    assert by_hand.by_hand is not None
+    assert type(by_hand.by_hand) is (SACCompiled if is_wide() else SACByTorch)
     by_autograd.by_hand = None
     (ours, told), (theirs, expected) = gradients(by_hand), gradients(by_autograd)
     assert ours.keys() == theirs.keys()
@@ -97,6 +99,20 @@ def test_the_gradients_are_those_of_autograd(
         torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
         assert gradient.abs().max() > 0, name
     assert told == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.skipif(not is_wide(), reason="nothing is compiled for this processor")
+def test_threads_change_no_number() -> None:
+    learner = stirred(settings({"fcnet_hiddens": (200, 72)}))
+    found = []
+    for num_threads in (1, 3):
+        learner.by_hand = sac_by_hand(learner.module, None, num_threads)
+        assert isinstance(learner.by_hand, SACCompiled)
+        found.append(gradients(learner))
+    (alone, told), (shared, told_too) = found
+    assert told == told_too
+    for name, gradient in alone.items():
+        assert torch.equal(gradient, shared[name]), name
 
 
 def test_in_16_bits_they_are_so_to_three_digits_or_so() -> None:

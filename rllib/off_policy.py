@@ -253,9 +253,15 @@ class OffPolicyLearner(Learner[BatchT]):
 def report_values(metrics: Metrics) -> None:
     """Turn what a loss reported of each row into RLlib's metrics."""
     values, errors = metrics.pop(Q_VALUES), metrics[TD_ERRORS]
-    metrics["qf_mean"] = float(values.mean())
-    metrics["qf_min"], metrics["qf_max"] = float(values.min()), float(values.max())
-    metrics["td_error_mean"] = float(errors.mean())
+    metrics["qf_mean"] = _mean(values)
+    metrics["qf_min"] = float(np.minimum.reduce(values))
+    metrics["qf_max"] = float(np.maximum.reduce(values))
+    metrics["td_error_mean"] = _mean(errors)
+
+
+def _mean(values: NDArray[np.float32]) -> float:
+    """As ``values.mean()``, which takes four times as long for a few dozen."""
+    return float(np.add.reduce(values) / len(values))
 
 
 class OffPolicy(Algorithm):

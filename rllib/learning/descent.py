@@ -43,6 +43,7 @@ class Descent:
         scale: LossScale | None,
     ) -> None:
         self.module, self.optimizers, self.config = module, optimizers, config
+        self._norm_names = {name: f"gradients_{name}_global_norm" for name in optimizers}
         self.scale = scale
         self.num_steps = self.num_skipped = 0
 
@@ -61,18 +62,23 @@ class Descent:
         scalars = loss.scalars() if loss else {}
         arrays = loss.arrays if loss else {}
         trained, total = self._gradients(loss, scalars, weight, peers)
-        norms = {name: float(each.gradient_norm()) for name, each in trained.items()}
+        norms = {name: each.gradient_norm() for name, each in trained.items()}
         if not all(map(isfinite, (float(total), *norms.values()))):
             self._skip({**scalars, "total_loss": total}, trained)
             return StepReport(scalars, arrays)
-        named: dict[str, Scalar] = {
-            f"gradients_{name}_global_norm": norm for name, norm in norms.items()
-        }
+        if loss:  # the scalars are this step's own from here on
+            self._report_norms(scalars, norms, trained)
+        self._descend(trained, norms)
+        return StepReport(scalars, arrays)
+
+    def _report_norms(
+        self, scalars: dict[str, Scalar], norms: Mapping[str, float], trained: Optimizers
+    ) -> None:
+        for name, norm in norms.items():
+            scalars[self._norm_names[name]] = norm
         if self.config.log_gradients:
             for name, gradient in named_gradients(self.module, trained):
-                named[f"gradients_{name}_norm"] = gradient.norm()
-        self._descend(trained, norms)
-        return StepReport({**scalars, **named} if loss else {}, arrays)
+                scalars[f"gradients_{name}_norm"] = gradient.norm()
 
     def _gradients(
         self, loss: Loss | None, scalars: Mapping[str, Scalar], weight: int, peers: Peers
@@ -96,9 +102,10 @@ class Descent:
         return self.optimizers
 
     def _descend(self, trained: Optimizers, norms: Mapping[str, float]) -> None:
+        limit = self.config.grad_clip
         for name, optimizer in trained.items():
-            if self.config.grad_clip is not None:
-                optimizer.clip(self.config.grad_clip, self.config.grad_clip_by, norms[name])
+            if limit is not None:
+                optimizer.clip(limit, self.config.grad_clip_by, norms[name])
             optimizer.step()
         self.num_steps += 1
         if self.scale:

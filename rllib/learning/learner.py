@@ -122,6 +122,7 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
             self.module = config.get_rl_module_spec(spaces).build().to(self.device)
             self.optimizers = self.configure_optimizers()
         own_parameters(self.module, self.optimizers)
+        self._num_parameters = sum(len(each.flat) for each in self.optimizers.values())
         self._policy_arrays = self._find_policy_arrays()
         self.connectors = build_learner_pipeline(config, spaces, self.device)
         self.descent = Descent(self.module, self.optimizers, config, self.precision.scale)
@@ -269,7 +270,8 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
             minibatches = ahead(minibatches, self.uploads)
         steps = [self._step(minibatch) for minibatch in minibatches]
         reports = self.group.gather(report_of(steps, num_steps))
-        metrics = merge([Report(*each) for each in reports]) | self._count(total)
+        metrics = merge([Report(*each) for each in reports])
+        metrics.update(self._count(total))
         self.after_update(metrics)
         return metrics
 
@@ -292,19 +294,19 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
 
     def _count(self, num_steps: int) -> Metrics:
         self.num_steps_trained_lifetime += num_steps
-        rates: Metrics = {
+        counts: Metrics = {
             f"{name}_learning_rate": each.lr for name, each in self.optimizers.items()
         }
-        rates |= {f"curr_{name}": getattr(self.now, name) for name in self.settings.schedules}
+        for name in self.settings.schedules:
+            counts[f"curr_{name}"] = getattr(self.now, name)
         if self.precision.scale is not None or self.config.torch_skip_nan_gradients:
-            rates["num_gradient_updates_skipped_lifetime"] = self.descent.num_skipped
-        return rates | {
-            "num_trainable_parameters": sum(len(each.flat) for each in self.optimizers.values()),
-            "num_module_steps_trained": num_steps,
-            "num_module_steps_trained_lifetime": self.num_steps_trained_lifetime,
-            "num_gradient_updates_lifetime": self.descent.num_steps,
-            "module_train_batch_size_mean": num_steps,
-        }
+            counts["num_gradient_updates_skipped_lifetime"] = self.descent.num_skipped
+        counts["num_trainable_parameters"] = self._num_parameters
+        counts["num_module_steps_trained"] = num_steps
+        counts["num_module_steps_trained_lifetime"] = self.num_steps_trained_lifetime
+        counts["num_gradient_updates_lifetime"] = self.descent.num_steps
+        counts["module_train_batch_size_mean"] = num_steps
+        return counts
 
     # State.
 

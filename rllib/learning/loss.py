@@ -14,6 +14,7 @@ Metrics = dict[str, Any]
 """Numbers by name, and the arrays that a loss reports for single rows."""
 Scalar = Tensor | float
 """A tensor wherever autograd, or a GPU, is to be waited for as late as can be."""
+Rows = Tensor | NDArray[Any]
 
 
 class Loss(NamedTuple):
@@ -24,13 +25,14 @@ class Loss(NamedTuple):
             parameters of that optimiser alone. An optimiser that is not named makes no step.
         metrics: scalars, averaged over minibatches.
         arrays: [B, ...] something of every row, such as TD errors; of several minibatches, joined
-            in their order. A train batch that is a single minibatch keeps its order.
+            in their order. A train batch that is a single minibatch keeps its order. Tensors, or
+            arrays of numpy where no autograd is.
         backward: writes the gradients of all parameters, where that is not left to autograd.
     """
 
     total: Scalar | Mapping[str, Scalar]
     metrics: Mapping[str, Scalar]
-    arrays: Mapping[str, Tensor] = {}
+    arrays: Mapping[str, Rows] = {}
     backward: Callable[[], None] | None = None
 
     def scaled(self, scale: float) -> Any:
@@ -48,7 +50,9 @@ class Loss(NamedTuple):
             parts = {"total_loss": sum(losses.values()), **losses}
         else:
             parts = {"total_loss": _detached(self.total)}
-        return parts | {name: _detached(value) for name, value in self.metrics.items()}
+        for name, value in self.metrics.items():
+            parts[name] = _detached(value)
+        return parts
 
 
 def _detached(scalar: Scalar) -> Scalar:
@@ -59,7 +63,7 @@ class StepReport(NamedTuple):
     """What is reported of one gradient step."""
 
     scalars: Mapping[str, Scalar]
-    arrays: Mapping[str, Tensor]
+    arrays: Mapping[str, Rows]
 
 
 class Report(NamedTuple):
@@ -79,19 +83,29 @@ def report_of(steps: Iterable[StepReport], weight: int) -> Report:
     columns: dict[str, list[float]] = {}
     for (name, _), number in zip(named, _numbers([value for _, value in named]), strict=True):
         columns.setdefault(name, []).append(number)
-    arrays: dict[str, list[Tensor]] = {}
+    arrays: dict[str, list[Rows]] = {}
     for step in steps:
         for name, value in step.arrays.items():
-            arrays.setdefault(name, []).append(value.detach())
+            arrays.setdefault(name, []).append(value)
     means = {name: _finite_mean(column) for name, column in columns.items()}
-    joined = {name: torch.cat(column).cpu().numpy() for name, column in arrays.items()}
+    joined = {name: _joined(column) for name, column in arrays.items()}
     return Report(weight, means, joined)
+
+
+def _joined(parts: list[Any]) -> NDArray[Any]:
+    if isinstance(parts[0], Tensor):
+        return torch.cat(parts).numpy(force=True)
+    joined: NDArray[Any] = np.concatenate(parts)
+    return joined
 
 
 def _report_of_one(step: StepReport, weight: int) -> Report:
     numbers = zip(step.scalars, _numbers([*step.scalars.values()]), strict=True)
     means = {name: number if isfinite(number) else nan for name, number in numbers}
-    arrays = {name: value.detach().cpu().numpy() for name, value in step.arrays.items()}
+    arrays = {
+        name: value.numpy(force=True) if isinstance(value, Tensor) else value
+        for name, value in step.arrays.items()
+    }
     return Report(weight, means, arrays)
 
 

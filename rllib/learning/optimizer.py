@@ -69,10 +69,9 @@ class Adam:
         """Forget the gradients; backward passes add to them."""
         self.gradient.zero_()
 
-    def gradient_norm(self) -> Tensor:
-        """Euclidean norm of all gradients together, a scalar; not finite if any of them is not."""
-        norm: Tensor = torch.linalg.vector_norm(self.gradient)
-        return norm
+    def gradient_norm(self) -> float:
+        """Euclidean norm of all gradients together; not finite if any of them is not."""
+        return float(torch.linalg.vector_norm(self.gradient))
 
     def clip(self, limit: float, by: ClipBy, norm: float) -> None:
         """Clip each element, each tensor's norm, or the norm of all gradients together.

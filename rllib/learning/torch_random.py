@@ -5,8 +5,7 @@ Whoever needs the same numbers again puts a stream of its own in their place mea
 the global ones as they were.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor
 from rllib.checkpoints.torch_state import to_array
 
 CPU = torch.device("cpu")
+_CPU_NUMBERS = torch.default_generator
 
 
 class TorchStream:
@@ -27,21 +27,17 @@ class TorchStream:
     """
 
     def __init__(self, seed: int, device: torch.device = CPU) -> None:
-        self.devices = dict.fromkeys((CPU, device))
-        self._states = [
+        self.devices = [CPU] if device.type == "cpu" else [CPU, device]
+        self.states = [
             torch.Generator(device).manual_seed(seed).get_state() for device in self.devices
         ]
+        """Of the generators that are to be put in place of the global ones."""
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
+    def active(self) -> AbstractContextManager[None]:
         """Within, torch draws from this stream."""
-        outer = self._swap(self._states)
-        try:
-            yield
-        finally:
-            self._states = self._swap(outer)
+        return _Active(self)
 
-    def _swap(self, states: list[Tensor]) -> list[Tensor]:
+    def swap(self, states: list[Tensor]) -> list[Tensor]:
         """Give the global generators these states; returns what theirs were."""
         before = [_get(device) for device in self.devices]
         for device, state in zip(self.devices, states, strict=True):
@@ -52,25 +48,38 @@ class TorchStream:
         """State tree: [bytes] uint8 for each type of device, to go on from."""
         return {
             device.type: to_array(state)
-            for device, state in zip(self.devices, self._states, strict=True)
+            for device, state in zip(self.devices, self.states, strict=True)
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from ``get_state``; on a device that it was not of, as before."""
-        self._states = [
+        self.states = [
             torch.from_numpy(np.array(state[device.type], np.uint8))
             if device.type in state
             else own
-            for device, own in zip(self.devices, self._states, strict=True)
+            for device, own in zip(self.devices, self.states, strict=True)
         ]
 
 
+class _Active(AbstractContextManager[None]):
+    """A class, because a generator takes as long as the swap, and there are two in every update."""
+
+    def __init__(self, stream: TorchStream) -> None:
+        self.stream = stream
+
+    def __enter__(self) -> None:
+        self.outer = self.stream.swap(self.stream.states)
+
+    def __exit__(self, *_: object) -> None:
+        self.stream.states = self.stream.swap(self.outer)
+
+
 def _get(device: torch.device) -> Tensor:
-    return torch.get_rng_state() if device.type == "cpu" else torch.cuda.get_rng_state(device)
+    return _CPU_NUMBERS.get_state() if device is CPU else torch.cuda.get_rng_state(device)
 
 
 def _set(device: torch.device, state: Tensor) -> None:
-    if device.type == "cpu":
-        torch.set_rng_state(state)
+    if device is CPU:
+        _CPU_NUMBERS.set_state(state)
     else:
         torch.cuda.set_rng_state(state, device)

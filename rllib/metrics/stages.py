@@ -8,6 +8,7 @@ Two clocks run beside each other, or one after the other in a single process::
 Each stage is a share of the iteration's wall-clock time: of a mean env runner, and of the learner.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -83,9 +84,9 @@ def transfer_s(samples_ended_at: Iterable[float], updates: Sequence[Update]) -> 
     """
     ended_at, total, free_since = sorted(samples_ended_at), 0.0, 0.0
     for update in sorted(updates):
-        ready = [moment for moment in ended_at if moment <= update.began_at]
-        if ready and ready[-1] > free_since:
-            total += update.began_at - ready[-1]
+        num_ready = bisect_right(ended_at, update.began_at)
+        if num_ready and ended_at[num_ready - 1] > free_since:
+            total += update.began_at - ended_at[num_ready - 1]
         elif free_since:
             total += max(0.0, update.began_at - free_since)
         free_since = update.began_at + update.update_s

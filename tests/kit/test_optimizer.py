@@ -1,5 +1,7 @@
 """Our Adam against torch's, and clipping against arithmetic."""
 
+from math import isfinite
+
 import pytest
 import torch
 from torch import nn
@@ -61,8 +63,8 @@ def test_the_step_size_follows_its_schedule():
 
 def test_the_norm_is_of_all_gradients_together():
     assert gradients(2.0, 3.0, 6.0).gradient_norm() == 7.0
-    assert not gradients(2.0, float("nan"), 6.0).gradient_norm().isfinite()
-    assert not gradients(2.0, float("inf"), 6.0).gradient_norm().isfinite()
+    assert not isfinite(gradients(2.0, float("nan"), 6.0).gradient_norm())
+    assert not isfinite(gradients(2.0, float("inf"), 6.0).gradient_norm())
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_the_norm_is_of_all_gradients_together():
 )
 def test_clipping(by, limit, expected):
     optimizer = gradients(2.0, 3.0, -4.0)
-    optimizer.clip(limit, by, float(optimizer.gradient_norm()))
+    optimizer.clip(limit, by, optimizer.gradient_norm())
     assert optimizer.gradient.tolist() == pytest.approx(expected)
 
 

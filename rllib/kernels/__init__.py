@@ -9,11 +9,14 @@ ppo.c      PPO's loss of rows, and the gradient by what networks gave
 ppo        the same between two chains
 sac.c      SAC's losses of rows and gradients, through all of its networks
 sac        the same as Python sees it
+dqn.c      DQN's targets, and loss of rows with its gradient
+dqn        the same between two Q-networks
 
 Nothing here is needed: without it numpy and torch compute the same.
 """
 
 from rllib.kernels.dense import ACTIVATIONS, DenseKernel, DenseLayer
+from rllib.kernels.dqn import DQNKernel, DQNLoss, QKernels
 from rllib.kernels.library import is_wide, library, state
 from rllib.kernels.ppo import LogStd, PPOKernel, PPOMeans
 from rllib.kernels.sac import SACKernel, SACMeans, SACRows
@@ -21,11 +24,14 @@ from rllib.kernels.together import Together
 
 __all__ = [
     "ACTIVATIONS",
+    "DQNKernel",
+    "DQNLoss",
     "DenseKernel",
     "DenseLayer",
     "LogStd",
     "PPOKernel",
     "PPOMeans",
+    "QKernels",
     "SACKernel",
     "SACMeans",
     "SACRows",

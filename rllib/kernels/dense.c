@@ -132,4 +132,4 @@ void dense_backward(const Chain *chain, int64_t num_rows, int64_t num_trained,
 int dense_is_wide(void) { return level() != PLAIN; }
 
 /* Changes with the fields of any structure, so that an old library is not used with new ones. */
-int64_t kernels_version(void) { return 5; }
+int64_t kernels_version(void) { return 6; }

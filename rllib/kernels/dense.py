@@ -169,6 +169,10 @@ class DenseKernel:
         """
         num_rows = len(gradient)
         self.of_outputs[:num_rows] = gradient
+        return self.go_back(num_rows, of_inputs=of_inputs)
+
+    def go_back(self, num_rows: int, *, of_inputs: bool = False) -> Floats | None:
+        """The same from what was written to ``of_outputs``, which is changed."""
         features_from = 0 if of_inputs else num_rows
         self._functions.dense_backward(self.address, num_rows, num_rows, features_from)
         return self.of_features[:num_rows] if of_inputs else None

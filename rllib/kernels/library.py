@@ -9,7 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 
 VARIABLE = "RLLIB_KERNELS"
-VERSION = 5
+VERSION = 6
 """``kernels_version`` of the C sources that the rest of this folder is for."""
 
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
@@ -23,6 +23,8 @@ _ARGUMENTS = {
     "ppo_loss": (_POINTER,),
     "sac_losses": (_POINTER,),
     "sac_gradients": (_POINTER,),
+    "dqn_targets": (_POINTER,),
+    "dqn_loss": (_POINTER,),
 }
 """Of the functions that return nothing."""
 

@@ -1,6 +1,7 @@
 """DQN's gradient without autograd, for Q-networks of a few small layers.
 
-The same numbers as those of ``dqn_loss`` and autograd, but for rounding.
+The same numbers as those of ``dqn_loss`` and autograd, but for rounding. What was compiled at
+installation does all of it (``rllib.kernels``); numpy otherwise.
 
 Legend: B rows, D features, A actions.
 """
@@ -8,11 +9,11 @@ Legend: B rows, D features, A actions.
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rllib.learning.dense_gradients import DenseChain, are_small, chain, dense_chain
+from rllib import kernels
+from rllib.learning.dense_gradients import CompiledChain, DenseChain, are_small, chain, dense_chain
 from rllib.learning.loss import Loss
 from rllib.modules.networks import MLP
 from rllib.modules.q_module import QModule, QNetwork, Stream
@@ -70,6 +71,17 @@ class DenseQ:
             self.encoder.backward(first + second)
 
 
+def _kernels(network: DenseQ) -> kernels.QKernels | None:
+    """What is compiled, if all of it is."""
+    chains = network.encoder, network.advantages, network.values
+    if any(not isinstance(each, CompiledChain) for each in chains if each is not None):
+        return None
+    found = [each.kernel if isinstance(each, CompiledChain) else None for each in chains]
+    encoder, advantages, states = found
+    assert advantages is not None, "every network has them"
+    return kernels.QKernels(encoder, advantages, states)
+
+
 class DQNByHand:
     """Loss and gradients of one module.
 
@@ -80,6 +92,8 @@ class DQNByHand:
     def __init__(self, module: QModule) -> None:
         assert module.target_q is not None, "a learner's module has a target network"
         self.online, self.target = DenseQ(module.q), DenseQ(module.target_q)
+        online, target = _kernels(self.online), _kernels(self.target)
+        self.kernel = kernels.DQNKernel(online, target) if online and target else None
 
     @staticmethod
     def can_do(module: RLModule, num_rows: int) -> bool:
@@ -93,7 +107,6 @@ class DQNByHand:
             and are_small(_stacks(module.q), module.q, num_rows)
         )
 
-    @np.errstate(all="ignore")  # what is not finite is refused before the step
     def loss(
         self,
         features: Tensor,
@@ -105,7 +118,7 @@ class DQNByHand:
         *,
         double_q: bool,
         huber: bool,
-    ) -> tuple[Loss, Tensor, Tensor]:
+    ) -> tuple[Loss, Floats, Floats]:
         """As ``dqn_loss`` of ``dqn_targets``; its gradients are worked out when asked for.
 
         Args:
@@ -121,6 +134,26 @@ class DQNByHand:
         Returns:
             The loss, and of all rows the size of the errors and the values.
         """
+        arrays = (features, next_features, actions, rewards, discounts, weights)
+        if self.kernel is None:
+            return self._in_numpy(*arrays, double_q=double_q, huber=huber)
+        found = self.kernel.loss(*arrays, double_q=double_q, huber=huber)
+        loss = Loss(found.loss, {"qf_loss": found.loss}, backward=self.kernel.backward)
+        return loss, found.errors, found.values
+
+    @np.errstate(all="ignore")  # what is not finite is refused before the step
+    def _in_numpy(
+        self,
+        features: Tensor,
+        next_features: Tensor,
+        actions: Tensor,
+        rewards: Tensor,
+        discounts: Tensor,
+        weights: Tensor,
+        *,
+        double_q: bool,
+        huber: bool,
+    ) -> tuple[Loss, Floats, Floats]:
         following = self.target.forward(next_features)
         chooser = self.online.forward(next_features) if double_q else following
         rows = np.arange(len(following))
@@ -140,7 +173,7 @@ class DQNByHand:
 
         total = float((share * losses).sum())
         loss = Loss(total, {"qf_loss": total}, backward=backward)
-        return loss, torch.from_numpy(np.abs(errors)), torch.from_numpy(values)
+        return loss, np.abs(errors), values
 
 
 def _stacks(network: QNetwork) -> list[MLP]:

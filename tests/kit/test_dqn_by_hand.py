@@ -1,5 +1,6 @@
 """DQN's gradient by hand is that of autograd, and is left to it where there is no way by hand."""
 
+import math
 from typing import Any
 
 import gymnasium as gym
@@ -72,7 +73,8 @@ def test_the_gradient_is_that_of_autograd(model: dict[str, Any], training: dict[
             torch.testing.assert_close(own.grad, other.grad, rtol=1e-5, atol=1e-6, msg=name)
         assert ours.total == pytest.approx(theirs.total.item(), 1e-5)
         for name in (TD_ERRORS, Q_VALUES):
-            torch.testing.assert_close(ours.arrays[name], theirs.arrays[name].detach())
+            mine, other_rows = (torch.as_tensor(each.arrays[name]) for each in (ours, theirs))
+            torch.testing.assert_close(mine, other_rows.detach())
 
 
 @pytest.mark.parametrize(
@@ -100,3 +102,33 @@ def test_a_loss_of_ones_own_is_left_to_autograd() -> None:
             return loss._replace(total=2 * loss.total)
 
     assert learner({}, Own).by_hand is None
+
+
+@pytest.mark.parametrize("spoilt", [3, -1])
+def test_an_action_that_there_is_not_is_refused(spoilt: int) -> None:
+    made = learner({})
+    batch = draw_batch()
+    batch.actions[5] = spoilt
+    if made.by_hand is not None and made.by_hand.kernel is not None:
+        assert math.isnan(made.compute_loss(batch).total)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("double_q", [True, False])
+@pytest.mark.parametrize("hiddens", [[], [8]])
+def test_what_is_compiled_is_what_numpy_makes_of_it(double_q: bool, hiddens: list[int]) -> None:
+    compiled, in_numpy = (learner({}, hiddens=hiddens, double_q=double_q) for _ in range(2))
+    assert compiled.by_hand is not None
+    assert in_numpy.by_hand is not None
+    in_numpy.by_hand.kernel = None
+    for num_rows in (4, 2 * B):
+        found, expected = (each.compute_loss(draw_batch(num_rows)) for each in (compiled, in_numpy))
+        assert found.total == pytest.approx(expected.total, rel=1e-5)
+        for name in (TD_ERRORS, Q_VALUES):
+            np.testing.assert_allclose(found.arrays[name], expected.arrays[name], 1e-5, 1e-6)
+        for loss in (found, expected):
+            assert loss.backward is not None
+            loss.backward()
+        for mine, other in zip(
+            compiled.module.q.parameters(), in_numpy.module.q.parameters(), strict=True
+        ):
+            torch.testing.assert_close(mine.grad, other.grad, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,188 @@
+"""DQN's loss and gradients of two networks, compiled.
+
+Legend: B rows, D features, A actions.
+"""
+
+import ctypes
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rllib.kernels.dense import DenseKernel, Floats
+from rllib.kernels.library import library
+
+
+class QKernels(NamedTuple):
+    """The layers of a Q-network.
+
+    Attributes:
+        encoder: what both streams read; None if that are the features.
+        advantages: gives [B, A], the action values themselves where there is no other stream.
+        states: gives [B, 1].
+    """
+
+    encoder: DenseKernel | None
+    advantages: DenseKernel
+    states: DenseKernel | None
+
+    @property
+    def all(self) -> list[DenseKernel]:
+        """Those that there are."""
+        return [each for each in self if each is not None]
+
+    def load(self) -> None:
+        """Take over the weights as they are now."""
+        for each in self.all:
+            each.load()
+
+    def forward(self, x: Floats) -> None:
+        """From [B, D] to the outputs of the streams."""
+        hidden = x if self.encoder is None else self.encoder.forward(x)
+        self.advantages.forward(hidden)
+        if self.states is not None:
+            self.states.forward(hidden)
+
+    def backward(self, num_rows: int) -> None:
+        """From the streams' ``of_outputs`` to the gradients of all parameters."""
+        streams = [self.advantages] if self.states is None else [self.advantages, self.states]
+        for each in streams:
+            each.go_back(num_rows, of_inputs=self.encoder is not None)
+        if self.encoder is not None:
+            of_hidden = [each.of_features[:num_rows] for each in streams]
+            self.encoder.backward(sum(of_hidden[1:], of_hidden[0]))
+
+
+class _Values(ctypes.Structure):
+    """``Values`` of dqn.c."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("advantages", "states")),
+        *((name, ctypes.c_int64) for name in ("step", "state_step")),
+    )
+
+
+class _Batch(ctypes.Structure):
+    """``Batch`` of dqn.c."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("num_rows", "size", "is_huber")),
+        *((name, _Values) for name in ("values", "gradient", "chooser", "following")),
+        *((name, ctypes.c_void_p) for name in ("actions", "rewards", "discounts", "weights")),
+        *((name, ctypes.c_void_p) for name in ("targets", "errors", "taken")),
+        ("loss", ctypes.c_double),
+    )
+
+
+class DQNLoss(NamedTuple):
+    """The mean, and [B] the size of each row's error and the value of its action."""
+
+    loss: float
+    errors: Floats
+    values: Floats
+
+
+class DQNKernel:
+    """Goes forward through both networks, and back through the one that is trained.
+
+    Args:
+        online: the one that is trained.
+        target: of the same layers.
+    """
+
+    def __init__(self, online: QKernels, target: QKernels) -> None:
+        functions = library()
+        assert functions is not None, "the other kernels are there"
+        self._functions = functions
+        self.online, self.target = online, target
+        self._batch = _Batch(size=online.advantages.num_outputs)
+        self._address = ctypes.addressof(self._batch)
+        self._reserve(0)
+
+    def _reserve(self, num_rows: int) -> None:
+        """Room for so many rows, which moves what the networks write."""
+        self._capacity = num_rows
+        self._targets = np.empty(num_rows, np.float32)
+        self._batch.targets = self._targets.ctypes.data
+        online, target = self.online, self.target
+        for each in (*online.all, *target.all):
+            each.reserve(num_rows)
+        self._batch.values = _places(online, "outputs")
+        self._batch.gradient = _places(online, "of_outputs")
+        self._batch.following = _places(target, "outputs")
+
+    def loss(
+        self,
+        features: Tensor,
+        next_features: Tensor,
+        actions: Tensor,
+        rewards: Tensor,
+        discounts: Tensor,
+        weights: Tensor,
+        *,
+        double_q: bool,
+        huber: bool,
+    ) -> DQNLoss:
+        """Of the weights as they are now: see ``rllib.learning.dqn_by_hand``.
+
+        Raises:
+            ValueError: an array has another number of elements than it should have, or other ones.
+        """
+        batch, num_rows = self._batch, len(actions)
+        if num_rows > self._capacity:
+            self._reserve(num_rows)
+        batch.num_rows, batch.is_huber = num_rows, huber
+        kept = [
+            _checked(actions, torch.int64, num_rows),
+            *(_checked(each, torch.float32, num_rows) for each in (rewards, discounts, weights)),
+        ]
+        batch.actions, batch.rewards, batch.discounts, batch.weights = (
+            each.data_ptr() for each in kept
+        )
+        self._look_ahead(next_features.numpy(), double_q)
+        self.online.forward(features.numpy())
+        found = np.empty((2, num_rows), np.float32)
+        batch.errors = found.ctypes.data
+        batch.taken = batch.errors + num_rows * found.itemsize
+        self._functions.dqn_loss(self._address)
+        return DQNLoss(batch.loss, *found)
+
+    def _look_ahead(self, later: Floats, double_q: bool) -> None:
+        """What the values should be, by what was observed later [B, D]."""
+        batch = self._batch
+        self.online.load()
+        self.target.load()
+        self.target.forward(later)
+        if double_q:
+            self.online.forward(later)
+        batch.chooser = batch.values if double_q else batch.following
+        self._functions.dqn_targets(self._address)
+
+    def backward(self) -> None:
+        """Of the latest loss, to all parameters; their gradients are overwritten."""
+        self.online.backward(self._batch.num_rows)
+
+
+def _places(network: QKernels, name: str) -> _Values:
+    """Where a network's outputs are, or their gradients."""
+    advantages: NDArray[Any] = getattr(network.advantages, name)
+    found = _Values(advantages.ctypes.data, None, _step(advantages))
+    if network.states is not None:
+        states: NDArray[Any] = getattr(network.states, name)
+        found.states, found.state_step = states.ctypes.data, _step(states)
+    return found
+
+
+def _step(rows: NDArray[Any]) -> int:
+    return rows.strides[0] // rows.itemsize
+
+
+def _checked(values: Tensor, dtype: torch.dtype, size: int) -> Tensor:
+    """Contiguous and of a type."""
+    if values.dtype is not dtype or values.numel() != size:
+        raise ValueError(
+            f"{size} elements of {dtype} are wanted, not {values.numel()} of {values.dtype}"
+        )
+    return values.contiguous()

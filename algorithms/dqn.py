@@ -250,7 +250,7 @@ class DQNLearner(OffPolicyLearner[TransitionBatch | SequenceBatch]):
         loss = dqn_loss(
             everything.at(s, t), batch.actions[s, t], targets, batch.weights[s], self.error_loss
         )
-        rows = loss.arrays[TD_ERRORS]
+        rows = torch.as_tensor(loss.arrays[TD_ERRORS])
         errors = rows.new_zeros(batch.mask.shape).masked_scatter_(batch.mask, rows)
         mixed = sequence_errors(errors.cpu().numpy(), batch.mask.cpu().numpy())
         return loss._replace(arrays={**loss.arrays, TD_ERRORS: torch.from_numpy(mixed)})

@@ -67,12 +67,17 @@ def live(tree: Tree, mask: Tensor | None) -> Tree:
     return tree if mask is None else rows(tree, mask)
 
 
-def num_rows(tree: Tree) -> int:
-    """B of a tree of tensors [B, ...]."""
+def first_tensor(tree: Tree) -> Tensor:
+    """The one that stands first in a tree; of what a module reads, as a rule the largest."""
     while not isinstance(tree, Tensor):
         parts = tree.values() if isinstance(tree, dict) else tree
         tree = next(part for part in parts if part is not None)
-    return tree.shape[0]
+    return tree
+
+
+def num_rows(tree: Tree) -> int:
+    """B of a tree of tensors [B, ...]."""
+    return first_tensor(tree).shape[0]
 
 
 def to_tensors(array: NDArray[Any]) -> Tree:

@@ -5,6 +5,8 @@ dense_*.c  the same dense_passes.h for each kind of processor
 library    finds and loads what was compiled; nothing if there is none
 dense      a chain of layers with its memory, as Python sees it
 together   chains that pass at the same time
+conv.c     convolutions over images in bfloat16, where a processor multiplies such
+conv       the same as Python sees it
 ppo.c      PPO's loss of rows, and the gradient by what networks gave
 ppo        the same between two chains
 sac.c      SAC's losses of rows and gradients, through all of its networks
@@ -15,6 +17,15 @@ dqn        the same between two Q-networks
 Nothing here is needed: without it numpy and torch compute the same.
 """
 
+from rllib.kernels.conv import (
+    MOST_CONVS,
+    ConvKernel,
+    ConvLayer,
+    ConvParameters,
+    ConvPass,
+    Halves,
+    has_conv,
+)
 from rllib.kernels.dense import ACTIVATIONS, DenseKernel, DenseLayer
 from rllib.kernels.dqn import DQNKernel, DQNLoss, QKernels
 from rllib.kernels.library import is_wide, library, state
@@ -24,10 +35,16 @@ from rllib.kernels.together import Together
 
 __all__ = [
     "ACTIVATIONS",
+    "MOST_CONVS",
+    "ConvKernel",
+    "ConvLayer",
+    "ConvParameters",
+    "ConvPass",
     "DQNKernel",
     "DQNLoss",
     "DenseKernel",
     "DenseLayer",
+    "Halves",
     "LogStd",
     "PPOKernel",
     "PPOMeans",
@@ -36,6 +53,7 @@ __all__ = [
     "SACMeans",
     "SACRows",
     "Together",
+    "has_conv",
     "is_wide",
     "library",
     "state",

@@ -127,9 +127,11 @@ void dense_backward(const Chain *chain, int64_t num_rows, int64_t num_trained,
     dense_backward_all(&(Pass){chain, num_rows, num_trained, features_from}, 1, 1);
 }
 
+int dense_has_avx512(void) { return level() == AVX512; }
+
 /* Whether layers of some hundred units are done as fast as by torch, as they are but for processors
  * that nothing was compiled for in particular. */
 int dense_is_wide(void) { return level() != PLAIN; }
 
 /* Changes with the fields of any structure, so that an old library is not used with new ones. */
-int64_t kernels_version(void) { return 6; }
+int64_t kernels_version(void) { return 7; }

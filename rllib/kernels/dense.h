@@ -40,6 +40,9 @@ typedef struct {
 
 enum { LINEAR, TANH, RELU };
 
+/* Whether the processor has AVX-512, and may use it. */
+int dense_has_avx512(void);
+
 INLINE int64_t whole(int64_t width) { return (width + LINE - 1) / LINE * LINE; }
 
 INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }

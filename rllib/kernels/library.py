@@ -9,7 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 
 VARIABLE = "RLLIB_KERNELS"
-VERSION = 6
+VERSION = 7
 """``kernels_version`` of the C sources that the rest of this folder is for."""
 
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
@@ -71,5 +71,6 @@ def _load() -> ctypes.PyDLL | None:
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, None
     loaded.dense_is_wide.restype = ctypes.c_int
+    loaded.conv_is_possible.restype = ctypes.c_int
     loaded.dense_limit.argtypes, loaded.dense_limit.restype = (ctypes.c_int,), ctypes.c_int
     return loaded

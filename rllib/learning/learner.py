@@ -38,6 +38,7 @@ from rllib.learning.peers import Alone, Members, Peers
 from rllib.learning.precision import Precision
 from rllib.learning.shares import Share, take
 from rllib.learning.torch_random import TorchStream
+from rllib.modules.networks import compute_images
 from rllib.schedules import point_values
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
 from rllib.tensors import concatenate
@@ -121,6 +122,7 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         with TorchStream(derive_seed(config.seed, Role.MODULE_INIT)).active():
             self.module = config.get_rl_module_spec(spaces).build().to(self.device)
             self.optimizers = self.configure_optimizers()
+        compute_images(self.module, config.num_kernel_threads_per_learner)
         own_parameters(self.module, self.optimizers)
         self._num_parameters = sum(len(each.flat) for each in self.optimizers.values())
         self._policy_arrays = self._find_policy_arrays()

@@ -11,9 +11,13 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor
 
-from rllib.tensors import num_rows, rows
+from rllib.tensors import first_tensor, num_rows, rows
 
 BatchT = TypeVar("BatchT", bound=tuple[Any, ...])
+
+MOST_BYTES = 1 << 23
+"""Of observations that are put into a new order at once, which takes fewer calls; larger ones would
+take fresh memory in every epoch."""
 
 
 def count_steps(batch: tuple[Any, ...]) -> int:
@@ -42,10 +46,13 @@ def epochs(
     if num_parts == 1:
         yield from [batch] * num_epochs
         return
-    size = num_rows(batch)
+    first = first_tensor(batch)
+    size, is_large = len(first), first.nbytes > MOST_BYTES
     edges = np.linspace(0, size, num_parts + 1).astype(int).tolist()
     for epoch in range(num_epochs):
         if not epoch or new_order:
-            shuffled: BatchT = rows(batch, permutation(size))
+            order = permutation(size)
+            shuffled = batch if is_large else rows(batch, order)
         for start, stop in pairwise(edges):
-            yield rows(shuffled, slice(start, stop))
+            part = slice(start, stop)
+            yield rows(batch, order[part]) if is_large else rows(shuffled, part)

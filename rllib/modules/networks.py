@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rllib.config.model import ModelConfig
 from rllib.errors import ConfigError
+from rllib.modules.convolutions import Convolutions
 from rllib.modules.dense import dense
 from rllib.modules.initializers import initialize
 from rllib.modules.observations import FEATURES, ObservationEncoder
@@ -124,7 +125,15 @@ class ImageEncoder(nn.Module):
         channels, *pixels = (shape[-1], *shape[:-1]) if self.channels_last else shape
         self.layers = _convolutions(channels, model)
         initialize(self.layers, model, "conv")
+        self.compiled = self._compiled(model)
         self.size = self._size_for(channels, pixels)
+
+    def _compiled(self, model: ModelConfig) -> Convolutions | None:
+        is_plain = model.conv_filters is not None or model.encoder != "impala"
+        if not is_plain or model.conv_activation != "relu":
+            return None
+        layers = [each for each in self.layers.modules() if isinstance(each, nn.Conv2d)]
+        return Convolutions(layers, self.shape, channels_last=self.channels_last)
 
     def _size_for(self, channels: int, pixels: list[int]) -> int:
         try:
@@ -140,10 +149,26 @@ class ImageEncoder(nn.Module):
         """[..., *shape] -> [..., size]; bytes are scaled to [0, 1]."""
         lead = images.shape[:-3]
         x = images.reshape(prod(lead), *images.shape[-3:])
+        if self.compiled is not None and self.compiled.can_do(x):
+            features = self.compiled(x).reshape(*lead, self.size)
+            return features if torch.is_autocast_enabled("cpu") else features.float()
         if self.channels_last:
             x = x.movedim(-1, -3)
         out: Tensor = self.layers(_scaled(x))
         return out.reshape(*lead, self.size)
+
+
+def compute_images(module: nn.Module, num_threads: int, *, in_16_bits: bool = False) -> None:
+    """Say how encoders of images in a module compute, where something is compiled for them.
+
+    Args:
+        module: any.
+        num_threads: that they may have.
+        in_16_bits: whether in bfloat16 even if nothing else does; otherwise under ``autocast``.
+    """
+    for part in module.modules():
+        if isinstance(part, ImageEncoder) and part.compiled is not None:
+            part.compiled.num_threads, part.compiled.in_16_bits = num_threads, in_16_bits
 
 
 def _scaled(images: Tensor) -> Tensor:

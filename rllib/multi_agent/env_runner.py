@@ -32,6 +32,7 @@ from rllib.multi_agent.modules import (
     multi_agent_creator,
 )
 from rllib.multi_agent.trajectories import Trajectories
+from rllib.policies.policy import make_policy
 from rllib.sampling.endless import EndWatch, evaluation_watch, training_watch
 from rllib.sampling.env_runner import AgentCounts, SampleStats, env_context, env_errors
 from rllib.sampling.episodes import Episode, OpenEnd
@@ -137,7 +138,7 @@ class Actor:
         seen = self.pipeline.connect(spaces, 1)
         self.mask_sizes = mask_sizes(seen.observation, seen.action)
         self.env_spaces, self.spec = spaces, config.get_rl_module_spec(seen)
-        self.policy, self.max_seq_len = self.spec.make_policy(), self.spec.max_seq_len
+        self.policy, self.max_seq_len = make_policy(config, self.spec), self.spec.max_seq_len
         self.weights: Mapping[str, Any] | None = None
         self.head = self.policy.head
         self.initial = self.policy.initial_state(1)

@@ -1,7 +1,7 @@
 """What an env runner acts by: the policy half of a module, in numpy or in torch."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -9,8 +9,14 @@ from numpy.typing import NDArray
 
 from rllib.actions import ActionHead, policy_rows
 from rllib.columns import Columns
+from rllib.learning.precision import Precision
+from rllib.modules.networks import compute_images
 from rllib.modules.rl_module import Batch, RLModule, State
 from rllib.seeding import draw_seed
+
+if TYPE_CHECKING:
+    from rllib.config import AlgorithmConfig
+    from rllib.modules.spec import FullSpec
 
 Floats = NDArray[np.float32]
 Weights = Mapping[str, NDArray[Any]]
@@ -35,6 +41,20 @@ class Policy(Protocol):
 
         Instead of the inputs also actions that were chosen already: see ``rllib.actions.given``.
         """
+
+
+def make_policy(config: "AlgorithmConfig", spec: "FullSpec") -> Policy:
+    """What an env runner of this algorithm acts by.
+
+    Convolutions are in the number format of the learner's, where they are compiled for it: in
+    bfloat16 they take a fifth of the time. What follows them is in float32.
+    """
+    policy = spec.make_policy()
+    if isinstance(policy, TorchPolicy):
+        in_16_bits = Precision(config.mixed_precision, torch.device("cpu")).dtype is torch.bfloat16
+        num_threads = config.num_threads_per_env_runner
+        compute_images(policy.module, num_threads, in_16_bits=in_16_bits)
+    return policy
 
 
 class TorchPolicy:

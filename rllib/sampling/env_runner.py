@@ -33,6 +33,7 @@ from rllib.errors import EnvError
 from rllib.metrics.metrics_logger import MetricsLogger
 from rllib.modules.rl_module import RLModule
 from rllib.policies.memory import PolicyMemory
+from rllib.policies.policy import make_policy
 from rllib.sampling.endless import evaluation_watch, training_watch
 from rllib.sampling.episode_hooks import EpisodeHooks
 from rllib.sampling.episodes import Episode, EpisodeTally, EpisodeTracker, OpenEnd, StepTally
@@ -143,7 +144,7 @@ class EnvRunner(Inspected):
         self.hooks.arguments["rl_module"] = getattr(self.policy, "module", None)
 
     def _make_policy(self) -> None:
-        self.policy = self.spec.make_policy()
+        self.policy = make_policy(self.config, self.spec)
 
     @property
     def module(self) -> RLModule:

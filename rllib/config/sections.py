@@ -198,7 +198,8 @@ class LearnersSection(Section):
     """Which GPU a learner in the main process takes."""
     mixed_precision: Literal["auto", "bfloat16", "float16"] | None = None
     """Number format of forward and backward passes; null is float32 throughout, "auto" is bfloat16
-    where the processor, or the GPU, has instructions for it: elsewhere it is slower."""
+    where the processor, or the GPU, has instructions for it: elsewhere it is slower. Where bfloat16
+    convolutions are compiled (AVX-512), env runners act by them, too."""
     num_aggregator_actors_per_learner: NonNegativeInt = 0
     """No effect here: fragments are arrays from the start, and learners take them as they are."""
     max_requests_in_flight_per_aggregator_actor: PositiveInt = 3

@@ -23,15 +23,21 @@
 
 #include <stdatomic.h>
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && (defined(__clang__) || __GNUC__ >= 10)
 
 int conv_is_possible(void) {
     return dense_has_avx512() && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512bf16");
 }
 
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512bf16")
 #include <immintrin.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))), \
+                             apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512bf16")
+#endif
 
 typedef uint16_t Half; /* bfloat16 */
 
@@ -49,14 +55,16 @@ INLINE __m512bh spread(const Half *from) {
     return (__m512bh)_mm512_set1_epi32(pair);
 }
 
-/* 16 numbers of each of two vectors, one after the other or in turns. */
+/* Those of two vectors, one after the other. */
 INLINE __m512i joined(__m512 first, __m512 second) {
     return (__m512i)_mm512_cvtne2ps_pbh(second, first);
 }
 
+/* The order by which what stands one after the other stands in turns. */
 INLINE __m512i turns(void) {
-    __m512i order = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    return _mm512_or_si512(order, _mm512_slli_epi32(_mm512_add_epi32(order, _mm512_set1_epi32(16)), 16));
+    const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i others = _mm512_add_epi32(lanes, _mm512_set1_epi32(LANES));
+    return _mm512_or_si512(lanes, _mm512_slli_epi32(others, 16));
 }
 
 INLINE __m512 floats(const Half *from) {
@@ -91,12 +99,14 @@ INLINE int64_t window(const Conv *conv, int64_t pixel) {
 
 /* Weights. */
 
-/* vectors of inputs' gradients that are one tile: those of neighbouring pixels must not overlap. */
+/* Vectors of inputs' gradients that are one tile: those of neighbouring pixels must not overlap. */
 INLINE int64_t group_of(const Conv *conv) {
     const int64_t vectors = run_of(conv) / LANES, apart = conv->stride_w * conv->in_c / LANES;
     return vectors % 4 == 0 && apart >= 4 ? 4 : vectors % 2 == 0 && apart >= 2 ? 2 : 1;
 }
 
+/* by_input [kernel_h, R / 2, O', 2], and by_output in slices as wide as a tile: [kernel_h, R / width,
+ * O' / 2, width, 2]. What belongs to no weight stays 0. */
 static void load_layer(const Conv *conv) {
     const int64_t run = run_of(conv), outs = conv->out_c, width = group_of(conv) * LANES;
     const float *from = conv->weight;
@@ -108,9 +118,8 @@ static void load_layer(const Conv *conv) {
                     const int64_t key = y * run + x * conv->in_c + c;
                     const Half weight = half(*from++ * (float)conv->scale);
                     conv->by_input[(key / 2 * outs + o) * 2 + key % 2] = weight;
-                    if (conv->by_output)
-                        conv->by_output[((key / width * outs + o) / 2 * width + key % width) * 2 + o % 2] =
-                            weight;
+                    const int64_t at = (key / width * outs + o) / 2 * width + key % width;
+                    if (conv->by_output) conv->by_output[at * 2 + o % 2] = weight;
                 }
 }
 
@@ -136,37 +145,48 @@ void conv_load(const Convs *convs) {
 /* 16 bytes as floats: exact in bfloat16, too. */
 INLINE __m512 bytes(__m128i from) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(from)); }
 
+/* So many, in their order. */
+static void take_bytes(const uint8_t *from, int64_t size, Half *out) {
+    int64_t i = 0;
+    for (; i + 2 * LANES <= size; i += 2 * LANES) {
+        const __m512 low = bytes(_mm_loadu_si128((const void *)(from + i)));
+        const __m512 high = bytes(_mm_loadu_si128((const void *)(from + i + LANES)));
+        _mm512_storeu_si512(out + i, joined(low, high));
+    }
+    for (; i < size; i++) out[i] = half(from[i]);
+}
+
+/* Channels innermost, of four planes; returns how many pixels are done. */
+static int64_t take_four(const uint8_t *from, int64_t pixels, Half *out) {
+    int64_t p = 0;
+    for (; p + LANES <= pixels; p += LANES) {
+        __m128i plane[4];
+        for (int c = 0; c < 4; c++) plane[c] = _mm_loadu_si128((const void *)(from + c * pixels + p));
+        const __m128i a = _mm_unpacklo_epi8(plane[0], plane[1]);
+        const __m128i b = _mm_unpacklo_epi8(plane[2], plane[3]);
+        const __m128i c = _mm_unpackhi_epi8(plane[0], plane[1]);
+        const __m128i d = _mm_unpackhi_epi8(plane[2], plane[3]);
+        const __m128i in_turns[] = {_mm_unpacklo_epi16(a, b), _mm_unpackhi_epi16(a, b),
+                                    _mm_unpacklo_epi16(c, d), _mm_unpackhi_epi16(c, d)};
+        for (int i = 0; i < 4; i += 2)
+            _mm512_storeu_si512(out + 4 * p + i * LANES, joined(bytes(in_turns[i]), bytes(in_turns[i + 1])));
+    }
+    return p;
+}
+
 /* Channels innermost, [H, W, C'] from [C, H, W] or [H, W, C]. */
 static void take_image(const Convs *convs, const uint8_t *image, Half *out) {
     const Conv *first = convs->layers;
-    const int64_t pixels = first->in_h * first->in_w, channels = first->channels;
-    const int64_t width = first->in_c;
-    const int64_t step = convs->channels_last ? channels : 1;
-    const int64_t apart = convs->channels_last ? 1 : pixels;
-    int64_t p = 0;
-    if (channels == width && (convs->channels_last || channels == 1)) {
-        for (; p + 32 <= pixels * channels; p += 32) {
-            const __m512 low = bytes(_mm_loadu_si128((const void *)(image + p)));
-            const __m512 high = bytes(_mm_loadu_si128((const void *)(image + p + 16)));
-            _mm512_storeu_si512(out + p, joined(low, high));
-        }
-        for (; p < pixels * channels; p++) out[p] = half(image[p]);
+    const int64_t pixels = first->in_h * first->in_w, channels = first->channels, width = first->in_c;
+    if (channels == width && convs->channels_last) {
+        take_bytes(image, pixels * channels, out);
         return;
     }
-    if (channels == 4 && !convs->channels_last)
-        for (; p + 16 <= pixels; p += 16) {
-            __m128i c[4];
-            for (int i = 0; i < 4; i++) c[i] = _mm_loadu_si128((const void *)(image + i * apart + p));
-            const __m128i a = _mm_unpacklo_epi8(c[0], c[1]), b = _mm_unpacklo_epi8(c[2], c[3]);
-            const __m128i d = _mm_unpackhi_epi8(c[0], c[1]), e = _mm_unpackhi_epi8(c[2], c[3]);
-            const __m512 f = bytes(_mm_unpacklo_epi16(a, b)), g = bytes(_mm_unpackhi_epi16(a, b));
-            const __m512 h = bytes(_mm_unpacklo_epi16(d, e)), k = bytes(_mm_unpackhi_epi16(d, e));
-            _mm512_storeu_si512(out + 4 * p, joined(f, g));
-            _mm512_storeu_si512(out + 4 * p + 32, joined(h, k));
-        }
+    const int64_t pixel = convs->channels_last ? channels : 1, plane = convs->channels_last ? 1 : pixels;
+    int64_t p = channels == 4 && !convs->channels_last ? take_four(image, pixels, out) : 0;
     for (; p < pixels; p++)
         for (int64_t c = 0; c < width; c++)
-            out[p * width + c] = c < channels ? half(image[p * step + c * apart]) : 0;
+            out[p * width + c] = c < channels ? half(image[p * pixel + c * plane]) : 0;
 }
 
 /* Those of two rows; the last one twice, where there is an odd number. */
@@ -527,6 +547,10 @@ void conv_prepare(Convs *convs) {
     convs->num_parts = PARTS;
     convs->room_size = 6 * part_of_room(convs);
 }
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
 
 #else
 

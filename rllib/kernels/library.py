@@ -25,6 +25,10 @@ _ARGUMENTS = {
     "sac_gradients": (_POINTER,),
     "dqn_targets": (_POINTER,),
     "dqn_loss": (_POINTER,),
+    "conv_prepare": (_POINTER,),
+    "conv_load": (_POINTER,),
+    "conv_forward": (_POINTER,),
+    "conv_backward": (_POINTER,),
 }
 """Of the functions that return nothing."""
 

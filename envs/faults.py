@@ -7,6 +7,7 @@ import re
 import traceback
 import warnings
 from collections.abc import Iterable
+from math import isfinite
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
@@ -73,6 +74,16 @@ def field_path(root: str, keys: Iterable[Any]) -> str:
     return root + "".join(f"[{step}]" for step in steps)
 
 
+def _are_small(values: NDArray[Any]) -> bool:
+    """Whether a few numbers are finite, and so are their squares: NaN and infinity are in any sum.
+
+    Takes a third of the time, which is felt where there are few numbers.
+    """
+    if values.size > 4096 or values.dtype.char not in "fd":
+        return False
+    return isfinite(np.vdot(values, values))
+
+
 class Nonfinite(NamedTuple):
     """A NaN or infinity: in which part of packed observations, at which indices, and which."""
 
@@ -90,7 +101,7 @@ def find_nonfinite(values: NDArray[Any]) -> Nonfinite | None:
         parts = {name: find_nonfinite(values[name]) for name in values.dtype.names}
         found = [bad._replace(names=(name, *bad.names)) for name, bad in parts.items() if bad]
         return min(found, key=lambda bad: bad.place[:1], default=None)
-    if not np.issubdtype(values.dtype, np.inexact) or np.isfinite(values).all():
+    if values.dtype.kind not in "fc" or _are_small(values) or np.isfinite(values).all():
         return None
     flat = int(np.argmin(np.isfinite(values)))
     place = tuple(int(i) for i in np.unravel_index(flat, values.shape))

@@ -295,11 +295,11 @@ class NextStepEnv(VectorEnv):
     def _translate(self, raw: GymStep) -> EnvStep:
         obs, reward, terminated, truncated = self._own(raw)
         is_reset_row = self.resets_next
-        if is_reset_row.any():  # backends differ in what they leave on these rows
+        if np.count_nonzero(is_reset_row):  # backends differ in what they leave on these rows
             live = ~is_reset_row
             reward, terminated, truncated = reward * live, terminated & live, truncated & live
         self.resets_next = terminated | truncated
-        final_obs = obs if self.resets_next.any() else None
+        final_obs = obs if np.count_nonzero(self.resets_next) else None
         return EnvStep(obs, reward, terminated, truncated, is_reset_row, final_obs)
 
 
@@ -313,7 +313,7 @@ class SameStepEnv(VectorEnv):
     def _translate(self, raw: GymStep) -> EnvStep:
         obs, reward, terminated, truncated = self._own(raw)
         done = terminated | truncated
-        final_obs = self._dense_final_obs(raw[4], done) if done.any() else None
+        final_obs = self._dense_final_obs(raw[4], done) if np.count_nonzero(done) else None
         return EnvStep(obs, reward, terminated, truncated, self._no_reset_rows(), final_obs)
 
     def _dense_final_obs(self, info: dict[str, Any], done: Bools) -> NDArray[Any]:
@@ -349,7 +349,7 @@ class DisabledEnv(VectorEnv):
         obs, reward, terminated, truncated = self._own(raw)
         self._begun = done = terminated | truncated
         final_obs = None
-        if done.any():
+        if np.count_nonzero(done):
             final_obs = obs
             fresh, self._first_infos = self.env.reset(options={"reset_mask": done.copy()})
             obs = obs.copy()

@@ -36,20 +36,32 @@ class EpsilonGreedyHead(ActionHead):
     action_shape = ()
     noise_shape = (2,)
 
-    @property
+    @cached_property
     def num_inputs(self) -> int:
         """A."""
         return int(self.space.n)
 
     @cached_property
     def _epsilon(self) -> np.float32:
-        return np.float32(value_at(self.epsilon, 0))
+        return np.float32(self._value)
+
+    @property
+    def _value(self) -> float:
+        return value_at(self.epsilon, 0)
 
     def at(self, timestep: int) -> "EpsilonGreedyHead":
         """The head with the epsilon of this timestep."""
         if isinstance(self.epsilon, float):
             return self
-        return replace(self, epsilon=value_at(self.epsilon, timestep))
+        present = value_at(self.epsilon, timestep)
+        if self._at.epsilon != present:
+            self.__dict__["_at"] = replace(self, epsilon=present)
+        return self._at
+
+    @cached_property
+    def _at(self) -> "EpsilonGreedyHead":
+        """What ``at`` gave last, which is asked for every fragment, while epsilon may stay."""
+        return replace(self, epsilon=self._value)
 
     def draw_noise(self, rng: np.random.Generator, shape: Shape) -> Floats:
         """[*shape, 2] uniform."""
@@ -58,7 +70,7 @@ class EpsilonGreedyHead(ActionHead):
     def sample(self, inputs: Floats, noise: Floats) -> Ints:
         """[B]."""
         explores, best = noise[:, 0] < self._epsilon, self.mode(inputs)
-        if not explores.any():
+        if not np.count_nonzero(explores):
             return best
         return np.where(explores, _choose_allowed(inputs, noise[:, 1]), best)
 

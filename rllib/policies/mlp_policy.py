@@ -62,6 +62,7 @@ class Chain:
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.names = list(layers)
+        self._keys = [(f"{layer.name}.weight", f"{layer.name}.bias") for layer in self.names]
         self.layers: list[_Weights] = []
         self._kernel: kernels.DenseKernel | None = None
 
@@ -71,39 +72,45 @@ class Chain:
         Raises:
             ValueError: they are those of another network.
         """
+        given = [
+            (weights.get(of_weight), weights.get(of_bias)) for of_weight, of_bias in self._keys
+        ]
+        kernel = self._kernel
+        if kernel is None or [getattr(x, "shape", None) for x, _ in given] != kernel.shapes:
+            self._check(weights)
+            kernel = self._kernel = self._compiled(given) if self._is_plain(weights) else None
+            self.layers = [] if kernel else self._in_numpy(weights)
+        if kernel is not None:
+            for own, (weight, bias) in zip(kernel.parameters, given, strict=True):
+                own.weight[:], own.bias[:] = weight, bias
+            kernel.load()
+
+    def _check(self, weights: Weights) -> None:
         names = [layer.name for layer in self.names]
         if missing := [name for name in names if f"{name}.weight" not in weights]:
             raise ValueError(
                 f"these are not the weights of a network of this shape: {missing} missing, "
                 f"got {sorted(weights)}"
             )
-        self._kernel = self._compiled(weights) if self._can_be_compiled(weights) else None
-        self.layers = [] if self._kernel else self._in_numpy(weights)
 
-    def _can_be_compiled(self, weights: Weights) -> bool:
+    def _is_plain(self, weights: Weights) -> bool:
+        """Whether all layers can be compiled, where anything can."""
         is_plain = all(
             layer.activation in kernels.ACTIVATIONS and f"{layer.name}.weight_sigma" not in weights
             for layer in self.names
         )
         return is_plain and bool(self.names) and kernels.library() is not None
 
-    def _compiled(self, weights: Weights) -> kernels.DenseKernel:
-        """That which there is, with these weights, if they fit into it."""
-        given = [(weights[f"{name}.weight"], weights[f"{name}.bias"]) for name, _ in self.names]
-        kernel = self._kernel
-        if kernel is None or [x.shape for x, _ in given] != kernel.shapes:
-            pairs = zip(given, self.names, strict=True)
-            layers = [
+    def _compiled(self, given: list[tuple[Any, Any]]) -> kernels.DenseKernel:
+        pairs = zip(given, self.names, strict=True)
+        return kernels.DenseKernel(
+            [
                 kernels.DenseLayer(
                     np.array(weight, np.float32), np.array(bias, np.float32), layer.activation
                 )
                 for (weight, bias), layer in pairs
             ]
-            kernel = kernels.DenseKernel(layers)
-        for own, (weight, bias) in zip(kernel.parameters, given, strict=True):
-            own.weight[:], own.bias[:] = weight, bias
-        kernel.load()
-        return kernel
+        )
 
     def _in_numpy(self, weights: Weights) -> list[_Weights]:
         return [

@@ -37,8 +37,11 @@ class QPolicy:
         atoms: Floats,
     ) -> None:
         self.observations, self.head, self.atoms = observations, head, atoms
-        self.encoder, self.advantages = Chain(encoder), Chain(advantages)
+        # Layers that only one stream reads are part of it: that saves a pass in every step.
+        self.encoder = Chain(encoder) if encoder and values is not None else None
+        self.advantages = Chain(advantages if self.encoder else [*encoder, *advantages])
         self.values = None if values is None else Chain(values)
+        self._num_noise = 0
         self.rng: np.random.Generator | None = None
 
     def use_rng(self, rng: np.random.Generator) -> None:
@@ -54,6 +57,7 @@ class QPolicy:
         for chain in (self.encoder, self.advantages, self.values):
             if chain is not None:
                 chain.set_weights(weights)
+        self._num_noise = self.advantages.num_noise + (self.values.num_noise if self.values else 0)
 
     def initial_state(self, num: int) -> dict[str, NDArray[Any]]:
         """Nothing: there is no memory."""
@@ -67,17 +71,21 @@ class QPolicy:
         Raises:
             RuntimeError: there are no weights yet.
         """
-        x = self.encoder(self.observations.features(obs))
-        noise = self._noise(len(x)) if explore else None
-        values = self._means(self._outputs(x, noise))
+        x = self.observations.features(obs)
+        if self.encoder is not None:
+            x = self.encoder(x)
+        noise = self._noise(len(x)) if explore and self._num_noise else None
+        if self.values is None and len(self.atoms) == 1:
+            values = self.advantages(x, noise)
+        else:
+            values = self._means(self._outputs(x, noise))
         if self.observations.has_mask:
             values = mask_inputs(values, obs[ACTION_MASK])
         return values, state
 
     def _noise(self, num: int) -> Floats | None:
         """Every row has noise of its own, so that environments side by side explore apart."""
-        width = self.advantages.num_noise + (self.values.num_noise if self.values else 0)
-        return draw_noise(self.rng, (num, width)) if width and self.rng is not None else None
+        return None if self.rng is None else draw_noise(self.rng, (num, self._num_noise))
 
     def _outputs(self, x: Floats, noise: Floats | None) -> Floats:
         """[B, A, M]."""

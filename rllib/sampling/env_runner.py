@@ -6,7 +6,7 @@ An env runner lives in the main process or in an actor and cannot tell which.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from time import perf_counter, time
 from typing import Any, NamedTuple
@@ -385,10 +385,9 @@ def env_context(config: AlgorithmConfig, index: int) -> EnvContext:
     return EnvContext(config.env_config, worker_index, num_workers=config.num_env_runners)
 
 
-@contextmanager
-def env_errors() -> Iterator[None]:
+class env_errors(AbstractContextManager[None]):
     """Turn the faults of environments into the kit's error."""
-    try:
-        yield
-    except EnvFault as fault:
-        raise EnvError(str(fault), **fault.place) from fault.__cause__ or fault.__context__
+
+    def __exit__(self, _type: object, fault: BaseException | None, _trace: object) -> None:
+        if isinstance(fault, EnvFault):
+            raise EnvError(str(fault), **fault.place) from fault.__cause__ or fault.__context__

@@ -43,9 +43,9 @@ class EpisodeTracker:
         Of an environment that ``failed`` the episode so far is forgotten.
         """
         ended = dones if failed is None else dones | failed
-        if not ended.any():  # as in most fragments of few rows
-            self.returns = self.returns + rewards.sum(axis=0, dtype=np.float64)
-            self.lengths = self.lengths + len(rewards) - reset_rows.sum(axis=0)
+        if not np.count_nonzero(ended):  # as in most fragments of few rows
+            self.returns = self.returns + np.add.reduce(rewards, dtype=np.float64)
+            self.lengths = self.lengths + len(rewards) - np.add.reduce(reset_rows, dtype=np.int64)
             return []
         returns = self.returns + rewards.cumsum(axis=0, dtype=np.float64)
         lengths = self.lengths + (~reset_rows).cumsum(axis=0)

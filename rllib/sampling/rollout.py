@@ -17,6 +17,14 @@ from rllib.modules.observations import ACTION_MASK
 
 State = dict[str, NDArray[Any]]
 
+_COLUMNS = (
+    *("obs", "actions", "policy_rows", "rewards"),
+    *("terminateds", "truncateds", "reset_rows"),
+)
+
+
+_NONE = np.empty(0, np.int64)
+
 
 class RolloutBuffer:
     """Collects steps row by row into time-major arrays [T, N, ...], made anew for each fragment.
@@ -69,27 +77,21 @@ class RolloutBuffer:
         step: EnvStep,
     ) -> None:
         """Append one row: what was acted on, what was done, and what came of it."""
-        row = {
-            "obs": obs,
-            "actions": actions,
-            "policy_rows": rows,
-            "rewards": step.reward,
-            "terminateds": step.terminated,
-            "truncateds": step.truncated,
-            "reset_rows": step.is_reset_row,
-        }
-        if not self.columns:
+        ends = step.terminated, step.truncated, step.is_reset_row
+        row = (obs, actions, rows, step.reward, *ends)
+        if not self.length:
             self.columns = {
                 name: np.empty((self.num_rows, *value.shape), value.dtype)
-                for name, value in row.items()
+                for name, value in zip(_COLUMNS, row, strict=True)
             }
-        for name, value in row.items():
-            self.columns[name][self.length] = value
+        for column, value in zip(self.columns.values(), row, strict=True):
+            column[self.length] = value
         if step.raw_reward is not None:
             self.raw_rewards.append(step.raw_reward)
         if step.failed is not None:
             self.failures.append((self.length, step.failed))
-        self._keep_final_obs(step)
+        if step.final_obs is not None:
+            self._keep_final_obs(step, step.final_obs)
         self.length += 1
 
     @property
@@ -111,13 +113,11 @@ class RolloutBuffer:
     def _num_envs(self) -> int:
         return len(self.columns["rewards"][0])
 
-    def _keep_final_obs(self, step: EnvStep) -> None:
+    def _keep_final_obs(self, step: EnvStep, final_obs: NDArray[Any]) -> None:
         """Of the episodes that ended, only a truncated one is worth anything beyond its end."""
-        if step.final_obs is None:
-            return
         (cut,) = np.nonzero(step.truncated & ~step.terminated)
         if len(cut):
-            self.final_obs.append(step.final_obs[cut])
+            self.final_obs.append(final_obs[cut])
             self.final_index.append(self.length * len(step.reward) + cut)
 
     def check_finite(self, first_step: int, last_obs: NDArray[Any]) -> None:
@@ -159,7 +159,6 @@ class RolloutBuffer:
     def finish(self, head: ActionHead, last_obs: NDArray[Any], weights_seq_no: int) -> SampleBatch:
         """The full fragment; log probabilities are worked out here, in one go."""
         self._finished()
-        no_obs = np.empty((0, *last_obs.shape[1:]), last_obs.dtype)
         columns: dict[str, Any] = dict(self.columns)
         rows = columns.pop("policy_rows")
         return SampleBatch(
@@ -167,8 +166,8 @@ class RolloutBuffer:
             action_dist_inputs=dist_inputs(head, rows),
             action_logp=log_prob(head, rows, columns["actions"]),
             last_obs=last_obs,
-            final_obs=np.concatenate([no_obs, *self.final_obs]),
-            final_index=np.concatenate([np.empty(0, np.int64), *self.final_index]),
+            final_obs=np.concatenate(self.final_obs) if self.final_obs else last_obs[:0],
+            final_index=np.concatenate(self.final_index) if self.final_index else _NONE,
             weights_seq_no=weights_seq_no,
             **self._sequences(),
         )

@@ -13,10 +13,13 @@ sac.c      SAC's losses of rows and gradients, through all of its networks
 sac        the same as Python sees it
 dqn.c      DQN's targets, and loss of rows with its gradient
 dqn        the same between two Q-networks
+adam.c     Adam's step, and norms
+adam       the same as Python sees it
 
 Nothing here is needed: without it numpy and torch compute the same.
 """
 
+from rllib.kernels.adam import AdamKernel
 from rllib.kernels.conv import (
     MOST_CONVS,
     ConvKernel,
@@ -36,6 +39,7 @@ from rllib.kernels.together import Together
 __all__ = [
     "ACTIVATIONS",
     "MOST_CONVS",
+    "AdamKernel",
     "ConvKernel",
     "ConvLayer",
     "ConvParameters",

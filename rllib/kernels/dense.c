@@ -134,4 +134,4 @@ int dense_has_avx512(void) { return level() == AVX512; }
 int dense_is_wide(void) { return level() != PLAIN; }
 
 /* Changes with the fields of any structure, so that an old library is not used with new ones. */
-int64_t kernels_version(void) { return 7; }
+int64_t kernels_version(void) { return 8; }

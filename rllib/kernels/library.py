@@ -9,7 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 
 VARIABLE = "RLLIB_KERNELS"
-VERSION = 7
+VERSION = 8
 """``kernels_version`` of the C sources that the rest of this folder is for."""
 
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
@@ -23,6 +23,9 @@ _ARGUMENTS = {
     "ppo_loss": (_POINTER,),
     "sac_losses": (_POINTER,),
     "sac_gradients": (_POINTER,),
+    "adam_norm": (_POINTER,),
+    "adam_scale": (_POINTER,),
+    "adam_step": (_POINTER,),
     "dqn_targets": (_POINTER,),
     "dqn_loss": (_POINTER,),
     "conv_prepare": (_POINTER,),

@@ -22,7 +22,10 @@ def gradients(*values):
     return optimizer
 
 
-def test_it_makes_the_steps_of_torchs_adam():
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_it_makes_the_steps_of_torchs_adam(is_compiled, monkeypatch):
+    if not is_compiled:
+        monkeypatch.setenv("RLLIB_KERNELS", "0")
     ours, theirs = network(), network()
     adam = Adam(ours.parameters(), 0.01)
     reference = torch.optim.Adam(theirs.parameters(), 0.01, eps=adam.epsilon)
@@ -86,3 +89,22 @@ def test_clipping_no_gradient_at_all():
     optimizer = gradients(0.0, 0.0, 0.0)
     optimizer.clip(0.5, "global_norm", 0.0)
     assert optimizer.gradient.tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 1000])
+def test_what_is_compiled_makes_the_steps_that_torch_makes(size, monkeypatch):
+    def steps(lr):
+        generator = torch.Generator().manual_seed(size)
+        optimizer = Adam([nn.Parameter(torch.randn(size, generator=generator))], lr)
+        for _ in range(5):
+            optimizer.gradient.copy_(torch.randn(size, generator=generator))
+            optimizer.clip(0.5, "global_norm", optimizer.gradient_norm())
+            optimizer.step()
+        return optimizer
+
+    ours = steps(0.01)
+    monkeypatch.setenv("RLLIB_KERNELS", "0")
+    theirs = steps(0.01)
+    for name in ("flat", "gradient", "exp_avg", "exp_avg_sq"):
+        torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), rtol=1e-5, atol=1e-7)
+    assert ours.gradient_norm() == pytest.approx(theirs.gradient_norm())

@@ -26,7 +26,7 @@ from rllib.config.types import Fraction, Once, ScheduleOr, Sizes
 from rllib.envs.make import Spaces
 from rllib.errors import Problem
 from rllib.estimators.action_values import cross_entropy, huber, project, squared, values_of
-from rllib.learning.dqn_by_hand import DQNByHand
+from rllib.learning.dqn_by_hand import DQNByHand, QRows, rows_of, rows_of_tensors
 from rllib.learning.learner import DEFAULT_OPTIMIZER, Loss, Metrics
 from rllib.learning.optimizer import Adam
 from rllib.learning.q_sequences import Predicted, SequenceBatch, predicted, sequence_batch, unroll
@@ -156,7 +156,11 @@ def dqn_loss(
     return Loss(loss, {"qf_loss": loss}, {TD_ERRORS: errors.detach().abs(), Q_VALUES: values})
 
 
-class DQNLearner(OffPolicyLearner[TransitionBatch | SequenceBatch]):
+QBatch = TransitionBatch | SequenceBatch | QRows
+"""Transitions, sequences, or transitions as arrays, where nobody else reads them."""
+
+
+class DQNLearner(OffPolicyLearner[QBatch]):
     """Learns from transitions or, with memory, from sequences."""
 
     config: DQNConfig
@@ -166,6 +170,8 @@ class DQNLearner(OffPolicyLearner[TransitionBatch | SequenceBatch]):
     def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
         super().__init__(config, spaces)
         self.by_hand = self._by_hand()
+        own = self.has_loss_of(DQNLearner, "build_train_batch", "minibatches")
+        self._reads_arrays = own and self.by_hand is not None
 
     def _by_hand(self) -> DQNByHand | None:
         """A faster way to the same gradients, for small networks and a loss that is this one."""
@@ -186,9 +192,11 @@ class DQNLearner(OffPolicyLearner[TransitionBatch | SequenceBatch]):
         assert self.module.target_q is not None, "a learner's module has a target network"
         return [TargetNetwork(self.module.target_q, self.optimizers[DEFAULT_OPTIMIZER])]
 
-    def build_train_batch(self, batches: tuple[Draw, ...]) -> TransitionBatch | SequenceBatch:
-        """The draw as tensors."""
+    def build_train_batch(self, batches: tuple[Draw, ...]) -> QBatch:
+        """The draw as tensors, or as the arrays that it is where the loss needs no tensors."""
         (draw,) = batches
+        if self._reads_arrays and isinstance(draw, Transitions):
+            return rows_of(draw, self.module)
         if isinstance(draw, Transitions):
             return transition_batch(draw, self.module)
         return sequence_batch(draw, self.module, self._draw_n(), self.now.gamma)
@@ -202,12 +210,13 @@ class DQNLearner(OffPolicyLearner[TransitionBatch | SequenceBatch]):
         """Of TD errors."""
         return huber if self.config.td_error_loss_fn == "huber" else squared
 
-    def compute_loss(self, minibatch: TransitionBatch | SequenceBatch) -> Loss:
+    def compute_loss(self, minibatch: QBatch) -> Loss:
         """``dqn_loss`` of the current network."""
         if isinstance(minibatch, SequenceBatch):
             return self._sequence_loss(minibatch)
         if self.by_hand is not None:
             return self._loss_by_hand(self.by_hand, minibatch)
+        assert not isinstance(minibatch, QRows), "build_train_batch makes them for losses by hand"
         online = predicted(self.module.forward_train(minibatch.inputs))
         _, _, actions, rewards, discounts, weights = minibatch
         with torch.no_grad():
@@ -220,16 +229,13 @@ class DQNLearner(OffPolicyLearner[TransitionBatch | SequenceBatch]):
             targets = dqn_targets(following, best, rewards, discounts, self.module.atoms)
         return dqn_loss(online, actions, targets, weights, self.error_loss)
 
-    def _loss_by_hand(self, by_hand: DQNByHand, minibatch: TransitionBatch) -> Loss:
-        inputs, next_inputs, *rest = minibatch
-        loss, errors, values = by_hand.loss(
-            inputs[Columns.OBS],
-            next_inputs[Columns.OBS],
-            *rest,
+    def _loss_by_hand(self, by_hand: DQNByHand, minibatch: TransitionBatch | QRows) -> Loss:
+        return by_hand.loss(
+            minibatch if isinstance(minibatch, QRows) else rows_of_tensors(minibatch),
+            (TD_ERRORS, Q_VALUES),
             double_q=self.config.double_q,
             huber=self.config.td_error_loss_fn == "huber",
         )
-        return loss._replace(arrays={TD_ERRORS: errors, Q_VALUES: values})
 
     def _sequence_loss(self, batch: SequenceBatch) -> Loss:
         """The same over all steps to train on, wherever in their sequences."""

@@ -1,4 +1,7 @@
-"""Trees of tensors: what modules read is one tensor, or dicts and named tuples of them."""
+"""Trees of tensors: what modules read is one tensor, or dicts and named tuples of them.
+
+Where no module reads them, arrays of numpy may stand for tensors.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -10,11 +13,12 @@ from torch import Tensor
 
 Tree = Any
 """A tensor, ``None``, or a dict or tuple of trees."""
+_LEAVES = (Tensor, np.ndarray)
 
 
-def map_tree(change: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
+def map_tree(change: Callable[[Any], Any], tree: Tree) -> Tree:
     """The same tree with every tensor changed."""
-    if isinstance(tree, Tensor):
+    if isinstance(tree, _LEAVES):
         return change(tree)
     if isinstance(tree, dict):
         return {key: map_tree(change, part) for key, part in tree.items()}
@@ -37,11 +41,12 @@ def interleaved(tree: Tree, num_parts: int) -> Iterator[Tree]:
     if num_parts <= 1:
         yield tree
         return
-    parts: list[Sequence[Tensor]] = []
+    parts: list[Sequence[Any]] = []
 
-    def keep(tensor: Tensor) -> Tensor:
-        parts.append(tensor.reshape(-1, num_parts, *tensor.shape[1:]).unbind(1))
-        return tensor
+    def keep(leaf: Any) -> Any:
+        columns = leaf.reshape(-1, num_parts, *leaf.shape[1:])
+        parts.append(columns.unbind(1) if isinstance(leaf, Tensor) else columns.swapaxes(0, 1))
+        return leaf
 
     map_tree(keep, tree)
     for each in zip(*parts, strict=True):
@@ -67,9 +72,9 @@ def live(tree: Tree, mask: Tensor | None) -> Tree:
     return tree if mask is None else rows(tree, mask)
 
 
-def first_tensor(tree: Tree) -> Tensor:
+def first_tensor(tree: Tree) -> Any:
     """The one that stands first in a tree; of what a module reads, as a rule the largest."""
-    while not isinstance(tree, Tensor):
+    while not isinstance(tree, _LEAVES):
         parts = tree.values() if isinstance(tree, dict) else tree
         tree = next(part for part in parts if part is not None)
     return tree
@@ -77,7 +82,7 @@ def first_tensor(tree: Tree) -> Tensor:
 
 def num_rows(tree: Tree) -> int:
     """B of a tree of tensors [B, ...]."""
-    return first_tensor(tree).shape[0]
+    return int(first_tensor(tree).shape[0])
 
 
 def to_tensors(array: NDArray[Any]) -> Tree:

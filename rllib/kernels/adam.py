@@ -12,8 +12,10 @@ from rllib.kernels.library import library
 
 Floats = NDArray[np.float32]
 
-MOST = 1 << 16
-"""Parameters: of more, torch takes as long for a step, and may do it by several threads."""
+MOST = 1 << 18
+"""Parameters: of so many this takes less than half of torch's time, but of several times as many
+memory takes it, and torch may have several threads. By how many it does not go: the numbers are to
+be the same."""
 
 
 class _Adam(ctypes.Structure):

@@ -7,9 +7,7 @@ import ctypes
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from rllib.kernels.dense import DenseKernel, Floats
 from rllib.kernels.library import library
@@ -76,6 +74,9 @@ class _Batch(ctypes.Structure):
     )
 
 
+_COLUMNS = ("rewards", "discounts", "weights", "targets", "errors", "taken")
+
+
 class DQNLoss(NamedTuple):
     """The mean, and [B] the size of each row's error and the value of its action."""
 
@@ -104,23 +105,27 @@ class DQNKernel:
     def _reserve(self, num_rows: int) -> None:
         """Room for so many rows, which moves what the networks write."""
         self._capacity = num_rows
-        self._targets = np.empty(num_rows, np.float32)
-        self._batch.targets = self._targets.ctypes.data
         online, target = self.online, self.target
         for each in (*online.all, *target.all):
             each.reserve(num_rows)
         self._batch.values = _places(online, "outputs")
         self._batch.gradient = _places(online, "of_outputs")
         self._batch.following = _places(target, "outputs")
+        self._actions = np.empty(num_rows, np.int64)
+        self._batch.actions = self._actions.ctypes.data
+        self._columns = {name: np.empty(num_rows, np.float32) for name in _COLUMNS}
+        for name, column in self._columns.items():
+            setattr(self._batch, name, column.ctypes.data)
+        self._is_double: bool | None = None
 
     def loss(
         self,
-        features: Tensor,
-        next_features: Tensor,
-        actions: Tensor,
-        rewards: Tensor,
-        discounts: Tensor,
-        weights: Tensor,
+        features: Floats,
+        next_features: Floats,
+        actions: NDArray[np.int64],
+        rewards: Floats,
+        discounts: Floats,
+        weights: Floats,
         *,
         double_q: bool,
         huber: bool,
@@ -128,36 +133,33 @@ class DQNKernel:
         """Of the weights as they are now: see ``rllib.learning.dqn_by_hand``.
 
         Raises:
-            ValueError: an array has another number of elements than it should have, or other ones.
+            ValueError: an array has another number of elements than it should have.
         """
-        batch, num_rows = self._batch, len(actions)
+        batch, columns, num_rows = self._batch, self._columns, len(actions)
         if num_rows > self._capacity:
             self._reserve(num_rows)
+            columns = self._columns
         batch.num_rows, batch.is_huber = num_rows, huber
-        kept = [
-            _checked(actions, torch.int64, num_rows),
-            *(_checked(each, torch.float32, num_rows) for each in (rewards, discounts, weights)),
-        ]
-        batch.actions, batch.rewards, batch.discounts, batch.weights = (
-            each.data_ptr() for each in kept
-        )
-        self._look_ahead(next_features.numpy(), double_q)
-        self.online.forward(features.numpy())
-        found = np.empty((2, num_rows), np.float32)
-        batch.errors = found.ctypes.data
-        batch.taken = batch.errors + num_rows * found.itemsize
+        self._actions[:num_rows] = actions
+        columns["rewards"][:num_rows] = rewards
+        columns["discounts"][:num_rows] = discounts
+        columns["weights"][:num_rows] = weights
+        self._look_ahead(next_features, double_q)
+        self.online.forward(features)
         self._functions.dqn_loss(self._address)
-        return DQNLoss(batch.loss, *found)
+        errors, taken = columns["errors"][:num_rows], columns["taken"][:num_rows]
+        return DQNLoss(batch.loss, errors.copy(), taken.copy())
 
     def _look_ahead(self, later: Floats, double_q: bool) -> None:
         """What the values should be, by what was observed later [B, D]."""
-        batch = self._batch
         self.online.load()
         self.target.load()
         self.target.forward(later)
         if double_q:
             self.online.forward(later)
-        batch.chooser = batch.values if double_q else batch.following
+        if double_q is not self._is_double:
+            self._is_double = double_q
+            self._batch.chooser = self._batch.values if double_q else self._batch.following
         self._functions.dqn_targets(self._address)
 
     def backward(self) -> None:
@@ -177,12 +179,3 @@ def _places(network: QKernels, name: str) -> _Values:
 
 def _step(rows: NDArray[Any]) -> int:
     return rows.strides[0] // rows.itemsize
-
-
-def _checked(values: Tensor, dtype: torch.dtype, size: int) -> Tensor:
-    """Contiguous and of a type."""
-    if values.dtype is not dtype or values.numel() != size:
-        raise ValueError(
-            f"{size} elements of {dtype} are wanted, not {values.numel()} of {values.dtype}"
-        )
-    return values.contiguous()

@@ -6,20 +6,63 @@ installation does all of it (``rllib.kernels``); numpy otherwise.
 Legend: B rows, D features, A actions.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from rllib import kernels
+from rllib.columns import Columns
 from rllib.learning.dense_gradients import CompiledChain, DenseChain, are_small, chain, dense_chain
 from rllib.learning.loss import Loss
+from rllib.learning.transition_batch import TransitionBatch
 from rllib.modules.networks import MLP
 from rllib.modules.q_module import QModule, QNetwork, Stream
 from rllib.modules.rl_module import RLModule
+from rllib.replay import Transitions
 
 Floats = NDArray[np.float32]
+
+
+class QRows(NamedTuple):
+    """What the loss reads of B env steps.
+
+    Attributes:
+        features: [B, D] of the observations.
+        next_features: [B, D] of what was observed n steps later.
+        actions: [B].
+        rewards: [B] discounted sums of the n rewards.
+        discounts: [B] of the value of what was observed then; 0 where the episode terminated.
+        weights: [B] importance weights.
+    """
+
+    features: Floats
+    next_features: Floats
+    actions: NDArray[np.int64]
+    rewards: Floats
+    discounts: Floats
+    weights: Floats
+
+
+def rows_of(draw: Transitions, module: QModule) -> QRows:
+    """A draw, of whose observations the module reads nothing but features."""
+    features = module.observations.features
+    return QRows(
+        features(draw.obs),
+        features(draw.next_obs),
+        draw.actions,
+        draw.rewards,
+        draw.discounts,
+        draw.weights,
+    )
+
+
+def rows_of_tensors(batch: TransitionBatch) -> QRows:
+    """The same of what was made ready for the module."""
+    inputs, next_inputs, *rest = batch
+    tensors = inputs[Columns.OBS], next_inputs[Columns.OBS], *rest
+    return QRows(*(each.numpy() for each in tensors))
 
 
 class DenseQ:
@@ -41,9 +84,8 @@ class DenseQ:
         self.advantages = _stream([], network.advantages)
         self.values = _stream([], network.values)
 
-    def forward(self, features: Tensor) -> Floats:
-        """[B, A] of [B, D]; valid until the next call."""
-        x: Floats = features.numpy()
+    def forward(self, x: Floats) -> Floats:
+        """[B, A] of features [B, D]; valid until the next call."""
         hidden = x if self.encoder is None else self.encoder.forward(x)
         outputs = self.advantages.forward(hidden)
         if self.values is None:
@@ -109,61 +151,42 @@ class DQNByHand:
 
     def loss(
         self,
-        features: Tensor,
-        next_features: Tensor,
-        actions: Tensor,
-        rewards: Tensor,
-        discounts: Tensor,
-        weights: Tensor,
+        rows: QRows,
+        arrays: tuple[str, str],
         *,
         double_q: bool,
         huber: bool,
-    ) -> tuple[Loss, Floats, Floats]:
+    ) -> Loss:
         """As ``dqn_loss`` of ``dqn_targets``; its gradients are worked out when asked for.
 
         Args:
-            features: [B, D] of the observations.
-            next_features: [B, D] of what was observed later.
-            actions: [B].
-            rewards: [B].
-            discounts: [B].
-            weights: [B].
+            rows: B of them.
+            arrays: names for what it is to tell of all rows: the size of their errors, and values.
             double_q: whether the network that is trained chooses the next action.
             huber: whether errors above 1 count linearly.
-
-        Returns:
-            The loss, and of all rows the size of the errors and the values.
         """
-        arrays = (features, next_features, actions, rewards, discounts, weights)
         if self.kernel is None:
-            return self._in_numpy(*arrays, double_q=double_q, huber=huber)
-        found = self.kernel.loss(*arrays, double_q=double_q, huber=huber)
-        loss = Loss(found.loss, {"qf_loss": found.loss}, backward=self.kernel.backward)
-        return loss, found.errors, found.values
+            found, backward = self._in_numpy(rows, double_q, huber)
+        else:
+            found = self.kernel.loss(*rows, double_q=double_q, huber=huber)
+            backward = self.kernel.backward
+        of_rows = dict(zip(arrays, (found.errors, found.values), strict=True))
+        return Loss(found.loss, {"qf_loss": found.loss}, of_rows, backward)
 
     @np.errstate(all="ignore")  # what is not finite is refused before the step
     def _in_numpy(
-        self,
-        features: Tensor,
-        next_features: Tensor,
-        actions: Tensor,
-        rewards: Tensor,
-        discounts: Tensor,
-        weights: Tensor,
-        *,
-        double_q: bool,
-        huber: bool,
-    ) -> tuple[Loss, Floats, Floats]:
+        self, batch: QRows, double_q: bool, huber: bool
+    ) -> tuple[kernels.DQNLoss, Callable[[], None]]:
+        features, next_features, taken, rewards, discounts, weights = batch
         following = self.target.forward(next_features)
         chooser = self.online.forward(next_features) if double_q else following
         rows = np.arange(len(following))
         later = following[rows, chooser.argmax(1)]
-        taken = actions.numpy()
         values = self.online.forward(features)[rows, taken]
-        errors = values - (rewards.numpy() + discounts.numpy() * later)
+        errors = values - (rewards + discounts * later)
         slopes = np.clip(errors, -1.0, 1.0) if huber else errors
         losses = slopes * (errors - np.float32(0.5) * slopes)
-        share = weights.numpy() * np.float32(1.0 / len(rows))
+        share = weights * np.float32(1.0 / len(rows))
 
         def backward() -> None:
             with np.errstate(all="ignore"):
@@ -172,8 +195,7 @@ class DQNByHand:
                 self.online.backward(of_outputs)
 
         total = float((share * losses).sum())
-        loss = Loss(total, {"qf_loss": total}, backward=backward)
-        return loss, np.abs(errors), values
+        return kernels.DQNLoss(total, np.abs(errors), values), backward
 
 
 def _stacks(network: QNetwork) -> list[MLP]:

@@ -66,11 +66,14 @@ class Adam:
 
     def _compiled(self) -> AdamKernel | None:
         """What is faster than torch for small networks, in each of whose steps calls take most."""
-        vectors = self.flat, self.gradient, self.exp_avg, self.exp_avg_sq
         is_plain = self.flat.dtype is torch.float32 and self.flat.device.type == "cpu"
         if library() is None or not is_plain or len(self.flat) > MOST:
             return None
-        return AdamKernel(*(each.numpy() for each in vectors), self.betas, self.epsilon)
+        return AdamKernel(
+            *(self.flat.numpy(), self.gradient.numpy()),
+            *(self.exp_avg.numpy(), self.exp_avg_sq.numpy()),
+            *(self.betas, self.epsilon),
+        )
 
     def set_timestep(self, timestep: int) -> None:
         """Take the step size that the schedule has for ``num_env_steps_sampled_lifetime``."""

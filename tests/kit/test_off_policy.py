@@ -256,7 +256,7 @@ def test_the_rows_of_a_gradient_step_are_from_all_over_the_draw():
         learner = algorithm.learner_group.workers[0].target
         (draw,) = [algorithm.draws(3)["default_policy"]]
         batch = learner.build_train_batch((draw,))
-        parts = [part.rewards.numpy() for part in learner.minibatches(batch)]
+        parts = [np.asarray(part.rewards) for part in learner.minibatches(batch)]
         assert [len(part) for part in parts] == [16, 16, 16]
         np.testing.assert_array_equal(np.stack(parts, axis=1).reshape(-1), draw.rewards)
 

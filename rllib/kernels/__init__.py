@@ -26,7 +26,6 @@ from rllib.kernels.conv import (
     ConvLayer,
     ConvParameters,
     ConvPass,
-    Halves,
     has_conv,
 )
 from rllib.kernels.dense import ACTIVATIONS, DenseKernel, DenseLayer
@@ -48,7 +47,6 @@ __all__ = [
     "DQNLoss",
     "DenseKernel",
     "DenseLayer",
-    "Halves",
     "LogStd",
     "PPOKernel",
     "PPOMeans",

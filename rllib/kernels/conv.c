@@ -189,11 +189,11 @@ static void take_image(const Convs *convs, const uint8_t *image, Half *out) {
             out[p * width + c] = c < channels ? half(image[p * pixel + c * plane]) : 0;
 }
 
-/* Those of two rows; the last one twice, where there is an odd number. */
-static void take_pair(const Convs *convs, int64_t row, Half *out) {
+/* Those of so many rows, one or two; the last one once more, where there is none. */
+static void take_images(const Convs *convs, int64_t row, int64_t num_images, Half *out) {
     const Conv *first = convs->layers;
     const int64_t step = first->channels * first->in_h * first->in_w;
-    for (int i = 0; i < PAIR; i++)
+    for (int i = 0; i < num_images; i++)
         take_image(convs, convs->images + min(row + i, convs->num_rows - 1) * step,
                    out + i * in_size(first));
 }
@@ -201,8 +201,8 @@ static void take_pair(const Convs *convs, int64_t row, Half *out) {
 /* Results. */
 
 INLINE void results_tile(const int rows, const int vectors, const Conv *conv, const Half *x,
-                         int64_t pixel, int64_t o, Half *y) {
-    const int64_t last = PAIR * pixels_of(conv) - 1, steps = run_of(conv) / 2;
+                         int64_t pixel, int64_t last, int64_t o, Half *y) {
+    const int64_t steps = run_of(conv) / 2;
     const Half *at[MOST_ROWS], *weights = conv->by_input + 2 * o;
     __m512 sums[MOST_ROWS][4];
     EACH_ROW at[i] = x + conv->windows[min(pixel + i, last)];
@@ -229,16 +229,16 @@ INLINE void results_tile(const int rows, const int vectors, const Conv *conv, co
     }
 }
 
-/* y [2, P, O'] of x [2, H, W, C']. */
-static void results(const Conv *conv, const Half *x, Half *y) {
-    const int64_t pixels = PAIR * pixels_of(conv);
+/* y [2, P, O'] of x [2, H, W, C'], or of one image. */
+static void results(const Conv *conv, const Half *x, int64_t num_images, Half *y) {
+    const int64_t last = num_images * pixels_of(conv) - 1;
     int64_t o = 0;
     for (; o + 4 * LANES <= conv->out_c; o += 4 * LANES)
-        for (int64_t p = 0; p < pixels; p += 6) results_tile(6, 4, conv, x, p, o, y);
+        for (int64_t p = 0; p <= last; p += 6) results_tile(6, 4, conv, x, p, last, o, y);
     for (; o + 2 * LANES <= conv->out_c; o += 2 * LANES)
-        for (int64_t p = 0; p < pixels; p += 10) results_tile(10, 2, conv, x, p, o, y);
+        for (int64_t p = 0; p <= last; p += 10) results_tile(10, 2, conv, x, p, last, o, y);
     for (; o < conv->out_c; o += LANES)
-        for (int64_t p = 0; p < pixels; p += 12) results_tile(12, 1, conv, x, p, o, y);
+        for (int64_t p = 0; p <= last; p += 12) results_tile(12, 1, conv, x, p, last, o, y);
 }
 
 #define SIDE 8
@@ -274,6 +274,24 @@ static void transpose(const Half *from, int64_t from_step, int64_t height, int64
             for (int64_t y = is_whole ? squares : 0; y < height; y++)
                 to[i * to_step + y] = from[y * from_step + i];
     }
+}
+
+/* Between number formats. */
+
+static void widen(const Half *from, int64_t size, float *to) {
+    int64_t i = 0;
+    for (; i + LANES <= size; i += LANES) _mm512_storeu_ps(to + i, floats(from + i));
+    for (; i < size; i++) {
+        const uint32_t bits = (uint32_t)from[i] << 16;
+        memcpy(to + i, &bits, sizeof bits);
+    }
+}
+
+static void narrow(const float *from, int64_t size, Half *to) {
+    int64_t i = 0;
+    for (; i + 2 * LANES <= size; i += 2 * LANES)
+        _mm512_storeu_si512(to + i, joined(_mm512_loadu_ps(from + i), _mm512_loadu_ps(from + i + LANES)));
+    for (; i < size; i++) to[i] = half(from[i]);
 }
 
 /* Room for what is between two images' layers, one for each thread: fresh memory would be slower. */
@@ -314,20 +332,24 @@ static void leave(const Convs *convs, const Room *room) {
 static void forward_pair(const void *work, int64_t index) {
     const Convs *convs = work;
     const int64_t row = PAIR * index;
+    const int64_t num_images = convs->results[0] ? PAIR : min(PAIR, convs->num_rows - row);
     const Room room = enter(convs);
-    take_pair(convs, row, room.images);
+    take_images(convs, row, num_images, room.images);
     const Half *x = room.images;
     for (int64_t l = 0; l < convs->num_layers; l++) {
         const Conv *conv = convs->layers + l;
         Half *y = convs->results[l] ? convs->results[l] + row * out_size(conv)
                                     : l % 2 ? room.x : room.d;
-        results(conv, x, y);
+        results(conv, x, num_images, y);
         x = y;
     }
     const Conv *last = convs->layers + convs->num_layers - 1;
-    for (int64_t i = 0; i < PAIR && row + i < convs->num_rows; i++)
-        transpose(x + i * out_size(last), last->out_c, pixels_of(last), last->outputs,
-                  convs->features + (row + i) * pixels_of(last) * last->outputs, pixels_of(last));
+    for (int64_t i = 0; i < PAIR && row + i < convs->num_rows; i++) {
+        const int64_t size = pixels_of(last) * last->outputs;
+        transpose(x + i * out_size(last), last->out_c, pixels_of(last), last->outputs, room.in_turns,
+                  pixels_of(last));
+        widen(room.in_turns, size, convs->features + (row + i) * size);
+    }
     leave(convs, &room);
 }
 
@@ -458,25 +480,26 @@ static void of_inputs(const Conv *conv, const Half *d, float *of_x) {
         }
 }
 
-/* [2, P, O'] in float32 of gradients [O, P] of the features of rows; 0 of those that there are not. */
-static void of_results(const Convs *convs, int64_t row, Half *spare, float *out) {
+/* room->of_y [2, P, O'] of gradients [O, P] of the features of rows; 0 of those that there are not. */
+static void of_results(const Convs *convs, int64_t row, const Room *room) {
     const Conv *last = convs->layers + convs->num_layers - 1;
     const int64_t pixels = pixels_of(last), size = out_size(last);
-    memset(spare, 0, PAIR * size * sizeof(Half));
-    for (int64_t i = 0; i < PAIR && row + i < convs->num_rows; i++)
-        transpose(convs->of_features + (row + i) * pixels * last->outputs, pixels, last->outputs,
-                  pixels, spare + i * size, last->out_c);
-    for (int64_t i = 0; i < PAIR * size; i += LANES) _mm512_storeu_ps(out + i, floats(spare + i));
+    memset(room->d, 0, PAIR * size * sizeof(Half));
+    for (int64_t i = 0; i < PAIR && row + i < convs->num_rows; i++) {
+        narrow(convs->of_features + (row + i) * pixels * last->outputs, pixels * last->outputs, room->x);
+        transpose(room->x, pixels, last->outputs, pixels, room->d + i * size, last->out_c);
+    }
+    widen(room->d, PAIR * size, room->of_y);
 }
 
 static void backward_pair(const Convs *convs, int64_t row, float *const *sums, float *const *of_bias,
                           const Room *room) {
-    of_results(convs, row, room->d, room->of_y);
+    of_results(convs, row, room);
     for (int64_t l = convs->num_layers - 1; l >= 0; l--) {
         const Conv *conv = convs->layers + l;
         const Half *y = convs->results[l] + row * out_size(conv);
         const Half *x = l ? convs->results[l - 1] + row * in_size(conv) : room->images;
-        if (!l) take_pair(convs, row, room->images);
+        if (!l) take_images(convs, row, PAIR, room->images);
         slopes(conv, room->of_y, y, room->d, room->in_turns, of_bias[l]);
         interleave(x, in_size(conv), room->x);
         of_weights(conv, room->x, room->in_turns, sums[l]);

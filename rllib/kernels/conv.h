@@ -26,7 +26,7 @@ typedef struct {
     const uint8_t *images;                     /* [B, C, H, W] or [B, H, W, C] */
     int64_t channels_last;
     uint16_t *results[MOST_LAYERS];            /* [B', P, O'] of each layer; NULL: not kept */
-    uint16_t *features, *of_features;          /* [B, O x P] */
+    float *features, *of_features;             /* [B, O x P] */
     float *sums;                               /* [num_parts, num_sums] */
     uint16_t *rooms;                           /* [num_threads, room_size] */
     char *busy;                                /* [num_threads] */

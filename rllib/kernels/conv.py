@@ -57,12 +57,12 @@ class ConvPass(NamedTuple):
 
     Attributes:
         images: [B, C, H, W] or [B, H, W, C] that it is of.
-        features: [B, O x P] of the last layer.
+        features: [B, O x P] of the last layer: numbers that bfloat16 has, too.
         results: [B', P, O'] of each layer; none where there is no way back.
     """
 
     images: Bytes
-    features: Halves
+    features: Floats
     results: list[Halves]
 
 
@@ -193,7 +193,7 @@ class ConvKernel:
         num_rows = len(images)
         passed = ConvPass(
             images,
-            np.empty((num_rows, self.num_features), np.int16),
+            np.empty((num_rows, self.num_features), np.float32),
             self._results(num_rows) if keep else [],
         )
         self._point(passed)
@@ -220,7 +220,7 @@ class ConvKernel:
         for i in range(len(self._layers)):
             convs.results[i] = passed.results[i].ctypes.data if passed.results else None
 
-    def backward(self, passed: ConvPass, gradient: Halves) -> list[ConvParameters]:
+    def backward(self, passed: ConvPass, gradient: Floats) -> list[ConvParameters]:
         """From the gradient [B, O x P] of features to those of each layer's parameters.
 
         The weights are to be those of the way forward.

@@ -51,9 +51,13 @@ class Values(NamedTuple):
 
 def observed(batch: SampleBatch) -> NDArray[Any]:
     """[T * N + N + K, ...] everything that was observed."""
+    return np.concatenate(_observed_parts(batch))
+
+
+def _observed_parts(batch: SampleBatch) -> list[NDArray[Any]]:
     T, N = batch.rewards.shape
     rows = batch.obs.reshape(T * N, *batch.obs.shape[2:])
-    return np.concatenate([rows, batch.last_obs, batch.final_obs])
+    return [rows, batch.last_obs, batch.final_obs]
 
 
 def successors(batch: SampleBatch) -> Indices:
@@ -141,15 +145,22 @@ def inputs_of(module: RLModule, obs: NDArray[Any], state: dict[str, NDArray[Any]
 def compute_values(batch: SampleBatch, module: RLModule) -> Values:
     """What every row is worth, and what came after it."""
     T, N = batch.rewards.shape
-    everything = observed(batch)
     if not batch.state_in:
-        values = _values(module, everything, {})
+        values = _values_of_rows(batch, module)
         following = values[successors(batch)]
         values = values[: T * N].reshape(T, N)
     else:
-        values, following = _sequence_values(batch, module, everything)
+        values, following = _sequence_values(batch, module, observed(batch))
     following[batch.terminateds] = 0.0
     return Values(values, following)
+
+
+def _values_of_rows(batch: SampleBatch, module: RLModule) -> Floats:
+    """[T * N + N + K] of everything that was observed, without a copy of it where it is much."""
+    if batch.obs.nbytes <= MOST_BYTES:
+        return _values(module, observed(batch), {})
+    parts = [part for part in _observed_parts(batch) if len(part)]
+    return np.concatenate([_values(module, part, {}) for part in parts])
 
 
 def _sequence_values(

@@ -47,13 +47,16 @@ class Convolutions:
         )
 
     def __call__(self, images: Tensor) -> Tensor:
-        """[B, D] of [B, *shape], in bfloat16; what torch flattens of [B, O, height, width]."""
+        """[B, D] of [B, *shape]: what torch flattens of [B, O, height, width].
+
+        It is in float32, of which each number is one that bfloat16 has, too.
+        """
         parameters = [x for layer in self.layers for x in layer.parameters()]
         images, kernel = images.contiguous(), self._made()
         if torch.is_grad_enabled():
             out = _Convolve.apply(kernel, images, *parameters)  # type: ignore[no-untyped-call]
             return cast(Tensor, out)
-        return _tensor(_forward(kernel, images, parameters, keep=False).features)
+        return torch.from_numpy(_forward(kernel, images, parameters, keep=False).features)
 
     def _made(self) -> kernels.ConvKernel:
         if self._kernel is None:
@@ -73,10 +76,6 @@ def _shape(layer: nn.Conv2d) -> kernels.ConvLayer:
     return kernels.ConvLayer(
         layer.out_channels, (height, width), (layer.stride[0], layer.stride[1])
     )
-
-
-def _tensor(halves: kernels.Halves) -> Tensor:
-    return torch.from_numpy(halves).view(torch.bfloat16)
 
 
 def _forward(
@@ -109,13 +108,13 @@ class _Convolve(torch.autograd.Function):
     ) -> Tensor:
         passed = _forward(kernel, images, parameters, keep=any(ctx.needs_input_grad))
         ctx.kept = _Kept(kernel, passed)
-        return _tensor(passed.features)
+        return torch.from_numpy(passed.features)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        halves = gradients[0].to(torch.bfloat16).contiguous().view(torch.int16).numpy()
-        found = ctx.kept.kernel.backward(ctx.kept.passed, halves)
+        gradient = gradients[0].contiguous().numpy()
+        found = ctx.kept.kernel.backward(ctx.kept.passed, gradient)
         flat = [torch.from_numpy(array) for pair in found for array in pair]
         wanted = zip(flat, ctx.needs_input_grad[2:], strict=True)
         return None, None, *(x if is_wanted else None for x, is_wanted in wanted)

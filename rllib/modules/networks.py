@@ -150,8 +150,7 @@ class ImageEncoder(nn.Module):
         lead = images.shape[:-3]
         x = images.reshape(prod(lead), *images.shape[-3:])
         if self.compiled is not None and self.compiled.can_do(x):
-            features = self.compiled(x).reshape(*lead, self.size)
-            return features if torch.is_autocast_enabled("cpu") else features.float()
+            return self.compiled(x).reshape(*lead, self.size)
         if self.channels_last:
             x = x.movedim(-1, -3)
         out: Tensor = self.layers(_scaled(x))

@@ -50,6 +50,12 @@ class Steps(NamedTuple):
     numbers: Indices | None
 
 
+def is_endless(batch: SampleBatch) -> bool:
+    """Whether there is no reset row and no end of an episode: most fragments of few rows are so."""
+    marks = batch.reset_rows, batch.terminateds, batch.truncateds
+    return not any(map(np.count_nonzero, marks))
+
+
 def read_steps(batch: SampleBatch) -> Steps:
     """The env steps of a fragment; nothing is copied where there is one stream and no reset row.
 
@@ -75,9 +81,11 @@ def read_beginnings(batch: SampleBatch, steps: Steps) -> tuple[Indices, dict[str
     return numbers[order], states
 
 
-def _by_stream(column: NDArray[Any]) -> NDArray[Any]:
+def by_stream(column: NDArray[Any]) -> NDArray[Any]:
     """[N * T, ...] from [T, N, ...], stream after stream."""
     T, N = column.shape[:2]
+    if N == 1:
+        return column[:, 0]
     return column.swapaxes(0, 1).reshape(N * T, *column.shape[2:])
 
 
@@ -96,18 +104,18 @@ def _done(batch: SampleBatch) -> Bools:
             f"the fragment has {num_cut} truncated rows, but {len(batch.final_index)} final "
             "observations; there should be one for each"
         )
-    return _by_stream(batch.dones)
+    return by_stream(batch.dones)
 
 
 def _read_endless(batch: SampleBatch) -> Steps:
-    """No reset row and no end of an episode: most fragments of few rows are so."""
+    """See ``is_endless``."""
     T, N = batch.rewards.shape
     firsts = np.arange(0, T * N, T)
     lasts = firsts + (T - 1)
     return Steps(
-        obs=_by_stream(batch.obs),
-        actions=_by_stream(batch.actions),
-        rewards=_by_stream(batch.rewards),
+        obs=by_stream(batch.obs),
+        actions=by_stream(batch.actions),
+        rewards=by_stream(batch.rewards),
         streams=np.arange(N),
         firsts=firsts,
         tails=lasts,
@@ -127,7 +135,7 @@ def _read_full(batch: SampleBatch, done: Bools) -> Steps:
     ends = np.flatnonzero(done)
     return steps._replace(
         tails=np.where(goes_on, steps.tails, -1),
-        terminal=np.flatnonzero(_by_stream(batch.terminateds)),
+        terminal=np.flatnonzero(by_stream(batch.terminateds)),
         cut=np.concatenate([_number(batch.final_index, batch, None), steps.cut[goes_on]]),
         cut_obs=np.concatenate([batch.final_obs, batch.last_obs[goes_on]]),
         begins=ends[ends % T < T - 1] + 1,
@@ -136,7 +144,7 @@ def _read_full(batch: SampleBatch, done: Bools) -> Steps:
 
 def _read_with_resets(batch: SampleBatch, done: Bools) -> Steps:
     T, N = batch.rewards.shape
-    is_step, obs = ~_by_stream(batch.reset_rows), _by_stream(batch.obs)
+    is_step, obs = ~by_stream(batch.reset_rows), by_stream(batch.obs)
     numbers = is_step.cumsum() - 1
     counts = is_step.reshape(N, T).sum(axis=1)
     streams = np.flatnonzero(counts)
@@ -150,12 +158,12 @@ def _read_with_resets(batch: SampleBatch, done: Bools) -> Steps:
     is_first[lasts + 1] = True  # of the next stream
     return Steps(
         obs=obs[is_step],
-        actions=_by_stream(batch.actions)[is_step],
-        rewards=_by_stream(batch.rewards)[is_step],
+        actions=by_stream(batch.actions)[is_step],
+        rewards=by_stream(batch.rewards)[is_step],
         streams=streams,
         firsts=firsts,
         tails=np.where(done[is_step][lasts], -1, lasts),
-        terminal=numbers[is_step & _by_stream(batch.terminateds)],
+        terminal=numbers[is_step & by_stream(batch.terminateds)],
         cut=np.concatenate([_number(batch.final_index, batch, numbers), numbers[left]]),
         cut_obs=np.concatenate([batch.final_obs, _obs_after(left, obs, batch)]),
         begins=ends[~is_first[ends + 1]] + 1,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rllib.batch import SampleBatch
 from rllib.errors import CheckpointError, ConfigError
-from rllib.replay.fragment import read_beginnings, read_steps
+from rllib.replay.fragment import is_endless, read_beginnings, read_steps
 from rllib.replay.frame_stack import FrameStack
 from rllib.replay.memory_log import MemoryLog
 from rllib.replay.ring import UNKNOWN, Indices, Layout, Ring, Runs
@@ -112,6 +112,8 @@ class Replay(ABC):
             ValueError: its arrays are of another shape or dtype than before, a truncated episode
                 has no final observation, or observations are not stacked as the frame stack says.
         """
+        if self._goes_on(batch, source):
+            return
         steps = read_steps(batch)
         count = len(steps.rewards)
         if count > self.capacity:
@@ -132,6 +134,22 @@ class Replay(ABC):
             self._memory.replace(slots, *read_beginnings(batch, steps))
         self._on_added(slot, min(count, self.capacity - slot))
         self._on_added(0, max(slot + count - self.capacity, 0))
+
+    def _goes_on(self, batch: SampleBatch, source: int) -> bool:
+        """Add a fragment the short way, if it is one that goes on and on."""
+        tails = self._tails.get(source)
+        if self._ring is None or tails is None or len(tails) != batch.rewards.shape[1]:
+            return False
+        if batch.state_in or not is_endless(batch):
+            return False
+        ring = self._ring_for(batch)
+        slot = ring.num_added % self.capacity
+        new = ring.go_on(batch, tails)
+        if new is None:
+            return False
+        self._tails[source] = new
+        self._on_added(slot, batch.rewards.size)
+        return True
 
     def end_streams(self, source: int) -> None:
         """What ``source`` adds next goes on from nothing: it was restarted, or a fragment lost.
@@ -194,13 +212,14 @@ class Replay(ABC):
         walk = ring.walk(slots, n, gamma)
         terminateds = ring.link[walk.ends] == walk.ends
         self._num_sampled += num_items
+        discount = gamma if isinstance(n, int) and n == 1 else gamma**walk.n
         return Transitions(
             obs=ring.obs_at(slots),
             actions=ring.actions.take(slots, axis=0),
-            rewards=walk.rewards.astype(np.float32),
+            rewards=walk.rewards,
             next_obs=ring.obs_after(walk.ends),
             terminateds=terminateds,
-            discounts=np.where(terminateds, 0.0, gamma**walk.n).astype(np.float32),
+            discounts=np.multiply(discount, ~terminateds, dtype=np.float32),
             n=walk.n,
             indices=ring.positions(slots),
             weights=self._weights(slots, beta),

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.replay.fragment import Steps
+from rllib.batch import SampleBatch
+from rllib.replay.fragment import Steps, by_stream
 from rllib.replay.frame_stack import FrameStack, all_of_each
 from rllib.replay.pool import Pool
 
@@ -46,12 +47,12 @@ class Walk(NamedTuple):
 
     Attributes:
         ends: [B] the slots of the last steps.
-        rewards: [B] float64 sum of gamma^j r_{t+j} over the steps.
+        rewards: [B] sum of gamma^j r_{t+j} over the steps, rounded once.
         n: [B] int64, how many steps there were.
     """
 
     ends: Indices
-    rewards: NDArray[np.float64]
+    rewards: NDArray[np.float32]
     n: Indices
 
 
@@ -109,6 +110,8 @@ class Ring:
 
     def positions(self, slots: Indices) -> Indices:
         """The positions of the steps in these slots."""
+        if self.num_added <= self.capacity:
+            return slots
         newest = self.num_added - 1
         return newest - (newest - slots) % self.capacity
 
@@ -143,6 +146,42 @@ class Ring:
         self.num_episodes += len(steps.terminal) + len(steps.cut)
         self.num_added += count
         return np.where(steps.tails < 0, ENDED, steps.tails + (self.num_added - count))
+
+    def go_on(self, batch: SampleBatch, tails: Indices) -> Indices | None:
+        """The same at once for fragments of few rows, of which most are so: see ``is_endless``.
+
+        Args:
+            batch: a fragment without ends.
+            tails: [N] of its streams.
+
+        Returns:
+            The new tails [N]; None if a stream does not go on where it was left, or the ring's end
+            comes in between. Nothing was changed then.
+        """
+        T, N = batch.rewards.shape
+        start, count = self.num_added % self.capacity, T * N
+        oldest = max(self.num_added + count - self.capacity, 0)
+        if self.stack is not None or start + count > self.capacity or tails.min() < oldest:
+            return None
+        slots = tails % self.capacity
+        aside = ~self.link[slots]
+        if np.count_nonzero(self.aside.rows[aside] != batch.obs[0]):
+            return None
+        self._evict(count)
+        stop, firsts = start + count, slice(start, start + count, T)
+        self.frames[start:stop] = by_stream(batch.obs)
+        self.actions[start:stop] = by_stream(batch.actions)
+        self.rewards[start:stop] = by_stream(batch.rewards)
+        self.previous[start:stop] = np.arange(self.num_added - 1, self.num_added + count - 1)
+        self.previous[firsts] = tails
+        self.link[slots] = np.arange(start, stop, T)
+        self.link[start:stop] = np.arange(start + 1, stop + 1)
+        # What the streams end with now takes the place of what they ended with before.
+        self.aside.rows[aside] = batch.last_obs
+        self.link[start + T - 1 : stop : T] = ~aside
+        self.num_added += count
+        new: Indices = np.arange(self.num_added - count + T - 1, self.num_added, T)
+        return new
 
     def newest(self, obs: NDArray[Any]) -> NDArray[Any]:
         """What is kept of observations: the newest frame, or all of it."""
@@ -240,15 +279,18 @@ class Ring:
 
     def walk(self, slots: Indices, n: int | Indices, gamma: float) -> Walk:
         """Go n steps on from each slot [B], but not beyond what is known of its episode."""
-        ends, rewards = slots, self.rewards[slots].astype(np.float64)
         taken = np.ones(len(slots), np.int64)
-        for j in range(1, int(np.max(n))):
+        most = n if isinstance(n, int) else int(n.max())
+        if most == 1:
+            return Walk(slots, self.rewards[slots], taken)
+        ends, rewards = slots, self.rewards[slots].astype(np.float64)
+        for j in range(1, most):
             following = self.link[ends]
             goes_on = (following >= 0) & (following != ends) & (j < n)
             ends = np.where(goes_on, following, ends)
             rewards += np.where(goes_on, np.float64(gamma) ** j * self.rewards[ends], 0.0)
             taken += goes_on
-        return Walk(ends, rewards, taken)
+        return Walk(ends, rewards.astype(np.float32), taken)
 
     def runs(self, slots: Indices, length: int, burn_in: int) -> Runs:
         """From each slot [S] a run of up to ``burn_in + length`` steps."""
@@ -318,6 +360,6 @@ class Ring:
         """Frames by slot; those that are kept aside by the complement of their row."""
         found = self.frames.take(index, axis=0, mode="clip")
         is_aside = index < 0
-        if is_aside.any():
+        if np.count_nonzero(is_aside):
             found[is_aside] = self.aside.rows[~index[is_aside]]
         return found

@@ -459,3 +459,38 @@ def test_settings_reach_the_buffer():
 def test_wrong_settings_are_named(config, message):
     with pytest.raises(ConfigError, match=message):
         make_replay(config, rng())
+
+
+class LongWay(UniformReplay):
+    """Takes every fragment for one with ends."""
+
+    def _goes_on(self, batch, source):
+        return False
+
+
+class ShortWay(UniformReplay):
+    """Counts the fragments that it takes for ones without."""
+
+    num_short = 0
+
+    def _goes_on(self, batch, source):
+        goes_on = super()._goes_on(batch, source)
+        self.num_short += goes_on
+        return goes_on
+
+
+@pytest.mark.parametrize("kind", ["scalar", "structured"])
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_the_short_way_for_fragments_without_ends_comes_to_the_same(kind, num_envs):
+    source = Source(kind, num_envs, new_numbers(), ends=0.05)
+    short, long = (cls(210, rng(1)) for cls in (ShortWay, LongWay))
+    for _ in range(150):  # several times around
+        batch, _ = source.fragment(4)
+        for replay in (short, long):
+            replay.add(batch)
+        assert short.statistics() == long.statistics()
+        runs = (replay.sample_sequences(16, 6, burn_in=2) for replay in (short, long))
+        draws = (replay.sample(64, n_step=3, gamma=GAMMA) for replay in (short, long))
+        for one, other in (*zip(*draws, strict=True), *zip(*runs, strict=True)):
+            np.testing.assert_array_equal(one, other)
+    assert 20 < short.num_short < 150

@@ -25,9 +25,19 @@
 
 #if defined(__x86_64__) && (defined(__clang__) || __GNUC__ >= 10)
 
+#include <cpuid.h>
+
+#define AMX_TILE (1u << 24) /* of edx of leaf 7 */
+
+/* Processors that multiply whole matrices are left to torch's library, which makes use of that. */
+static int has_amx(void) {
+    unsigned a, b, c, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d & AMX_TILE;
+}
+
 int conv_is_possible(void) {
     return dense_has_avx512() && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512bf16");
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bf16") && !has_amx();
 }
 
 #include <immintrin.h>

@@ -127,6 +127,8 @@ class Tunnel:
     def _on_near(self, mask: int) -> None:
         if mask & WRITE:
             self._do(self._pour_near)
+            if self._far.buffered and not self._closed:  # of which no event tells
+                self._do(self._read_far)
         if mask & ~WRITE and not self._closed:
             self._do(self._read_near)
 

@@ -11,11 +11,16 @@ import socket
 import ssl
 from abc import ABC, abstractmethod
 from functools import lru_cache
+from typing import Any
 
 from rllib.core.cluster.credentials import TLS_NAME, Tls
 
 _PIECE = 1 << 18
 """Bytes that TLS takes at a time."""
+_READ = 1 << 18
+"""And that it is given."""
+_RECORD = 5 + (1 << 14) + 256
+"""The most that OpenSSL holds back until the rest of it has come."""
 _MOST_AWAITED = 1 << 19
 """To wake somebody for each packet costs more than the packet."""
 
@@ -105,50 +110,107 @@ class PlainWire(Wire):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, awaited)
 
 
-_BLOCKED = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
-
-
 class TlsWire(Wire):
-    """With TLS, after its handshake."""
+    """With TLS, after its handshake.
 
-    sock: ssl.SSLSocket
+    What is encrypted goes through buffers here and not straight to and from the socket, which
+    OpenSSL would ask for 16 KiB at a time: so the kernel is called for many records at once, and
+    knows how many bytes it is worth waking somebody for.
+    """
+
+    def __init__(self, sock: socket.socket, channel: Channel) -> None:
+        super().__init__(sock)
+        self._channel = channel
+        self._plain = PlainWire(sock)
+        self._taken = 0
+        """Bytes that are encrypted, but not yet sent all."""
+        self._may_have_more = False
 
     def send(self, data: memoryview) -> int | None:
         """See `Wire`."""
-        try:
-            return self.sock.send(data)
-        except _BLOCKED:
-            return None
+        if not self._taken:
+            self._taken = self._channel.tls.write(data[:_PIECE])
+        return self._sent()
 
     def send_file(self, fd: int, offset: int, size: int) -> int | None:
         """See `Wire`."""
-        return self.send(memoryview(os.pread(fd, min(size, _PIECE), offset)))
+        if not self._taken:
+            self._taken = self._channel.tls.write(os.pread(fd, min(size, _PIECE), offset))
+        return self._sent()
+
+    def _sent(self) -> int | None:
+        if not self._channel.flush():
+            return None
+        taken, self._taken = self._taken, 0
+        return taken
 
     def receive(self, size: int) -> bytes | None:
         """See `Wire`."""
-        try:
-            return self.sock.recv(size)
-        except _BLOCKED:
-            return None
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            return b""
+        room = bytearray(size)
+        count = self.receive_into(memoryview(room))
+        return None if count is None else bytes(memoryview(room)[:count])
 
     def receive_into(self, room: memoryview) -> int | None:
         """See `Wire`."""
-        try:
-            return self.sock.recv_into(room)
-        except _BLOCKED:
-            return None
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            return 0
+        done, self._may_have_more = 0, False
+        while done < len(room):
+            try:
+                done += self._channel.read_into(room[done:])
+            except ssl.SSLWantReadError:
+                if done or not self._channel.fill():
+                    return done or None
+            except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+                return done
+        self._may_have_more = True
+        return done
 
     def await_bytes(self, size: int) -> None:
-        """The kernel does not know what comes of so many."""
+        """See `Wire`. They are more while encrypted; some may be here, part of a record."""
+        here = self._channel.incoming.pending + _RECORD
+        self._plain.await_bytes(max(0, size - here))
 
     @property
     def buffered(self) -> bool:
         """See `Wire`."""
-        return self.sock.pending() > 0
+        return self._may_have_more
+
+
+class Channel:
+    """TLS beside a socket that does not block, and what is on its way between the two."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, name: str | None) -> None:
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, name is None, name)
+        self._sock = sock
+        self._unsent = memoryview(b"")
+
+    def read_into(self, room: memoryview) -> int:
+        """Decrypt some of what was taken in. Raises `ssl.SSLError`."""
+        buffer: Any = room  # which typeshed has as a bytearray, and its number as bytes
+        count: Any = self.tls.read(len(room), buffer)
+        return int(count)
+
+    def flush(self) -> bool:
+        """Send what was encrypted; whether that is all of it. Raises `OSError`."""
+        while self._unsent or self.outgoing.pending:
+            self._unsent = self._unsent or memoryview(self.outgoing.read())
+            try:
+                self._unsent = self._unsent[self._sock.send(self._unsent) :]
+            except BlockingIOError:
+                return False
+        return True
+
+    def fill(self) -> bool:
+        """Take in what has come, or its end; whether there was something. Raises `OSError`."""
+        try:
+            data = self._sock.recv(_READ)
+        except BlockingIOError:
+            return False
+        if data:
+            self.incoming.write(data)
+        else:
+            self.incoming.write_eof()
+        return True
 
 
 def prepare(sock: socket.socket) -> None:
@@ -162,21 +224,34 @@ async def secured(sock: socket.socket, tls: Tls | None, *, server: bool) -> Wire
     """The wire over that socket, after the handshake. Raises `OSError`."""
     if tls is None:
         return PlainWire(sock)
-    context = _context(tls, server=server)
-    name = None if server else TLS_NAME
-    wrapped = context.wrap_socket(sock, server, do_handshake_on_connect=False, server_hostname=name)
+    channel = Channel(sock, _context(tls, server=server), None if server else TLS_NAME)
     try:
-        while True:
-            try:
-                wrapped.do_handshake()
-                return TlsWire(wrapped)
-            except ssl.SSLWantReadError:
-                await ready(wrapped)
-            except ssl.SSLWantWriteError:
-                await ready(wrapped, to_write=True)
+        while not _shook_hands(channel):
+            await _flushed(channel, sock)
+            if not channel.fill():
+                await ready(sock)
+        await _flushed(channel, sock)
+        return TlsWire(sock, channel)
     except BaseException:
-        wrapped.close()
+        sock.close()
         raise
+
+
+def _shook_hands(channel: Channel) -> bool:
+    """Whether the handshake is over. Raises `ssl.SSLError` if it failed, and tells the other."""
+    try:
+        channel.tls.do_handshake()
+    except ssl.SSLWantReadError:
+        return False
+    except ssl.SSLError:
+        channel.flush()
+        raise
+    return True
+
+
+async def _flushed(channel: Channel, sock: socket.socket) -> None:
+    while not channel.flush():
+        await ready(sock, to_write=True)
 
 
 @lru_cache(maxsize=8)

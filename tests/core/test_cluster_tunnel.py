@@ -1,17 +1,22 @@
 """Two gateways' ends of a tunnel, with sockets in place of the processes."""
 
+import asyncio
 import os
+import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from patience import patience, wait_until
 
+from rllib.core.cluster.credentials import Tls
 from rllib.core.cluster.dock import Berth, Landing
 from rllib.core.cluster.tunnel import Ends, Tunnel
-from rllib.core.cluster.wires import PlainWire, prepare
+from rllib.core.cluster.wires import Wire, prepare, secured
 from rllib.core.native import wire
 from rllib.core.native.arena import ALIGNMENT
 from rllib.core.native.connection import Connection, Frame
@@ -61,7 +66,7 @@ class Quay:
 class Way:
     """Two tunnels with the ends of their processes, ``near`` and ``far``."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Tls | None) -> None:
         self.lock = threading.RLock()
         self.reactor = Reactor(self.lock, lambda: None)
         self.quays = Quay(), Quay()
@@ -70,15 +75,16 @@ class Way:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             left = socket.create_connection(listener.getsockname())
             right, _address = listener.accept()
-        for sock, quay, process in ((left, self.quays[0], A), (right, self.quays[1], B)):
+        left.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)  # so all comes in pieces
+        wires = asyncio.run(both_secured(left, right, tls))
+        for far, quay, process in zip(wires, self.quays, (A, B), strict=True):
             near, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             inner.setblocking(False)
             near.settimeout(patience(10))
-            prepare(sock)
             self.sockets.append(near)
             with self.lock:
                 Tunnel(
-                    *(self.reactor, self.lock, inner, PlainWire(sock), Ends(process, b"key")),
+                    *(self.reactor, self.lock, inner, far, Ends(process, b"key")),
                     quay,  # type: ignore[arg-type]
                     lambda tunnel, reason: self.ends.append((tunnel, reason)),
                 ).start()
@@ -91,9 +97,33 @@ class Way:
         self.reactor.stop()
 
 
-@pytest.fixture
-def way() -> Iterator[Way]:
-    made = Way()
+async def both_secured(left: socket.socket, right: socket.socket, tls: Tls | None) -> list[Wire]:
+    for each in (left, right):
+        prepare(each)
+    ends = secured(left, tls, server=False), secured(right, tls, server=True)
+    return list(await asyncio.gather(*ends))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Tls | None:
+    """Of both ends; None where nobody can make one."""
+    if shutil.which("openssl") is None:
+        return None
+    folder: Path = tmp_path_factory.mktemp("tls")
+    key, cert = str(folder / "key"), str(folder / "cert")
+    order = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "
+        f"/CN=rllib -addext subjectAltName=DNS:rllib -keyout {key} -out {cert}"
+    )
+    subprocess.run(order.split(), check=True, capture_output=True)
+    return Tls(cert, key, cert)
+
+
+@pytest.fixture(params=["plain", "tls"])
+def way(request: pytest.FixtureRequest, certificate: Tls | None) -> Iterator[Way]:
+    if request.param == "tls" and certificate is None:
+        pytest.skip("certificates are made by openssl")
+    made = Way(certificate if request.param == "tls" else None)
     yield made
     made.close()
 
@@ -117,6 +147,15 @@ def send_bulk(sock: socket.socket, number: int, data: bytes) -> None:
 
 def record(frame: Frame) -> Any:
     return wire.read_record(frame[-1])
+
+
+def test_values_of_any_size_come_whole_one_after_the_other(way: Way) -> None:
+    sizes = [MIB, 1, 16_384, 16_385, 100_001, 3 * MIB + 7, 65_536, 2] * 3
+    values = [os.urandom(-(-size // ALIGNMENT) * ALIGNMENT) for size in sizes]
+    for number, value in enumerate(values):
+        send_bulk(way.near, number, value)
+        frames(way.far, 1)  # nothing follows that would wake somebody for the rest of it
+    assert way.quays[1].landed == values
 
 
 def test_frames_and_values_come_in_order_and_the_sender_hears_of_it(way: Way) -> None:

@@ -269,9 +269,9 @@ class VectorEnv(ABC):
         obs, reward, terminated, truncated, _ = raw
         return (
             self._packed(obs),
-            np.array(reward, dtype=np.float32),
-            np.array(terminated, dtype=np.bool_),
-            np.array(truncated, dtype=np.bool_),
+            np.array(reward, np.float32),
+            np.array(terminated, np.bool_),
+            np.array(truncated, np.bool_),
         )
 
     def _no_reset_rows(self) -> Bools:

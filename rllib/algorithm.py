@@ -352,14 +352,17 @@ class Algorithm(NamesNearest, ABC):
     def count_samples(self, stats: Sequence[SampleStats]) -> None:
         """Add fragments to the counters, the episodes and the iteration's result."""
         self._books.add_samples(stats)
-        self.num_env_steps_sampled_lifetime += sum(each.num_env_steps for each in stats)
-        self.num_env_step_failures_lifetime += sum(each.num_failures for each in stats)
-        self.episodes.add(episode for each in stats for episode in each.episodes)
-        self.metrics.aggregate([each.metrics for each in stats], key="env_runners")
+        for each in stats:
+            self.num_env_steps_sampled_lifetime += each.num_env_steps
+            self.num_env_step_failures_lifetime += each.num_failures
+            if each.episodes:
+                self.episodes.add(each.episodes)
+        if logged := [each.metrics for each in stats if each.metrics]:
+            self.metrics.aggregate(logged, key="env_runners")
         news = [each.news for each in stats if each.news]
         # What the connectors of all env runners saw is brought together in the runners' order.
-        for each in news:
-            self.interface.pipeline.merge(each)
+        for seen in news:
+            self.interface.pipeline.merge(seen)
         if news:
             self.share_statistics(self.interface.pipeline.get_statistics())
 

@@ -55,7 +55,8 @@ class LocalWorker(Worker):
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call at once; arguments that are references are resolved, as for an actor."""
-        return getattr(self.target, method)(*map(fetch, args), **kwargs)
+        resolved = [fetch(each) if is_remote(each) else each for each in args]
+        return getattr(self.target, method)(*resolved, **kwargs)
 
     def call_beside(self, method: str, *args: Any) -> Any:
         """Nothing is ever under way here."""

@@ -25,10 +25,12 @@ class OverTime(Generic[ConfigT]):
         self.schedules = config.schedules
         self._values: dict[str, float] = {}
         self._timestep = -1
+        self._end = max((points[-1][0] for points in self.schedules.values()), default=0)
+        """From then on nothing changes."""
 
     def at(self, timestep: int) -> ConfigT:
         """The settings with every schedule at its value of this timestep."""
-        if timestep == self._timestep:
+        if timestep == self._timestep or self._timestep >= self._end <= timestep:
             return self._now
         self._timestep = timestep
         values = {name: value_at(each, timestep) for name, each in self.schedules.items()}

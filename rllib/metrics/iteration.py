@@ -64,10 +64,11 @@ class Iteration:
         while len(self.in_flight) > num_left:
             update, facts = self.in_flight.popleft()
             learned = self.fetch(update)
-            self.spans += [_span(metrics) for metrics in learned.values()]
-            self.updates.append({name: metrics | facts for name, metrics in learned.items()})
-            trained = (metrics["num_module_steps_trained"] for metrics in learned.values())
-            self.num_steps_trained += sum(trained)
+            for metrics in learned.values():
+                self.spans.append(_span(metrics))
+                metrics.update(facts)
+                self.num_steps_trained += metrics["num_module_steps_trained"]
+            self.updates.append(learned)
 
     def is_over(self, elapsed: float) -> bool:
         """Whether it is as long as the settings ask for; updates under way do not count yet."""

@@ -90,11 +90,11 @@ def measure(engine: str, mark: str) -> dict[str, float]:
         if engine == RAY:
             return _on_ray(network)
         if engine == TLS:
-            _certify(Path(home))
+            certify(Path(home))
         return _on_ours(network)
 
 
-def _certify(folder: Path) -> None:
+def certify(folder: Path) -> None:
     """One certificate for all nodes, as ``docs/clusters.md`` makes it."""
     files = {"KEY": folder / "node.key", "CERT": folder / "node.pem", "CA": folder / "node.pem"}
     order = (

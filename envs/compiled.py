@@ -4,7 +4,7 @@ import ctypes
 from functools import cache
 from importlib.util import find_spec
 
-VERSION = 2
+VERSION = 3
 """``physics_version`` of the C sources that this folder is for."""
 
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64

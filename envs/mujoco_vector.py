@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rllib.envs.extras import MUJOCO
 from rllib.envs.generators import generator_state, set_generator_state
 from rllib.envs.mujoco_tasks import Bools, Floats, Physics, Settings, Task, find_task
-from rllib.envs.physics import worlds_of
+from rllib.envs.physics import Copies, Copy, worlds_of
 
 Step = tuple[Any, Floats, Bools, Bools, dict[str, Any]]
 
@@ -157,35 +157,45 @@ class Simulation:
         self, envs: list[Any], task: Task, settings: Settings, num_threads: int = 1
     ) -> None:
         self.mujoco = MUJOCO.load("a simulation")
-        self.dt = envs[0].dt
-        self.num_positions, self.reads_forces = envs[0].model.nq, task.reads_forces
+        self.dt, self.num_positions = envs[0].dt, envs[0].model.nq
         self._pairs = [(env.model, env.data) for env in envs]
+        self._places = [task.place(env.data, settings) for env in envs]
+        # What each step reads, and what it shows.
+        num_envs, model = len(envs), envs[0].model
+        self._actions = np.zeros((num_envs, model.nu))
+        self._state = np.zeros((num_envs, model.nq + model.nv))
+        self._way = np.zeros((2, num_envs))
+        self._forces = np.zeros((num_envs, 6 * model.nbody)) if task.reads_forces else None
         self._worlds = worlds_of(
             self.mujoco,
             self._pairs,
+            [self._copies(index) for index in range(num_envs)],
             envs[0].frame_skip,
             settles=task.reads_forces,
             num_threads=num_threads,
         )
-        # All of these are views, which show what each step writes, or which it reads.
-        self._controls = [env.data.ctrl for env in envs]
-        self._places = [task.place(env.data, settings) for env in envs]
-        self._states = [part for env in envs for part in (env.data.qpos, env.data.qvel)]
-        self._forces = [env.data.cfrc_ext.reshape(-1) for env in envs]
+
+    def _copies(self, index: int) -> Copies:
+        """Of one environment."""
+        data, place, way = self._pairs[index][1], self._places[index], self._way[:, index]
+        positions, speeds = np.split(self._state[index], [self.num_positions])
+        before = [Copy(data.ctrl, self._actions[index]), Copy(way[:1], place)]
+        after = [Copy(positions, data.qpos), Copy(speeds, data.qvel), Copy(way[1:], place)]
+        if self._forces is not None:
+            after.append(Copy(self._forces[index], data.cfrc_ext.reshape(-1)))
+        return Copies(before, after)
 
     def step(self, actions: NDArray[Any], resting: Bools | None = None) -> Physics:
-        """Go on by as many steps as a frame has, except where ``resting`` [N]."""
-        before = np.concatenate(self._places)
-        for control, action in zip(self._controls, actions, strict=True):
-            control[:] = action
+        """Go on by as many steps as a frame has, except where ``resting`` [N].
+
+        Returns:
+            What is valid until the next step.
+        """
+        self._actions[:] = actions
         self._worlds.advance(resting)
-        num_envs = len(before)
-        return Physics(
-            np.concatenate(self._states).reshape(num_envs, -1),
-            self.num_positions,
-            (np.concatenate(self._places) - before) / self.dt,
-            np.concatenate(self._forces).reshape(num_envs, -1) if self.reads_forces else None,
-        )
+        before, after = self._way
+        velocity = (after - before) / self.dt
+        return Physics(self._state, self.num_positions, velocity, self._forces)
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """All that the next step depends on; where places are read from lags behind the rest."""

@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "team.h"
 
@@ -25,6 +26,13 @@ typedef struct {
 typedef void (*Handler)(const Message *);
 typedef void (*Step)(const void *model, void *data);
 
+/* Bytes that are put elsewhere. */
+typedef struct {
+    void *to;
+    const void *from;
+    int64_t size;
+} Copy;
+
 /* What envs/physics.py fills in; it declares the same fields. */
 typedef struct {
     Step step, settle;                 /* `settle` once after the steps, if it is not NULL */
@@ -35,6 +43,8 @@ typedef struct {
     void *const *data;
     const uint8_t *resting;            /* [num_worlds] those that are left alone; NULL: none */
     char (*stories)[STORY];            /* [num_worlds] what went wrong; empty if nothing did */
+    int64_t num_before, num_after;
+    const Copy *before, *after;        /* [num_worlds, num_...] what each reads and shows, resting too */
 } Work;
 
 /* One world. */
@@ -52,9 +62,7 @@ static void hear(const Message *message) {
     longjmp(way_out, 1);
 }
 
-static void advance(const void *all, int64_t index) {
-    const Work *work = all;
-    if (work->resting && work->resting[index]) return;
+static void step(const Work *work, int64_t index) {
     at_work = work;
     story = work->stories[index];
     Handler earlier = work->set_handler(hear);
@@ -66,10 +74,22 @@ static void advance(const void *all, int64_t index) {
     work->set_handler(earlier);
 }
 
+static void copy(const Copy *copies, int64_t number) {
+    for (const Copy *each = copies; each < copies + number; each++)
+        memcpy(each->to, each->from, each->size);
+}
+
+static void advance(const void *all, int64_t index) {
+    const Work *work = all;
+    copy(work->before + index * work->num_before, work->num_before);
+    if (!(work->resting && work->resting[index])) step(work, index);
+    copy(work->after + index * work->num_after, work->num_after);
+}
+
 /* Take all worlds that do not rest some steps further, by at most so many threads. */
 void physics_advance(const Work *work, int64_t num_threads) {
     team_do(advance, work, work->num_worlds, num_threads);
 }
 
 /* Changes with the fields of Work, so that an old library is not used with new ones. */
-int64_t physics_version(void) { return 2; }
+int64_t physics_version(void) { return 3; }

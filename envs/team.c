@@ -12,9 +12,10 @@
 
 static struct {
     pthread_mutex_t turn; /* of the caller: one piece of work at a time */
-    pthread_mutex_t lock; /* of what follows, but for the two that are atomic */
+    pthread_mutex_t lock; /* to change what follows, but for `next` */
     pthread_cond_t called, done;
-    int helpers, wanted, busy, open;
+    int helpers, wanted, open;
+    atomic_int busy;
     Piece piece;
     const void *work;
     int64_t num_pieces;
@@ -97,6 +98,10 @@ static void call_helpers(Piece piece, const void *work, int64_t num_pieces, int6
 static void await_helpers(void) {
     pthread_mutex_lock(&team.lock);
     team.open = 0;
+    pthread_mutex_unlock(&team.lock);
+    /* They are at their last pieces: sooner done than a sleeper is woken. */
+    for (int i = 0; i < SPINS && atomic_load(&team.busy); i++) pause_briefly();
+    pthread_mutex_lock(&team.lock);
     while (team.busy) pthread_cond_wait(&team.done, &team.lock);
     pthread_mutex_unlock(&team.lock);
 }

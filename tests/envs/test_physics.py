@@ -23,7 +23,35 @@ def make(num_threads, env_id="Ant-v5", *, settles=True):
     for seed, env in enumerate(envs):
         env.reset(seed=seed)
     pairs = [(env.model, env.data) for env in envs]
-    return envs, physics.worlds_of(mujoco, pairs, 3, settles=settles, num_threads=num_threads)
+    nothing = [physics.Copies([], [])] * NUM
+    worlds = physics.worlds_of(mujoco, pairs, nothing, 3, settles=settles, num_threads=num_threads)
+    return envs, worlds
+
+
+def copies_of(env):
+    """Controls are read from a table, and positions shown in another."""
+    controls, positions = np.full(env.model.nu, 0.5), np.zeros(env.model.nq)
+    return physics.Copies(
+        [physics.Copy(env.data.ctrl, controls)], [physics.Copy(positions, env.data.qpos)]
+    )
+
+
+@threads
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_what_is_copied_is_read_before_and_shown_after_also_by_those_that_rest(num_threads):
+    envs = [gym.make("HalfCheetah-v5").unwrapped for _ in range(NUM)]
+    for env in envs:
+        env.reset(seed=1)
+    pairs, copies = [(env.model, env.data) for env in envs], [copies_of(env) for env in envs]
+    worlds = physics.worlds_of(mujoco, pairs, copies, 3, settles=False, num_threads=num_threads)
+    resting = np.arange(NUM) == 2
+    worlds.advance(resting)
+    shown = [each.after[0].to for each in copies]
+    for env, positions in zip(envs, shown, strict=True):
+        assert (env.data.ctrl == 0.5).all()
+        np.testing.assert_array_equal(positions, env.data.qpos)
+    assert (shown[0] == shown[1]).all()
+    assert not (shown[0] == shown[2]).any()
 
 
 def moved(envs, worlds, num_times=20, resting=None):

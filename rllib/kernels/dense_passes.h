@@ -109,6 +109,13 @@ INLINE void slope(int64_t activation, const float *y, float *gradient, int64_t s
 
 /* Weights in the order in which they are read. */
 
+/* LANES x LANES of them. */
+#if defined(__clang__) /* which has no shuffles by vectors of numbers */
+INLINE void transpose(const float *from, int64_t from_row, float *to, int64_t to_row) {
+    for (int i = 0; i < LANES; i++)
+        for (int j = 0; j < LANES; j++) to[i * to_row + j] = from[j * from_row + i];
+}
+#else
 /* Lanes of a and b in turns of `step`: those of the first turns, and those of the second. */
 INLINE void swap(Lanes *a, Lanes *b, const int step) {
     const Ints lane = LANE_NUMBERS;
@@ -117,7 +124,6 @@ INLINE void swap(Lanes *a, Lanes *b, const int step) {
     *b = __builtin_shuffle(*a, *b, lane + from_other + step), *a = first;
 }
 
-/* LANES x LANES of them. */
 INLINE void transpose(const float *from, int64_t from_row, float *to, int64_t to_row) {
     Lanes rows[LANES];
     for (int i = 0; i < LANES; i++) rows[i] = *(const Lanes *)(from + i * from_row);
@@ -126,6 +132,7 @@ INLINE void transpose(const float *from, int64_t from_row, float *to, int64_t to
             if (!(i & step)) swap(rows + i, rows + i + step, step);
     for (int i = 0; i < LANES; i++) *(Lanes *)(to + i * to_row) = rows[i];
 }
+#endif
 
 /* Take over a layer's weights as they are now. */
 void NAMED(load)(const Layer *layer) {

@@ -78,7 +78,8 @@ static void forget(void) {
     pthread_mutex_init(&team.lock, NULL);
     pthread_cond_init(&team.called, NULL);
     pthread_cond_init(&team.done, NULL);
-    team.helpers = team.wanted = team.busy = team.open = 0;
+    team.helpers = team.wanted = team.open = 0;
+    atomic_store(&team.busy, 0);
 }
 
 static void call_helpers(Piece piece, const void *work, int64_t num_pieces, int64_t num_helpers) {

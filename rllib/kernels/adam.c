@@ -6,9 +6,9 @@
 #include <math.h>
 #include <stdint.h>
 
-/* What vectors a processor has is asked once, when this is loaded; where the loader cannot, there are
- * those that all of its kind have. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__)
+/* What vectors a processor has is asked once, when this is loaded; where the loader cannot, or the
+ * compiler calls the result something else, there are those that all of its kind have. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define BY_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define BY_PROCESSOR

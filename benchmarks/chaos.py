@@ -152,8 +152,8 @@ def train(row: Row, seed: int) -> dict[str, Any]:
         killing(row, algo, seed) as kills,
     ):
         result, first, since = algo.train(), None, 0
-        while not _is_over(result, since) or (row.most == TIMES and len(kills) < TIMES):
-            if row.most == TIMES and len(kills) < TIMES:
+        while (to_come := row.most == TIMES and len(kills) < TIMES) or not _is_over(result, since):
+            if to_come:
                 since = result["num_env_steps_sampled_lifetime"]
             if first is None and _is_learnt(result):
                 first = result["num_env_steps_sampled_lifetime"]

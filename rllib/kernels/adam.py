@@ -5,12 +5,8 @@ Legend: P parameters.
 
 import ctypes
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rllib.kernels.dense import Floats
 from rllib.kernels.library import library
-
-Floats = NDArray[np.float32]
 
 MOST = 1 << 18
 """Parameters: of so many this takes less than half of torch's time, but of several times as many

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib.kernels.dense import Floats, whole
 from rllib.kernels.library import library
 
-Floats = NDArray[np.float32]
 Halves = NDArray[np.int16]
 """The bits of bfloat16, for which numpy has no numbers."""
 Bytes = NDArray[np.uint8]
@@ -140,13 +140,13 @@ class ConvKernel:
     def _lay_out(self, layers: Sequence[ConvLayer], shape: tuple[int, ...]) -> None:
         """Sizes, and room for copies of weights; an image is [C, H, W]."""
         channels, height, width = shape
-        wide = _up(channels, _PAIR)
+        wide = whole(channels, _PAIR)
         for i, (struct, layer) in enumerate(zip(self._layers, layers, strict=True)):
             struct.channels, struct.in_h, struct.in_w, struct.in_c = channels, height, width, wide
             struct.kernel_h, struct.kernel_w = layer.kernel
             struct.stride_h, struct.stride_w = layer.stride
             num_weights = prod(layer.kernel) * layer.outputs
-            size = prod(layer.kernel) * wide * _up(layer.outputs, _LANES)
+            size = prod(layer.kernel) * wide * whole(layer.outputs, _LANES)
             struct.known = self._room(num_weights * channels + layer.outputs, np.float32)
             height, width = (
                 (pixels - kernel) // stride + 1
@@ -154,7 +154,7 @@ class ConvKernel:
                     (height, width), layer.kernel, layer.stride, strict=True
                 )
             )
-            channels, wide = layer.outputs, _up(layer.outputs, _LANES)
+            channels, wide = layer.outputs, whole(layer.outputs, _LANES)
             struct.outputs, struct.out_h, struct.out_w, struct.out_c = channels, height, width, wide
             struct.scale = 1.0 if i else 1.0 / 255.0
             struct.by_input = self._room(size, np.int16)
@@ -205,7 +205,7 @@ class ConvKernel:
         """Room for them, that of an earlier pass if there is any: fresh memory would be slower."""
         found = self._unused.pop() if self._unused else []
         if not found or len(found[0]) < num_rows:
-            wide = _up(num_rows, _PAIR)
+            wide = whole(num_rows, _PAIR)
             sizes = [(each.out_h * each.out_w, each.out_c) for each in self._layers]
             found = [np.empty((wide, *size), np.int16) for size in sizes]
         return found
@@ -242,7 +242,3 @@ class ConvKernel:
 
 def _made(layers: Sequence[ConvLayer], shape: tuple[int, ...], channels_last: bool) -> ConvKernel:
     return ConvKernel(layers, shape, channels_last=channels_last)
-
-
-def _up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple

@@ -110,7 +110,7 @@ class DenseKernel:
             # Whole lines are read and written where they are.
             is_whole = inputs % _LANES == outputs % _TILE_ROWS == 0
             own["by_output"] = layer.weight if is_whole else _zeros(outputs, inputs)
-            own["sums"] = layer.of_weight if is_whole else _zeros(_up(outputs, _LANES), inputs)
+            own["sums"] = layer.of_weight if is_whole else _zeros(whole(outputs, _LANES), inputs)
         for name, array in (given | own).items():
             self._give(struct, name, array)
 
@@ -123,7 +123,7 @@ class DenseKernel:
         """Room for so many rows at least; if there was less, what there was is forgotten."""
         if num_rows <= self.capacity:
             return
-        self.capacity = _up(num_rows, _TILE_ROWS)
+        self.capacity = whole(num_rows, _TILE_ROWS)
         for struct in self._layers:
             self.outputs = self._rows(struct, "results", struct.outputs)
             self.of_outputs = self._rows(struct, "of_argument", struct.outputs)
@@ -201,11 +201,12 @@ def _check_array(name: str, array: Floats, shape: tuple[int, ...]) -> None:
 
 def _zeros(rows: int, width: int) -> Floats:
     """[rows, width in whole vectors], of which each begins with a cache line."""
-    width = _up(width, _LANES)
+    width = whole(width, _LANES)
     memory = np.zeros(rows * width + _LANES, np.float32)
     begin = -memory.ctypes.data // memory.itemsize % _LANES
     return memory[begin : begin + rows * width].reshape(rows, width)
 
 
-def _up(number: int, multiple: int) -> int:
+def whole(number: int, multiple: int) -> int:
+    """The next multiple."""
     return -(-number // multiple) * multiple

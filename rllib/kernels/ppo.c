@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define HALF_LOG_2PI 0.918938533f
+#include "losses.h"
 
 /* What rllib/kernels/ppo.py fills in; it declares the same fields. A `step` leads to the next row. */
 typedef struct {
@@ -33,9 +33,6 @@ typedef struct {
 static inline float clamp(float x, float limit) {
     return x > limit ? limit : x < -limit ? -limit : x; /* NaN stays NaN */
 }
-
-/* The smaller one, or NaN if either is. */
-static inline float least(float a, float b) { return a < b || a != a ? a : b; }
 
 /* The clipped objective of a row; writes its gradient by the log probability. */
 static inline float surrogate(const Batch *batch, int64_t i, float logp, float *of_logp) {

@@ -9,9 +9,9 @@
 #include <math.h>
 
 #include "dense.h"
+#include "losses.h"
 #include "team.h"
 
-#define HALF_LOG_2PI 0.918938533f
 #define LOG_2 0.693147181f
 
 /* What rllib/kernels/sac.py fills in; it declares the same fields. */
@@ -51,9 +51,6 @@ static const Pass *critic(const Batch *batch, int64_t k) { return batch->passes 
 static const Pass *target(const Batch *batch, int64_t k) {
     return batch->passes + 1 + batch->num_critics + k;
 }
-
-/* The smaller one, or NaN if either is. */
-static inline float least(float a, float b) { return a < b || a != a ? a : b; }
 
 static void expect(Pass *pass, int64_t num_rows, int64_t num_trained) {
     pass->num_rows = num_rows;

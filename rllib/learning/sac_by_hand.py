@@ -164,8 +164,7 @@ class SACCompiled:
         log_alpha = float(self.log_alpha[0])
         alpha, kernel = exp(log_alpha), self.kernel
         inputs = (batch.inputs[Columns.OBS], batch.next_inputs[Columns.OBS], batch.actions)
-        size = (2 * len(batch.rewards), kernel.size)
-        drawn = _noise(self.module, torch.empty(size[0], 2 * size[1]))
+        drawn = _noise(self.module, torch.empty(2 * len(batch.rewards), 2 * kernel.size))
         facts = (*inputs, batch.rewards, batch.discounts, batch.weights, drawn)
         means = kernel.losses(kernels.SACRows(*(each.numpy() for each in facts)), alpha)
         gap = means.logp + target_entropy
@@ -181,8 +180,7 @@ class SACCompiled:
         }
         told = {"qf_loss": means.critic_loss, "alpha_value": alpha, "logps_mean": means.logp}
         arrays = {TD_ERRORS: kernel.errors.copy(), Q_VALUES: kernel.values.copy()}
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        return Loss(losses, told, tensors, backward)
+        return Loss(losses, told, arrays, backward)
 
 
 def _compiled(layer: Parameters) -> kernels.DenseLayer:

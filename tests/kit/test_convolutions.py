@@ -85,6 +85,12 @@ def gradients(encoder: ImageEncoder, images: Tensor) -> list[Tensor]:
     return [each.grad.clone() for each in encoder.parameters() if each.grad is not None]
 
 
+def assert_gradients(encoder: ImageEncoder, images: Tensor, expected: list[Tensor]) -> None:
+    """To the last bit."""
+    for found, each in zip(gradients(encoder, images), expected, strict=True):
+        assert torch.equal(found, each)
+
+
 def weights_of(out: Tensor) -> Tensor:
     return torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).bfloat16().float()
 
@@ -126,8 +132,7 @@ def test_the_numbers_do_not_depend_on_threads(num_rows: int) -> None:
     for num_threads in (2, 3):
         compute_images(encoder, num_threads)
         assert torch.equal(features(encoder, images), out)
-        for found, expected in zip(gradients(encoder, images), of_parameters, strict=True):
-            assert torch.equal(found, expected)
+        assert_gradients(encoder, images, of_parameters)
 
 
 @compiled
@@ -188,8 +193,7 @@ def test_copies_have_their_own_memory(copied: Any) -> None:
             each.zero_()
     assert not features(encoder, images).any()
     assert torch.equal(features(copy, images), out)
-    for found, expected in zip(gradients(copy, images), of_parameters, strict=True):
-        assert torch.equal(found, expected)
+    assert_gradients(copy, images, of_parameters)
 
 
 @compiled

@@ -89,6 +89,9 @@ class Runtime(ABC):
     serial: ClassVar[bool] = False
     """Whether calls run inside ``.remote()``: nothing comes about while somebody waits."""
 
+    has_promises: ClassVar[bool] = False
+    """Whether there is `promise`."""
+
     @abstractmethod
     def submit(
         self, code: RemoteCode, args: Args, kwargs: Kwargs, options: TaskOptions
@@ -146,6 +149,18 @@ class Runtime(ABC):
     @abstractmethod
     def put(self, value: Any) -> ObjectRef[Any]:
         """Store an immutable copy of ``value``."""
+
+    def promise(self) -> ObjectRef[Any]:
+        """A reference of this process whose value it gives later, by `fulfil`."""
+        raise RuntimeError("this engine has no promises")
+
+    def fulfil(self, ref: ObjectRef[Any], value: Any) -> None:
+        """Give a promise its value, an immutable copy; an exception is what `get` then raises."""
+        raise RuntimeError("this engine has no promises")
+
+    def expect(self, ref: ObjectRef[Any]) -> None:
+        """Have the value of a promise come as soon as it is given; nobody is waited for."""
+        raise RuntimeError("this engine has no promises")
 
     @abstractmethod
     def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:

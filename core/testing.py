@@ -14,7 +14,7 @@ With the environment variables ``RLLIB_TLS_CERT``, ``_KEY`` and ``_CA`` they spe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rllib.core import api
@@ -58,8 +58,10 @@ class Cluster:
         resources: Mapping[str, float] | None = None,
         labels: Mapping[str, str] | None = None,
         object_store_memory: int | None = None,
+        preload: Sequence[str] = (),
     ) -> Node:
-        """A further node; it has joined when this returns."""
+        """A further node; it has joined when this returns. Its workers start with the modules
+        ``preload`` imported."""
         return self._start(
             self.address,
             num_cpus=num_cpus,
@@ -67,6 +69,7 @@ class Cluster:
             resources=resources,
             labels=labels,
             object_store_memory=object_store_memory,
+            preload=preload,
         )
 
     def _start(
@@ -78,6 +81,7 @@ class Cluster:
         resources: Mapping[str, float] | None = None,
         labels: Mapping[str, str] | None = None,
         object_store_memory: int | None = None,
+        preload: Sequence[str] = (),
     ) -> Node:
         self._count += 1
         amounts = {"CPU": float(num_cpus), "GPU": float(num_gpus), **(resources or {})}
@@ -87,6 +91,7 @@ class Cluster:
             amounts=amounts,
             labels=dict(labels or {}),
             object_store_memory=object_store_memory,
+            preload=tuple(preload),
             tls=tls_of(),
             quiet=True,
             join_timeout_s=JOIN_TIMEOUT_S,

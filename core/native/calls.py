@@ -78,12 +78,13 @@ class Calls:
             taken = UNLIMITED if stream is None else stream.taken
             peer.conn.send(wire.record_frame(wire.Taken(call.seq, taken)))
 
-    def want(self, ref: NativeRef) -> None:
-        """See that a value comes: ask the owner of a borrowed reference for it, once."""
+    def want(self, ref: NativeRef, *, direct: bool = False) -> None:
+        """See that a value comes: ask for that of a borrowed reference, once; ``direct`` asks its
+        owner wherever it is."""
         if isinstance(ref, BorrowedRef):
             if not ref.fetching:
                 ref.fetching = True
-                self._fetch(ref)
+                (self._ask_owner if direct else self._fetch)(ref)
         elif ref._owner != self._values.me:
             ref.resolve(ForeignReferenceError(f"{ref!r} belongs to a runtime that was shut down"))
 

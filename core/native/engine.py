@@ -74,6 +74,8 @@ from rllib.core.runtime import ActorLink, ResultStream, Waitable
 class NativeRuntime(NodeQuestions):
     """See the module's text. ``node`` is set by whoever makes the runtime."""
 
+    has_promises = True
+
     node: NodeLink
     recorder: trace.Recorder | None = None
     """Of a session that is being recorded."""
@@ -348,6 +350,28 @@ class NativeRuntime(NodeQuestions):
         ref = NativeRef(self.me, next(self._numbers))
         ref.outcome = self.values.store(value)
         return ref
+
+    def promise(self) -> NativeRef:
+        """A reference that no call resolves."""
+        self._check_open()
+        return self.new_ref()
+
+    def fulfil(self, ref: ObjectRef[Any], value: Any) -> None:
+        """Send it to those who wait for it already."""
+        assert isinstance(ref, NativeRef)
+        outcome = value if isinstance(value, Exception) else self.values.store(value)
+        with self.lock:
+            self._check_open()
+            ref.resolve(outcome)
+            self.flush()
+
+    def expect(self, ref: ObjectRef[Any]) -> None:
+        """Ask its owner, and no node service: a promise has one reader."""
+        assert isinstance(ref, NativeRef)
+        with self.lock:
+            self._check_open()
+            self.calls.want(ref, direct=True)
+            self.flush()
 
     def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
         """Wait for all, or for the first error among them; then load them."""

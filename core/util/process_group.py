@@ -1,8 +1,9 @@
-"""A collective group over a process group of torch.distributed: the one file of core with torch.
+"""A collective group over a process group of torch.distributed.
 
 Several groups live beside each other in a process, and none of them is torch's global default
-group. Gloo talks over loopback where all members are on one node, else over the addresses of their
-nodes, or the interface that ``GLOO_SOCKET_IFNAME`` chooses.
+group. Gloo talks over loopback where all members are on one node. Where they are on several, it
+would open ports that know no secret, so tensors go through channels of the runtime instead, unless
+``GLOO_SOCKET_IFNAME`` names an interface for it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from typing import Any, NoReturn
 import torch
 import torch.distributed as dist
 
+from rllib.core import api
+from rllib.core.util.channel_group import ChannelGroup
+from rllib.core.util.channels import ChannelError, Mesh
 from rllib.core.util.rendezvous import (
     CollectiveError,
     CollectiveTimeoutError,
@@ -65,6 +69,8 @@ class Group:
 
     def _connected(self, gathering: Gathering) -> Any:
         check_exposure(self.backend, gathering.members)
+        if self.backend == "gloo" and _goes_by_channels(gathering.members):
+            return ChannelGroup(Mesh.of(gathering))
         timeout = timedelta(seconds=self.timeout_s)
         store = _Store(gathering)
         if self.backend == "nccl":
@@ -164,7 +170,7 @@ class Group:
     def _fail(self, operation: str, error: RuntimeError) -> NoReturn:
         late = any(word in str(error).lower() for word in ("timed out", "timeout"))
         others = [member for member in self._members if member.rank != self.rank]
-        dead = dead_among(others, 0.0 if late else _DEATH_PATIENCE_S)
+        dead = _told_dead(error, others) or dead_among(others, 0.0 if late else _DEATH_PATIENCE_S)
         self.leave()
         if dead:
             reason = f"{', '.join(map(str, dead))} died"
@@ -177,6 +183,13 @@ class Group:
         text = f"{operation} in collective group {self.name!r} failed on rank {self.rank}: {reason}"
         self._broken = kind(text, self.name, self.rank, ranks)
         raise self._broken from error
+
+
+def _told_dead(error: RuntimeError, others: list[Member]) -> list[Member]:
+    """Who is dead by what the error says; of other hosts nobody else knows."""
+    if not (isinstance(error, ChannelError) and error.died):
+        return []
+    return [member for member in others if member.rank == error.rank]
 
 
 def _first_line(error: Exception) -> str:
@@ -193,15 +206,24 @@ def check_backend(backend: str) -> None:
 
 def check_exposure(backend: str, members: list[Member]) -> None:
     """Raise `ValueError` where that would carry in the clear what the cluster encrypts."""
-    variable = _INTERFACES[backend]
-    if len({member.address for member in members}) == 1:
+    variable = _INTERFACES["nccl"]
+    if backend != "nccl" or _are_together(members) or os.environ.get(variable):
         return
-    if os.environ.get(_TLS_VARIABLE) and not os.environ.get(variable):
+    if os.environ.get(_TLS_VARIABLE):
         raise ValueError(
-            f"the members are on several nodes of a cluster that speaks TLS, and {backend} does "
-            "not: put them on one node, or say that the network between them is trusted, by "
-            f"{variable} (its interface, such as eth0) in their environment"
+            "the members are on several nodes of a cluster that speaks TLS, and NCCL does not: put "
+            "them on one node, use backend 'gloo', or say that the network between them is "
+            f"trusted, by {variable} (its interface, such as eth0) in their environment"
         )
+
+
+def _goes_by_channels(members: list[Member]) -> bool:
+    is_named = bool(os.environ.get(_INTERFACES["gloo"]))
+    return not (_are_together(members) or is_named) and api.runtime().has_promises
+
+
+def _are_together(members: list[Member]) -> bool:
+    return len({member.address for member in members}) == 1
 
 
 def _gloo_device(me: Member, members: list[Member]) -> Any:
@@ -209,8 +231,8 @@ def _gloo_device(me: Member, members: list[Member]) -> Any:
     interface = os.environ.get(_INTERFACES["gloo"])
     if interface:
         return dist.ProcessGroupGloo.create_device(interface=interface)
-    together = len({member.address for member in members}) == 1
-    return dist.ProcessGroupGloo.create_device(hostname="127.0.0.1" if together else me.address)
+    hostname = "127.0.0.1" if _are_together(members) else me.address
+    return dist.ProcessGroupGloo.create_device(hostname=hostname)
 
 
 class _Store(dist.Store):  # type: ignore[name-defined, misc]
@@ -226,7 +248,8 @@ class _Store(dist.Store):  # type: ignore[name-defined, misc]
 
     def get(self, key: str) -> bytes:
         """Wait for what another one tells."""
-        return self._gathering.get(key)
+        value: bytes = self._gathering.get(key)
+        return value
 
     def add(self, key: str, amount: int) -> int:
         """Count together."""

@@ -141,7 +141,7 @@ class Gathering:
         message = f"rank {rank} could not join collective group {self.group!r}: {text}"
         return kind(message, self.group, rank, dead)
 
-    def set(self, key: str, value: bytes) -> None:
+    def set(self, key: str, value: Any) -> None:
         """Tell the others."""
         api.get(self._actor.set.remote(key, value))
 
@@ -150,9 +150,9 @@ class Gathering:
         total: int = api.get(self._actor.add.remote(key, amount))
         return total
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str) -> Any:
         """What one of the others tells, as soon as it does."""
-        ref: ObjectRef[bytes] = self._actor.get.remote(key)
+        ref: ObjectRef[Any] = self._actor.get.remote(key)
         while not api.wait([ref], timeout=_LOOK_S)[0]:
             dead = dead_among(self.members)
             if dead:
@@ -160,8 +160,7 @@ class Gathering:
                 raise self._error(CollectiveError, text, tuple(m.rank for m in dead))
             if time.monotonic() > self.deadline:
                 raise self._error(CollectiveTimeoutError, "the others did not answer in time")
-        value: bytes = api.get(ref)
-        return value
+        return api.get(ref)
 
 
 _SERVED = "served"
@@ -174,7 +173,7 @@ class _Rendezvous:
         self._size = world_size
         self._members: dict[int, Member] = {}
         self._served = False
-        self._values: dict[str, bytes] = {}
+        self._values: dict[str, Any] = {}
         self._changed = asyncio.Condition()
 
     async def join(self, member: Member, world_size: int, wait: float) -> Any:
@@ -209,7 +208,7 @@ class _Rendezvous:
         except TimeoutError:
             return  # the caller looks at the condition itself
 
-    async def set(self, key: str, value: bytes) -> None:
+    async def set(self, key: str, value: Any) -> None:
         """Keep a value."""
         async with self._changed:
             self._values[key] = value
@@ -221,7 +220,7 @@ class _Rendezvous:
         await self.set(key, str(total).encode())
         return total
 
-    async def get(self, key: str) -> bytes:
+    async def get(self, key: str) -> Any:
         """A value, once somebody has set it."""
         async with self._changed:
             await self._until(lambda: key in self._values, None)

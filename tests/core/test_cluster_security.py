@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import psutil
 import pytest
 from cluster_actors import Counter, actor_on
@@ -37,6 +38,7 @@ from rllib.core.cluster.tunnels import GONE, MAGIC, TUNNEL
 from rllib.core.native.session import base_directory
 from rllib.core.native.sites import node_key
 from rllib.core.testing import Cluster
+from rllib.core.util import collective
 
 MOST_MORE_BYTES = 50 * 2**20
 
@@ -377,6 +379,27 @@ copy_extensions = copy
 [any]
 commonName = supplied
 """
+
+
+def test_tensors_of_a_group_over_nodes_open_no_port(certify: Any) -> None:
+    class Member:
+        def total(self, rank: int) -> tuple[str, float, int]:
+            collective.init_collective_group(2, rank, timeout_s=60.0)
+            values = np.full(100_000, rank + 1.0)
+            collective.allreduce(values)
+            ends = psutil.Process(os.getpid()).net_connections("inet")
+            where = core.get_runtime_context().get_node_id()
+            return where, float(values.min()), len(ends)
+
+    certify("nodes", 2020, 2049)
+    board = {"board": 1.0}
+    with Cluster(head={"resources": board}) as cluster:
+        cluster.add_node(resources=board)
+        core.init(address=cluster.address)
+        pair = [core.remote(resources=board)(Member).remote() for _ in range(2)]
+        found = core.get([each.total.remote(rank) for rank, each in enumerate(pair)], timeout=120)
+    assert len({where for where, _, _ in found}) == 2
+    assert [rest for _, *rest in found] == [[3.0, 0]] * 2
 
 
 def test_nodes_with_tls_refuse_those_without_and_those_of_another_authority(

@@ -1,0 +1,143 @@
+"""Arrays from process to process over the runtime's own connections: with its token, and its TLS.
+
+::
+
+    sender --(array, next)--> receiver      each message brings the reference of the one after it
+
+A channel leads one way. The receiver asks for the next message as soon as it has one, so that it
+comes by itself when it is sent. What was sent and not received takes room in the object store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib.core import api
+from rllib.core.exceptions import CoreError, GetTimeoutError, OwnerDiedError, RuntimeClosedError
+from rllib.core.object_ref import ObjectRef
+from rllib.core.util.rendezvous import Gathering
+
+Bytes = NDArray[np.uint8]
+
+SHARED_BYTES = 1 << 16
+"""From this size on what goes to several is stored once, and comes to each node once."""
+
+
+class ChannelError(RuntimeError):
+    """Nothing more comes through a channel.
+
+    Attributes: ``rank`` of who should have sent something, and ``died``: whether its process has.
+    """
+
+    def __init__(self, rank: int, reason: str, *, died: bool) -> None:
+        super().__init__(f"rank {rank} {reason}")
+        self.rank, self.died = rank, died
+
+
+class Sender:
+    """The end into which messages go.
+
+    Attributes: ``next``, the reference of the next message, from which a `Receiver` begins. Who
+    keeps it keeps all that come after it.
+    """
+
+    def __init__(self) -> None:
+        self.next = api.runtime().promise()
+
+    def send(self, message: Any) -> None:
+        """Send an array, or the reference of one; nobody is waited for."""
+        runtime = api.runtime()
+        here, self.next = self.next, runtime.promise()
+        runtime.fulfil(here, (message, self.next))
+
+    def close(self) -> None:
+        """Whoever waits for a message hears that none comes."""
+        with contextlib.suppress(RuntimeClosedError):  # then nobody waits any more
+            api.runtime().fulfil(self.next, CoreError("has left the group"))
+
+
+class Receiver:
+    """The end from which messages come, of the process of that rank."""
+
+    def __init__(self, first: ObjectRef[Any], rank: int) -> None:
+        self.rank = rank
+        self._next = self._asked_for(first)
+
+    @staticmethod
+    def _asked_for(ref: ObjectRef[Any]) -> ObjectRef[Any]:
+        api.runtime().expect(ref)
+        return ref
+
+    def receive(self, deadline: float) -> Bytes:
+        """The next array, read-only; waits until ``deadline``, of the monotonic clock.
+
+        Raises `ChannelError`.
+        """
+        try:
+            message, following = self._get(self._next, deadline)
+            self._next = self._asked_for(following)
+            is_stored = isinstance(message, ObjectRef)
+            array: Bytes = self._get(message, deadline) if is_stored else message
+        except GetTimeoutError:
+            raise ChannelError(self.rank, "timed out", died=False) from None
+        except OwnerDiedError:
+            raise ChannelError(self.rank, "died", died=True) from None
+        except CoreError as error:
+            raise ChannelError(self.rank, str(error), died=False) from None
+        return array
+
+    @staticmethod
+    def _get(ref: ObjectRef[Any], deadline: float) -> Any:
+        return api.get(ref, timeout=max(0.0, deadline - time.monotonic()))
+
+
+class Mesh:
+    """Channels between each two of the members of a group, as one member has them.
+
+    Args:
+        rank: this one's.
+        senders: to the others, by rank.
+        firsts: of the others' senders to this one, by rank.
+    """
+
+    def __init__(
+        self, rank: int, senders: dict[int, Sender], firsts: dict[int, ObjectRef[Any]]
+    ) -> None:
+        self.rank, self.size = rank, len(senders) + 1
+        self._senders = senders
+        self._receivers = {other: Receiver(first, other) for other, first in firsts.items()}
+
+    @classmethod
+    def of(cls, gathering: Gathering) -> Mesh:
+        """That of members who have just met."""
+        me = gathering.me.rank
+        others = [member.rank for member in gathering.members if member.rank != me]
+        senders = {other: Sender() for other in others}
+        gathering.set(f"channels/{me}", {other: sender.next for other, sender in senders.items()})
+        firsts = {other: gathering.get(f"channels/{other}")[me] for other in others}
+        return cls(me, senders, firsts)
+
+    def send(self, array: Bytes, to: int) -> None:
+        """Send to one."""
+        self._senders[to].send(array)
+
+    def send_to_all(self, array: Bytes) -> None:
+        """Send to all others."""
+        is_large = array.nbytes >= SHARED_BYTES and len(self._senders) > 1
+        message = api.put(array) if is_large else array
+        for sender in self._senders.values():
+            sender.send(message)
+
+    def receive(self, source: int, deadline: float) -> Bytes:
+        """Receive from one; see `Receiver.receive`."""
+        return self._receivers[source].receive(deadline)
+
+    def close(self) -> None:
+        """Tell the others that nothing more comes."""
+        for sender in self._senders.values():
+            sender.close()

@@ -25,7 +25,11 @@ MAY_IMPORT = {
     "rllib.algorithms": {"rllib.algorithms", "rllib", "rllib.core", "rllib.envs"},
 }
 HEAVY = ("torch", "numpy", "ray", "gymnasium", "pydantic", "tensorboardX", "rich", "typer")
-MAY_USE = {"core/util/process_group.py": "torch", "core/on_ray": "ray"}
+MAY_USE = {
+    "core/util/channel_group.py": "torch",
+    "core/util/process_group.py": "torch",
+    "core/on_ray": "ray",
+}
 """Nobody imports these who has no use for them."""
 IMPORT_CORE = 2.5
 """Times as long as a million squares take to add up: 30 to 75 ms, and the less of it the more of an

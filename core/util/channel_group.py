@@ -10,14 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
-from rllib.core.util.channels import SHARED_BYTES, Bytes, Mesh
+from rllib.core.util.channels import SHARED_BYTES, Mesh
 
 Combine = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -72,14 +70,23 @@ class ChannelGroup:
         """Replace this member's by what it and the others' come to, in the order of ranks."""
         found: torch.Tensor | None = None
         for rank in range(self._mesh.size):
-            is_mine = rank == self._mesh.rank
-            each = mine if is_mine else _tensor(self._mesh.receive(rank, deadline), mine)
+            each = mine
+            if rank != self._mesh.rank:
+                each = torch.empty_like(mine)
+                self._receive_into(each, rank, deadline)
             found = each if found is None else combine(found, each)
         assert found is not None
         mine.copy_(found)
 
-    def _receive_into(self, target: torch.Tensor, source: int, deadline: float) -> None:
-        target.copy_(_tensor(self._mesh.receive(source, deadline), target))
+    def _receive_into(self, flat: torch.Tensor, source: int, deadline: float) -> None:
+        """Raises `RuntimeError` where a tensor of another size comes."""
+        content, target = self._mesh.receive(source, deadline), _bytes(flat)
+        if content.nbytes != target.nbytes:
+            raise RuntimeError(
+                f"tensors differ in size: {content.nbytes:,} bytes came from rank {source}, where "
+                f"this member has {target.nbytes:,}"
+            )
+        target[:] = content
 
     def reduce(self, tensor: torch.Tensor, root: int, operator: Any) -> Work:
         """Combine everybody's, into that of ``root``."""
@@ -126,24 +133,7 @@ class ChannelGroup:
         self._mesh.close()
 
 
-def _bytes(flat: torch.Tensor) -> Bytes:
-    """A view of a tensor's memory, of any type."""
-    array: Bytes = flat.view(torch.uint8).numpy()
-    return array
-
-
-def _tensor(array: Bytes, like: torch.Tensor) -> torch.Tensor:
-    """What has come, flat, of the type of another. Raises `RuntimeError` for another size.
-
-    It is only read; torch knows no memory that is so, and warns of arrays that are.
-    """
-    expected = like.numel() * like.element_size()
-    if array.nbytes != expected:
-        raise RuntimeError(
-            f"the members' tensors differ in size: {array.nbytes:,} bytes came, where this one has "
-            f"{expected:,}"
-        )
-    address, _is_read_only = array.__array_interface__["data"]
-    interface = {**array.__array_interface__, "data": (address, False)}
-    view = np.asarray(SimpleNamespace(__array_interface__=interface, owner=array))
-    return torch.from_numpy(view).view(like.dtype)
+def _bytes(flat: torch.Tensor) -> memoryview:
+    """A tensor's memory, of any type."""
+    memory: memoryview = flat.view(torch.uint8).numpy().data
+    return memory

@@ -1,8 +1,8 @@
-"""Arrays from process to process over the runtime's own connections: with its token, and its TLS.
+"""Bytes from process to process over the runtime's own connections: with its token, and its TLS.
 
 ::
 
-    sender --(array, next)--> receiver      each message brings the reference of the one after it
+    sender --(bytes, next)--> receiver      each message brings the reference of the one after it
 
 A channel leads one way. The receiver asks for the next message as soon as it has one, so that it
 comes by itself when it is sent. What was sent and not received takes room in the object store.
@@ -12,17 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+from pickle import PickleBuffer
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from rllib.core import api
 from rllib.core.exceptions import CoreError, GetTimeoutError, OwnerDiedError, RuntimeClosedError
 from rllib.core.object_ref import ObjectRef
 from rllib.core.util.rendezvous import Gathering
-
-Bytes = NDArray[np.uint8]
 
 SHARED_BYTES = 1 << 16
 """From this size on what goes to several is stored once, and comes to each node once."""
@@ -50,7 +46,7 @@ class Sender:
         self.next = api.runtime().promise()
 
     def send(self, message: Any) -> None:
-        """Send an array, or the reference of one; nobody is waited for."""
+        """Send a `PickleBuffer`, or the reference of one; nobody is waited for."""
         runtime = api.runtime()
         here, self.next = self.next, runtime.promise()
         runtime.fulfil(here, (message, self.next))
@@ -73,8 +69,8 @@ class Receiver:
         api.runtime().expect(ref)
         return ref
 
-    def receive(self, deadline: float) -> Bytes:
-        """The next array, read-only; waits until ``deadline``, of the monotonic clock.
+    def receive(self, deadline: float) -> memoryview:
+        """The next bytes, read-only; waits until ``deadline``, of the monotonic clock.
 
         Raises `ChannelError`.
         """
@@ -82,14 +78,14 @@ class Receiver:
             message, following = self._get(self._next, deadline)
             self._next = self._asked_for(following)
             is_stored = isinstance(message, ObjectRef)
-            array: Bytes = self._get(message, deadline) if is_stored else message
+            content = self._get(message, deadline) if is_stored else message
         except GetTimeoutError:
             raise ChannelError(self.rank, "timed out", died=False) from None
         except OwnerDiedError:
             raise ChannelError(self.rank, "died", died=True) from None
         except CoreError as error:
             raise ChannelError(self.rank, str(error), died=False) from None
-        return array
+        return memoryview(content)
 
     @staticmethod
     def _get(ref: ObjectRef[Any], deadline: float) -> Any:
@@ -122,18 +118,19 @@ class Mesh:
         firsts = {other: gathering.get(f"channels/{other}")[me] for other in others}
         return cls(me, senders, firsts)
 
-    def send(self, array: Bytes, to: int) -> None:
-        """Send to one."""
-        self._senders[to].send(array)
+    def send(self, content: memoryview, to: int) -> None:
+        """Send a copy to one."""
+        self._senders[to].send(PickleBuffer(content))
 
-    def send_to_all(self, array: Bytes) -> None:
-        """Send to all others."""
-        is_large = array.nbytes >= SHARED_BYTES and len(self._senders) > 1
-        message = api.put(array) if is_large else array
+    def send_to_all(self, content: memoryview) -> None:
+        """Send a copy to all others."""
+        is_large = content.nbytes >= SHARED_BYTES and len(self._senders) > 1
+        buffer = PickleBuffer(content)
+        message = api.put(buffer) if is_large else buffer
         for sender in self._senders.values():
             sender.send(message)
 
-    def receive(self, source: int, deadline: float) -> Bytes:
+    def receive(self, source: int, deadline: float) -> memoryview:
         """Receive from one; see `Receiver.receive`."""
         return self._receivers[source].receive(deadline)
 

@@ -41,14 +41,14 @@ def runtime(request: pytest.FixtureRequest) -> Any:
     """Members talk by gloo on one node, else through channels of the runtime."""
     if request.param == "one node":
         with core.init(num_cpus=2, preload=["torch"]):
-            yield
+            yield request.param
         return
     options: Any = {"num_cpus": 2, "preload": ["torch"]}
     with Cluster(head=options) as cluster:
         for _ in range(2):
             cluster.add_node(**options)
         core.init(address=cluster.address)
-        yield
+        yield request.param
 
 
 def player(rank: int) -> Any:
@@ -345,6 +345,21 @@ def test_an_operation_that_nobody_joins_times_out_and_breaks_the_group() -> None
     twice = pair[1].do.remote(lambda _rank: [col.barrier("idle") for _ in range(2)])
     with pytest.raises(col.CollectiveError):
         core.get(twice, timeout=30)
+
+
+def test_tensors_of_different_sizes_are_an_error(runtime: str) -> None:
+    if runtime == "one node":
+        pytest.skip("gloo does not notice")
+    pair = players(2, name="sizes", timeout_s=5.0)
+
+    def action(rank: int) -> str:
+        try:
+            col.allreduce(np.ones(2 + rank), "sizes")
+        except col.CollectiveError as error:
+            return str(error)
+        return ""
+
+    assert all("failed on rank" in each for each in all_do(pair, action))
 
 
 @pytest.mark.parametrize("operation", ["allreduce", "barrier", "recv", "broadcast"])

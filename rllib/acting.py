@@ -19,10 +19,9 @@ from rllib.actions import choose
 from rllib.actions.given import is_given
 from rllib.columns import Columns
 from rllib.config.names import nearest
-from rllib.connectors.base import Pipeline
+from rllib.connectors.base import Pipeline, step_within
 from rllib.envs.make import Spaces
 from rllib.envs.packing import row_of
-from rllib.envs.vector import EnvStep
 from rllib.interface import Interface
 from rllib.learning.learner_group import LearnerGroup
 from rllib.modules.act_input import ActInput
@@ -68,7 +67,8 @@ class ActingEpisode:
         if self.actions is None:
             return self.pipeline.on_reset(obs)
         done = self.actions if prev_action is None else _like(self.actions, prev_action)
-        return self.pipeline.on_step(_step(obs, prev_reward), done).obs
+        step = step_within(obs, np.asarray([prev_reward], np.float32))
+        return self.pipeline.on_step(step, done).obs
 
 
 class ActingPolicy:
@@ -193,12 +193,6 @@ def _of_names(initial: SingleState, given: Mapping[str, Any]) -> SingleState:
 
 def _like(actions: NDArray[Any], action: Any) -> NDArray[Any]:
     return np.asarray(action, actions.dtype).reshape(actions.shape)
-
-
-def _step(obs: NDArray[Any], reward: float) -> EnvStep:
-    """One step within an episode."""
-    no = np.zeros(1, np.bool_)
-    return EnvStep(obs, np.asarray([reward], np.float32), no, no, no, None)
 
 
 class Acting:

@@ -16,11 +16,13 @@ from rllib.absent import refuse_overrides
 from rllib.connectors.action_check import ActionCheck
 from rllib.envs.make import Spaces
 from rllib.envs.packing import Leaf
-from rllib.envs.vector import EnvStep
+from rllib.envs.vector import EnvStep, Floats
 from rllib.modules.observations import ACTION_MASK
 
 Bools = NDArray[np.bool_]
 StateTree = dict[str, Any]
+Memory = dict[str, NDArray[Any]]
+"""Arrays [N, ...] by name: row n belongs to episode n."""
 
 
 def fresh_rows(step: EnvStep) -> Bools:
@@ -57,6 +59,9 @@ class Connector(ABC):  # noqa: B024 (every hook may stay as it is)
         is_rowwise: every observation is taken by itself, so that ``on_reset`` does for any rows.
         remembers_episodes: what comes out depends on what was before in the episode, so that
             nobody can be asked about an observation alone.
+
+    With several agents, who come and go, a step is given the rows of those who observe. One that
+    is not rowwise says by ``get_memory`` what it knows of each row, so that it is kept by agent.
     """
 
     is_frozen = False
@@ -95,6 +100,16 @@ class Connector(ABC):  # noqa: B024 (every hook may stay as it is)
     def on_actions(self, actions: Any) -> Any:
         """The environment's actions on their way there."""
         return actions
+
+    def get_memory(self) -> Memory | None:
+        """What is known of each episode, by name: arrays [N, ...], zeros or the like at first.
+
+        ``None`` of a step that does not tell, and is no step for several agents.
+        """
+        return {} if self.is_rowwise else None
+
+    def set_memory(self, memory: Memory) -> None:  # noqa: B027
+        """Go on with other episodes, any number of them; the arrays are the step's own."""
 
     def get_state(self) -> StateTree:
         """All that must survive a restart: per environment, and statistics."""
@@ -216,6 +231,23 @@ class Pipeline(Connector):
             connector.is_frozen = True
         return self
 
+    def get_memory(self) -> Memory | None:
+        """What all know of each episode, by place and name; ``None`` if one does not tell."""
+        memory: Memory = {}
+        for place, connector in enumerate(self.connectors):
+            own = connector.get_memory()
+            if own is None:
+                return None
+            memory |= {f"{place}.{name}": part for name, part in own.items()}
+        return memory
+
+    def set_memory(self, memory: Memory) -> None:
+        """Go on with other episodes."""
+        for place, connector in enumerate(self.connectors):
+            start = f"{place}."
+            own = {k.removeprefix(start): v for k, v in memory.items() if k.startswith(start)}
+            connector.set_memory(own)
+
     def get_state(self) -> StateTree:
         """State of all, by place."""
         return self._of_all("get_state")
@@ -247,6 +279,18 @@ class Pipeline(Connector):
     def _to_all(self, method: str, parts: StateTree) -> None:
         for place, part in parts.items():
             getattr(self.connectors[int(place)], method)(part)
+
+
+def step_within(obs: NDArray[Any], rewards: Floats) -> EnvStep:
+    """One step [N, ...] in which no episode ended."""
+    no = np.zeros(len(obs), np.bool_)
+    return EnvStep(obs, rewards, no, no, no, None)
+
+
+def last_step(obs: NDArray[Any], rewards: Floats, terminated: Bools) -> EnvStep:
+    """One step [N, ...] in which every episode ended, and none began."""
+    no = np.zeros(len(obs), np.bool_)
+    return EnvStep(obs, rewards, terminated, ~terminated, no, final_obs=obs)
 
 
 def with_observations(step: EnvStep, obs: NDArray[Any], final_obs: NDArray[Any] | None) -> EnvStep:

@@ -1,10 +1,11 @@
 """The connectors that a configuration asks for."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from inspect import signature
 from typing import Any
 
 from rllib.config import AlgorithmConfig
+from rllib.config.sections import ModelConfig
 from rllib.connectors.base import Connector, Pipeline
 from rllib.connectors.filters import MeanStdFilter
 from rllib.connectors.observations import MaskFrom
@@ -43,9 +44,19 @@ def _clip_rewards(limit: bool | float | None) -> Iterable[Connector]:
 
 
 def _past(config: AlgorithmConfig) -> Iterable[Connector]:
-    actions = int(config.model.lstm_use_prev_action)
-    rewards = int(config.model.lstm_use_prev_reward)
-    return [PrevActionsPrevRewards(actions, rewards)] if actions or rewards else []
+    actions, rewards = (_of_model(config, f"lstm_use_prev_{each}") for each in ("action", "reward"))
+    return [PrevActionsPrevRewards(int(actions), int(rewards))] if actions or rewards else []
+
+
+def _of_model(config: AlgorithmConfig, name: str) -> Any:
+    """A setting of the module's networks: what its spec says goes before ``model_config``."""
+    said = getattr(config.rl_module_spec, "model_config", None) or {}
+    model = config.model.updated(said if isinstance(said, ModelConfig) else _only(said, name))
+    return model[name]
+
+
+def _only(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {name: settings[name]} if name in settings else {}
 
 
 def _of(make: Callable[..., Any] | None, key: str) -> list[Connector]:

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.connectors.base import Connector, StateTree, is_number, with_observations
+from rllib.connectors.base import Connector, Memory, StateTree, is_number, with_observations
 from rllib.connectors.rewards import with_rewards
 from rllib.connectors.running_stats import Moments, SharedMoments
 from rllib.envs.make import Spaces
@@ -179,6 +179,14 @@ class NormalizeRewards(_Filter):
         if self.clip is not None:
             scaled = np.clip(scaled, -self.clip, self.clip)
         return with_rewards(step, scaled.astype(np.float32))
+
+    def get_memory(self) -> Memory:
+        """The returns so far."""
+        return {"returns": self.returns}
+
+    def set_memory(self, memory: Memory) -> None:
+        """Go on with those of other episodes."""
+        self.returns = memory["returns"]
 
     def get_state(self) -> StateTree:
         """The statistics, and the returns of the episodes under way."""

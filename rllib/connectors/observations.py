@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rllib.checkpoints.array_state import array_from_state, array_to_state
 from rllib.connectors.base import (
     Connector,
+    Memory,
     StateTree,
     fresh_rows,
     is_number,
@@ -201,6 +202,14 @@ class FrameStacking(Connector):
             else:
                 place[...] = newest
         return pushed
+
+    def get_memory(self) -> Memory:
+        """The stacks."""
+        return {"stack": self.stack}
+
+    def set_memory(self, memory: Memory) -> None:
+        """Go on with those of other episodes."""
+        self.stack = memory["stack"]
 
     def get_state(self) -> StateTree:
         """The stacks."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rllib.actions import action_head
 from rllib.actions.categorical import choices
 from rllib.checkpoints.array_state import array_from_state, array_to_state
-from rllib.connectors.base import Connector, StateTree, fresh_rows, with_observations
+from rllib.connectors.base import Connector, Memory, StateTree, fresh_rows, with_observations
 from rllib.envs.make import Spaces
 from rllib.envs.packing import packed_dtype, parts_of
 from rllib.envs.vector import EnvStep
@@ -97,6 +97,14 @@ class PrevActionsPrevRewards(Connector):
         for name, part in past.items():
             whole[name] = part
         return whole
+
+    def get_memory(self) -> Memory:
+        """Past actions and rewards."""
+        return dict(self.past)
+
+    def set_memory(self, memory: Memory) -> None:
+        """Go on with those of other episodes."""
+        self.past = memory
 
     def get_state(self) -> StateTree:
         """Past actions and rewards."""

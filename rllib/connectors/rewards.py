@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib.connectors.base import Connector
+from rllib.connectors.base import Connector, Memory
 from rllib.envs.vector import EnvStep
 
 
@@ -26,6 +26,10 @@ class ClipRewards(Connector):
             return with_rewards(step, np.sign(step.reward))
         limit = np.float32(self.limit)
         return with_rewards(step, np.clip(step.reward, -limit, limit))
+
+    def get_memory(self) -> Memory:
+        """Nothing: each reward is taken by itself."""
+        return {}
 
 
 def with_rewards(step: EnvStep, rewards: NDArray[np.float32]) -> EnvStep:

@@ -25,10 +25,11 @@ from rllib.envs.packing import row_of
 from rllib.metrics.metrics_logger import MetricsLogger
 from rllib.modules.multi_rl_module import MultiRLModule
 from rllib.modules.observations import ACTION_MASK
+from rllib.multi_agent.memories import AgentMemories
 from rllib.multi_agent.modules import (
     ModuleSpaces,
+    connected_pipeline,
     module_config,
-    module_pipeline,
     multi_agent_creator,
 )
 from rllib.multi_agent.trajectories import Trajectories
@@ -132,16 +133,17 @@ class Actor:
     """A module in an env runner: its policy, connectors, and what its agents do and remember."""
 
     def __init__(self, config: AlgorithmConfig, spaces: Any, is_training: bool) -> None:
-        self.pipeline = module_pipeline(config)
+        self.pipeline, seen = connected_pipeline(config, spaces)
         if not is_training:
             self.pipeline.freeze()
-        seen = self.pipeline.connect(spaces, 1)
         self.mask_sizes = mask_sizes(seen.observation, seen.action)
         self.env_spaces, self.spec = spaces, config.get_rl_module_spec(seen)
         self.policy, self.max_seq_len = make_policy(config, self.spec), self.spec.max_seq_len
         self.weights: Mapping[str, Any] | None = None
         self.head = self.policy.head
         self.initial = self.policy.initial_state(1)
+        is_rowwise = all(each.is_rowwise for each in self.pipeline)
+        self.memories = None if is_rowwise else AgentMemories(self.pipeline)
         self.forget()
 
     def set_weights(self, weights: Mapping[str, Any]) -> None:
@@ -158,10 +160,15 @@ class Actor:
         """Begin without any agents."""
         self.trajectories = Trajectories(self.max_seq_len)
         self.states: dict[Agent, dict[str, NDArray[Any]]] = {}
+        if self.memories is not None:
+            self.memories.rows.clear()
 
-    def prepared(self, obs: list[NDArray[Any]]) -> NDArray[Any]:
-        """[B, ...] observations through the connectors."""
-        return self.pipeline.on_reset(np.stack(obs))
+    def prepared(self, agents: list[Agent], obs: list[NDArray[Any]]) -> NDArray[Any]:
+        """[B, ...] what agents see who are to act next: observations through the connectors."""
+        if self.memories is None:
+            return self.pipeline.on_reset(np.stack(obs))
+        acted = [self.trajectories.acted(agent) for agent in agents]
+        return self.memories.observe(agents, np.stack(obs), acted)
 
     def act(
         self,
@@ -188,7 +195,11 @@ class Actor:
             self.trajectories.act(agent, obs[b], actions[b], rows[b], before[b])
             if after:
                 self.states[agent] = {name: part[b] for name, part in after.items()}
-        in_env = self.pipeline.on_actions(head.to_env(actions))
+        in_env = head.to_env(actions)
+        if self.memories is None:
+            in_env = self.pipeline.on_actions(in_env)
+        else:
+            in_env = self.memories.on_actions(agents, in_env)
         return [row_of(in_env, b) for b in range(len(agents))]
 
     @property
@@ -198,14 +209,30 @@ class Actor:
     def lose(self, agent: Agent) -> None:
         """The agent's environment has failed."""
         self.states.pop(agent, None)
+        if self.memories is not None:
+            self.memories.forget(agent)
         self.trajectories.lose(agent)
 
     def end(self, agent: Agent, terminated: bool, final_obs: NDArray[Any] | None) -> None:
         """The agent is gone."""
         self.states.pop(agent, None)
-        if final_obs is not None:
-            final_obs = self.prepared([final_obs])[0]
+        if self.memories is not None:
+            final_obs = self._last_seen(self.memories, agent, terminated, final_obs)
+        elif final_obs is not None:
+            final_obs = self.pipeline.on_reset(final_obs[None])[0]
         self.trajectories.end(agent, terminated, final_obs)
+
+    def _last_seen(
+        self,
+        memories: AgentMemories,
+        agent: Agent,
+        terminated: bool,
+        final_obs: NDArray[Any] | None,
+    ) -> NDArray[Any] | None:
+        if final_obs is None:
+            memories.forget(agent)
+            return None
+        return memories.end(agent, final_obs, self.trajectories.acted(agent), terminated)
 
 
 class MultiAgentEnvRunner(Inspected):
@@ -226,7 +253,6 @@ class MultiAgentEnvRunner(Inspected):
             module_id: Actor(module_config(config, module_id), each, is_training)
             for module_id, each in sorted(spaces.items())
         }
-        self.clip_rewards = _reward_limits(config)
         self.num_rows = config.get_rollout_fragment_length()
         self.weights_seq_no = self.last_ended_play = 0
         self.num_episodes = 0
@@ -427,7 +453,7 @@ class MultiAgentEnvRunner(Inspected):
         for agent_id, reward in step.rewards.items():
             episode.returns[agent_id] += reward
             actor = self.actors[self._module_of(index, agent_id)]
-            actor.trajectories.reward(Agent(index, agent_id), self._clipped(reward))
+            actor.trajectories.reward(Agent(index, agent_id), reward)
         for agent_id, end in step.ends.items():
             actor = self.actors[self._module_of(index, agent_id)]
             actor.end(Agent(index, agent_id), end.terminated, end.final_obs)
@@ -453,24 +479,21 @@ class MultiAgentEnvRunner(Inspected):
 
     def _observe(self, index: int, obs: dict[Any, NDArray[Any]]) -> None:
         """The agents that act next, and what the connectors make of their observations."""
-        by_module: dict[str, list[Any]] = defaultdict(list)
+        by_module: dict[str, list[Agent]] = defaultdict(list)
         for agent_id in obs:
-            by_module[self._module_of(index, agent_id)].append(agent_id)
-        for module_id, agent_ids in by_module.items():
+            by_module[self._module_of(index, agent_id)].append(Agent(index, agent_id))
+        for module_id, agents in by_module.items():
             actor = self.actors[module_id]
-            prepared = actor.prepared([obs[agent_id] for agent_id in agent_ids])
-            for agent_id, row in zip(agent_ids, prepared, strict=True):
-                actor.trajectories.observe(Agent(index, agent_id), row)
-                self.waiting[module_id].append((Agent(index, agent_id), row))
+            prepared = actor.prepared(agents, [obs[agent.agent_id] for agent in agents])
+            for agent, row in zip(agents, prepared, strict=True):
+                actor.trajectories.observe(agent, row)
+                self.waiting[module_id].append((agent, row))
 
     def _module_of(self, index: int, agent_id: Any) -> str:
         episode = self.episodes[index]
         if agent_id not in episode.modules:
             episode.modules[agent_id] = self.config.get_module_id(agent_id, episode)
         return episode.modules[agent_id]
-
-    def _clipped(self, reward: float) -> float:
-        return reward if self.clip_rewards is None else self.clip_rewards(reward)
 
     def get_state(self) -> dict[str, Any]:
         """Nothing: environments of several agents begin anew after a restore."""
@@ -574,13 +597,3 @@ class Tally:
             ended_at=time(),
             num_failures=self.num_failures,
         )
-
-
-def _reward_limits(config: AlgorithmConfig) -> Callable[[float], float] | None:
-    """What is done to each reward, or nothing."""
-    limit = config.clip_rewards
-    if limit is None or limit is False:
-        return None
-    if limit is True:
-        return lambda reward: float(np.sign(reward))
-    return lambda reward: float(np.clip(reward, -limit, limit))

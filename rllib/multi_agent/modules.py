@@ -3,9 +3,8 @@
 from typing import Any
 
 from rllib.config import AlgorithmConfig
-from rllib.connectors.base import Connector, Pipeline
+from rllib.connectors.base import Pipeline
 from rllib.connectors.build import build_pipeline
-from rllib.connectors.rewards import ClipRewards
 from rllib.envs.faults import close_env
 from rllib.envs.make import EnvSource, Spaces
 from rllib.envs.multi_agent_vector import make_multi_agent_env
@@ -63,18 +62,23 @@ def module_config(config: AlgorithmConfig, module_id: str) -> AlgorithmConfig:
     return own.freeze()
 
 
-def module_pipeline(config: AlgorithmConfig) -> Pipeline:
-    """The connectors of one module, each of which must work on any rows.
-
-    Rewards are clipped elsewhere, since they are no rows of a vector.
+def connected_pipeline(config: AlgorithmConfig, spaces: Spaces) -> tuple[Pipeline, Spaces]:
+    """The connectors of one module, ready for rows of agents who come and go, and what it sees.
 
     Raises:
-        ConfigError: a connector remembers environments, which agents that come and go are not.
+        ConfigError: a connector does not fit the spaces, or tell what it remembers of a row.
     """
-    connectors = [c for c in build_pipeline(config) if not isinstance(c, ClipRewards)]
-    for connector in connectors:
-        _check_rowwise(connector)
-    return Pipeline(connectors)
+    pipeline = build_pipeline(config)
+    seen = pipeline.connect(spaces, 1)
+    for connector in pipeline:
+        if connector.get_memory() is None:
+            raise ConfigError(
+                f"{type(connector).__name__} may remember what each environment of a vector did "
+                "before; with several agents, who come and go, it tells that by get_memory() and "
+                "takes it by set_memory(memory), arrays with a row for each agent; or it says "
+                "is_rowwise = True, if it takes every row by itself"
+            )
+    return pipeline, seen
 
 
 class Pipelines:
@@ -89,13 +93,12 @@ class Pipelines:
     """
 
     def __init__(self, config: AlgorithmConfig, spaces: ModuleSpaces) -> None:
-        self.by_module = {
-            module_id: module_pipeline(module_config(config, module_id)) for module_id in spaces
+        made = {
+            module_id: connected_pipeline(module_config(config, module_id), each)
+            for module_id, each in spaces.items()
         }
-        self.spaces = {
-            module_id: pipeline.connect(spaces[module_id], 1)
-            for module_id, pipeline in self.by_module.items()
-        }
+        self.by_module = {module_id: pipeline for module_id, (pipeline, _) in made.items()}
+        self.spaces = {module_id: seen for module_id, (_, seen) in made.items()}
 
     def merge(self, news: dict[str, Any]) -> None:
         """Merge the news of an env runner, by module id."""
@@ -111,12 +114,3 @@ class Pipelines:
         """Take over shared statistics, by module id."""
         for module_id, each in statistics.items():
             self.by_module[module_id].set_statistics(each)
-
-
-def _check_rowwise(connector: Connector) -> None:
-    if not connector.is_rowwise:
-        raise ConfigError(
-            f"{type(connector).__name__} remembers what each environment of a vector did before; "
-            "with several agents, who come and go, use connectors that take every observation by "
-            "itself (MeanStdFilter, FlattenObservations, ObservationFunction)"
-        )

@@ -24,8 +24,8 @@ State = dict[str, NDArray[Any]]
 
 
 @dataclass(slots=True)
-class _Acted:
-    """A row whose outcome is not known yet."""
+class Acted:
+    """A row whose outcome is not known yet; ``reward`` is what came of it so far."""
 
     obs: Any
     action: Any
@@ -48,7 +48,7 @@ class _Column:
     """One agent at a time, and the rows of this fragment."""
 
     rows: list[_Row] = field(default_factory=list)
-    acted: _Acted | None = None
+    acted: Acted | None = None
     early_reward: float = 0.0
     newest: Any = None
     age: int = 0
@@ -88,7 +88,7 @@ class Trajectories:
         """
         column = self._column(agent)
         assert column.acted is None, f"{agent} acts twice on one observation"
-        column.acted = _Acted(obs, action, policy_row, state, column.early_reward)
+        column.acted = Acted(obs, action, policy_row, state, column.early_reward)
         column.early_reward = 0.0
 
     def reward(self, agent: Hashable, reward: float) -> None:
@@ -98,6 +98,11 @@ class Trajectories:
             column.early_reward += reward
         else:
             column.acted.reward += reward
+
+    def acted(self, agent: Hashable) -> Acted | None:
+        """What the agent did last, of which not all is known yet; ``None`` if it did nothing."""
+        column = self.columns.get(agent)
+        return None if column is None else column.acted
 
     def observe(self, agent: Hashable, obs: Any) -> None:
         """The agent is to act next, on ``obs``."""

@@ -1,6 +1,7 @@
 """Episodes of a trained policy, one by one: each has a seed of its own, so each can be repeated."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -83,20 +84,24 @@ class Player:
 
     def _play_agents(self, seed: int, observations: Any, watch: Watch) -> Episode:
         episodes: dict[Any, ActingEpisode] = {}
-        rewards: Mapping[Any, float] = {}
+        paid: dict[Any, float] = defaultdict(float)  # since what the agent did last
         total, length = 0.0, 0
         while True:
-            actions = {
-                agent: self._act(self._episode_of(agent, episodes), seen, rewards.get(agent, 0.0))
-                for agent, seen in observations.items()
-            }
+            actions = {}
+            for agent, seen in observations.items():
+                # What comes before its first action is for that.
+                reward = paid.pop(agent, 0.0) if agent in episodes else 0.0
+                actions[agent] = self._act(self._episode_of(agent, episodes), seen, reward)
             observations, rewards, ends, cuts = self._step(seed, actions, watch)
             total, length = total + float(sum(rewards.values())), length + 1
+            for agent, reward in rewards.items():
+                paid[agent] += float(reward)
             if ends.get(ALL) or cuts.get(ALL):
                 return Episode(seed, total, length, bool(cuts.get(ALL)))
             gone = [agent for agent in episodes if ends.get(agent) or cuts.get(agent)]
             for agent in gone:  # what is observed of it now is its last
                 del episodes[agent]
+                paid.pop(agent, None)
             observations = {name: seen for name, seen in observations.items() if name not in gone}
 
     def _episode_of(self, agent: Any, episodes: "dict[Any, ActingEpisode]") -> "ActingEpisode":

@@ -258,14 +258,6 @@ def test_normalised_observations_have_statistics_per_module():
     assert statistics["even"]["0"]["count"] > 50
 
 
-def test_a_connector_that_remembers_environments_is_refused():
-    from rllib.connectors import FrameStacking
-
-    settings = config().env_runners(env_to_module_connector=lambda env: FrameStacking(2))
-    with pytest.raises(ConfigError, match="FrameStacking remembers"):
-        settings.build_algo()
-
-
 class OwnMoves(MultiAgentEnv):
     """Two agents with masks, memory and nested observations: only even t allow action 0."""
 

@@ -21,6 +21,8 @@ AgentDict = dict[Any, Any]
 """Something per agent."""
 
 ALL = "__all__"
+NO_AGENTS = frozenset({ALL, "__common__"})
+"""What may stand among agents in infos, as RLlib's environments have it."""
 """The key that stands for all agents in ``terminateds`` and ``truncateds``."""
 
 

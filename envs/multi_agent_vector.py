@@ -23,7 +23,7 @@ from rllib.envs.faults import (
     raise_fault,
 )
 from rllib.envs.members import describe, find_misfit, fits
-from rllib.envs.multi_agent import ALL, AgentDict, MultiAgentEnv
+from rllib.envs.multi_agent import ALL, NO_AGENTS, AgentDict, MultiAgentEnv
 from rllib.envs.packing import Packer
 from rllib.envs.restarting import ATTEMPTS, later_seed, told
 
@@ -55,7 +55,7 @@ class AgentStep:
         rewards: of any agents that are there.
         ends: of the agents that are gone, all that were there if the episode is over.
         is_over: whether the episode is over; ``obs`` is then of the first agents of the next one.
-        infos: as the environment gave them.
+        infos: by agent; empty of one whom the environment gave ``None`` for.
         failed: whether the environment failed and was made anew: nobody ended, all agents are lost.
     """
 
@@ -143,6 +143,7 @@ class MultiAgentVector:
             raise_fault(error, "reset", index, self.num_steps)
         if not _are_dicts(result, 2):
             self._refuse(index, "result of reset()", result, "two dicts: (obs, infos)")
+        self._infos(index, result[1])
         self.gone[index], self.unseen[index] = set(), set()
         self.last_seen[index] = {
             agent: self._packed(index, agent, each) for agent, each in result[0].items()
@@ -177,7 +178,7 @@ class MultiAgentVector:
 
     def _step(self, index: int, actions: AgentDict) -> AgentStep:
         obs, rewards, terminateds, truncateds, infos = self._raw_step(index, actions)
-        step = AgentStep(infos=infos)
+        step = AgentStep(infos=self._infos(index, infos))
         seen = {agent: self._packed(index, agent, each) for agent, each in obs.items()}
         self.last_seen[index] |= seen
         self.gone[index].difference_update(seen)
@@ -215,6 +216,21 @@ class MultiAgentVector:
             {ALL: False} | {agent: bool(flag) for agent, flag in each.items()} for each in flags
         )
         return obs, rewards, terminateds, truncateds, infos
+
+    def _infos(self, index: int, infos: AgentDict) -> AgentDict:
+        """With an empty one for each that is ``None``, which RLlib's environments may return."""
+        for agent, info in infos.items():
+            if info.__class__ is not dict or agent not in self._inspectors:
+                break
+        else:
+            return infos
+        for agent, info in infos.items():
+            if agent not in NO_AGENTS:
+                self._inspector(index, "infos", agent, info)
+            if not isinstance(info, Mapping | None):
+                wanted = "a dict, or None or left out if there is nothing to say"
+                self._refuse(index, "infos", describe(info), wanted, agent)
+        return {agent: {} if info is None else info for agent, info in infos.items()}
 
     def _ends(self, index: int, terminateds: AgentDict, truncateds: AgentDict) -> dict[Any, End]:
         """Those who are gone; they are seen no longer."""

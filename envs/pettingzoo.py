@@ -1,5 +1,6 @@
 """PettingZoo's environments in the shape of ``MultiAgentEnv`` (extra ``[multiagent]``)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rllib.envs.faults import EnvSetupError
@@ -74,7 +75,7 @@ class PettingZooEnv(_FromPettingZoo):
         self._gone = set()
         self.agents = list(self.env.agents)
         agent = self.env.agent_selection
-        return {agent: self.env.observe(agent)}, {agent: dict(self.env.infos.get(agent, {}))}
+        return {agent: self.env.observe(agent)}, {agent: _info_of(self.env, agent)}
 
     def step(  # type: ignore[override]
         self, action_dict: AgentDict
@@ -97,7 +98,7 @@ class PettingZooEnv(_FromPettingZoo):
             obs[env.agent_selection] = env.observe(env.agent_selection)
         terminateds[ALL] = not self.agents and not any(truncateds.values())
         truncateds[ALL] = not self.agents and not terminateds[ALL]
-        infos = {agent: dict(env.infos.get(agent, {})) for agent in obs}
+        infos = {agent: _info_of(env, agent) for agent in obs}
         return obs, rewards, terminateds, truncateds, infos
 
     def _bury(self) -> None:
@@ -105,6 +106,12 @@ class PettingZooEnv(_FromPettingZoo):
         env = self.env
         while env.agents and env.agent_selection in self._gone:
             env.step(None)
+
+
+def _info_of(env: Any, agent: Any) -> Any:
+    """What is said of an agent now; environments may change it in place."""
+    info = env.infos.get(agent)
+    return dict(info) if isinstance(info, Mapping) else info
 
 
 def _agents_of(env: Any) -> list[Any]:

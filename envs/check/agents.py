@@ -19,7 +19,7 @@ from rllib.envs.check.watch import (
     is_true,
 )
 from rllib.envs.members import describe
-from rllib.envs.multi_agent import ALL, AgentDict, MultiAgentEnv
+from rllib.envs.multi_agent import ALL, NO_AGENTS, AgentDict, MultiAgentEnv
 
 _DICTS = ("observations", "rewards", "terminateds", "truncateds", "infos")
 _RANDOM_SEED = 7
@@ -98,6 +98,10 @@ class AgentsPlay:
             )
         self.gone = set()
         obs, infos = result
+        if not isinstance(infos, dict):
+            self._stop(
+                error("reset()", f"infos are {describe(infos)}", "return (obs, infos), dicts")
+            )
         if not obs:
             fix = "return observations of those who act first"
             self._stop(error("reset()", "returned no observation, so nobody could act", fix))
@@ -156,12 +160,14 @@ class AgentsPlay:
                     error(name, f"has no {ALL!r}", f'{name}["{ALL}"] says if all have ended')
                 )
         for name, part in zip(_DICTS, (obs, rewards, terminateds, truncateds, infos), strict=True):
-            unknown = part.keys() - set(self.env.possible_agents) - {ALL, "__common__"}
+            unknown = part.keys() - set(self.env.possible_agents) - NO_AGENTS
             if unknown:
                 text = f"{sorted(map(repr, unknown))} are not in possible_agents"
                 self._tell(error(name, text, "possible_agents lists all agents that may ever be"))
                 return
-        for agent in {**obs, **rewards}:
+        for agent in dict.fromkeys([*obs, *rewards, *infos]):
+            if agent in NO_AGENTS:
+                continue
             flags = terminateds.get(agent, False), truncateds.get(agent, False)
             self._see_agent(agent, obs, rewards.get(agent, 0.0), *flags, infos)
         if not (
@@ -194,7 +200,7 @@ class AgentsPlay:
                 RewardWatch(f"reward of agent {agent!r}"),
                 FlagWatch(f" of agent {agent!r}"),
             ]
-        info = infos.get(agent, {})
+        info = {} if infos.get(agent) is None else infos[agent]  # as RLlib takes it
         seen = Seen(self.num_steps, obs.get(agent), info, reward, terminated, truncated)
         for watch in self.watches[agent][0 if agent in obs else 1 :]:
             watch.see(seen)

@@ -556,6 +556,31 @@ def pair(change):
         ),
         (pair(lambda o, r, te, tr, i: (o, r, te, i)), "error", "step(): returned"),
         (
+            pair(lambda o, r, te, tr, i: (o, r, te, tr, {"b": "fine"})),
+            "error",
+            "info of agent 'b': 'fine' at env step 1 is no dict",
+        ),
+        (
+            pair(lambda o, r, te, tr, i: ({"a": o["a"]}, r, te, tr, {"b": 5})),
+            "error",
+            "info of agent 'b': 5 at env step 1 is no dict",
+        ),
+        (
+            pair(lambda o, r, te, tr, i: (o, r, te, tr, {"c": {}})),
+            "error",
+            "infos: [\"'c'\"] are not in possible_agents",
+        ),
+        (
+            type("Mute", (Pair,), {"reset": lambda self, **_: (Pair.reset(self)[0], None)}),
+            "error",
+            "reset(): infos are None",
+        ),
+        (
+            type("Odd", (Pair,), {"reset": lambda self, **_: (Pair.reset(self)[0], {"a": 1})}),
+            "error",
+            "info of agent 'a': 1 at env step 0 is no dict",
+        ),
+        (
             pair(lambda o, r, te, tr, i: (o, r, te | {"a": np.zeros(2, bool)}, tr, i)),
             "error",
             "terminated of agent 'a': array",
@@ -577,6 +602,10 @@ def pair(change):
 )
 def test_broken_environments_of_several_agents(env, level, message):
     assert message in told(env, level)
+
+
+def test_an_agent_may_have_nothing_to_say():
+    assert found(pair(lambda *parts: (*parts[:4], {"a": None, "__common__": {"t": 1}}))) == []
 
 
 def masked_pair(mask, size=2):

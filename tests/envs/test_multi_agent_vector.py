@@ -266,6 +266,19 @@ def test_who_is_paid_before_observing_ends_with_the_episode():
             "truncateds",
             "truncateds of agent 'c' = False .*possible_agents",
         ),
+        (
+            lambda o, r, te, tr, i: (o, r, te, tr, {"a": "fine"}),
+            "a",
+            "infos",
+            r"infos of agent 'a' = 'fine' .*a dict, or None or left out if there is nothing to say",
+        ),
+        (
+            lambda *parts: (*parts[:4], {"c": {}}),
+            "c",
+            "infos",
+            "infos of agent 'c' .*possible_agents",
+        ),
+        (lambda *parts: (*parts[:4], None), None, "result of step()", "five dicts"),
         (lambda *parts: parts[:4], None, "result of step()", "five dicts"),
         (lambda o, r, *e: (o, 1.0, *e), None, "result of step()", "five dicts"),
     ],
@@ -303,6 +316,22 @@ def test_either_of_both_may_say_nothing_of_all(change):
     step, *_ = vector_of(change).step(ACTIONS)
     assert step.is_over
     assert set(step.ends) == {"a", "b"}
+
+
+def test_an_agent_may_have_nothing_to_say():
+    """As with RLlib, its info is None, or it is left out."""
+    said = {"a": None, "__common__": {"t": 1}, "__all__": None}
+    vector = vector_of(lambda *parts: (*parts[:4], said))
+    step, *_ = vector.step(ACTIONS)
+    assert step.infos == {"a": {}, "__common__": {"t": 1}, "__all__": {}}
+
+
+def test_infos_of_a_reset_are_looked_at_too():
+    first = Pair({}).reset()[0]
+    vector_of(first=(first, {"a": None}))
+    with pytest.raises(EnvFault, match="infos of agent 'b' = 3 at its env step 0") as caught:
+        vector_of(first=(first, {"b": 3}))
+    assert (caught.value.env_index, caught.value.agent) == (0, "b")
 
 
 def test_what_is_no_reset_is_refused():

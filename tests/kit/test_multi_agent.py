@@ -300,6 +300,29 @@ def test_masks_memory_nested_observations_and_several_agents_go_together():
     assert result["env_runners"]["episode_len_mean"] == 6
 
 
+class Saying(OwnMoves):
+    """The same, with something in the infos of ``b``."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.said = config["said"]
+
+    def step(self, actions):
+        return *super().step(actions)[:4], {"b": self.said}
+
+
+def test_an_info_may_be_none_but_nothing_else_than_a_dict():
+    with config(Saying, said=None).build_algo() as algo:
+        algo.train()
+    message = r"infos of agent 'b' = 'hm' at its env step 1; it should be a dict, or None"
+    with (
+        config(Saying, said="hm").build_algo() as algo,
+        pytest.raises(EnvError, match=message) as e,
+    ):
+        algo.train()
+    assert (e.value.env_index, e.value.agent) == (0, "b")
+
+
 class Stuck(OwnMoves):
     """From t = 3 on nobody may do anything."""
 

@@ -312,11 +312,16 @@ class Saying(OwnMoves):
 
 
 def test_an_info_may_be_none_but_nothing_else_than_a_dict():
-    with config(Saying, said=None).build_algo() as algo:
+    def saying(said):
+        return config(Saying, said=said).multi_agent(
+            policies=["all"], policy_mapping_fn=lambda agent_id, episode: "all"
+        )
+
+    with saying(None).build_algo() as algo:
         algo.train()
     message = r"infos of agent 'b' = 'hm' at its env step 1; it should be a dict, or None"
     with (
-        config(Saying, said="hm").build_algo() as algo,
+        saying("hm").build_algo() as algo,
         pytest.raises(EnvError, match=message) as e,
     ):
         algo.train()

@@ -43,6 +43,7 @@ from rllib.metrics.names import ALL_MODULES
 from rllib.metrics.result import Result
 from rllib.metrics.stages import STAGES
 from rllib.metrics.update_metrics import total
+from rllib.modules.image_settings import check_filters
 from rllib.modules.rl_module import RLModule
 from rllib.modules.spec import FullSpec
 from rllib.registry import get_algorithm_class
@@ -140,6 +141,7 @@ class Algorithm(NamesNearest, ABC):
         os.environ.update(config.extra_python_environs_for_driver)
         with _config_errors():
             self.interface = interface_of(config)
+            check_filters(self._specs)
             own = cast(type[Learner[Any]], config.learner_class or self.learner_class)
             learner_class = self.interface.learner_class(own)
             self.learner_group = LearnerGroup(learner_class, config, self.interface.spaces)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from textwrap import fill, indent
 
 from rllib.config import AlgorithmConfig
-from rllib.config.names import RENAMED, UNSUPPORTED, nearest
+from rllib.config.names import RENAMED, UNSUPPORTED, anyway, nearest
 from rllib.config.plain import plain
 from rllib.config.schema import MODEL, Schema, in_words, model_schemas, setting_schemas
 from rllib.errors import ConfigError
@@ -189,7 +189,7 @@ def _unknown(name: str, key: str, configs: dict[str, type[AlgorithmConfig]]) -> 
     if key in UNSUPPORTED:
         instead = UNSUPPORTED[key]
         hint = f"; the nearest setting is {instead!r}" if instead else ""
-        return f"{name!r} is a setting of RLlib's that there is not{hint}"
+        return f"{name!r} is a setting of RLlib's that there is not{hint}{anyway(key)}"
     known = {each for config in configs.values() for each in config.public_names()}
     sections = _sections(configs.values())
     guess = nearest(key, [*known, *model_schemas(), *sections])

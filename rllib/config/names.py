@@ -232,8 +232,8 @@ UNSUPPORTED = {
     "output": "",
     "use_sde": "exploration_noise_correlation",
     "sde_sample_freq": "exploration_noise_correlation",
-    "normalize_advantage": "",
-    "norm_adv": "",
+    "normalize_advantage": "learner_class",
+    "norm_adv": "learner_class",
     "optimize_memory_usage": "replay_buffer_config",
     "differentiable_learner_configs": "learner_class",
     "eager_tracing": "",
@@ -252,6 +252,10 @@ UNSUPPORTED = {
     "_torch_lr_scheduler_classes": "lr",
     "_fake_gpus": "device",
 }
+
+# What is done anyway where a setting is not there.
+_STANDARDISED = "PPO's standardises advantages, always, over a train batch, as RLlib's does"
+ANYWAY = dict.fromkeys(("normalize_advantage", "norm_adv"), _STANDARDISED)
 
 # Builder methods of RLlib's config that have no counterpart, and what to do instead.
 UNSUPPORTED_METHODS = {
@@ -317,9 +321,14 @@ def explain_unknown(name: str, known: Iterable[str]) -> str:
     if name in UNSUPPORTED:
         instead = UNSUPPORTED[name]
         hint = f"; the nearest setting is {instead!r}" if instead in known else ""
-        return f"not supported{hint}"
+        return f"not supported{hint}{anyway(name)}"
     guess = nearest(name, known)
     return f"unknown key; did you mean {guess!r}?" if guess else "unknown key"
+
+
+def anyway(name: str) -> str:
+    """What is done without the setting ``name``, where that is all it is for."""
+    return f" ({ANYWAY[name]})" if name in ANYWAY else ""
 
 
 def renaming(name: str, known: Collection[str]) -> str | None:

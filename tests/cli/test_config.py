@@ -58,6 +58,10 @@ def test_a_subclass_keeps_the_section_of_what_it_only_gives_another_default() ->
         ({"num_learners": 1}, "belongs to another section: write .learners(num_learners=...)"),
         ({"learner_class": 1}, "training(): learner_class: should be callable, got 1"),
         ({"optimizer": {}}, "not supported; the nearest setting is 'learner_class'"),
+        (
+            {"normalize_advantage": True},
+            "nearest setting is 'learner_class' (PPO's standardises advantages, always",
+        ),
         ({"lr": [[0, 1e-3], [0, 0]]}, "lr: the timesteps of a schedule rise from point to point"),
         ({"lr": [[5, 1e-3]]}, "lr: a schedule [[timestep, value], ...] begins at timestep 0"),
         ({"lr": [[0, -1.0]]}, "training(): lr[0][1]: should be greater than or equal to 0, got -1"),

@@ -78,11 +78,17 @@ class ActorCalls:
         """Send a call, or keep it until the actor has a process."""
         if actor.death is not None:
             call.resolve_all(actor.death)
-        elif actor.peer is None or actor.peer.gone:
+        elif actor.peer is None or actor.peer.gone or actor.doomed:
             actor.queue.append(call)
             self._awaited[actor.actor_id] = actor
         else:
             self._calls.send(actor.peer, call)
+
+    def kill(self, actor: NativeActor, order: wire.KillActor) -> None:
+        """Have its process ended. What is called from now on waits for what the node tells then, so
+        that a process that lives a moment longer does not answer it."""
+        actor.doomed = actor.peer is not None
+        self._tell_node(order)
 
     def on_placed(self, news: wire.ActorPlaced) -> None:
         """The node has found a process for an actor; its owner constructs it there."""
@@ -116,7 +122,7 @@ class ActorCalls:
             return
         self._peers.drain(actor.peer)
         lost = self._take_calls(actor.peer)
-        actor.peer = None
+        actor.peer, actor.doomed = None, False
         again: deque[Call] = deque()
         for call in lost:
             if (news.unbegun and not call.cancelled) or call.use_retry():

@@ -318,7 +318,8 @@ class NativeRuntime(NodeQuestions):
         with self.lock:
             self._check_open()
             reason = "it was killed by kill()"
-            self.node.tell(wire.KillActor(actor.actor_id, reason, restart=not no_restart))
+            order = wire.KillActor(actor.actor_id, reason, restart=not no_restart)
+            self.actor_calls.kill(_own(actor), order)
 
     def cancel(self, what: ObjectRef[Any] | ResultStream, force: bool, recursive: bool) -> None:
         """Find the call and stop it."""

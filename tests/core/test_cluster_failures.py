@@ -41,6 +41,22 @@ def test_a_killed_node_is_noticed_and_actors_restart_elsewhere() -> None:
         assert not psutil.wait_procs(workers, timeout=10)[1]
 
 
+def test_who_kills_an_actor_hears_no_more_of_it_even_before_the_node_acts() -> None:
+    with Cluster(head={"num_cpus": 2}) as cluster:
+        core.init(address=cluster.address)
+        killed, other = Counter.remote(), Counter.remote()
+        core.get([killed.add.remote(), other.add.remote()])
+        node = psutil.Process(cluster.head.pid)
+        node.suspend()
+        core.kill(killed)
+        late = killed.add.remote()
+        assert core.get(other.add.remote(), timeout=SOON_S) == 2  # the way of calls is open
+        assert core.wait([late], timeout=0.2) == ([], [late])
+        node.resume()
+        with pytest.raises(ActorDiedError, match=r"killed by kill\(\)"):
+            core.get(late, timeout=SOON_S)
+
+
 def test_tasks_of_a_killed_node_run_again() -> None:
     with Cluster(head={"num_cpus": 0}) as cluster:
         first = cluster.add_node(num_cpus=1)

@@ -983,7 +983,7 @@ def test_a_killed_actor_answers_no_more(engine: str) -> None:
     core.get(counter.add.remote())
     core.kill(counter)
     core.kill(counter)
-    if engine in ("ray", "cluster"):  # their kill returns while the process still answers
+    if engine == "ray":  # its kill returns while the process still answers
         wait_until(lambda: is_dead(counter))
     story = on(engine, r"killed by kill\(\)", ray=r"killed by `ray\.kill`")
     for _ in range(3):

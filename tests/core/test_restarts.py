@@ -13,7 +13,6 @@ from patience import SOON_S, alive, wait_until
 
 from rllib import core
 from rllib.core import api, exceptions, util
-from rllib.core.runtime import ActorLink
 from rllib.core.util import state
 from rllib.core.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -225,7 +224,8 @@ def test_a_detached_actor_is_made_or_is_not(when: str, name: str | None) -> None
         core.kill(heir)
     elif expected:
         wait_until(lambda: heirs()[0].state == "ALIVE")
-        api.runtime().kill(ActorLink(bytes.fromhex(heirs()[0].actor_id)), no_restart=True)
+        orphan = api.runtime().actor_restore((bytes.fromhex(heirs()[0].actor_id), None))
+        api.runtime().kill(orphan, no_restart=True)
 
 
 def test_removal_of_a_group_ends_who_is_in_it(tmp_path: Path) -> None:

@@ -19,9 +19,11 @@ from rllib.actions import choose
 from rllib.actions.given import is_given
 from rllib.columns import Columns
 from rllib.config.names import nearest
-from rllib.connectors.base import Pipeline, step_within
+from rllib.connectors.base import Connector, Pipeline, step_within
+from rllib.connectors.past import PrevActionsPrevRewards
 from rllib.envs.make import Spaces
 from rllib.envs.packing import row_of
+from rllib.envs.vector import EnvStep
 from rllib.interface import Interface
 from rllib.learning.learner_group import LearnerGroup
 from rllib.modules.act_input import ActInput
@@ -67,8 +69,7 @@ class ActingEpisode:
         if self.actions is None:
             return self.pipeline.on_reset(obs)
         done = self.actions if prev_action is None else _like(self.actions, prev_action)
-        step = step_within(obs, np.asarray([prev_reward], np.float32))
-        return self.pipeline.on_step(step, done).obs
+        return self.pipeline.on_step(_step_to(obs, prev_reward), done).obs
 
 
 class ActingPolicy:
@@ -92,9 +93,10 @@ class ActingPolicy:
         self.policy.use_rng(rng)
         self.input, self.rng = ActInput(*env_spaces), rng
         self.pipeline = deepcopy(pipeline).freeze()
-        self.remembering = [
-            type(each).__name__ for each in self.pipeline if each.remembers_episodes
-        ]
+        remembering = [each for each in self.pipeline if each.remembers_episodes]
+        self.remembering = [type(each).__name__ for each in remembering]
+        self.knows_last_step = all(_is_of_last_step(each) for each in remembering)
+        self.example: NDArray[Any] | None = None
         self.version: Any = None
         self.statistics: dict[str, Any] = {}
 
@@ -112,21 +114,25 @@ class ActingPolicy:
         self,
         observation: Any,
         state: Mapping[str, Any] | None,
+        prev_reward: float,
+        prev_action: Any,
         explore: bool,
         timestep: int,
     ) -> Answer:
-        """Answer one observation by itself.
+        """Answer one observation by itself, or with what was done before it.
 
         Raises:
             InputError: the observation does not fit its space, has NaN, or forbids everything.
             ValueError: the module or a connector needs what was before.
         """
         initial = self.initial_state()
-        if self.remembering:
+        is_told = prev_action is not None or _begins(initial, state)
+        if self.remembering and not (self.knows_last_step and is_told):
+            last = "; or give prev_action and prev_reward" if self.knows_last_step else ""
             raise ValueError(
                 f"{', '.join(self.remembering)} remembers the episode: begin one by "
                 "episode = algo.begin_episode(), and ask for each of its observations by "
-                "compute_single_action(observation, episode=episode)"
+                f"compute_single_action(observation, episode=episode){last}"
             )
         if initial and state is None:
             raise ValueError(
@@ -134,8 +140,19 @@ class ActingPolicy:
                 "algo.get_module().get_initial_state() at first, then with the state that came "
                 "out; or begin_episode() and episode=..., which keeps it"
             )
-        obs = self.pipeline.on_reset(self.input.single(observation))
-        return self._act(obs, _of_names(initial, state or {}), explore, timestep)[0]
+        given = _of_names(initial, state or {})
+        obs = self.input.single(observation)
+        seen = self.pipeline.on_reset(obs)
+        if self.remembering and prev_action is not None:
+            done = _like(self._an_action(seen, given), prev_action)
+            seen = self.pipeline.on_step(_step_to(obs, prev_reward), done).obs
+        return self._act(seen, given, explore, timestep)[0]
+
+    def _an_action(self, obs: NDArray[Any], state: SingleState) -> NDArray[Any]:
+        """[1, ...] some action as the module has them."""
+        if self.example is None:
+            self.example = self._act(obs, state, explore=False, timestep=0)[1]
+        return self.example
 
     def act_in(
         self,
@@ -163,6 +180,7 @@ class ActingPolicy:
         actions = choose(head, rows, noise)
         in_env = self.pipeline.on_actions(head.to_env(actions))
         extra = {} if is_given(head, rows) else {Columns.ACTION_DIST_INPUTS: rows[0]}
+        extra[Columns.ACTIONS] = actions[0]
         return Answer(row_of(in_env, 0), _first(after), extra), actions
 
 
@@ -189,6 +207,25 @@ def _of_names(initial: SingleState, given: Mapping[str, Any]) -> SingleState:
             "algo.get_module().get_initial_state()"
         )
     return state
+
+
+def _begins(initial: SingleState, given: Mapping[str, Any] | None) -> bool:
+    """Whether a state that was given is that of a module with memory where an episode begins."""
+    if not initial or given is None:
+        return False
+    state = _of_names(initial, given)
+    return all(np.array_equal(part, state[name]) for name, part in initial.items())
+
+
+def _is_of_last_step(connector: Connector) -> bool:
+    """Whether a connector remembers nothing but what may be told with an observation."""
+    if not isinstance(connector, PrevActionsPrevRewards):
+        return False
+    return max(connector.n_actions, connector.n_rewards) == 1
+
+
+def _step_to(obs: NDArray[Any], reward: float) -> EnvStep:
+    return step_within(obs, np.asarray([reward], np.float32))
 
 
 def _like(actions: NDArray[Any], action: Any) -> NDArray[Any]:

@@ -492,9 +492,10 @@ class Algorithm(NamesNearest, ABC):
             observation: as the environment gives it.
             state: of a module with memory: ``get_initial_state()`` of the module when an episode
                 begins, then what came out.
-            prev_action: within an ``episode``, what was done in fact, as a member of the module's
-                action space, if it was not what came out.
-            prev_reward: within an ``episode``, what came of it.
+            prev_action: what was done before, as ``extra["actions"]`` of the answer had it: choices
+                counted from 0, numbers before they are stretched. For modules that read it; within
+                an ``episode`` only if it was not what came out.
+            prev_reward: what came of it.
             policy_id: which policy; by default the first, or that of ``episode``.
             full_fetch: whether to return state and extra also without ``state``.
             explore: draw the action, instead of taking the most likely one.
@@ -505,7 +506,8 @@ class Algorithm(NamesNearest, ABC):
 
         Returns:
             The action as the environment takes it; with ``state`` or ``full_fetch``, a triple of
-            it, the next state, and a dict with ``action_dist_inputs``.
+            it, the next state, and a dict with ``action_dist_inputs`` and, as the module has them,
+            ``actions``.
 
         Raises:
             ValueError: a connector or the module needs to know what was before.
@@ -514,12 +516,12 @@ class Algorithm(NamesNearest, ABC):
         refuse(others, ("state", "prev_action", "prev_reward", "policy_id", "episode", "explore"))
         timestep = self.num_env_steps_sampled_lifetime if timestep is None else timestep
         how: dict[str, Any] = {"explore": bool(explore), "timestep": timestep}
+        how |= {"prev_action": prev_action, "prev_reward": prev_reward}
         policy = self._acting_policy(episode.policy_id if episode else policy_id)
         if episode is None:
             answer = policy.act(observation, state, **how)
         else:
-            done = {"prev_action": prev_action, "prev_reward": prev_reward}
-            answer = policy.act_in(episode, observation, **done, **how)
+            answer = policy.act_in(episode, observation, **how)
         return tuple(answer) if state is not None or full_fetch else answer.action
 
     def begin_episode(self, policy_id: str | None = None) -> ActingEpisode:

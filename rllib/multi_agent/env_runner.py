@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rllib import core
 from rllib.absent import NamesNearest
 from rllib.actions import check_mask, choose, mask_sizes, uniform_head
+from rllib.actions.noise import CorrelatedNoise
 from rllib.batch import SampleBatch
 from rllib.callbacks import Callbacks
 from rllib.config import AlgorithmConfig
@@ -142,6 +143,7 @@ class Actor:
         self.weights: Mapping[str, Any] | None = None
         self.head = self.policy.head
         self.initial = self.policy.initial_state(1)
+        self.noise = CorrelatedNoise(config.exploration_noise_correlation, self.head)
         is_rowwise = all(each.is_rowwise for each in self.pipeline)
         self.memories = None if is_rowwise else AgentMemories(self.pipeline)
         self.forget()
@@ -151,14 +153,17 @@ class Actor:
         self.policy.set_weights(weights)
         self.weights = weights
 
-    def explore_by(self, timestep: int, random_actions: bool) -> None:
-        """Act by the head of this timestep, or at random."""
+    def explore_by(self, timestep: int, random_actions: bool, is_correlated: bool) -> None:
+        """Act by the head of this timestep, or at random; maybe in a direction kept for a while."""
         head = self.policy.head
         self.head = uniform_head(head) if random_actions else head.at(timestep)
+        self.noise.set_timestep(timestep)
+        self.is_correlated = is_correlated and self.noise.correlation > 0
 
     def forget(self) -> None:
         """Begin without any agents."""
         self.trajectories = Trajectories(self.max_seq_len)
+        self.noises: dict[Agent, NDArray[np.float32]] = {}
         self.states: dict[Agent, dict[str, NDArray[Any]]] = {}
         if self.memories is not None:
             self.memories.rows.clear()
@@ -190,6 +195,8 @@ class Actor:
         state = {name: np.stack([row[name] for row in before]) for name in self.initial}
         rows, after = self.policy.forward(obs, state, explore)
         noise = head.draw_noise(rng, (len(agents),))
+        if self.is_correlated:
+            noise = self._correlated(agents, noise)
         actions = choose(head, rows, noise if explore else None)
         for b, agent in enumerate(agents):
             self.trajectories.act(agent, obs[b], actions[b], rows[b], before[b])
@@ -201,6 +208,15 @@ class Actor:
         else:
             in_env = self.memories.on_actions(agents, in_env)
         return [row_of(in_env, b) for b in range(len(agents))]
+
+    def _correlated(self, agents: list[Agent], white: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[B, A] noise that resembles what each agent had last."""
+        self.noise.last = np.stack(
+            [self.noises.get(agent, own) for agent, own in zip(agents, white, strict=True)]
+        )
+        noise: NDArray[np.float32] = self.noise.of(white[None])[0]
+        self.noises.update(zip(agents, noise, strict=True))
+        return noise
 
     @property
     def _initial_row(self) -> dict[str, NDArray[Any]]:
@@ -352,7 +368,7 @@ class MultiAgentEnvRunner(Inspected):
         """
         tally = Tally(self.config.count_steps_by == "agent_steps")
         for actor in self.actors.values():
-            actor.explore_by(timestep, random_actions)
+            actor.explore_by(timestep, random_actions, is_correlated=not random_actions)
         if self.config.batch_mode == "complete_episodes":
             count = tally.whole = EpisodeCount(self.num_rows, self.env.num_envs)
             tally.watch = training_watch(self.config)
@@ -383,7 +399,7 @@ class MultiAgentEnvRunner(Inspected):
             self.reset(generation)
         tally = Tally()
         for actor in self.actors.values():
-            actor.explore_by(timestep, random_actions=False)
+            actor.explore_by(timestep, random_actions=False, is_correlated=False)
         if isinstance(duration, OpenEnd):
             end = duration
             self._play(tally, lambda: end.is_reached(tally.num_env_steps, self.last_ended_play))

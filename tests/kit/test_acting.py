@@ -117,6 +117,32 @@ def test_an_episode_tells_past_actions_and_rewards():
     assert past["prev_rewards"].tolist() == [[2.5]]
 
 
+@pytest.mark.parametrize("space", ["CartPole-v1", "Pendulum-v1"])
+def test_a_state_may_come_with_what_was_done_and_what_came_of_it(space):
+    """As in RLlib; it is the same as within an episode."""
+    past = {"lstm_use_prev_action": True, "lstm_use_prev_reward": True}
+    settings = config(use_lstm=True, lstm_cell_size=4, **past).environment(space)
+    with settings.build_algo() as algo:
+        obs = algo.get_module().observation_space["obs"].shape
+        rows = np.random.default_rng(0).uniform(-1, 1, (4, *obs)).astype(np.float32)
+        state, episode = algo.get_module().get_initial_state(), algo.begin_episode()
+        done, reward = {}, 0.0
+        for row in rows:
+            action, state, extra = algo.compute_single_action(row, state, **done)
+            asked = algo.compute_single_action(
+                row, episode=episode, prev_reward=reward, full_fetch=True
+            )
+            logits = [each["action_dist_inputs"] for each in (extra, asked[2])]
+            np.testing.assert_allclose(*logits, rtol=1e-6)
+            np.testing.assert_allclose(action, asked[0], rtol=1e-6)
+            reward += 0.5
+            done = {"prev_action": extra["actions"], "prev_reward": reward}
+        with pytest.raises(ValueError, match=r"remembers the episode.*or give prev_action and"):
+            algo.compute_single_action(rows[0], state)
+        with pytest.raises(ValueError, match="remembers the episode"):
+            algo.compute_single_action(rows[0])
+
+
 class Reversed(Connector):
     def on_actions(self, actions):
         return 1 - actions

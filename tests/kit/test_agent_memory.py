@@ -8,7 +8,13 @@ from rllib import core
 from rllib.algorithms.appo import APPOConfig
 from rllib.algorithms.dqn import DQNConfig
 from rllib.algorithms.ppo import PPOConfig
-from rllib.connectors import Connector, FrameStacking, NormalizeRewards
+from rllib.connectors import (
+    Connector,
+    FlattenObservations,
+    FrameStacking,
+    MeanStdFilter,
+    NormalizeRewards,
+)
 from rllib.envs.make import Spaces
 from rllib.envs.multi_agent import MultiAgentEnv, make_multi_agent
 from rllib.envs.schedules import RandomSchedule
@@ -415,6 +421,83 @@ def test_a_spec_of_a_module_may_ask_for_the_past_too(is_multi):
         assert {"prev_actions", "prev_rewards"} < set(module.observation_space.spaces)
         if is_multi:
             assert isinstance(algo.get_module("odd").observation_space, gym.spaces.Box)
+
+
+class Steady(RandomSchedule):
+    """The same, with continuous actions."""
+
+    def __init__(self, config=None):
+        super().__init__(config)
+        self.action_spaces = dict.fromkeys(self.possible_agents, gym.spaces.Box(-1, 1, (1,)))
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
+def test_noise_keeps_its_direction_by_agent(correlation):
+    settings = config(Steady, policies=("all",)).environment(env_config={"length": 60})
+    settings.env_runners(
+        num_envs_per_env_runner=1, exploration_noise_correlation=correlation
+    ).training(train_batch_size_per_learner=2000)
+    runner = runner_of(settings)
+    drawn: dict = {}
+    act = runner.actors["all"].trajectories.act
+
+    def noting(agent, obs, action, row, state):
+        drawn.setdefault(agent, []).append(float((action[0] - row[0]) / np.exp(row[1])))
+        act(agent, obs, action, row, state)
+
+    runner.actors["all"].trajectories.act = noting
+    runner.sample()
+    runner.stop()
+    assert len(drawn) == 5
+    for noise in drawn.values():
+        assert len(noise) > 200
+        assert np.corrcoef(noise[1:], noise[:-1])[0, 1] == pytest.approx(correlation, abs=0.2)
+        assert np.std(noise) == pytest.approx(1.0, abs=0.4)
+
+
+def test_noise_of_choices_cannot_be_correlated_for_several_agents_either():
+    settings = config().env_runners(exploration_noise_correlation=0.5)
+    with pytest.raises(ConfigError, match="exploration_noise_correlation: is for normal"):
+        settings.build_algo()
+
+
+@pytest.mark.parametrize("algorithm", [PPOConfig, DQNConfig])
+def test_everything_goes_together(algorithm):
+    """Masks, nested Dicts, a GRU that reads its past, stacks, normalisers and several agents."""
+
+    def connectors(env):
+        return [MeanStdFilter(), FrameStacking(2), NormalizeRewards()]
+
+    memory = PAST | {"use_lstm": False, "use_gru": True}
+    settings = config(MaskedSchedule, algorithm, **memory)
+    settings.env_runners(env_to_module_connector=connectors).environment(clip_rewards=True)
+    settings.evaluation(evaluation_interval=1, evaluation_duration=1)
+    if algorithm is DQNConfig:
+        settings.training(num_steps_sampled_before_learning_starts=20)
+        settings.training(train_batch_size_per_learner=8)
+    with settings.build_algo() as algo:
+        for _ in range(2):
+            result = algo.train()
+        assert result["learners"]["odd"]["num_module_steps_trained_lifetime"] > 0
+        space = algo.get_module("odd").observation_space
+        assert space["where"]["life"].shape == (4,)
+        assert "prev_rewards" in space.spaces
+        mask = {"action_mask": np.int8([0, 0, 1, 0]), "where": {"life": np.zeros(2, np.float32)}}
+        episode = algo.begin_episode("odd")
+        for _ in range(3):
+            assert algo.compute_single_action(mask, episode=episode, prev_reward=1.0) == 2
+
+
+@pytest.mark.parametrize("kind", ["flat", "stacked"])
+def test_flattened_observations_of_several_agents_keep_their_mask(kind):
+    def connectors(env):
+        return [FlattenObservations(), *([FrameStacking(2)] if kind == "stacked" else [])]
+
+    settings = config(MaskedSchedule, **PAST).env_runners(env_to_module_connector=connectors)
+    with settings.build_algo() as algo:
+        algo.train()
+        space = algo.get_module("odd").observation_space
+        assert list(space) == ["action_mask", "features", "prev_actions", "prev_rewards"]
 
 
 def test_same_seed_same_run_with_memory():

@@ -22,8 +22,10 @@ def probe_module_spaces(config: AlgorithmConfig) -> ModuleSpaces:
 
     Raises:
         EnvSetupError: the environment cannot be made, or is none of several agents.
-        ConfigError: the spaces of a module are unknown, or its agents have different ones.
+        ConfigError: the spaces of a module are unknown, its agents have different ones, or vectors
+            are to be made in a way that is for environments of one agent.
     """
+    _check_mode(config)
     env = make_multi_agent_env(multi_agent_creator(config), config.env_config)
     try:
         specs, _ = config.get_multi_agent_setup(env=env)
@@ -35,6 +37,17 @@ def probe_module_spaces(config: AlgorithmConfig) -> ModuleSpaces:
         module_id: Spaces(spec.observation_space, spec.action_space)
         for module_id, spec in specs.items()
     }
+
+
+def _check_mode(config: AlgorithmConfig) -> None:
+    if config.gym_env_vectorize_mode in ("auto", "sync"):
+        return
+    text = (
+        f"{config.gym_env_vectorize_mode!r} is for environments of one agent; those of several are "
+        "stepped one after the other in their env runner. Leave it out; more processes are more "
+        "num_env_runners"
+    )
+    raise ConfigError(Problem(text, "gym_env_vectorize_mode"))
 
 
 def multi_agent_creator(config: AlgorithmConfig) -> Any:

@@ -279,13 +279,18 @@ def test_an_agent_is_asked_one_by_one_as_env_runners_ask_it():
         module = algo.get_module("all")
         for rows in lives_of(batches, "all").values():
             episode, reward, state = algo.begin_episode("all"), 0.0, module.initial_state(1)
+            known, done = module.get_initial_state(), {}
             for _, obs, action, paid, logits in rows:
                 how = {"episode": episode, "prev_reward": reward, "full_fetch": True}
                 asked = algo.compute_single_action(obs["obs"], **how)
                 acted, state = module.act(obs[None], state)
                 assert asked[0] == acted[0] == action
                 np.testing.assert_allclose(asked[2]["action_dist_inputs"], logits, rtol=1e-4)
-                reward = paid
+                _, known, extra = algo.compute_single_action(
+                    obs["obs"], known, policy_id="all", **done
+                )
+                np.testing.assert_allclose(extra["action_dist_inputs"], logits, rtol=1e-4)
+                reward, done = paid, {"prev_action": action, "prev_reward": paid}
 
 
 class Grow(MultiAgentEnv):

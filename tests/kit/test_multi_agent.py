@@ -300,6 +300,15 @@ def test_masks_memory_nested_observations_and_several_agents_go_together():
     assert result["env_runners"]["episode_len_mean"] == 6
 
 
+@pytest.mark.parametrize("mode", ["async", "vector_entry_point", "ale"])
+def test_a_way_to_make_vectors_is_for_environments_of_one_agent(mode):
+    settings = config().env_runners(gym_env_vectorize_mode=mode)
+    with pytest.raises(ConfigError, match=r"gym_env_vectorize_mode: .*one agent.*num_env_runners"):
+        settings.build_algo()
+    with config().env_runners(gym_env_vectorize_mode="sync").build_algo():
+        pass
+
+
 class Saying(OwnMoves):
     """The same, with something in the infos of ``b``."""
 

@@ -89,7 +89,8 @@ def init(
     ``"inline"`` runs everything in this process, serially; ``None``, ``"local"`` and ``"auto"``
     start the native engine on this machine; ``"HOST:PORT"`` makes this process a driver of the
     cluster whose head listens there (see ``rllib start``); ``"ray"`` and ``"ray:..."``, with an
-    address of Ray's, hand everything to an installed Ray. ``num_cpus`` (default: the cores this
+    address of Ray's, hand everything to an installed Ray; ``"ray://HOST:PORT"`` to a cluster of
+    Ray's, from a machine that is none of its nodes. ``num_cpus`` (default: the cores this
     process may use), ``num_gpus`` and ``resources`` are logical amounts that tasks and actors ask
     for; ``labels`` are the machine's for options like ``label_selector``, see `labels`;
     ``object_store_memory`` limits the shared memory of all processes together, in bytes; what does
@@ -188,7 +189,7 @@ def _start_engine(
     raise ValueError(
         f"address {address!r} is not supported: use 'inline' for this process, 'local' or none for "
         "this machine, 'HOST:PORT' for a cluster that `rllib start` has made, 'ray' or "
-        "'ray:host:port' for an installed Ray"
+        "'ray:host:port' for an installed Ray, 'ray://host:port' for one on other machines"
     )
 
 

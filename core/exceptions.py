@@ -47,6 +47,7 @@ class TaskError(CoreError):
         self.remote_traceback = remote_traceback
         self.pid = pid
         self.cause = cause
+        self._blob: bytes | None = None
         super().__init__(function, remote_traceback, pid)
 
     @classmethod
@@ -62,6 +63,7 @@ class TaskError(CoreError):
     def as_user_error(self) -> TaskError:
         """A new instance of this error, of the user's exception class as well where possible."""
         plain = TaskError(self.function, self.remote_traceback, self.pid, self.cause)
+        plain._blob = self._blob
         if self.cause is None or isinstance(self.cause, TaskError):
             return plain
         try:
@@ -77,8 +79,10 @@ class TaskError(CoreError):
         return f"{self.remote_traceback.rstrip()}\n(in {self.function}, process {self.pid})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        cause = None if self.cause is None else _dump_cause(self.cause)
-        return _task_error, (self.function, self.remote_traceback, self.pid, cause)
+        blob = self._blob  # as it came: a process in between need not know its classes
+        if blob is None and self.cause is not None:
+            blob = _dump_cause(self.cause)
+        return _task_error, (self.function, self.remote_traceback, self.pid, blob)
 
 
 def _without_runtime_frames(trace: TracebackType | None) -> TracebackType | None:
@@ -105,7 +109,9 @@ def _task_error(function: str, remote_traceback: str, pid: int, blob: bytes | No
         cause = None if blob is None else causes_pickler.loads(blob)
     except Exception:  # e.g. a constructor that wants other arguments than ``args``
         cause = None
-    return TaskError(function, remote_traceback, pid, cause)
+    error = TaskError(function, remote_traceback, pid, cause)
+    error._blob = blob
+    return error
 
 
 def to_raise(error: Exception) -> Exception:
@@ -125,7 +131,7 @@ def _dual_class(user_class: type[BaseException]) -> Any:
         def __init__(self, error: TaskError) -> None:
             # The user's constructor may demand anything, so its state is copied, not rebuilt.
             _copy_state(error.cause, self)
-            for name in ("function", "remote_traceback", "pid", "cause"):
+            for name in ("function", "remote_traceback", "pid", "cause", "_blob"):
                 setattr(self, name, getattr(error, name))
 
         __str__ = TaskError.__str__

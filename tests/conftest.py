@@ -1,5 +1,7 @@
 """No test leaves anything behind; and the engines, for tests that must pass on both."""
 
+import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -14,29 +16,40 @@ sys.path.append(str(Path(__file__).parent))
 
 import engines
 import leaks
+import ray_head
 
 
 def pytest_configure() -> None:
     leaks.mark_this_process(tempfile.mkdtemp(prefix="t", dir="/tmp"))
+    # Whoever is to use the Rays of this run must have its token, and nobody's own is used.
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def pytest_unconfigure() -> None:
     folder = Path(tempfile.gettempdir())
-    shutil.rmtree(folder / "ray", ignore_errors=True)  # Ray keeps the logs of its sessions
+    for logs in ("ray", "head"):  # Ray keeps those of its sessions
+        shutil.rmtree(folder / logs, ignore_errors=True)
     for empty in (*folder.glob("rllib-*"), folder):
         if not any(empty.iterdir()):
             empty.rmdir()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs on Ray comes last, on one Ray: to start and to end one takes seconds."""
-    items.sort(key=_is_on_ray)
+    """What runs on Ray comes last, on one Ray: to start and to end one takes seconds. Before it
+    comes what goes through Ray Client, since a process uses one or the other."""
+    items[:] = sorted((item for item in items if not _is_too_long(item)), key=_order)
 
 
-def _is_on_ray(item: pytest.Item) -> bool:
-    return isinstance(item, pytest.Function) and (
-        hasattr(item, "callspec") and item.callspec.params.get("engine") == "ray"
-    )
+def _is_too_long(item: pytest.Item) -> bool:
+    return _order(item) == 1 and item.get_closest_marker("long_on_ray_client") is not None
+
+
+def _order(item: pytest.Item) -> int:
+    if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
+        return 0
+    engine = item.callspec.params.get("engine")
+    return (engines.CLIENT, "ray").index(engine) + 1 if engine in engines.RAYS else 0
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -86,3 +99,10 @@ def shared_ray() -> Iterator[None]:
         engines.start_ray()
         yield
         engines.end_ray()
+
+
+@pytest.fixture(scope="session")
+def ray_node() -> Iterator[None]:
+    """A Ray of other processes, to which tests connect by Ray Client."""
+    with leaks.ray_shared(), ray_head.ray_head(**engines.LABELS):
+        yield

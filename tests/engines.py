@@ -9,6 +9,7 @@ from typing import Any
 import leaks
 import psutil
 import pytest
+import ray_head
 from patience import wait_until
 
 from rllib import core
@@ -31,18 +32,24 @@ CLUSTER = "cluster"
 """The native engine across nodes, where it is tried as well: the driver is on a head without CPUs,
 and what wants one is on another node."""
 
+CLIENT = "ray-client"
+"""The engine on Ray, where it is tried as well through a Ray Client server: the driver is on none
+of its nodes."""
+
+RAYS = ("ray", CLIENT)
+
 _cluster: Cluster | None = None
 
 
 def running(name: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """The engine of that name, with two CPUs, as long as a fixture lasts that yields from this."""
-    if name == "ray" and platform.VARIABLE in os.environ:
+    if name in RAYS and platform.VARIABLE in os.environ:
         pytest.skip("what is portable is our own engine; Ray was tried without it")
-    if name == "ray":
+    if name in RAYS:
         pytest.importorskip("ray", reason='Ray is not installed: pip install "rllib-scale[ray]"')
-    with leaks.ray_at_work() if name == "ray" else nullcontext():
-        if name == "ray":
-            request.getfixturevalue("shared_ray")
+    with leaks.ray_at_work() if name in RAYS else nullcontext():
+        if name in RAYS:
+            request.getfixturevalue("shared_ray" if name == "ray" else "ray_node")
         with start_cluster() if name == CLUSTER else nullcontext(), start(name):
             wait_until(is_idle)  # a shared Ray may still end what came before
             yield name
@@ -60,7 +67,7 @@ def start_cluster() -> Iterator[None]:
 
 def start(name: str, **given: Any) -> core.api.Context:
     """Start an engine with two CPUs, or on the Ray or the cluster that has as many."""
-    if name == CLUSTER:
+    if name in (CLUSTER, CLIENT):
         amounts = ("num_cpus", "labels")  # which its nodes have
         others = {option: value for option, value in given.items() if option not in amounts}
         return core.init(address=address(name), **others)
@@ -73,6 +80,8 @@ def start(name: str, **given: Any) -> core.api.Context:
 
 def address(name: str) -> str:
     """By which `core.init` knows the engine."""
+    if name == CLIENT:
+        return ray_head.address()
     if name != CLUSTER:
         return ENGINES[name]
     assert _cluster is not None
@@ -100,7 +109,7 @@ def _ray() -> Any:
 
 def on(engine: str, ours: str, *, ray: str) -> str:
     """What the text of an error matches: Ray says the same in other words."""
-    return ray if engine == "ray" else ours
+    return ray if engine in RAYS else ours
 
 
 def native_engine() -> DriverRuntime:

@@ -51,7 +51,7 @@ def _marked(path: Path) -> Iterator[str]:
 
 
 def _is_rays(command: str) -> bool:
-    return command.startswith("ray::") or "/ray/" in command
+    return command.startswith("ray::") or "/ray/" in command or " -m ray." in command
 
 
 def descriptors() -> set[str]:

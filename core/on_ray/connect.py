@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
+from ray.util.client import ray as client_mode
 
 from rllib.core.logs import Logging
 from rllib.core.on_ray import options as keywords
+from rllib.core.on_ray.preload import preloading
 from rllib.core.on_ray.runtime import RayRuntime
+
+CLIENT = "ray://"
+"""How the address of a Ray Client server begins."""
 
 
 def connect(
@@ -31,14 +35,15 @@ def connect(
     """The engine on the Ray that ``address`` names.
 
     ``"ray"`` means to Ray what no address does: the cluster of ``RAY_ADDRESS``, the one that runs
-    on this machine, else a new one; ``"ray:X"`` is Ray's address ``X``. One that this process is
-    connected to already is used as it is. Raises `ValueError` for options that come too late for
-    it, and for the address of a Ray Client server.
+    on this machine, else a new one; ``"ray:X"`` is Ray's address ``X``; ``"ray://HOST:PORT"`` is
+    that of a Ray Client server, see `client`. One that this process is connected to already is
+    used as it is. Raises `ValueError` for options that come too late for it, and `ConnectionError`
+    where no Ray Client server answers.
     """
     asked = {
         **keywords.of_machine(amounts, object_store_memory),
         "object_spilling_directory": object_spilling_directory,
-        "runtime_env": _environment(runtime_env, preload),
+        "runtime_env": preloading(runtime_env, preload),
         "namespace": namespace,
         "labels": labels,
         "_system_config": system_config,
@@ -48,17 +53,25 @@ def connect(
     given = {name: value for name, value in asked.items() if value or value == 0}
     if ray.is_initialized():
         _refuse_late(given)
-        return RayRuntime()
-    ray.init(_rays_address(address), log_to_driver=log_to_driver, **given)
-    return RayRuntime(connected=True)
+        return _runtime()
+    if address.startswith(CLIENT):
+        from rllib.core.on_ray.client import connect_client
+
+        connect_client(address, given, log_to_driver=log_to_driver)
+    else:
+        ray.init(_rays_address(address), log_to_driver=log_to_driver, **given)
+    return _runtime(connected=True)
+
+
+def _runtime(*, connected: bool = False) -> RayRuntime:
+    if not client_mode.is_connected():
+        return RayRuntime(connected=connected)
+    from rllib.core.on_ray.client import ClientRuntime
+
+    return ClientRuntime(connected=connected)
 
 
 def _rays_address(ours: str) -> str | None:
-    if ours.startswith("ray://"):
-        raise ValueError(
-            f"{ours!r} is the address of a Ray Client server, through which this engine does not "
-            "work; run the driver on a node of the cluster, with 'ray:auto' or 'ray:host:port'"
-        )
     return ours.removeprefix("ray").removeprefix(":") or None
 
 
@@ -68,16 +81,3 @@ def _refuse_late(given: Mapping[str, Any]) -> None:
             f"this process is connected to a Ray already, too late for {', '.join(given)}: "
             "give them to ray.init(), or call core.init() in its place"
         )
-
-
-def _environment(given: Mapping[str, Any], preload: Sequence[str]) -> dict[str, Any]:
-    hook = {"worker_process_setup_hook": _importing(preload)} if preload else {}
-    return {**given, **hook}
-
-
-def _importing(modules: Sequence[str]) -> Callable[[], None]:
-    def setup() -> None:
-        for module in modules:
-            importlib.import_module(module)
-
-    return setup

@@ -9,6 +9,7 @@ from typing import Any
 from rllib.core.exceptions import ActorDiedError, ForeignReferenceError, GetTimeoutError
 from rllib.core.ids import TaskID
 from rllib.core.object_ref import ObjectRef
+from rllib.core.on_ray.asking import on_cluster
 from rllib.core.runtime import ActorLink, ResultStream
 
 
@@ -43,7 +44,7 @@ class RayRef(ObjectRef[Any]):
 
     def owner_address(self) -> bytes:
         """Ray's own."""
-        return bytes(self.wrapped.owner_address())
+        return bytes(on_cluster(_owner_address, [self.wrapped]))
 
     def call_site(self) -> str:
         """Ray's own; it records them if ``RAY_record_ref_creation_sites`` is set."""
@@ -62,6 +63,10 @@ class RayRef(ObjectRef[Any]):
 
     def __reduce__(self) -> Any:
         return RayRef, (self.wrapped,)
+
+
+def _owner_address(refs: list[Any]) -> bytes:
+    return bytes(refs[0].owner_address())
 
 
 class RayStream(ResultStream):

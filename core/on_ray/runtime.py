@@ -24,6 +24,7 @@ from rllib.core.measurements import Measurement
 from rllib.core.object_ref import ObjectRef
 from rllib.core.on_ray import groups
 from rllib.core.on_ray import options as keywords
+from rllib.core.on_ray.asking import on_cluster
 from rllib.core.on_ray.errors import translated
 from rllib.core.on_ray.facts import shape_of, where_on_ray
 from rllib.core.on_ray.refs import (
@@ -53,6 +54,8 @@ from rllib.core.serialization import dump_code
 
 class RayRuntime(Runtime):
     """In a driver that has connected to Ray, and in Ray's workers."""
+
+    _decorator = staticmethod(ray.remote)
 
     def __init__(self, *, connected: bool = False, in_worker: bool = False) -> None:
         self._connected = connected
@@ -84,7 +87,7 @@ class RayRuntime(Runtime):
     def _submit(self, code: RemoteCode, args: Args, kwargs: Kwargs, options: TaskOptions) -> Any:
         function = self._shipped_once(
             (code, options.max_calls),
-            lambda: _remote(ship_function(code), max_calls=options.max_calls),
+            lambda: self._remote(ship_function(code), max_calls=options.max_calls),
         )
         return _start(function.options(**keywords.of_task(options)), args, kwargs)
 
@@ -99,7 +102,9 @@ class RayRuntime(Runtime):
         """Start an actor of Ray's that holds an instance of the class."""
         host = self._shipped_once(
             (code, tuple(options.concurrency_groups.items())),
-            lambda: _remote(ship_class(code, shape), concurrency_groups=options.concurrency_groups),
+            lambda: self._remote(
+                ship_class(code, shape), concurrency_groups=options.concurrency_groups
+            ),
         )
         return RayActor(_start(host.options(**keywords.of_actor(options, shape)), args, kwargs))
 
@@ -110,17 +115,31 @@ class RayRuntime(Runtime):
             variants[variant] = ship()
         return variants[variant]
 
+    def _remote(self, target: Any, **options: Any) -> Any:
+        """Ray's decorator, with those options that are set."""
+        given = {name: value for name, value in options.items() if value}
+        return self._decorator(**given)(target) if given else self._decorator(target)
+
     def call(
         self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions
     ) -> list[ObjectRef[Any]]:
         """Call a method of Ray's actor."""
-        return wrapped(_call(actor, method, args, kwargs, options))
+        return wrapped(self._call(actor, method, args, kwargs, options))
 
     def stream_call(
         self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions
     ) -> ResultStream:
         """Call a generator of Ray's actor."""
-        return RayStream(_call(actor, method, args, kwargs, options))
+        return RayStream(self._call(actor, method, args, kwargs, options))
+
+    def _call(
+        self, actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions
+    ) -> Any:
+        bound = self._bound(actor, ENTRIES.get(method, method))
+        return _start(bound.options(**keywords.of_call(options)), args, kwargs)
+
+    def _bound(self, actor: ActorLink, entry: str) -> Any:
+        return getattr(live_actor(actor), entry)
 
     def pending_calls(self, actor: ActorLink) -> int:
         """Ray counts by itself and refuses the call that is too much."""
@@ -134,11 +153,14 @@ class RayRuntime(Runtime):
 
     def find_actor(self, name: str, namespace: str) -> tuple[ActorLink, ActorShape]:
         """Also finds actors that were made by Ray's own API."""
+        handle = self._handle_of(name, namespace)
+        return RayActor(handle), on_cluster(shape_of, handle)
+
+    def _handle_of(self, name: str, namespace: str) -> Any:
         try:
-            handle = ray.get_actor(name, namespace or self.namespace)
+            return ray.get_actor(name, namespace or self.namespace)
         except ValueError as error:
             raise ValueError(f"there is no living actor named {name!r}") from error
-        return RayActor(handle), shape_of(handle)
 
     def actor_names(self) -> list[tuple[str, str]]:
         """Of all of Ray's actors, but for our own."""
@@ -233,25 +255,25 @@ class RayRuntime(Runtime):
         """From Ray's dashboard."""
         from rllib.core.on_ray import lists
 
-        return lists.actors()
+        return on_cluster(lists.actors)
 
     def workers(self) -> list[WorkerFacts]:
         """From Ray's dashboard."""
         from rllib.core.on_ray import lists
 
-        return lists.workers()
+        return on_cluster(lists.workers)
 
     def task_table(self, timeout: float) -> Found[TaskFacts]:
         """From Ray's dashboard."""
         from rllib.core.on_ray import lists
 
-        return lists.tasks(timeout)
+        return on_cluster(lists.tasks, timeout)
 
     def object_table(self, timeout: float) -> Found[ObjectFacts]:
         """From Ray's dashboard."""
         from rllib.core.on_ray import lists
 
-        return lists.objects(timeout)
+        return on_cluster(lists.objects, timeout)
 
     def timeline(self) -> list[dict[str, Any]]:
         """Ray's own."""
@@ -285,17 +307,6 @@ def _share_reducers() -> None:
     tables = ray.cloudpickle.CloudPickler.dispatch_table.maps
     if not any(table is reducers for table in tables):
         tables.append(reducers)
-
-
-def _remote(target: Any, **options: Any) -> Any:
-    """Ray's decorator, with those options that are set."""
-    given = {name: value for name, value in options.items() if value}
-    return ray.remote(**given)(target) if given else ray.remote(target)
-
-
-def _call(actor: ActorLink, method: str, args: Args, kwargs: Kwargs, options: CallOptions) -> Any:
-    bound = getattr(live_actor(actor), ENTRIES.get(method, method))
-    return _start(bound.options(**keywords.of_call(options)), args, kwargs)
 
 
 def _start(remotable: Any, args: Args, kwargs: Kwargs) -> Any:

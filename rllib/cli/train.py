@@ -23,7 +23,7 @@ def _checked_address(address: str) -> str:
     known = address in ("native", "inline", "ray") or address.startswith("ray:")
     if not (known or re.fullmatch(r"[^:]+:\d+|\[[^]]+\]:\d+", address)):
         raise typer.BadParameter(
-            f"{address!r} is none of native, inline, HOST:PORT, ray, ray:HOST:PORT"
+            f"{address!r} is none of native, inline, HOST:PORT, ray, ray:HOST:PORT, ray://HOST:PORT"
         )
     return address
 
@@ -72,10 +72,11 @@ def train(
     address: Annotated[
         str,
         typer.Option(
-            metavar="native|inline|HOST:PORT|ray|ray:HOST:PORT",
+            metavar="native|inline|HOST:PORT|ray|ray:HOST:PORT|ray://HOST:PORT",
             callback=_checked_address,
             help="What actors run on: processes of this machine, this process alone, a cluster "
-            "that `rllib start` has made, or a Ray cluster.",
+            "that `rllib start` has made, or a Ray cluster: from one of its nodes, or (ray://) "
+            "from anywhere through Ray Client.",
         ),
     ] = "native",
     seeds: Annotated[

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import engines
 import leaks
 import pytest
 
@@ -169,7 +170,10 @@ def test_learning_is_as_it_was(name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def engine(request: pytest.FixtureRequest) -> Iterator[None]:
+def engine(request: pytest.FixtureRequest) -> Iterator[object]:
+    if request.param == engines.CLIENT:
+        yield from engines.running(request.param, request)
+        return
     if request.param == "ray":
         pytest.importorskip("ray", reason='Ray is not installed: pip install "rllib-scale[ray]"')
     with leaks.ray_at_work() if request.param == "ray" else nullcontext():
@@ -188,6 +192,12 @@ def test_actors_learn_what_one_process_learns(name: str, engine: None) -> None:
 @pytest.mark.parametrize("engine", ["ray"], indirect=True)
 @pytest.mark.parametrize("name", ON_RAY)
 def test_actors_on_ray_learn_what_one_process_learns(name: str, engine: None) -> None:
+    assert trace(name, num_actors=1) == first(name)
+
+
+@pytest.mark.parametrize("engine", [engines.CLIENT], indirect=True)
+def test_a_driver_away_from_ray_learns_what_one_process_learns(engine: None) -> None:
+    (name, *_) = ON_RAY
     assert trace(name, num_actors=1) == first(name)
 
 

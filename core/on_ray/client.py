@@ -11,7 +11,7 @@ import logging
 import re
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import ray
@@ -21,7 +21,7 @@ from ray.util.debug import log_once
 
 from rllib.core.facts import Where
 from rllib.core.on_ray.errors import translated
-from rllib.core.on_ray.refs import live_actor
+from rllib.core.on_ray.refs import RayActor, live_actor
 from rllib.core.on_ray.runtime import RayRuntime
 from rllib.core.records import (
     ActorOptions,
@@ -133,6 +133,10 @@ class ClientRuntime(RayRuntime):
         options: ActorOptions,
     ) -> ActorLink:
         """See `RayRuntime.create_actor`; waits until the cluster knows of the actor."""
+        if options.get_if_exists:
+            # Asked for both at once, Ray's server forgets who holds the actor, and it ends.
+            with suppress(ValueError):
+                return RayActor(self._handle_of(options.name, options.namespace))
         with self._sending(code), translated():
             return super().create_actor(code, shape, args, kwargs, options)
 

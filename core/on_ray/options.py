@@ -94,7 +94,14 @@ def _of_returns(options: TaskOptions | CallOptions) -> Keywords:
 
 
 def _of_retry(retry_on: RetryOn) -> bool | list[type[BaseException]]:
-    return retry_on if isinstance(retry_on, bool) else list(retry_on)
+    return retry_on if isinstance(retry_on, bool) else _Classes(retry_on)
+
+
+class _Classes(list[type[BaseException]]):
+    """Ray Client pickles options plainly, which fails for classes that functions define."""
+
+    def __reduce__(self) -> Any:
+        return ray.cloudpickle.loads, (ray.cloudpickle.dumps(list(self)),)
 
 
 def _of_resources(amounts: Mapping[str, float]) -> Keywords:

@@ -90,6 +90,29 @@ def test_async_actors_and_futures() -> None:
     assert asyncio.run(meet(Meeting.remote())) == "met"
 
 
+def test_calls_are_retried_for_errors_of_the_drivers_own() -> None:
+    class Transient(Exception):
+        pass
+
+    @core.remote
+    class Tries:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def next(self) -> int:
+            self.count += 1
+            return self.count
+
+    @core.remote(max_retries=3, retry_exceptions=[Transient])
+    def flaky(tries: Any) -> int:
+        count = core.get(tries.next.remote())
+        if count < 3:
+            raise Transient
+        return int(count)
+
+    assert core.get(flaky.remote(Tries.remote()), timeout=60) == 3
+
+
 def test_a_call_is_cancelled() -> None:
     blocker = core.remote(num_cpus=2)(lambda: __import__("time").sleep(600))
     running, queued = blocker.remote(), blocker.remote()
@@ -155,6 +178,17 @@ def test_a_port_where_no_ray_client_server_is(
         ):
             core.init(address=f"ray://127.0.0.1:{port}")
     assert not importlib.import_module("ray").is_initialized()
+
+
+def test_another_version_of_ray_is_refused_in_its_own_words(
+    disconnected: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = importlib.import_module("ray.util.client.worker").Worker
+    old = {"num_clients": 1, "python_version": "3.9.1", "ray_version": "2.0.0", "ray_commit": "x"}
+    monkeypatch.setattr(worker, "connection_info", lambda _self: old)
+    with pytest.raises(RuntimeError, match=r"(?s)Version mismatch.*2\.0\.0"):
+        core.init(address=engines.address(engines.CLIENT))
+    assert not core.is_initialized()
 
 
 def test_a_config_trains_with_one_changed_flag(disconnected: None, tmp_path: Path) -> None:

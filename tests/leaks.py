@@ -82,8 +82,12 @@ def ray_at_work() -> Iterator[None]:
 
 @contextmanager
 def ray_shared() -> Iterator[None]:
-    """Around a Ray for many modules: its processes are the leak of none of them, but all end."""
+    """Around a Ray for many modules: its processes are the leak of none of them, but all end; those
+    of a second one with those of the first."""
     global _ray_is_shared
+    if _ray_is_shared:
+        yield
+        return
     before, _ray_is_shared = processes(), True
     yield
     _ray_is_shared = False

@@ -1178,6 +1178,7 @@ def test_code_refers_to_what_there_is_now(no_runtime: str) -> None:
             assert core.get(add.remote(), timeout=20) == first + 1
 
 
+@pytest.mark.long_on_ray_client
 def test_shutdown_twice_and_with_disconnect(no_runtime: str) -> None:
     context = start(no_runtime, num_cpus=1)
     assert context.address_info["address"] == engines.address(no_runtime)

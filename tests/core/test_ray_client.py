@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import engines
+import leaks
 import numpy as np
 import pytest
 from patience import patience
@@ -31,12 +32,9 @@ pytestmark = [
 
 
 @pytest.fixture
-def disconnected(engine: str) -> Iterator[None]:
-    """Connects the module's driver again afterwards."""
+def disconnected(engine: str) -> None:
+    """For the last tests of this module: it takes seconds to connect once more."""
     core.shutdown()
-    yield
-    core.shutdown()
-    engines.start(engine)
 
 
 def test_the_driver_is_on_no_node() -> None:
@@ -124,6 +122,22 @@ def test_a_call_is_cancelled() -> None:
         core.get(running, timeout=30)
 
 
+def test_placement_groups() -> None:
+    @core.remote(num_cpus=1)
+    class Placed:
+        def group(self) -> str | None:
+            return core.get_runtime_context().get_placement_group_id()
+
+    group = core.util.placement_group([{"CPU": 1}, {"CPU": 1}], strategy="PACK")
+    core.get(group.ready(), timeout=60)
+    strategy = core.util.scheduling_strategies.PlacementGroupSchedulingStrategy(group, 1)
+    placed = Placed.options(scheduling_strategy=strategy).remote()
+    assert core.get(placed.group.remote(), timeout=60) == group.id.hex()
+    core.util.remove_placement_group(group)
+    with pytest.raises(exceptions.ActorDiedError):
+        core.get(placed.group.remote(), timeout=60)
+
+
 def test_detached_actors_outlive_the_driver(disconnected: None) -> None:
     @core.remote
     class Memory:
@@ -141,22 +155,7 @@ def test_detached_actors_outlive_the_driver(disconnected: None) -> None:
     (kept,) = core.get(memory.look.remote())
     assert core.get(kept).sum() == 100_000
     core.kill(memory)
-
-
-def test_placement_groups() -> None:
-    @core.remote(num_cpus=1)
-    class Placed:
-        def group(self) -> str | None:
-            return core.get_runtime_context().get_placement_group_id()
-
-    group = core.util.placement_group([{"CPU": 1}, {"CPU": 1}], strategy="PACK")
-    core.get(group.ready(), timeout=60)
-    strategy = core.util.scheduling_strategies.PlacementGroupSchedulingStrategy(group, 1)
-    placed = Placed.options(scheduling_strategy=strategy).remote()
-    assert core.get(placed.group.remote(), timeout=60) == group.id.hex()
-    core.util.remove_placement_group(group)
-    with pytest.raises(exceptions.ActorDiedError):
-        core.get(placed.group.remote(), timeout=60)
+    core.shutdown()
 
 
 def test_what_cannot_be_asked_of_the_cluster_is_refused(disconnected: None) -> None:
@@ -173,6 +172,7 @@ def test_a_port_where_no_ray_client_server_is(
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with (
+            leaks.ray_at_work(),  # it does not close what it could not use
             pytest.warns(UserWarning, match="timed out"),
             pytest.raises(ConnectionError, match=f"{port} does not answer.*RAY_AUTH_MODE"),
         ):

@@ -27,7 +27,8 @@ from rllib.distributions import Distribution
 from rllib.envs.make import Spaces
 from rllib.errors import Problem
 from rllib.learning import by_hand
-from rllib.learning.learner import Learner, Loss, Metrics
+from rllib.learning.learner import DEFAULT_OPTIMIZER, Learner, Loss, Metrics
+from rllib.learning.optimizer import Adam
 from rllib.learning.pace import Pace
 from rllib.learning.vtrace_batch import (
     Outputs,
@@ -52,6 +53,9 @@ class IMPALAConfig(AlgorithmConfig):
 
     lr: ScheduleOr[NonNegativeFloat] = 5e-4
     """Learning rate of the optimiser."""
+    adam_epsilon: PositiveFloat = 1e-5
+    """What the optimiser adds to the root of the second moment. With 1e-2 and a larger learning
+    rate, the steps of small gradients stay small: what was learnt is kept."""
     num_env_runners: NonNegativeInt = 2
     """Env runner actors that sample in parallel; 0 samples in the main process."""
     rollout_fragment_length: PositiveInt = 50
@@ -171,6 +175,11 @@ class IMPALALearner(Learner[VTraceBatch]):
     def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
         super().__init__(config, spaces)
         self.by_hand = self._by_hand()
+
+    def configure_optimizers(self) -> dict[str, Adam]:
+        """One, of the whole module."""
+        adam = Adam(self.module.parameters(), self.config.lr, epsilon=self.config.adam_epsilon)
+        return {DEFAULT_OPTIMIZER: adam}
 
     def _by_hand(self) -> VTraceByHand | None:
         """A faster way to the same gradients, for small networks and a loss that is this one."""

@@ -24,6 +24,7 @@ from typing import Any
 import psutil
 
 from benchmarks import facts
+from benchmarks.chaos_memory import memory_capped
 from benchmarks.chaos_store import store_full
 from rllib.checkpoints.checkpoint import load_metadata
 from rllib.checkpoints.folder import CheckpointFolder
@@ -231,6 +232,7 @@ ROWS: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "same hash after kill -9": (same_hash, len(ALGORITHMS) * len(LAYOUTS)),
     "driver ended": (driver_ended, 50),
     "store and disk full": (store_full, 30),
+    "memory capped": (memory_capped, 60),
 }
 
 

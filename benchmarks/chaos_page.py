@@ -70,7 +70,29 @@ def pauses(results: dict[str, Any], checks: dict[str, Any]) -> str:
         lines += ["", f"{text}, against whole ones: the parameters of {differ} differ."]
     if ended := checks.get("driver ended"):
         lines += ["", _ended(ended)]
+    if full := checks.get("store and disk full"):
+        lines += ["", _filled(full)]
+    if capped := checks.get("memory capped"):
+        lines += ["", _capped(capped)]
     return "\n".join(lines)
+
+
+def _filled(row: dict[str, Any]) -> str:
+    held, lost, seconds = row["held_mib"], row["lost"], row["disk_full_s"]
+    return (
+        f"With {held} MiB in an object store of half that size, and then the disk full as well, for "
+        f"{seconds} s: {lost} values were lost, and training went on."
+    )
+
+
+def _capped(row: dict[str, Any]) -> str:
+    ended, by_kernel, seconds = row["env_runners_ended"], row["ended_by_the_kernel"], row["seconds"]
+    return (
+        f"In a control group of {row['gib']:g} GiB, with environments that take ever more, {ended} "
+        f"env runners were ended in {seconds:.0f} s, each with the figures in its message, and "
+        f"others took their place; the kernel ended {by_kernel} processes, and {row['lost']} values "
+        "were lost."
+    )
 
 
 def _ended(row: dict[str, Any]) -> str:

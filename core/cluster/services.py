@@ -30,6 +30,7 @@ from rllib.core.native.archives import STORE, find_archive
 from rllib.core.native.connection import Connection
 from rllib.core.native.copies import Copies
 from rllib.core.native.instructions import Instruction, Start, Stop, Tell, Warn
+from rllib.core.native.memory_monitor import size_of
 from rllib.core.native.node import Node, WorkerProcess
 from rllib.core.native.objects import NativeRef
 from rllib.core.native.output import Line
@@ -471,8 +472,8 @@ class AgentNode(ServiceNode):
     def occupants(self) -> list[Occupant]:
         """All workers: which of them can be done again, the head knows and this node does not."""
         return [
-            Occupant(each.worker, b"", True, 0, "a worker", each.pid, 0)
-            for each in self._workers.values()
+            Occupant(each.worker, b"", True, turn, "a worker", each.pid, size_of(each.pid))
+            for turn, each in enumerate(self._workers.values())
             if each.pid
         ]
 

@@ -11,11 +11,12 @@ import psutil
 from rllib.core import trace
 from rllib.core.native import platform, wire
 from rllib.core.native.call import Build, Target
+from rllib.core.native.control_groups import Usage
 from rllib.core.native.engine import NativeRuntime
 from rllib.core.native.gpus import gpu_labels, gpu_resource, visible_gpus
 from rllib.core.native.interrupts import InterruptGuard
 from rllib.core.native.ledger import LEDGER, Cells, Ledger
-from rllib.core.native.memory_monitor import MemoryMonitor, Usage
+from rllib.core.native.memory_monitor import MemoryMonitor
 from rllib.core.native.node import Node
 from rllib.core.native.peers import Peer
 from rllib.core.native.scheduler import Scheduler
@@ -131,7 +132,7 @@ class DriverRuntime(NativeRuntime):
     def watch_memory(self, config: SystemConfig) -> None:
         """End workers before the machine's memory is used up."""
 
-        def relieve(usage: Usage) -> bool:
+        def relieve(usage: Usage) -> int:
             with self.lock:
                 return self.node.relieve(usage, config.memory_usage_threshold)
 

@@ -23,9 +23,10 @@ from typing import Any, Protocol
 from rllib.core.native import wire
 from rllib.core.native.census import Census
 from rllib.core.native.connection import Connection
+from rllib.core.native.control_groups import Usage
 from rllib.core.native.engine import NativeRuntime
 from rllib.core.native.instructions import Instruction, Start, Stop, Tell, Warn
-from rllib.core.native.memory_monitor import Usage, explain, size_of
+from rllib.core.native.memory_monitor import explain, size_of
 from rllib.core.native.node_link import NodeLink
 from rllib.core.native.output import Folder, Line, Printer
 from rllib.core.native.peers import Peer
@@ -311,17 +312,17 @@ class Node(NodeLink):
                 found.append(occupant._replace(pid=process.pid, size=size))
         return found
 
-    def relieve(self, usage: Usage, threshold: float) -> bool:
-        """Memory runs out: end a worker. ``False`` where there is none in use."""
+    def relieve(self, usage: Usage, threshold: float) -> int:
+        """Memory runs out: end a worker. Its pid; 0 where there is none in use."""
         occupants = self.occupants()
         victim = choose_victim(occupants)
         if victim is None:
-            return False
+            return 0
         process = self._workers[victim.worker]
         process.why, process.fate = explain(usage, threshold, occupants), "out of memory"
         self._perform([Warn(f"{victim.name} (pid {victim.pid}) is ended, because {process.why}")])
         self._stop(victim.worker)
-        return True
+        return victim.pid
 
     def _stop(self, worker: bytes) -> None:
         """End it. The template does so, for only a parent's signals cannot hit another process."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import chaos_checks, chaos_store, fault_cost, soak
+from benchmarks import chaos_checks, chaos_memory, chaos_store, fault_cost, soak
 from rllib import core
 from rllib.preload import PRELOAD
 
@@ -17,6 +17,16 @@ def test_a_store_and_a_disk_that_are_full_cost_nothing_but_time():
     assert found["spilled_mib"] > 0
     assert found["refusal"].startswith("OutOfDiskError")
     assert min(found["env_steps"].values()) > 0
+
+
+def test_memory_that_runs_out_costs_env_runners_and_nothing_else():
+    try:
+        found = chaos_memory.memory_capped(6.0, gib=2.5, bytes_per_step=40 * 1024)
+    except PermissionError as error:
+        pytest.skip(str(error))
+    assert found["env_runners_ended"] == found["restarts"] > 0
+    assert "of 2.50 GiB were in use" in found["told"]
+    assert found["lost"] == found["ended_by_the_kernel"] == 0
 
 
 def test_fault_tolerance_changes_nothing_where_nothing_fails():

@@ -11,7 +11,8 @@ from patience import wait_until
 
 from rllib import core
 from rllib.core.native import memory_monitor
-from rllib.core.native.memory_monitor import Usage, memory_usage
+from rllib.core.native.control_groups import Usage
+from rllib.core.native.memory_monitor import memory_usage
 from rllib.core.native.victims import Occupant, choose_victim
 
 A, B = b"owner a", b"owner b"
@@ -64,6 +65,31 @@ def test_a_control_group_of_the_first_version(tmp_path: Path) -> None:
     assert memory_usage(tmp_path) == Usage(600, 1000)
 
 
+@pytest.mark.parametrize(
+    ("line", "top", "names", "cached"),
+    [
+        ("0::/job/step", "", ("memory.max", "memory.current"), "inactive_file"),
+        (
+            "4:cpu,memory:/job/step",
+            "memory",
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+            "total_inactive_file",
+        ),
+    ],
+)
+def test_of_groups_within_groups_the_one_that_leaves_least_counts(
+    tmp_path: Path, line: str, top: str, names: tuple[str, str], cached: str
+) -> None:
+    (tmp_path / "own").write_text(f"1:cpuset:/else\n{line}\n")
+    for path, limit, used in (("", 9000, 2000), ("job", 1000, 900), ("job/step", 800, 300)):
+        folder = tmp_path / top / path
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / names[0]).write_text(f"{limit}\n")
+        (folder / names[1]).write_text(f"{used}\n")
+        (folder / "memory.stat").write_text(f"{cached} 50\n")
+    assert memory_usage(tmp_path, tmp_path / "own") == Usage(850, 1000)
+
+
 def test_without_a_limit_it_is_the_machine(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
     usage = memory_usage(tmp_path)
@@ -82,7 +108,7 @@ def pressure(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         return Usage(used, 100)
 
     monkeypatch.setattr(memory_monitor, "memory_usage", reading)
-    monkeypatch.setattr(memory_monitor, "PAUSE_S", 0.0)
+    monkeypatch.setattr(memory_monitor, "PATIENCE_S", 0.0)
     core.init(num_cpus=2, _system_config={"memory_monitor_refresh_ms": 10})
     yield high
     core.shutdown()
@@ -169,3 +195,15 @@ def test_the_next_look_comes_before_all_cores_could_have_filled_the_memory() -> 
     assert memory_monitor.filling_s(Usage(89 * gib, 100 * gib), 0.9) <= 0.5 / cores + 1e-9
     assert memory_monitor.filling_s(Usage(0, 2**50), 0.9) == 1
     assert memory_monitor.filling_s(Usage(99 * gib, 100 * gib), 0.9) < 0
+
+
+def test_nearly_full_memory_is_looked_at_before_it_can_be_full() -> None:
+    cores = os.cpu_count() or 1
+    gib = 2**30
+
+    def look_s(used: float) -> float:
+        return memory_monitor.next_look_s(Usage(int(used * gib), 64 * gib), 0.95, 0.25)
+
+    assert look_s(1) >= 0.25
+    assert 0.02 <= look_s(63.5) <= max(0.02, 0.5 / (2 * cores) / 2 + 1e-9)
+    assert look_s(64) == 0.02

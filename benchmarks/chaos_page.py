@@ -80,8 +80,8 @@ def pauses(results: dict[str, Any], checks: dict[str, Any]) -> str:
 def _filled(row: dict[str, Any]) -> str:
     held, lost, seconds = row["held_mib"], row["lost"], row["disk_full_s"]
     return (
-        f"With {held} MiB in an object store of half that size, and then the disk full as well, for "
-        f"{seconds} s: {lost} values were lost, and training went on."
+        f"With {held} MiB in an object store of half that size, and then the disk full as well for "
+        f"{seconds} s, {lost} values were lost, and training went on."
     )
 
 
@@ -90,8 +90,8 @@ def _capped(row: dict[str, Any]) -> str:
     return (
         f"In a control group of {row['gib']:g} GiB, with environments that take ever more, {ended} "
         f"env runners were ended in {seconds:.0f} s, each with the figures in its message, and "
-        f"others took their place; the kernel ended {by_kernel} processes, and {row['lost']} values "
-        "were lost."
+        f"others took their place; the kernel ended {by_kernel} processes, and {row['lost']} "
+        "values were lost."
     )
 
 

@@ -24,7 +24,8 @@ def test_memory_that_runs_out_costs_env_runners_and_nothing_else():
         found = chaos_memory.memory_capped(6.0, gib=2.5, bytes_per_step=40 * 1024)
     except PermissionError as error:
         pytest.skip(str(error))
-    assert found["env_runners_ended"] == found["restarts"] > 0
+    assert found["env_runners_ended"] > 0
+    assert found["restarts"] > 0
     assert "of 2.50 GiB were in use" in found["told"]
     assert found["lost"] == found["ended_by_the_kernel"] == 0
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import psutil
 
 from benchmarks import facts
 from benchmarks.chaos_store import MIB, Held
@@ -35,6 +36,7 @@ GIB = 1024 * MIB
 HELD_MIB = 256
 NUM_RUNNERS = 4
 TOLD = "ran out of memory"
+GONE_S = 5.0
 
 
 class Hoarder(gym.Wrapper[Any, Any, Any, Any]):
@@ -106,7 +108,11 @@ def memory_capped(
             preexec_fn=lambda: (group / "cgroup.procs").write_text(str(os.getpid())),
         )
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return {"gib": gib} | found | {"ended_by_the_kernel": ended_by_kernel(group)}
+        return (
+            {"gib": gib, "trained_s": seconds}
+            | found
+            | {"ended_by_the_kernel": ended_by_kernel(group)}
+        )
 
 
 @contextmanager
@@ -119,17 +125,30 @@ def control_group(most_bytes: int) -> Iterator[Path]:
     is_second = (ROOT / "cgroup.controllers").exists()
     group = (ROOT if is_second else ROOT / "memory") / f"rllib-{os.getpid()}"
     try:
-        if is_second:
-            (ROOT / "cgroup.subtree_control").write_text("+memory")
         group.mkdir()
-        limit = "memory.max" if is_second else "memory.limit_in_bytes"
-        (group / limit).write_text(str(most_bytes))
     except OSError as error:
-        raise PermissionError(f"a control group with less memory cannot be made: {error}") from None
+        raise PermissionError(f"a control group cannot be made: {error}") from None
     try:
+        _limit(group, "memory.max" if is_second else "memory.limit_in_bytes", most_bytes)
         yield group
     finally:
-        group.rmdir()
+        _remove(group)
+
+
+def _limit(group: Path, name: str, most_bytes: int) -> None:
+    try:
+        (group / name).write_text(str(most_bytes))
+        if (swap := group / "memory.swap.max").exists():
+            swap.write_text("0")
+    except OSError as error:
+        raise PermissionError(f"memory cannot be limited here: {error}") from None
+
+
+def _remove(group: Path) -> None:
+    """Once the last process in it has ended, of which some may be about to."""
+    processes = [psutil.Process(int(pid)) for pid in (group / "cgroup.procs").read_text().split()]
+    psutil.wait_procs(processes, timeout=GONE_S)
+    group.rmdir()
 
 
 def ended_by_kernel(group: Path) -> int:

@@ -86,11 +86,11 @@ def _filled(row: dict[str, Any]) -> str:
 
 
 def _capped(row: dict[str, Any]) -> str:
-    ended, by_kernel, seconds = row["env_runners_ended"], row["ended_by_the_kernel"], row["seconds"]
+    ended, by_kernel = row["env_runners_ended"], row["ended_by_the_kernel"]
     return (
         f"In a control group of {row['gib']:g} GiB, with environments that take ever more, {ended} "
-        f"env runners were ended in {seconds:.0f} s, each with the figures in its message, and "
-        f"others took their place; the kernel ended {by_kernel} processes, and {row['lost']} "
+        f"env runners were ended in {row['trained_s']} s, each with the figures in its message, "
+        f"and others took their place; the kernel ended {by_kernel} processes, and {row['lost']} "
         "values were lost."
     )
 

@@ -21,9 +21,9 @@ AgentDict = dict[Any, Any]
 """Something per agent."""
 
 ALL = "__all__"
+"""The key that stands for all agents in ``terminateds`` and ``truncateds``."""
 NO_AGENTS = frozenset({ALL, "__common__"})
 """What may stand among agents in infos, as RLlib's environments have it."""
-"""The key that stands for all agents in ``terminateds`` and ``truncateds``."""
 
 
 class MultiAgentEnv(gym.Env[AgentDict, AgentDict]):

@@ -23,7 +23,7 @@ def pytest_configure() -> None:
     leaks.mark_this_process(tempfile.mkdtemp(prefix="t", dir="/tmp"))
     # Whoever is to use the Rays of this run must have its token, and nobody's own is used.
     os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def pytest_unconfigure() -> None:

@@ -78,16 +78,19 @@ class ActorCalls:
         """Send a call, or keep it until the actor has a process."""
         if actor.death is not None:
             call.resolve_all(actor.death)
-        elif actor.peer is None or actor.peer.gone or actor.doomed:
+        elif actor.peer is None or actor.peer.gone or actor.doom:
             actor.queue.append(call)
             self._awaited[actor.actor_id] = actor
         else:
             self._calls.send(actor.peer, call)
 
     def kill(self, actor: NativeActor, order: wire.KillActor) -> None:
-        """Have its process ended. What is called from now on waits for what the node tells then, so
-        that a process that lives a moment longer does not answer it."""
-        actor.doomed = actor.peer is not None
+        """Have it ended, or its process. What is called from now on waits for what the node tells
+        then, so that the process that is known here, and lives a moment longer, answers none."""
+        if not order.restart:
+            actor.doom = "actor"
+        elif actor.peer is not None:
+            actor.doom = actor.doom or "process"
         self._tell_node(order)
 
     def on_placed(self, news: wire.ActorPlaced) -> None:
@@ -95,6 +98,8 @@ class ActorCalls:
         actor = self._actors.get(news.actor)
         if actor is None or actor.death is not None or actor.peer is not None:
             return
+        if actor.doom:
+            return  # it ends before it has begun here
         actor.may_restart = news.may_restart
         try:
             actor.peer = self._peers.get(news.worker)
@@ -122,7 +127,9 @@ class ActorCalls:
             return
         self._peers.drain(actor.peer)
         lost = self._take_calls(actor.peer)
-        actor.peer, actor.doomed = None, False
+        actor.peer = None
+        if actor.doom == "process":
+            actor.doom = ""
         again: deque[Call] = deque()
         for call in lost:
             if (news.unbegun and not call.cancelled) or call.use_retry():

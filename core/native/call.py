@@ -7,7 +7,7 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from rllib.core.exceptions import CoreError, TaskError
 from rllib.core.native.objects import NativeRef, Outcome, Stored
@@ -138,7 +138,7 @@ children, which matters when it is cancelled."""
 class NativeActor(ActorLink):
     """An actor as its callers see it: where it is, or what waits for it, or how it died."""
 
-    __slots__ = ("build", "death", "doomed", "life", "may_restart", "methods", "peer", "queue")
+    __slots__ = ("build", "death", "doom", "life", "may_restart", "methods", "peer", "queue")
 
     def __init__(self, actor_id: bytes, life: NativeRef | None) -> None:
         super().__init__(actor_id)
@@ -150,8 +150,8 @@ class NativeActor(ActorLink):
         self.build: Build | None = None
         """In its owner, as long as it may have to be constructed (again)."""
         self.may_restart = False
-        self.doomed = False
-        """Whether this process has had its process killed, and not heard of the end of it yet."""
+        self.doom: Literal["", "process", "actor"] = ""
+        """What of it this process has had killed, of whose end it has not heard yet."""
 
 
 class Build(NamedTuple):

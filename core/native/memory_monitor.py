@@ -8,7 +8,6 @@ gets `OutOfMemoryError`, or another run. After Ray's memory monitor and its poli
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from rllib.core.native.control_groups import MEMBERSHIPS, ROOT, Usage, usages
+from rllib.core.native.platform import usable_cores
 from rllib.core.native.victims import Occupant
 from rllib.core.system_config import SystemConfig
 
@@ -31,6 +31,7 @@ _FILL_RATE = 2 * _GIB
 _LONGEST_S = 1.0
 _SHORTEST_S = 0.02
 """Between one look and the next."""
+_NEARLY_FULL = 0.75
 
 
 def memory_usage(root: Path = ROOT, memberships: Path = MEMBERSHIPS) -> Usage:
@@ -44,14 +45,16 @@ def memory_usage(root: Path = ROOT, memberships: Path = MEMBERSHIPS) -> Usage:
 def filling_s(usage: Usage, threshold: float) -> float:
     """How long it takes at least to reach the threshold, in seconds; at most `_LONGEST_S`."""
     headroom = threshold * usage.total - usage.used
-    return min(_LONGEST_S, headroom / (_FILL_RATE * (os.cpu_count() or 1)))
+    return min(_LONGEST_S, headroom / (_FILL_RATE * usable_cores()))
 
 
 def next_look_s(usage: Usage, threshold: float, refresh_s: float) -> float:
     """Seconds until one has to look again: not before the threshold can be reached, unless that is
-    sooner than ``refresh_s``; but always well before all memory can be full."""
-    full_s = max(_SHORTEST_S, filling_s(usage, 1.0) / 2)
-    return min(full_s, max(refresh_s, filling_s(usage, threshold)))
+    sooner than ``refresh_s``; but where memory is nearly full, well before it can be full."""
+    pause_s = max(refresh_s, filling_s(usage, threshold))
+    if usage.share < _NEARLY_FULL:
+        return pause_s
+    return min(pause_s, max(_SHORTEST_S, filling_s(usage, 1.0) / 2))
 
 
 def size_of(pid: int) -> int:
@@ -61,6 +64,14 @@ def size_of(pid: int) -> int:
     except psutil.Error:
         return 0
     return max(0, memory.rss - getattr(memory, "shared", 0))
+
+
+def is_there(pid: int) -> bool:
+    """Whether a process may still have memory. Its size is 0 long before its pages are free."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def explain(usage: Usage, threshold: float, occupants: Sequence[Occupant]) -> str:
@@ -101,8 +112,8 @@ class MemoryMonitor:
                 self._patient_until = time.monotonic() + PATIENCE_S
 
     def _is_being_freed(self) -> bool:
-        """Whether who was ended last still has memory, and may for a while."""
-        return time.monotonic() < self._patient_until and size_of(self._ended) > 0
+        """Whether who was ended last is still there, and may be for a while."""
+        return time.monotonic() < self._patient_until and is_there(self._ended)
 
     def stop(self) -> None:
         """End the thread. The caller does not hold what ``relieve`` waits for."""

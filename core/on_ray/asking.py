@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import ray
@@ -18,7 +19,12 @@ def on_cluster(function: Callable[..., T], *args: Any) -> T:
     driver that comes through Ray Client."""
     if not client.is_connected():
         return function(*args)
-    task = ray.remote(num_cpus=0)(function)
     with translated():
-        answer: T = ray.get(task.remote(*args))
+        answer: T = ray.get(_task(function).remote(*args))
     return answer
+
+
+@lru_cache(maxsize=32)
+def _task(function: Callable[..., Any]) -> Any:
+    """Sent there once."""
+    return ray.remote(num_cpus=0)(function)

@@ -2,10 +2,13 @@
 
 ::
 
-    sender --(bytes, next)--> receiver      each message brings the reference of the one after it
+    sender --(what, bytes, next)--> receiver
+
+Each message brings the reference of the one after it.
 
 A channel leads one way. The receiver asks for the next message as soon as it has one, so that it
-comes by itself when it is sent. What was sent and not received takes room in the object store.
+comes by itself when it is sent. What was sent and not received takes room in the object store, and
+is lost with the process of the sender.
 """
 
 from __future__ import annotations
@@ -45,11 +48,11 @@ class Sender:
     def __init__(self) -> None:
         self.next = api.runtime().promise()
 
-    def send(self, message: Any) -> None:
+    def send(self, what: str, message: Any) -> None:
         """Send a `PickleBuffer`, or the reference of one; nobody is waited for."""
         runtime = api.runtime()
         here, self.next = self.next, runtime.promise()
-        runtime.fulfil(here, (message, self.next))
+        runtime.fulfil(here, (what, message, self.next))
 
     def close(self) -> None:
         """Whoever waits for a message hears that none comes."""
@@ -69,14 +72,17 @@ class Receiver:
         api.runtime().expect(ref)
         return ref
 
-    def receive(self, deadline: float) -> memoryview:
+    def receive(self, what: str, deadline: float) -> memoryview:
         """The next bytes, read-only; waits until ``deadline``, of the monotonic clock.
 
-        Raises `ChannelError`.
+        Raises `ChannelError`, also where they are something else than ``what``.
         """
         try:
-            message, following = self._get(self._next, deadline)
+            sent, message, following = self._get(self._next, deadline)
             self._next = self._asked_for(following)
+            if sent != what:
+                reason = f"takes part in {sent}, and this member in {what}"
+                raise ChannelError(self.rank, reason, died=False)
             is_stored = isinstance(message, ObjectRef)
             content = self._get(message, deadline) if is_stored else message
         except GetTimeoutError:
@@ -118,21 +124,21 @@ class Mesh:
         firsts = {other: gathering.get(f"channels/{other}")[me] for other in others}
         return cls(me, senders, firsts)
 
-    def send(self, content: memoryview, to: int) -> None:
+    def send(self, what: str, content: memoryview, to: int) -> None:
         """Send a copy to one."""
-        self._senders[to].send(PickleBuffer(content))
+        self._senders[to].send(what, PickleBuffer(content))
 
-    def send_to_all(self, content: memoryview) -> None:
+    def send_to_all(self, what: str, content: memoryview) -> None:
         """Send a copy to all others."""
         is_large = content.nbytes >= SHARED_BYTES and len(self._senders) > 1
         buffer = PickleBuffer(content)
         message = api.put(buffer) if is_large else buffer
         for sender in self._senders.values():
-            sender.send(message)
+            sender.send(what, message)
 
-    def receive(self, source: int, deadline: float) -> memoryview:
+    def receive(self, what: str, source: int, deadline: float) -> memoryview:
         """Receive from one; see `Receiver.receive`."""
-        return self._receivers[source].receive(deadline)
+        return self._receivers[source].receive(what, deadline)
 
     def close(self) -> None:
         """Tell the others that nothing more comes."""

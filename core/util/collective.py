@@ -13,7 +13,8 @@
 Every operation has to be called by all members, in the same order. It ends within the group's
 timeout: with a `CollectiveError` that names the dead as soon as a member dies, with a
 `CollectiveTimeoutError` when somebody does not come. Either breaks the group; form it anew after
-`destroy_collective_group`.
+`destroy_collective_group`. Over several nodes, what a member has sent and nobody has received yet
+is lost with its process.
 
 Tensors are torch tensors or numpy arrays, of any shape; in one operation they have the same shape
 and dtype at all members. What is written must be writable, as arrays that come from ``get`` are not

@@ -3,7 +3,7 @@
 Several groups live beside each other in a process, and none of them is torch's global default
 group. Gloo talks over loopback where all members are on one node. Where they are on several, it
 would open ports that know no secret, so tensors go through channels of the runtime instead, unless
-``GLOO_SOCKET_IFNAME`` names an interface for it.
+``GLOO_SOCKET_IFNAME`` names an interface for it, or the engine is Ray, which has no channels.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rllib.core import api
 from rllib.core.util.channel_group import ChannelGroup
 from rllib.core.util.channels import ChannelError, Mesh
 from rllib.core.util.rendezvous import (
+    GLOO_INTERFACE,
     CollectiveError,
     CollectiveTimeoutError,
     Gathering,
@@ -33,8 +34,8 @@ _DEATH_PATIENCE_S = 0.5
 _TLS_VARIABLE = "RLLIB_TLS_CERT"
 """In the environment of workers whose node speaks TLS."""
 
-_INTERFACES = {"gloo": "GLOO_SOCKET_IFNAME", "nccl": "NCCL_SOCKET_IFNAME"}
-"""Which variable says over which network a backend talks."""
+_NCCL_INTERFACE = "NCCL_SOCKET_IFNAME"
+"""Which variable says over which network NCCL talks."""
 
 OPERATORS = {
     "SUM": dist.ReduceOp.SUM,
@@ -65,10 +66,11 @@ class Group:
         self._members: list[Member] = gathering.members
         self._pg: Any = None
         self._pg = self._run("init_collective_group", lambda: self._connected(gathering))
-        self._run("init_collective_group", lambda: self._pg.barrier().wait())
+        self._wait("init_collective_group", lambda: self._pg.barrier())
 
     def _connected(self, gathering: Gathering) -> Any:
         check_exposure(self.backend, gathering.members)
+        check_agreement(gathering.members)
         if self.backend == "gloo" and _goes_by_channels(gathering.members):
             return ChannelGroup(Mesh.of(gathering))
         timeout = timedelta(seconds=self.timeout_s)
@@ -206,19 +208,29 @@ def check_backend(backend: str) -> None:
 
 def check_exposure(backend: str, members: list[Member]) -> None:
     """Raise `ValueError` where that would carry in the clear what the cluster encrypts."""
-    variable = _INTERFACES["nccl"]
-    if backend != "nccl" or _are_together(members) or os.environ.get(variable):
+    if backend != "nccl" or _are_together(members) or os.environ.get(_NCCL_INTERFACE):
         return
     if os.environ.get(_TLS_VARIABLE):
         raise ValueError(
             "the members are on several nodes of a cluster that speaks TLS, and NCCL does not: put "
             "them on one node, use backend 'gloo', or say that the network between them is "
-            f"trusted, by {variable} (its interface, such as eth0) in their environment"
+            f"trusted, by {_NCCL_INTERFACE} (its interface, such as eth0) in their environment"
+        )
+
+
+def check_agreement(members: list[Member]) -> None:
+    """Raise `ValueError` where some would wait for others by other means than these."""
+    named = [member.rank for member in members if member.interface]
+    if named and len(named) < len(members):
+        missing = [member.rank for member in members if not member.interface]
+        raise ValueError(
+            f"{GLOO_INTERFACE} is in the environment of the ranks {named}, and not in that of "
+            f"{missing}: set it on all nodes, or on none"
         )
 
 
 def _goes_by_channels(members: list[Member]) -> bool:
-    is_named = bool(os.environ.get(_INTERFACES["gloo"]))
+    is_named = any(member.interface for member in members)
     return not (_are_together(members) or is_named) and api.runtime().has_promises
 
 
@@ -228,9 +240,8 @@ def _are_together(members: list[Member]) -> bool:
 
 def _gloo_device(me: Member, members: list[Member]) -> Any:
     """Where this member is reached by the others."""
-    interface = os.environ.get(_INTERFACES["gloo"])
-    if interface:
-        return dist.ProcessGroupGloo.create_device(interface=interface)
+    if me.interface:
+        return dist.ProcessGroupGloo.create_device(interface=me.interface)
     hostname = "127.0.0.1" if _are_together(members) else me.address
     return dist.ProcessGroupGloo.create_device(hostname=hostname)
 

@@ -25,6 +25,9 @@ from rllib.core.exceptions import ActorError
 from rllib.core.object_ref import ObjectRef
 from rllib.core.remote import ActorClass, ActorHandle
 
+GLOO_INTERFACE = "GLOO_SOCKET_IFNAME"
+"""Which variable says over which network gloo talks."""
+
 RETRY_S = 0.005
 _LOOK_S = 0.25
 """How often somebody who waits for others looks whether they live."""
@@ -61,12 +64,15 @@ class Member(NamedTuple):
     host: str
     address: str
     """Of its node, as other nodes reach it."""
+    interface: str = ""
+    """That gloo is to use there."""
 
     @classmethod
     def this_process(cls, rank: int) -> Member:
         """The one that asks."""
         created = psutil.Process().create_time()
-        return cls(rank, os.getpid(), created, socket.gethostname(), _own_address())
+        host, interface = socket.gethostname(), os.environ.get(GLOO_INTERFACE, "")
+        return cls(rank, os.getpid(), created, host, _own_address(), interface)
 
     def is_dead(self) -> bool:
         """Whether its process has ended; of other hosts nothing is known."""

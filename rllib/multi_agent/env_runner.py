@@ -225,6 +225,7 @@ class Actor:
     def lose(self, agent: Agent) -> None:
         """The agent's environment has failed."""
         self.states.pop(agent, None)
+        self.noises.pop(agent, None)
         if self.memories is not None:
             self.memories.forget(agent)
         self.trajectories.lose(agent)
@@ -232,6 +233,7 @@ class Actor:
     def end(self, agent: Agent, terminated: bool, final_obs: NDArray[Any] | None) -> None:
         """The agent is gone."""
         self.states.pop(agent, None)
+        self.noises.pop(agent, None)
         if self.memories is not None:
             final_obs = self._last_seen(self.memories, agent, terminated, final_obs)
         elif final_obs is not None:

@@ -1,6 +1,8 @@
 """Memory that runs out: who is ended, and what those hear who wait for it."""
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,9 @@ from rllib import core
 from rllib.core.native import memory_monitor
 from rllib.core.native.control_groups import Usage
 from rllib.core.native.memory_monitor import memory_usage
+from rllib.core.native.platform import usable_cores
 from rllib.core.native.victims import Occupant, choose_victim
+from rllib.core.system_config import SystemConfig
 
 A, B = b"owner a", b"owner b"
 
@@ -182,6 +186,41 @@ def test_calls_of_an_ended_actor_are_told_why(
             core.get(actor.ping.remote(), timeout=10)
 
 
+def test_the_next_one_is_ended_when_the_last_one_is_gone_and_memory_still_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there, looks, ended = {101}, threading.Semaphore(0), []
+    monkeypatch.setattr(memory_monitor, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(memory_monitor, "is_there", lambda pid: pid in there)
+
+    def reading() -> Usage:
+        looks.release()
+        return Usage(99, 100)
+
+    def relieve(_usage: Usage) -> int:
+        ended.append(101 + len(ended))
+        return ended[-1]
+
+    monkeypatch.setattr(memory_monitor, "memory_usage", reading)
+    monitor = memory_monitor.MemoryMonitor(SystemConfig(memory_monitor_refresh_ms=1), relieve)
+    try:
+        for _ in range(5):
+            assert looks.acquire(timeout=10)
+        assert ended == [101]  # its memory is not free yet
+        there.clear()
+        wait_until(lambda: len(ended) > 1)
+    finally:
+        monitor.stop()
+
+
+def test_a_process_that_ended_is_not_there() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    wait_until(lambda: not memory_monitor.is_there(child.pid))  # a zombie
+    child.wait()
+    assert not memory_monitor.is_there(child.pid)
+    assert memory_monitor.is_there(os.getpid())
+
+
 def test_nobody_is_ended_where_nobody_is_at_work(pressure: threading.Event) -> None:
     pressure.set()
     wait_until(lambda: not pressure.is_set())
@@ -189,7 +228,7 @@ def test_nobody_is_ended_where_nobody_is_at_work(pressure: threading.Event) -> N
 
 
 def test_the_next_look_comes_before_all_cores_could_have_filled_the_memory() -> None:
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     gib = 2**30
     assert memory_monitor.filling_s(Usage(90 * gib, 100 * gib), 0.9) == pytest.approx(0)
     assert memory_monitor.filling_s(Usage(89 * gib, 100 * gib), 0.9) <= 0.5 / cores + 1e-9
@@ -198,7 +237,7 @@ def test_the_next_look_comes_before_all_cores_could_have_filled_the_memory() -> 
 
 
 def test_nearly_full_memory_is_looked_at_before_it_can_be_full() -> None:
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     gib = 2**30
 
     def look_s(used: float) -> float:

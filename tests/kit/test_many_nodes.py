@@ -13,6 +13,7 @@ from rllib import IMPALAConfig, PPOConfig, core
 from rllib.algorithm import Algorithm
 from rllib.algorithms.ppo import PPOLearner
 from rllib.core.testing import Cluster
+from rllib.core.util import collective
 from rllib.envs.make import probe_spaces
 from rllib.learning.learner_group import LearnerGroup
 from rllib.sampling.env_runner import EnvRunner
@@ -105,3 +106,29 @@ def test_learners_on_two_nodes_average_to_the_gradient_of_one(two_nodes: Cluster
         np.testing.assert_allclose(gradient, expected, atol=1e-6, rtol=0)
     assert not any(listening for _, _, listening in states)
     group.stop()
+
+
+class Member:
+    def join(self, rank: int, name: str) -> int:
+        collective.init_collective_group(2, rank, "gloo", name, timeout_s=60.0)
+        ends = psutil.Process(os.getpid()).net_connections("inet")
+        return sum(end.status == psutil.CONN_LISTEN for end in ends)
+
+
+def joined(name: str, *environments: dict[str, str]) -> list[int]:
+    kinds = [
+        core.remote(resources={"board": 1}, runtime_env={"env_vars": each})(Member)
+        for each in environments
+    ]
+    pair = [kind.remote() for kind in kinds]
+    calls = [each.join.remote(rank, name) for rank, each in enumerate(pair)]
+    found: list[int] = core.get(calls, timeout=120)
+    return found
+
+
+@pytest.mark.usefixtures("two_nodes")
+def test_gloo_talks_over_an_interface_that_all_members_name() -> None:
+    named = {"GLOO_SOCKET_IFNAME": "lo"}
+    assert min(joined("open", named, named)) > 0
+    with pytest.raises(ValueError, match="GLOO_SOCKET_IFNAME is in the environment of the ranks"):
+        joined("torn", {}, named)

@@ -15,7 +15,7 @@ from rllib import core
 from rllib.core import api
 from rllib.core.testing import Cluster
 from rllib.core.util import collective as col
-from rllib.core.util.process_group import check_exposure
+from rllib.core.util.process_group import check_agreement, check_exposure
 from rllib.core.util.rendezvous import Member
 from rllib.core.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -347,20 +347,30 @@ def test_an_operation_that_nobody_joins_times_out_and_breaks_the_group() -> None
         core.get(twice, timeout=30)
 
 
-def test_tensors_of_different_sizes_are_an_error(runtime: str) -> None:
+@pytest.mark.parametrize("sizes", [(2, 3), (12_500, 25_000), (30_000, 60_000)])
+def test_tensors_of_different_sizes_are_an_error(runtime: str, sizes: tuple[int, int]) -> None:
     if runtime == "one node":
         pytest.skip("gloo does not notice")
     pair = players(2, timeout_s=5.0)
 
     def action(rank: int) -> str:
         try:
-            col.allreduce(np.ones(2 + rank))
+            col.allreduce(np.ones(sizes[rank]))
         except col.CollectiveError as error:
             return str(error)
         return ""
 
     told = all_do(pair, action)
-    assert all("differ in size" in each for each in told), told
+    assert any(f"takes part in allreduce of {sizes[0]:,}" in each for each in told), told
+    assert all(told)
+
+
+def test_members_who_would_wait_by_different_means_are_told() -> None:
+    near, far = Member(0, 1, 0.0, "a", "10.0.0.1"), Member(1, 1, 0.0, "b", "10.0.0.2")
+    check_agreement([near, far])
+    check_agreement([each._replace(interface="eth1") for each in (near, far)])
+    with pytest.raises(ValueError, match=r"of the ranks \[1\], and not in that of \[0\]"):
+        check_agreement([near, far._replace(interface="eth1")])
 
 
 @pytest.mark.parametrize("operation", ["allreduce", "barrier", "recv", "broadcast"])

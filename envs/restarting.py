@@ -82,7 +82,7 @@ class RestartingEnv(gym.Wrapper[Any, Any, Any, Any]):
         try:
             result = self.env.step(action)
             obs, reward = result[0], result[1]
-            if not (type(reward) is float and isfinite(reward) and self._is_surely_finite(obs)):
+            if type(reward) is not float or not self._are_surely_finite(obs, reward):
                 self._refuse_nonfinite(obs, reward)
         except EnvFault as fault:
             obs, info = self._begin_anew(fault, None, ATTEMPTS)
@@ -102,7 +102,7 @@ class RestartingEnv(gym.Wrapper[Any, Any, Any, Any]):
     def _begin(self, seed: int | None, options: dict[str, Any] | None, attempts: int) -> Any:
         try:
             obs, info = self.env.reset(seed=seed, options=options)
-            if not self._is_surely_finite(obs):
+            if not self._are_surely_finite(obs, 0.0):
                 self._refuse_nonfinite(obs, 0.0)
         except EnvFault as fault:
             if not attempts:
@@ -117,12 +117,12 @@ class RestartingEnv(gym.Wrapper[Any, Any, Any, Any]):
         self.env = self._made()
         return self._begin(later_seed(self._root, self.num_restarts), options, attempts - 1)
 
-    def _is_surely_finite(self, obs: Any) -> bool:
+    def _are_surely_finite(self, obs: Any, reward: float) -> bool:
         """Whether there is no need to look closer: numbers are finite if their sum is.
 
         It is asked in every step of every environment, and so takes few calls.
         """
-        return self._is_short and type(obs) is np.ndarray and isfinite(sum(obs.tolist()))
+        return self._is_short and type(obs) is np.ndarray and isfinite(sum(obs.tolist(), reward))
 
     def _refuse_nonfinite(self, obs: Any, reward: Any) -> None:
         if not np.isfinite(reward):

@@ -52,8 +52,8 @@ class Hoarder(gym.Wrapper[Any, Any, Any, Any]):
         return super().step(action)
 
 
-def trained(seconds: float, bytes_per_step: int) -> dict[str, Any]:
-    """What came of some time of training."""
+def trained(seconds: float, bytes_per_step: int, enough: int) -> dict[str, Any]:
+    """What came of training for some time, or until ``enough`` env runners were started anew."""
     config = load_plan("ppo_cartpole").config.copy()
     config.environment(Hoarder, env_config={"bytes_per_step": bytes_per_step})
     config.env_runners(num_env_runners=NUM_RUNNERS, num_envs_per_env_runner=4)
@@ -66,7 +66,7 @@ def trained(seconds: float, bytes_per_step: int) -> dict[str, Any]:
         warnings.simplefilter("always")
         held = Held()
         held.put(HELD_MIB)
-        result = _until(algo, time.monotonic() + seconds)
+        result = _until(algo, time.monotonic() + seconds, enough)
         stories = [str(each.message) for each in told if TOLD in str(each.message)]
         return {
             "env_steps": result["num_env_steps_sampled_lifetime"],
@@ -78,10 +78,11 @@ def trained(seconds: float, bytes_per_step: int) -> dict[str, Any]:
         }
 
 
-def _until(algo: Algorithm, deadline: float) -> dict[str, Any]:
+def _until(algo: Algorithm, deadline: float, enough: int) -> dict[str, Any]:
     while True:
         result = algo.train()
-        if time.monotonic() > deadline:
+        restarts = result["fault_tolerance"]["num_remote_worker_restarts"]
+        if restarts >= enough or time.monotonic() > deadline:
             return result
 
 
@@ -91,7 +92,7 @@ def _sentence(story: str) -> str:
 
 
 def memory_capped(
-    seconds: float, gib: float = 6.0, bytes_per_step: int = 128 * 1024
+    seconds: float, gib: float = 6.0, bytes_per_step: int = 128 * 1024, enough: int = 10**9
 ) -> dict[str, Any]:
     """`trained`, in a process that may have so much memory.
 
@@ -99,9 +100,9 @@ def memory_capped(
         PermissionError: control groups cannot be made here.
     """
     with control_group(int(gib * GIB)) as group:
-        command = ["-m", "benchmarks.chaos_memory", "--child", "--seconds", str(seconds)]
+        given = json.dumps([seconds, bytes_per_step, enough])
         done = subprocess.run(
-            [sys.executable, *command, "--bytes-per-step", str(bytes_per_step)],
+            [sys.executable, "-m", "benchmarks.chaos_memory", "--child", given],
             cwd=facts.ROOT,
             stdout=subprocess.PIPE,
             check=True,
@@ -166,10 +167,10 @@ def main() -> None:
     parser.add_argument("--gib", type=float, default=6.0)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--bytes-per-step", type=int, default=128 * 1024)
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        print(json.dumps(trained(arguments.seconds, arguments.bytes_per_step)))
+        print(json.dumps(trained(*json.loads(arguments.child))))
         return
     print(memory_capped(arguments.seconds, arguments.gib, arguments.bytes_per_step))
 

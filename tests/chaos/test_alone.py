@@ -21,7 +21,7 @@ def test_a_store_and_a_disk_that_are_full_cost_nothing_but_time():
 
 def test_memory_that_runs_out_costs_env_runners_and_nothing_else():
     try:
-        found = chaos_memory.memory_capped(6.0, gib=2.5, bytes_per_step=40 * 1024)
+        found = chaos_memory.memory_capped(60.0, gib=2.5, bytes_per_step=40 * 1024, enough=2)
     except PermissionError as error:
         pytest.skip(str(error))
     assert found["env_runners_ended"] > 0

@@ -231,9 +231,8 @@ class Actor:
         self.trajectories.lose(agent)
 
     def end(self, agent: Agent, terminated: bool, final_obs: NDArray[Any] | None) -> None:
-        """The agent is gone."""
+        """The agent is gone; its noise goes on should it come again, as over episodes."""
         self.states.pop(agent, None)
-        self.noises.pop(agent, None)
         if self.memories is not None:
             final_obs = self._last_seen(self.memories, agent, terminated, final_obs)
         elif final_obs is not None:

@@ -452,6 +452,11 @@ def test_noise_keeps_its_direction_by_agent(correlation):
 
     runner.actors["all"].trajectories.act = noting
     runner.sample()
+    actor = runner.actors["all"]
+    assert bool(actor.noises) == (correlation > 0)
+    for agent in list(actor.noises):
+        actor.lose(agent)
+    assert not actor.noises  # whoever comes next begins anew
     runner.stop()
     assert len(drawn) == 5
     for noise in drawn.values():

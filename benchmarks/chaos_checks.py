@@ -24,14 +24,11 @@ from typing import Any
 import psutil
 
 from benchmarks import facts
-from benchmarks.chaos_memory import memory_capped
+from benchmarks.chaos_memory import GONE_S, memory_capped
 from benchmarks.chaos_store import store_full
 from rllib.checkpoints.checkpoint import load_metadata
 from rllib.checkpoints.folder import CheckpointFolder
 from rllib.runs.record import PROGRESS, read_json_lines
-
-GONE_S = 5.0
-"""Seconds after a driver's end in which everything of its own is gone."""
 
 WRITER = """
 import itertools, sys

@@ -37,6 +37,7 @@ HELD_MIB = 256
 NUM_RUNNERS = 4
 TOLD = "ran out of memory"
 GONE_S = 5.0
+"""Seconds after a driver's end in which everything of its own is gone."""
 
 
 class Hoarder(gym.Wrapper[Any, Any, Any, Any]):

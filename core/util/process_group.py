@@ -70,7 +70,7 @@ class Group:
 
     def _connected(self, gathering: Gathering) -> Any:
         check_exposure(self.backend, gathering.members)
-        check_agreement(gathering.members)
+        check_agreement(self.backend, gathering.members)
         if self.backend == "gloo" and _goes_by_channels(gathering.members):
             return ChannelGroup(Mesh.of(gathering))
         timeout = timedelta(seconds=self.timeout_s)
@@ -218,8 +218,10 @@ def check_exposure(backend: str, members: list[Member]) -> None:
         )
 
 
-def check_agreement(members: list[Member]) -> None:
+def check_agreement(backend: str, members: list[Member]) -> None:
     """Raise `ValueError` where some would wait for others by other means than these."""
+    if backend != "gloo" or _are_together(members):
+        return
     named = [member.rank for member in members if member.interface]
     if named and len(named) < len(members):
         missing = [member.rank for member in members if not member.interface]

@@ -367,10 +367,13 @@ def test_tensors_of_different_sizes_are_an_error(runtime: str, sizes: tuple[int,
 
 def test_members_who_would_wait_by_different_means_are_told() -> None:
     near, far = Member(0, 1, 0.0, "a", "10.0.0.1"), Member(1, 1, 0.0, "b", "10.0.0.2")
-    check_agreement([near, far])
-    check_agreement([each._replace(interface="eth1") for each in (near, far)])
+    check_agreement("gloo", [near, far])
+    check_agreement("gloo", [each._replace(interface="eth1") for each in (near, far)])
+    one_node = [near, near._replace(rank=1, interface="eth1")]
+    check_agreement("gloo", one_node)  # the way is loopback's, or leads there
+    check_agreement("nccl", [near, far._replace(interface="eth1")])
     with pytest.raises(ValueError, match=r"of the ranks \[1\], and not in that of \[0\]"):
-        check_agreement([near, far._replace(interface="eth1")])
+        check_agreement("gloo", [near, far._replace(interface="eth1")])
 
 
 @pytest.mark.parametrize("operation", ["allreduce", "barrier", "recv", "broadcast"])

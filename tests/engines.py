@@ -2,9 +2,10 @@
 
 import importlib
 import os
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import leaks
 import psutil
@@ -37,6 +38,8 @@ CLIENT = "ray-client"
 of its nodes."""
 
 RAYS = ("ray", CLIENT)
+
+T = TypeVar("T")
 
 _cluster: Cluster | None = None
 
@@ -75,6 +78,8 @@ def start(name: str, **given: Any) -> core.api.Context:
         return core.init(address="ray", **given)
     # Ray prints what it thinks of a dying worker; it may not.
     options = {"num_cpus": 2, "labels": LABELS, "log_to_driver": name != "ray", **given}
+    if name == "ray":
+        return begin_ray(lambda: core.init(address="ray", **options))
     return core.init(address=ENGINES[name], **options)
 
 
@@ -95,7 +100,23 @@ def is_idle() -> bool:
 
 def start_ray() -> None:
     """Connect this process to a new Ray, on which `start` then starts the engine."""
-    _ray().init(num_cpus=2, labels=LABELS, include_dashboard=False, log_to_driver=False)
+    options = {"include_dashboard": False, "log_to_driver": False}
+    begin_ray(lambda: _ray().init(num_cpus=2, labels=LABELS, **options))
+
+
+def begin_ray(begin: Callable[[], T]) -> T:
+    """Once more where Ray gave up on a node of its own that did not come up within half a minute,
+    as happens now and then; such a node lives on, so it is ended first."""
+    try:
+        return begin()
+    except Exception as error:
+        if "timed out during startup" not in str(error):
+            raise
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            node = frame.f_locals.get("self")
+            if hasattr(node, "kill_all_processes"):
+                node.kill_all_processes(check_alive=False, wait=True)
+    return begin()
 
 
 def end_ray() -> None:

@@ -1,9 +1,12 @@
 """Waiting for what other processes do, with a deadline and without blind sleeping."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -33,3 +36,19 @@ def alive(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def freeze(pid: int) -> None:
+    """Have a process do nothing more until ``SIGCONT``. The signal alone returns at once, and the
+    threads go on until each has heard of it, which takes time on a machine that is busy."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: _states_of_threads(pid) == {"T"})
+
+
+def _states_of_threads(pid: int) -> set[str]:
+    """Of those that have not ended in the meantime."""
+    found = set()
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found.add(stat.read_text().rpartition(")")[2].split()[0])
+    return found

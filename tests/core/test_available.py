@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+from patience import freeze
 
 from rllib import core
 
@@ -28,7 +29,7 @@ def test_who_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
     with core.init(num_cpus=2):
         lessee, lent = core.get(own_and_another_pid.remote())
         assert lessee != lent
-        os.kill(lessee, signal.SIGSTOP)
+        freeze(lessee)
         assert in_all_and_free() == (2.0, 1.0)
         os.kill(lessee, signal.SIGCONT)
         monkeypatch.undo()

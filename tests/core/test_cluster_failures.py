@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 from cluster_actors import Counter, actor_on, sleep_for_ever, where
-from patience import SOON_S, wait_until
+from patience import SOON_S, freeze, wait_until
 
 from rllib import core
 from rllib.core import api
@@ -46,13 +46,12 @@ def test_who_kills_an_actor_hears_no_more_of_it_even_before_the_node_acts() -> N
         core.init(address=cluster.address)
         killed, other = Counter.remote(), Counter.remote()
         core.get([killed.add.remote(), other.add.remote()])
-        node = psutil.Process(cluster.head.pid)
-        node.suspend()
+        freeze(cluster.head.pid)
         core.kill(killed)
         late = killed.add.remote()
         assert core.get(other.add.remote(), timeout=SOON_S) == 2  # the way of calls is open
         assert core.wait([late], timeout=0.2) == ([], [late])
-        node.resume()
+        psutil.Process(cluster.head.pid).resume()
         with pytest.raises(ActorDiedError, match=r"killed by kill\(\)"):
             core.get(late, timeout=SOON_S)
 
@@ -121,7 +120,7 @@ def test_a_call_whose_process_ended_before_the_node_could_say_so_is_answered() -
         waiting = pool.submit(core.get, actor.sleep.remote(), timeout=60)
         runtime = api.runtime()
         assert isinstance(runtime, NativeRuntime)
-        psutil.Process(cluster.head.pid).suspend()  # so that it says nothing more
+        freeze(cluster.head.pid)  # so that it says nothing more
         worker.kill()
         wait_until(lambda: not runtime.peers.living())
         cluster.kill_node(cluster.head)

@@ -13,7 +13,7 @@ from typing import Any
 import leaks
 import psutil
 import pytest
-from patience import alive, wait_until
+from patience import alive, freeze, wait_until
 
 PRELUDE = """
 import os, signal, sys, threading, time
@@ -137,9 +137,8 @@ def helper(driver: Driver, name: str) -> psutil.Process:
 
 def kill_with_driver(driver: Driver, *helpers: psutil.Process) -> None:
     """Kill all of them before any can react to the end of another."""
-    driver.process.send_signal(signal.SIGSTOP)
-    for process in helpers:
-        process.suspend()
+    for process in (driver.process, *helpers):
+        freeze(process.pid)
     for process in helpers:
         process.kill()
     driver.process.kill()

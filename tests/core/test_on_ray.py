@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
+import engines
 import leaks
 import pytest
 
@@ -20,7 +21,8 @@ of_actor = importlib.import_module("rllib.core.on_ray.options").of_actor  # it i
 def plain_ray() -> Iterator[None]:
     """A Ray that the program has started itself, and our engine on it."""
     with leaks.ray_at_work():
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="plain")
+        options = {"include_dashboard": False, "log_to_driver": False, "namespace": "plain"}
+        engines.begin_ray(lambda: ray.init(num_cpus=2, **options))
         with core.init(address="ray"):
             yield
         ray.shutdown()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from patience import wait_until
+from patience import freeze, wait_until
 
 from rllib import core
 from rllib.core.util import state
@@ -143,7 +143,7 @@ def test_objects_are_listed_where_they_are() -> None:
 @pytest.mark.usefixtures("native")
 def test_who_is_silent_is_named_and_the_dead_are_not_waited_for() -> None:
     pid = core.get(core.remote(os.getpid).remote())
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     with pytest.raises(state.StateApiException, match=f"process {pid} did not answer"):
         state.list_tasks(timeout=0.1)
     assert state.list_tasks(timeout=0.1, raise_on_missing_output=False) == []

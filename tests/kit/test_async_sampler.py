@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from patience import freeze
 
 from rllib import core
 from rllib.algorithms.impala import IMPALAConfig
@@ -236,7 +237,7 @@ def test_one_that_is_frozen_is_found_out_long_before_its_time_is_up():
     sampler = sampler_of([remote(0)], env_runner_health_probe_timeout_s=0.5)
     pid = core.get(sampler.group.workers[0].call("get_pid"))
     take(sampler, 2)
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     with pytest.warns(RuntimeWarning, match="probe_timeout_s = 0.5 that it is alive"):
         take_until_recreated(sampler)
     sampler.group.stop()

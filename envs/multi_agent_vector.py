@@ -25,7 +25,7 @@ from rllib.envs.faults import (
 from rllib.envs.members import describe, find_misfit, fits
 from rllib.envs.multi_agent import ALL, NO_AGENTS, AgentDict, MultiAgentEnv
 from rllib.envs.packing import Packer
-from rllib.envs.restarting import ATTEMPTS, later_seed, told
+from rllib.envs.restarting import Streak, later_seed, told
 
 Observations = dict[Any, NDArray[Any]]
 """Packed observations by agent."""
@@ -97,6 +97,7 @@ class MultiAgentVector:
         contexts = [EnvContext.of(env_config, index) for index in range(num_envs)]
         self.makers = [partial(make_multi_agent_env, make, context) for context in contexts]
         self.envs = [make_one() for make_one in self.makers]
+        self._streaks = [Streak() for _ in self.envs]
         self.restarts, self.num_restarts, self._seed = restarts, 0, 0
         self.num_envs = num_envs
         self.num_steps = 0
@@ -158,14 +159,13 @@ class MultiAgentVector:
                 raise
             return self._begin_anew(index, fault)
 
-    def _begin_anew(self, index: int, fault: EnvFault, attempts: int = ATTEMPTS) -> AgentStep:
+    def _begin_anew(self, index: int, fault: EnvFault) -> AgentStep:
         """The first step of another environment's episode.
 
         Raises:
-            EnvFault: nor can that begin.
+            EnvFault: nor can that begin or step, again and again.
         """
-        if not attempts:
-            raise fault
+        self._streaks[index].add_at(self.num_steps, fault)
         told(index, fault)
         self.num_restarts += 1
         close_env(self.envs[index])
@@ -173,7 +173,7 @@ class MultiAgentVector:
         try:
             first = self._begin(index, later_seed(self._seed, self.num_restarts))
         except EnvFault as again:
-            return self._begin_anew(index, again, attempts - 1)
+            return self._begin_anew(index, again)
         return AgentStep(obs=first, failed=True)
 
     def _step(self, index: int, actions: AgentDict) -> AgentStep:

@@ -23,8 +23,8 @@ from rllib.envs.guard import GuardedEnv
 from rllib.envs.packing import Packer
 from rllib.envs.vector import RESTARTED
 
-ATTEMPTS = 3
-"""How often an environment is made anew before its failing to begin is an error."""
+MOST_IN_A_ROW = 3
+"""How often one is made anew, without a step in between, before that it fails is an error."""
 
 SHORT = 65
 """Observations of fewer numbers are added up one by one, which is quicker than numpy's ways."""
@@ -49,6 +49,28 @@ def later_seed(seed: int | None, num_restarts: int) -> int | None:
     return int(np.random.SeedSequence([seed, num_restarts]).generate_state(1)[0] >> 1)
 
 
+class Streak:
+    """The failures in a row of one environment: without a step in between that went well."""
+
+    def __init__(self) -> None:
+        self.length, self._step = 0, 0
+
+    def add(self, fault: EnvFault, *, stepped: bool) -> None:
+        """Count a failure, which is the first one again if the environment ``stepped`` before it.
+
+        Raises:
+            EnvFault: ``fault`` itself: making it anew leads to nothing.
+        """
+        self.length = 1 if stepped else self.length + 1
+        if self.length > MOST_IN_A_ROW:
+            raise fault
+
+    def add_at(self, step: int, fault: EnvFault) -> None:
+        """Count a failure in a numbered step, or in beginning anew there. Raises as `add`."""
+        self.add(fault, stepped=step > self._step + 1)
+        self._step = step
+
+
 class RestartingEnv(gym.Wrapper[Any, Any, Any, Any]):
     """Makes an environment anew that raised, or returned what is not finite or does not fit.
 
@@ -60,7 +82,7 @@ class RestartingEnv(gym.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, make: Maker, env_index: int, is_checked: bool = True) -> None:
         self.make, self.env_index, self.is_checked = make, env_index, is_checked
-        self.num_restarts = 0
+        self.num_restarts, self._streak = 0, Streak()
         self._root: int | None = None
         super().__init__(self._made())
         self._packer = Packer(self.observation_space)
@@ -77,7 +99,7 @@ class RestartingEnv(gym.Wrapper[Any, Any, Any, Any]):
         """Step once; where that fails, the first observation of a new environment's episode.
 
         Raises:
-            EnvFault: nor can a new environment begin.
+            EnvFault: nor can a new environment begin or step, again and again.
         """
         try:
             result = self.env.step(action)
@@ -85,7 +107,8 @@ class RestartingEnv(gym.Wrapper[Any, Any, Any, Any]):
             if type(reward) is not float or not self._are_surely_finite(obs, reward):
                 self._refuse_nonfinite(obs, reward)
         except EnvFault as fault:
-            obs, info = self._begin_anew(fault, None, ATTEMPTS)
+            self._streak.add(fault, stepped=self.env.num_steps > 1)
+            obs, info = self._begin_anew(fault, None)
             return obs, 0.0, False, False, {**info, RESTARTED: True}
         return result
 
@@ -97,25 +120,24 @@ class RestartingEnv(gym.Wrapper[Any, Any, Any, Any]):
         """
         if seed is not None:
             self._root = seed
-        return self._begin(seed, options, ATTEMPTS)
+        return self._begin(seed, options)
 
-    def _begin(self, seed: int | None, options: dict[str, Any] | None, attempts: int) -> Any:
+    def _begin(self, seed: int | None, options: dict[str, Any] | None) -> Any:
         try:
             obs, info = self.env.reset(seed=seed, options=options)
             if not self._are_surely_finite(obs, 0.0):
                 self._refuse_nonfinite(obs, 0.0)
         except EnvFault as fault:
-            if not attempts:
-                raise
-            return self._begin_anew(fault, options, attempts)
+            self._streak.add(fault, stepped=self.env.num_steps > 0)
+            return self._begin_anew(fault, options)
         return obs, info
 
-    def _begin_anew(self, fault: EnvFault, options: dict[str, Any] | None, attempts: int) -> Any:
+    def _begin_anew(self, fault: EnvFault, options: dict[str, Any] | None) -> Any:
         self.num_restarts += 1
         told(self.env_index, fault)
         close_env(self.env)
         self.env = self._made()
-        return self._begin(later_seed(self._root, self.num_restarts), options, attempts - 1)
+        return self._begin(later_seed(self._root, self.num_restarts), options)
 
     def _are_surely_finite(self, obs: Any, reward: float) -> bool:
         """Whether there is no need to look closer: numbers are finite if their sum is.
@@ -148,6 +170,8 @@ class RestartingAsync(AsyncBackend):
         self.timeout_s = timeout_s
         self._seeds: list[int | None] = [None] * self.num_envs
         self._num_restarts = [0] * self.num_envs
+        self._num_steps = 0
+        self._streaks = [Streak() for _ in self.env_fns]
 
     def reset_async(
         self, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -164,16 +188,21 @@ class RestartingAsync(AsyncBackend):
                 self.parent_pipes[index].send(("step", action))
             except OSError:
                 continue  # it is found to be dead when its answer is waited for
+        self._num_steps += 1
         self._state = AsyncState.WAITING_STEP
 
     def step_wait(self, timeout: float | None = None) -> Any:
         """Receive one step from every process, or start another one in its place.
 
         Raises:
-            EnvFault: an environment cannot begin, again and again.
+            EnvFault: an environment cannot begin or step, again and again.
         """
         until = monotonic() + (self.timeout_s if timeout is None else timeout)
-        rows = [self._step_of(index, until) for index in range(self.num_envs)]
+        try:
+            rows = [self._step_of(index, until) for index in range(self.num_envs)]
+        except EnvFault:
+            self._terminate_all()
+            raise
         self._state = AsyncState.DEFAULT
         obs, rewards, terminated, truncated, each_info = zip(*rows, strict=True)
         infos: dict[str, Any] = {}
@@ -187,14 +216,13 @@ class RestartingAsync(AsyncBackend):
         try:
             return self._receive(index, until)
         except _LOST as error:
-            obs, info = self._begin_anew(index, error, ATTEMPTS)
+            obs, info = self._begin_anew(index, error)
             return obs, 0.0, False, False, {**info, RESTARTED: True}
 
-    def _begin_anew(self, index: int, error: Exception, attempts: int) -> Any:
+    def _begin_anew(self, index: int, error: Exception) -> Any:
         """The first observation that another process has."""
         fault = self._named(index, error)
-        if not attempts:
-            raise fault from error
+        self._streaks[index].add_at(self._num_steps, fault)
         told(index, fault)
         self._replace(index)
         seed = later_seed(self._seeds[index], self._num_restarts[index])
@@ -202,7 +230,7 @@ class RestartingAsync(AsyncBackend):
             self.parent_pipes[index].send(("reset", {"seed": seed}))
             return self._receive(index, monotonic() + self.timeout_s)
         except _LOST as again:
-            return self._begin_anew(index, again, attempts - 1)
+            return self._begin_anew(index, again)
 
     def _receive(self, index: int, until: float) -> Any:
         pipe = self.parent_pipes[index]

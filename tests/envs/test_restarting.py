@@ -1,5 +1,6 @@
 """Environments that fail are made anew, each by itself, while those beside it go on."""
 
+import multiprocessing
 import os
 import signal
 import warnings
@@ -13,7 +14,7 @@ from rllib.envs.faults import EnvFault, EnvSetupError
 from rllib.envs.make import make_vector_env
 from rllib.envs.multi_agent_cartpole import MultiAgentCartPole
 from rllib.envs.multi_agent_vector import MultiAgentVector
-from rllib.envs.restarting import ATTEMPTS, RestartingAsync, RestartingEnv
+from rllib.envs.restarting import MOST_IN_A_ROW, RestartingAsync, RestartingEnv
 
 ENDINGS = [(5, "terminated")]
 
@@ -118,7 +119,68 @@ def test_one_that_can_never_begin_is_an_error():
     env.reset(0)
     with pytest.raises(EnvFault, match="raised OSError in reset"):
         env.step(np.zeros(1, np.int64))
-    assert NeverBegins.made == 1 + ATTEMPTS
+    assert NeverBegins.made == 1 + MOST_IN_A_ROW
+    env.close()
+
+
+class FailsFromStep(CounterEnv):
+    """Every instance fails in the step of that number, by dying where it is in a process."""
+
+    def __init__(self, config):
+        super().__init__({"endings": [(9, "terminated")]})
+        self.fails_at, self.t = config["fails_at"], 0
+
+    def step(self, action):
+        self.t += 1
+        if self.t == self.fails_at:
+            if multiprocessing.parent_process():
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise OSError("the simulator is gone")
+        return super().step(action)
+
+
+class AgentsFailFromStep(MultiAgentCartPole):
+    """The same of several agents."""
+
+    def __init__(self, config):
+        super().__init__({"num_agents": 1})
+        self.fails_at, self.t = config["fails_at"], 0
+
+    def step(self, actions):
+        self.t += 1
+        if self.t == self.fails_at:
+            raise OSError("the simulator is gone")
+        return super().step(actions)
+
+
+def stepping(kind, fails_at):
+    """Makes the next step of such a vector of one."""
+    if kind == "agents":
+        agents = MultiAgentVector(AgentsFailFromStep, 1, {"fails_at": fails_at}, restarts=True)
+        obs = [agents.reset(0)]
+
+        def act():
+            (step,) = agents.step([dict.fromkeys(obs[0][0], 0)])
+            obs[0] = [step.obs]
+
+        return agents, act
+    env = make_vector_env(FailsFromStep, 1, kind, {"fails_at": fails_at}, restart_after_s=20.0)
+    env.reset(0)
+    return env, lambda: env.step(np.zeros(1, np.int64))
+
+
+@pytest.mark.parametrize("kind", ["sync", "async", "agents"])
+@pytest.mark.filterwarnings("ignore:environment 0 is made anew")
+def test_one_that_fails_in_every_step_is_an_error_and_one_that_steps_in_between_is_not(kind):
+    env, step = stepping(kind, fails_at=1)
+    for _ in range(MOST_IN_A_ROW):
+        step()
+    with pytest.raises(EnvFault, match=r"simulator is gone|lost its process"):
+        step()
+    env.close()
+    env, step = stepping(kind, fails_at=2)
+    for _ in range(4 * MOST_IN_A_ROW):
+        step()
     env.close()
 
 

@@ -80,6 +80,8 @@ class RestartingEnv(gym.Wrapper[Any, Any, Any, Any]):
         is_checked: see ``GuardedEnv``.
     """
 
+    env: GuardedEnv
+
     def __init__(self, make: Maker, env_index: int, is_checked: bool = True) -> None:
         self.make, self.env_index, self.is_checked = make, env_index, is_checked
         self.num_restarts, self._streak = 0, Streak()

@@ -88,14 +88,15 @@ class RestartingEnv(gym.Wrapper[Any, Any, Any, Any]):
         self._root: int | None = None
         super().__init__(self._made())
         self._packer = Packer(self.observation_space)
-        self._is_short = isinstance(self.observation_space, gym.spaces.Box) and (
-            self._packer.dtype.kind == "f"
-            and len(self._packer.shape) == 1
-            and self._packer.shape[0] < SHORT
-        )
+        self._summed = np.ndarray if self._has_short_obs() else None
 
     def _made(self) -> GuardedEnv:
         return GuardedEnv(self.make(), self.env_index, self.is_checked)
+
+    def _has_short_obs(self) -> bool:
+        dtype, shape = self._packer.dtype, self._packer.shape
+        is_box = isinstance(self.observation_space, gym.spaces.Box)
+        return is_box and dtype.kind == "f" and len(shape) == 1 and shape[0] < SHORT
 
     def step(self, action: Any) -> Any:
         """Step once; where that fails, the first observation of a new environment's episode.
@@ -106,7 +107,13 @@ class RestartingEnv(gym.Wrapper[Any, Any, Any, Any]):
         try:
             result = self.env.step(action)
             obs, reward = result[0], result[1]
-            if type(reward) is not float or not self._are_surely_finite(obs, reward):
+            # Numbers are finite if their sum is. Every step of every environment comes by here, so
+            # that few calls are made, and others only where that does not tell.
+            if (
+                type(reward) is not float
+                or type(obs) is not self._summed
+                or not isfinite(sum(obs.tolist(), reward))
+            ):
                 self._refuse_nonfinite(obs, reward)
         except EnvFault as fault:
             self._streak.add(fault, stepped=self.env.num_steps > 1)
@@ -127,8 +134,7 @@ class RestartingEnv(gym.Wrapper[Any, Any, Any, Any]):
     def _begin(self, seed: int | None, options: dict[str, Any] | None) -> Any:
         try:
             obs, info = self.env.reset(seed=seed, options=options)
-            if not self._are_surely_finite(obs, 0.0):
-                self._refuse_nonfinite(obs, 0.0)
+            self._refuse_nonfinite(obs, 0.0)
         except EnvFault as fault:
             self._streak.add(fault, stepped=self.env.num_steps > 0)
             return self._begin_anew(fault, options)
@@ -140,13 +146,6 @@ class RestartingEnv(gym.Wrapper[Any, Any, Any, Any]):
         close_env(self.env)
         self.env = self._made()
         return self._begin(later_seed(self._root, self.num_restarts), options)
-
-    def _are_surely_finite(self, obs: Any, reward: float) -> bool:
-        """Whether there is no need to look closer: numbers are finite if their sum is.
-
-        It is asked in every step of every environment, and so takes few calls.
-        """
-        return self._is_short and type(obs) is np.ndarray and isfinite(sum(obs.tolist(), reward))
 
     def _refuse_nonfinite(self, obs: Any, reward: Any) -> None:
         if not np.isfinite(reward):

@@ -124,10 +124,10 @@ class _Saved:
             if name == f"rllib.modules.{known}":
                 found: type[RLModule] = plugins.load(name)
                 return found
-        if "algorithm" in self.metadata:
-            config_class = get_config_class(self.metadata["algorithm"])
-            return config_class().get_default_rl_module_class()
-        return RLModule
+        algorithm = str(self.metadata.get("algorithm", ":"))
+        if ":" in algorithm:  # nothing that a file names is imported
+            return RLModule
+        return get_config_class(algorithm)().get_default_rl_module_class()
 
 
 def _located(path: Path) -> tuple[Path, str | None]:

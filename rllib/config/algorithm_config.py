@@ -18,7 +18,7 @@ from rllib.config.builder import ConfigBuilder, hidden_by_another
 from rllib.config.model import ModelConfig
 from rllib.config.multi_agent import DEFAULT_POLICY_ID, PolicySpec, SpacePair, complete_policies
 from rllib.config.names import explain_unknown
-from rllib.config.plain import code_in
+from rllib.config.plain import beyond_data
 from rllib.config.sections import SECTIONS
 from rllib.cores import usable_cores
 from rllib.errors import ConfigError, Problem
@@ -307,11 +307,13 @@ class AlgorithmConfig(ConfigBuilder):
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """The settings of ``get_state``, or of the metadata of a checkpoint.
 
-        Nothing that a state names is imported. Called on ``AlgorithmConfig`` itself, it makes the
-        config of the registered algorithm that the state is of.
+        Nothing that a state names is imported, and no environment variables are set. Called on
+        ``AlgorithmConfig`` itself, it makes the config of the registered algorithm that the state
+        is of.
 
         Raises:
-            ConfigError: a setting is wrong, or is a class or function, which a state only names.
+            ConfigError: a setting is wrong, or, within others too, is a class or function, which a
+                state only names, or sets environment variables.
         """
         schema = cls
         if cls is AlgorithmConfig:
@@ -319,7 +321,7 @@ class AlgorithmConfig(ConfigBuilder):
 
             schema = cast(type[Self], get_config_class(_plain_name(state)))
         settings = state["config"]
-        if problems := list(code_in(settings, schema.public_fields())):
+        if problems := list(beyond_data(settings, schema.field_behind)):
             raise ConfigError(problems)
         return schema.from_dict(settings)
 

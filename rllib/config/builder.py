@@ -266,6 +266,11 @@ class ConfigBuilder(Sections):
         return next((f for f, field in cls.model_fields.items() if field.alias == name), None)
 
     @classmethod
+    def field_behind(cls, key: str) -> FieldInfo | None:
+        """The field that ``update_from_dict`` sets for a key, if there is one."""
+        return cls.model_fields.get(cls._field_of(_DICT_NAMES.get(key, key)) or "")
+
+    @classmethod
     def section_of(cls, key: str) -> str | None:
         """The section that the setting ``key`` belongs to; None if there is no such setting."""
         return next((name for name, keys in cls.section_keys().items() if key in keys), None)

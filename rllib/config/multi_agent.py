@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 from rllib.config.spaces import read_space, write_space
-from rllib.config.types import explicit
+from rllib.config.types import Mark, explicit
 from rllib.errors import ConfigError
 
 DEFAULT_POLICY_ID = "default_policy"
@@ -95,6 +95,7 @@ def _read_spec(policy: str, spec: Any) -> PolicySpec:
 Policies = Annotated[
     dict[str, Any] | None,
     BeforeValidator(_read_policies),
+    Mark.SETTINGS,
     WithJsonSchema({"anyOf": [{"type": "array"}, {"type": "object"}]}),
 ]
 """Ids of policies as a list or set, or a mapping of ids to ``PolicySpec``."""

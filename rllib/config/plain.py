@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from rllib.config.multi_agent import PolicySpec
 from rllib.config.spaces import write_space
-from rllib.config.types import CODE
+from rllib.config.types import CODE, Mark
 from rllib.errors import Problem
 from rllib.plugins import NamedEnv
 
@@ -54,21 +54,47 @@ def code_name(code: Callable[..., Any]) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-def code_in(settings: Mapping[str, Any], schema: Mapping[str, FieldInfo]) -> Iterator[Problem]:
-    """Settings of a checkpoint that could only be read by importing what they name.
+FieldOf = Callable[[str], FieldInfo | None]
+"""The field behind a key, by whatever name settings are taken."""
+
+
+def beyond_data(
+    settings: Mapping[str, Any], field_of: FieldOf, path: str = ""
+) -> Iterator[Problem]:
+    """Settings of a checkpoint that would do more than be read, within others, too.
 
     Args:
         settings: plain data.
-        schema: the fields, by public name.
+        field_of: of the schema.
+        path: of the keys, for the message.
     """
     for key, value in settings.items():
-        field = schema.get(key)
-        if field is None or not (_takes_code(field) or key == "env"):
-            continue
+        field, place = field_of(key), f"{path}{key}"
+        if field is not None:
+            yield from _powers(key, value, field, place)
+        # Where settings are by a policy's id, say, what is no setting has them below it.
+        if field is None or _has(field, Mark.SETTINGS):
+            yield from _within(value, field_of, place)
+
+
+def _within(value: Any, field_of: FieldOf, place: str) -> Iterator[Problem]:
+    if isinstance(value, Mapping):
+        yield from beyond_data(value, field_of, f"{place}.")
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _within(part, field_of, place)
+
+
+def _powers(key: str, value: Any, field: FieldInfo, place: str) -> Iterator[Problem]:
+    way_out = "pass the config that it was written with"
+    if _has(field, Mark.ENVIRON) and value:
+        text = "a checkpoint sets no environment variables, by which code could be loaded"
+        yield Problem(f"{text}; {way_out}", place)
+    if _has(field, CODE) or key == "env":
         for name in _names_in(value):
             if ":" in name and not _is_registered(key, name):
                 text = f"{name!r} would have to be imported, and a checkpoint imports nothing"
-                yield Problem(f"{text}; pass the config that it was written with", key)
+                yield Problem(f"{text}; {way_out}", place)
 
 
 def _names_in(value: Any) -> Iterator[str]:
@@ -84,12 +110,12 @@ def _names_in(value: Any) -> Iterator[str]:
                 yield from _names_in(part)
 
 
-def _takes_code(field: FieldInfo) -> bool:
-    return _mentions(field.annotation) or any(item is CODE for item in field.metadata)
+def _has(field: FieldInfo, mark: object) -> bool:
+    return _mentions(field.annotation, mark) or any(item is mark for item in field.metadata)
 
 
-def _mentions(annotation: Any) -> bool:
-    return annotation is CODE or any(map(_mentions, get_args(annotation)))
+def _mentions(annotation: Any, mark: object) -> bool:
+    return annotation is mark or any(_mentions(part, mark) for part in get_args(annotation))
 
 
 def _is_registered(key: str, name: str) -> bool:

@@ -28,6 +28,7 @@ from rllib.config.types import (
     Code,
     Codes,
     LoggerClasses,
+    Mark,
     Once,
     Overrides,
     PositiveFloat,
@@ -38,6 +39,7 @@ from rllib.config.types import (
 from rllib.config.types import Fraction as Fraction
 
 Resources = dict[str, NonNegativeFloat]
+Environs = Annotated[dict[str, str], Mark.ENVIRON]
 TrainBatchSize = Annotated[
     PositiveInt,
     Once("the layout of sampling goes by it; schedule minibatch_size or num_epochs"),
@@ -412,9 +414,9 @@ class PythonEnvironmentSection(Section):
 
     section = "python_environment"
 
-    extra_python_environs_for_driver: dict[str, str] = Field(default_factory=dict)
+    extra_python_environs_for_driver: Environs = Field(default_factory=dict)
     """Environment variables that the main process sets for itself before it makes anything."""
-    extra_python_environs_for_worker: dict[str, str] = Field(default_factory=dict)
+    extra_python_environs_for_worker: Environs = Field(default_factory=dict)
     """Environment variables of env runner and learner actors."""
 
 

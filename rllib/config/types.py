@@ -120,6 +120,13 @@ def _is_point(value: object) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[0], int | float)
 
 
+class Mark(Enum):
+    """Marks settings that are more than data, besides those of code."""
+
+    SETTINGS = "has settings within, at whatever depth"
+    ENVIRON = "sets environment variables"
+
+
 # Code: classes and functions, in a file by name.
 
 
@@ -176,7 +183,7 @@ def explicit(config: object) -> object:
     return {str(fields[name].alias): getattr(config, name) for name in config.model_fields_set}
 
 
-Overrides = Annotated[dict[str, Any], BeforeValidator(explicit)]
+Overrides = Annotated[dict[str, Any], BeforeValidator(explicit), Mark.SETTINGS]
 """Settings that differ, by name, or a config, of which those count that were set in it."""
 
 

@@ -139,7 +139,7 @@ class LearnerGroup(NamesNearest):
         if not self.is_remote:
             limit = self.config.sample_timeout_s
             batches = [fetch_sample(batch, limit) for batch in batches]
-        elif self.config.restart_failed_learners:
+        elif self._restarts:
             self.snapshots.take(partial(self.workers[0].call, "get_state"))
         if len(self.workers) == 1:
             return [self.workers[0].call("update", *batches, timestep=timestep)]
@@ -190,6 +190,7 @@ class LearnerGroup(NamesNearest):
         self._join()
         self.version += 1
         self._fetch([worker.call("set_state", state) for worker in self.workers])
+        self.snapshots.put(state if self._restarts else None)
 
     def set_weights(self, weights: Mapping[str, Mapping[str, Any]]) -> None:
         """Give every learner these weights; env runners get them with the next sync.
@@ -203,6 +204,8 @@ class LearnerGroup(NamesNearest):
         """
         self.version += 1
         self._fetch([worker.call("set_module_weights", weights) for worker in self.workers])
+        if self._restarts:
+            self.snapshots.put(self.get_state())
 
     def foreach_learner(
         self, func: Callable[[Any], Any], *, timeout_seconds: float | None = None
@@ -220,7 +223,10 @@ class LearnerGroup(NamesNearest):
         """
         self.version += 1  # it may have changed weights
         handles = [worker.call("apply", func) for worker in self.workers]
-        return [fetch(handle, timeout_seconds) for handle in handles]
+        answers = [fetch(handle, timeout_seconds) for handle in handles]
+        if self._restarts:
+            self.snapshots.renew(partial(self.workers[0].call, "get_state"))
+        return answers
 
     @property
     def is_local(self) -> bool:
@@ -241,6 +247,11 @@ class LearnerGroup(NamesNearest):
         self.stop()
 
     # Failures.
+
+    @property
+    def _restarts(self) -> bool:
+        """Whether learners that die are started anew."""
+        return self.is_remote and self.config.restart_failed_learners
 
     def _fetch(self, handles: list[Any]) -> list[Any]:
         """What all learners answer; or what went wrong first, as soon as that is known."""
@@ -297,7 +308,7 @@ class LearnerGroup(NamesNearest):
         Raises:
             LearnerError: they die too often.
         """
-        if not (self.is_remote and self.config.restart_failed_learners):
+        if not self._restarts:
             return []
         dead = self._dead()
         if not dead:

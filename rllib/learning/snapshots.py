@@ -32,7 +32,23 @@ class Snapshots:
         """
         self._note()
         if self._coming is None and self.clock() - self._asked_at >= self.every_s:
-            self._coming, self._asked_at = ask(), self.clock()
+            self._ask(ask)
+
+    def renew(self, ask: Callable[[], Any]) -> None:
+        """Ask for another one now: one that is on its way is older than what has changed.
+
+        Args:
+            ask: see ``take``.
+        """
+        self._note()
+        self._ask(ask)
+
+    def put(self, state: Any) -> None:
+        """Keep a state that learners were given; one that is on its way is older."""
+        self._coming, self._newest, self._asked_at = None, state, self.clock()
+
+    def _ask(self, ask: Callable[[], Any]) -> None:
+        self._coming, self._asked_at = ask(), self.clock()
 
     def _note(self) -> None:
         if self._coming is None:

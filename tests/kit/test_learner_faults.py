@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -13,12 +14,13 @@ from rllib.algorithms.appo import APPOConfig
 from rllib.algorithms.dqn import DQNConfig
 from rllib.algorithms.impala import IMPALAConfig
 from rllib.algorithms.ppo import PPOConfig, PPOLearner
+from rllib.envs.multi_agent import make_multi_agent
 from rllib.errors import LearnerError
 from rllib.learning import learner_group
 from rllib.learning.snapshots import Snapshots
 from rllib.preload import PRELOAD
 
-WARNED = "learner . died and is started anew"
+WARNED = "learner .* died and is started anew"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,18 @@ def test_a_snapshot_is_asked_for_when_it_is_time_and_the_newest_is_kept():
         now[0] = moment
         snapshots.take(given.ask)
     assert given.asked == 2
+    assert snapshots.newest() == {"state": 2}
+
+
+def test_a_state_that_learners_were_given_is_newer_than_what_is_on_its_way():
+    now, given = [0.0], Given()
+    snapshots = Snapshots(10.0, lambda: now[0])
+    snapshots.take(given.ask)
+    snapshots.put({"state": "given"})
+    assert snapshots.newest() == {"state": "given"}
+    snapshots.take(given.ask)
+    assert given.asked == 1  # the one that was given is as good
+    snapshots.renew(given.ask)
     assert snapshots.newest() == {"state": 2}
 
 
@@ -120,6 +134,15 @@ def pids(algo):
 
 def steps(algo):
     return algo.learner_group.foreach_learner(lambda learner: learner.num_steps_trained_lifetime)
+
+
+def kill_all(algo, pids):
+    """Also wait until that is known, by a checkpoint."""
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    with pytest.warns(RuntimeWarning, match=WARNED):
+        algo.snapshot()
+    assert algo.learner_group.num_restarts == len(pids)
 
 
 def train_until_revived(algo, count):
@@ -255,3 +278,86 @@ def test_snapshots_change_nothing(processes):
                 algo.train()
             hashes.append(algo.params_hash())
     assert hashes[0] == hashes[1]
+
+
+def several_agents(num_learners):
+    return (
+        config("PPO", num_learners)
+        .environment(make_multi_agent("CartPole-v1"), env_config={"num_agents": 2})
+        .multi_agent(policies={"left", "right"}, policy_mapping_fn=by_side)
+    )
+
+
+def by_side(agent_id, episode, **_):
+    return "left" if agent_id == 0 else "right"
+
+
+LAYOUTS = {name: partial(config, name) for name in ALGORITHMS} | {"agents": several_agents}
+
+
+@pytest.fixture(params=LAYOUTS)
+def saved(request, processes, tmp_path):
+    """Settings, and a checkpoint that was trained with them."""
+    settings = LAYOUTS[request.param](1)
+    with settings.build_algo() as algo:
+        algo.train()
+        return settings, algo.save_to_path(tmp_path / "saved"), algo.params_hash()
+
+
+def test_what_was_restored_is_not_lost_with_the_learner(saved):
+    settings, path, expected = saved
+    # One that is long past its restore has a snapshot of before, and one that is new has none.
+    for num_iterations in (0, 2):
+        with settings.build_algo() as algo:
+            learners = pids(algo)
+            for _ in range(num_iterations):
+                algo.train()
+            algo.restore_from_path(path)
+            kill_all(algo, learners)
+            assert algo.params_hash() == expected
+    with type(algo).from_checkpoint(path, settings) as algo:
+        state = algo.get_state()
+        algo.train()
+        learners = pids(algo)
+        algo.set_state(state)
+        kill_all(algo, learners)
+        assert algo.params_hash() == expected
+
+
+def test_weights_that_were_set_are_not_lost_with_the_learner(saved):
+    settings, _, _ = saved
+    with settings.build_algo() as algo:
+        learners = pids(algo)
+        algo.train()
+        weights = {name: zeros(each) for name, each in algo.get_weights().items()}
+        algo.set_weights(weights)
+        kill_all(algo, learners)
+        np.testing.assert_equal(algo.get_weights(), weights)
+
+
+def zeros(weights):
+    return {name: np.zeros_like(each) for name, each in weights.items()}
+
+
+def test_a_whole_group_goes_on_from_what_was_restored(processes, tmp_path):
+    with config("PPO", 2).build_algo() as algo:
+        algo.train()
+        path, expected = algo.save_to_path(tmp_path / "saved"), algo.params_hash()
+        algo.train()
+        learners = pids(algo)
+        algo.restore_from_path(path)
+        kill_all(algo, learners)
+        assert algo.params_hash() == expected
+
+
+def test_what_a_function_changed_in_the_learner_is_not_lost(processes):
+    with config("PPO").build_algo() as algo:
+        (learner,) = pids(algo)
+        algo.learner_group.foreach_learner(zero)
+        expected = algo.params_hash()  # is there after the snapshot
+        kill_all(algo, [learner])
+        assert algo.params_hash() == expected
+
+
+def zero(learner):
+    learner.module.set_state(zeros(learner.get_module_state()))

@@ -9,9 +9,10 @@ import numpy as np
 
 from rllib.envs.faults import EnvFault, close_env, raise_fault
 from rllib.envs.members import Misfit, describe, find_misfit, fits, is_exact
+from rllib.envs.single_state import TellsState
 
 
-class GuardedEnv(gym.Wrapper[Any, Any, Any, Any]):
+class GuardedEnv(TellsState, gym.Wrapper[Any, Any, Any, Any]):
     """Turns what the environment raises or wrongly returns into an ``EnvFault`` that says which.
 
     It sits directly around each single environment, also in the worker processes of an

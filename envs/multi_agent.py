@@ -15,6 +15,7 @@ import gymnasium as gym
 
 from rllib.envs.faults import EnvSetupError
 from rllib.envs.make import EnvSource, make_single_env
+from rllib.envs.single_state import get_single_state, set_single_state
 
 AgentID = Hashable
 AgentDict = dict[Any, Any]
@@ -54,9 +55,14 @@ class MultiAgentEnv(gym.Env[AgentDict, AgentDict]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[AgentDict, AgentDict]:
-        """Begin an episode; returns observations of those who act first, and infos."""
+        """Begin an episode; returns observations of those who act first, and infos.
+
+        What overrides it may call it, to have ``np_random`` seeded.
+        """
         super().reset(seed=seed)
-        raise TypeError(f"{type(self).__name__} has no reset(*, seed, options) -> (obs, infos)")
+        if type(self).reset is MultiAgentEnv.reset:
+            raise TypeError(f"{type(self).__name__} has no reset(*, seed, options) -> (obs, infos)")
+        return {}, {}
 
     def step(  # type: ignore[override]  # dicts instead of numbers
         self, action_dict: AgentDict
@@ -147,6 +153,17 @@ class Replicated(MultiAgentEnv):
         self.agents = [i for i in self.agents if not (terminateds.get(i) or truncateds.get(i))]
         terminateds[ALL], truncateds[ALL] = not self.agents, False
         return obs, rewards, terminateds, truncateds, infos
+
+    def get_state(self) -> dict[str, Any] | None:
+        """State tree of all copies; ``None`` where theirs is not to be had."""
+        copies = [get_single_state(env) for env in self.envs]
+        return None if None in copies else {"copies": copies, "agents": list(self.agents)}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on exactly from a state of ``get_state``."""
+        for env, told in zip(self.envs, state["copies"], strict=True):
+            set_single_state(env, told)
+        self.agents = list(state["agents"])
 
     def close(self) -> None:
         """Close all copies."""

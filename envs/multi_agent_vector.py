@@ -26,6 +26,7 @@ from rllib.envs.members import describe, find_misfit, fits
 from rllib.envs.multi_agent import ALL, NO_AGENTS, AgentDict, MultiAgentEnv
 from rllib.envs.packing import Packer
 from rllib.envs.restarting import Streak, later_seed, told
+from rllib.envs.single_state import Restorable, StateMisfitError, name_of, offered_state
 
 Observations = dict[Any, NDArray[Any]]
 """Packed observations by agent."""
@@ -129,6 +130,39 @@ class MultiAgentVector:
             None if acted is None else self._step_or_restart(index, acted)
             for index, acted in enumerate(actions)
         ]
+
+    def get_state(self) -> dict[str, Any] | None:
+        """State tree of all but ``last_seen``; ``None`` where an environment has none to offer, or
+        agents are called by what no tree can hold."""
+        offers = [offered_state(env) if isinstance(env, Restorable) else None for env in self.envs]
+        agents = [agent for seen in (*self.last_seen, *self.gone, *self.unseen) for agent in seen]
+        if None in offers or not all(isinstance(agent, str | int) for agent in agents):
+            return None
+        return {
+            "of": [name_of(env) for env in self.envs],
+            "envs": offers,
+            "num_steps": self.num_steps,
+            "restarts": [self._seed, self.num_restarts],
+            "gone": [list(agents) for agents in self.gone],
+            "unseen": [list(agents) for agents in self.unseen],
+        }
+
+    def set_state(self, state: dict[str, Any], last_seen: list[Observations]) -> None:
+        """Go on exactly from a state of ``get_state``, with what each agent saw last.
+
+        Raises:
+            StateMisfitError: it is that of other environments.
+        """
+        kinds = [name_of(env) for env in self.envs]
+        able = [env for env in self.envs if isinstance(env, Restorable)]
+        if state["of"] != kinds or len(able) < len(kinds):
+            raise StateMisfitError(f"a state of {state['of']}, not of {kinds}")
+        for env, own in zip(able, state["envs"], strict=True):
+            env.set_state(own)
+        self.num_steps = int(state["num_steps"])
+        self._seed, self.num_restarts = state["restarts"]
+        self.last_seen = last_seen
+        self.gone, self.unseen = ([set(each) for each in state[k]] for k in ("gone", "unseen"))
 
     def close(self) -> None:
         """Close all environments; may be called twice."""

@@ -21,6 +21,7 @@ from rllib.envs.async_backend import AsyncBackend
 from rllib.envs.faults import EnvFault, close_env, find_nonfinite
 from rllib.envs.guard import GuardedEnv
 from rllib.envs.packing import Packer
+from rllib.envs.single_state import TellsState
 from rllib.envs.vector import RESTARTED
 
 MOST_IN_A_ROW = 3
@@ -71,7 +72,7 @@ class Streak:
         self._step = step
 
 
-class RestartingEnv(gym.Wrapper[Any, Any, Any, Any]):
+class RestartingEnv(TellsState, gym.Wrapper[Any, Any, Any, Any]):
     """Makes an environment anew that raised, or returned what is not finite or does not fit.
 
     Args:

@@ -1,35 +1,33 @@
-"""State of environments that can be had, so that a resumed run is the same run.
+"""State of vectors of environments that can be had, so that a resumed run is the same run.
 
 An environment whose state is not to be had begins new episodes after a restore.
 """
 
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from rllib.envs.generators import generator_state, set_generator_state
+from rllib.envs.single_state import (
+    Restorable,
+    StateMisfitError,
+    get_single_state,
+    name_of,
+    set_single_state,
+)
 from rllib.envs.vector import NextStepEnv, VectorEnv
-
-
-@runtime_checkable
-class Restorable(Protocol):
-    """A vector environment that tells its whole state, random numbers included, as a state tree."""
-
-    def get_state(self) -> dict[str, Any]:
-        """Nested dicts with string keys of arrays, numbers, text and lists of those."""
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Go on exactly from a state of ``get_state``."""
 
 
 def get_env_state(env: VectorEnv) -> dict[str, Any] | None:
     """The environments' state as a state tree, or ``None`` where it cannot be had."""
     source = _restorable(env.env)
-    if source is None:
+    told = None if source is None else source.get_state()
+    if told is None:
         return None
-    state: dict[str, Any] = {"env": source.get_state(), "num_steps": env.num_steps}
+    state: dict[str, Any] = {"env": told, "of": _kind(source), "num_steps": env.num_steps}
     if isinstance(env, NextStepEnv):
         state["resets_next"] = env.resets_next.copy()
     return state
@@ -39,21 +37,68 @@ def set_env_state(env: VectorEnv, state: dict[str, Any]) -> None:
     """Put environments of the same kind and number into a state of ``get_env_state``.
 
     Raises:
-        TypeError: this environment's state cannot be set.
+        StateMisfitError: it is that of others, or these have none that can be set.
     """
     source = _restorable(env.env)
-    if source is None:
-        raise TypeError(f"{env.env} cannot be restored: it has no get_state and set_state")
+    kind = "what has no get_state and set_state" if source is None else _kind(source)
+    if source is None or state.get("of", kind) != kind:
+        raise StateMisfitError(f"a state of {state.get('of')}, not of {kind}: {env.env}")
     source.set_state(state["env"])
     env.num_steps = int(state["num_steps"])
     if isinstance(env, NextStepEnv):
         env.resets_next = np.array(state["resets_next"], np.bool_)
 
 
-def _restorable(env: gym.vector.VectorEnv[Any, Any, Any]) -> Restorable | None:
-    if isinstance(env.unwrapped, CartPoleVectorEnv):
-        return _CartPole(env.unwrapped)
-    return env if isinstance(env, Restorable) else None
+def _restorable(env: gym.vector.VectorEnv[Any, Any, Any]) -> Any:
+    """What has ``get_state``, which may return ``None``, and ``set_state``."""
+    if isinstance(env, Restorable):
+        return env
+    match env.unwrapped:
+        case CartPoleVectorEnv() as whole:
+            return _CartPole(whole)
+        case SyncVectorEnv() as single:
+            return _Singles(single)
+        case AsyncVectorEnv() as apart if apart.autoreset_mode is AutoresetMode.SAME_STEP:
+            return _Apart(apart)  # in other modes a process knows more than its environment
+    return None
+
+
+def _kind(source: object) -> str:
+    """Whose state is whose: single ones have the same, wherever they are."""
+    return "singles" if isinstance(source, _Singles | _Apart) else name_of(source)
+
+
+class _Singles:
+    """Environments of this process, one after the other."""
+
+    def __init__(self, env: SyncVectorEnv) -> None:
+        self.env = env
+
+    def get_state(self) -> dict[str, Any] | None:
+        each = [get_single_state(env) for env in self.env.envs]
+        if None in each:
+            return None
+        return {"singles": each, "resets_next": self.env._autoreset_envs.copy()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        for env, told in zip(self.env.envs, state["singles"], strict=True):
+            set_single_state(env, told)
+        if "resets_next" in state:
+            self.env._autoreset_envs = np.array(state["resets_next"], np.bool_)
+
+
+class _Apart:
+    """Environments in processes of their own, whose outermost wrapper is a ``TellsState``."""
+
+    def __init__(self, env: AsyncVectorEnv) -> None:
+        self.env = env
+
+    def get_state(self) -> dict[str, Any] | None:
+        each = list(self.env.get_attr("single_state"))
+        return None if None in each else {"singles": each}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.env.set_attr("single_state", state["singles"])
 
 
 class _CartPole:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter, time
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,19 @@ from rllib.callbacks import Callbacks
 from rllib.config import AlgorithmConfig
 from rllib.envs.multi_agent_vector import AgentStep, MultiAgentVector
 from rllib.envs.packing import row_of
+from rllib.envs.single_state import StateMisfitError
 from rllib.metrics.metrics_logger import MetricsLogger
 from rllib.modules.multi_rl_module import MultiRLModule
 from rllib.modules.observations import ACTION_MASK
+from rllib.multi_agent.agent_state import (
+    Agent,
+    agents_from_state,
+    agents_to_state,
+    row_from_state,
+    row_to_state,
+    rows_from_state,
+    rows_to_state,
+)
 from rllib.multi_agent.memories import AgentMemories
 from rllib.multi_agent.modules import (
     ModuleSpaces,
@@ -40,17 +50,10 @@ from rllib.sampling.env_runner import AgentCounts, SampleStats, env_context, env
 from rllib.sampling.episodes import Episode, OpenEnd
 from rllib.sampling.inspection import Inspected, SpacePair, acting_module
 from rllib.sampling.whole_episodes import EpisodeCount
-from rllib.seeding import Role, derive_rng, derive_seed
+from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
 
 MultiAgentBatch = dict[str, SampleBatch]
 """Fragments by module id; modules whose agents did nothing are missing."""
-
-
-class Agent(NamedTuple):
-    """One agent among all environments."""
-
-    env_index: int
-    agent_id: Any
 
 
 Waiting = dict[str, list[tuple[Agent, NDArray[Any]]]]
@@ -117,6 +120,23 @@ class MultiAgentEpisode(NamesNearest):
     def __len__(self) -> int:
         return self.length
 
+    def get_state(self) -> dict[str, Any]:
+        """State tree, without ``custom_data``."""
+        by_agent = (self.returns, self.steps, self.modules)
+        return {
+            "id": self.id_,
+            "length": self.length,
+            "by_agent": [[[*each] for each in column.items()] for column in by_agent],
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``get_state``."""
+        self.id_, self.length = state["id"], state["length"]
+        returns, steps, modules = ((tuple(each) for each in column) for column in state["by_agent"])
+        self.returns.update(returns)
+        self.steps.update(steps)
+        self.modules.update(modules)
+
     def summary(self) -> Episode:
         """What is reported of it; a module's return is the mean over its agents."""
         by_module: dict[str, list[float]] = defaultdict(list)
@@ -167,6 +187,27 @@ class Actor:
         self.states: dict[Agent, dict[str, NDArray[Any]]] = {}
         if self.memories is not None:
             self.memories.rows.clear()
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree of what its agents do and remember, and of its connectors."""
+        noises = ((agent, row_to_state(each)) for agent, each in self.noises.items())
+        states = ((agent, rows_to_state(each)) for agent, each in self.states.items())
+        return {
+            "trajectories": self.trajectories.get_state(),
+            "noises": agents_to_state(noises),
+            "states": agents_to_state(states),
+            "memories": [] if self.memories is None else self.memories.get_state(),
+            "connectors": self.pipeline.get_state(),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``get_state``."""
+        self.pipeline.set_state(state["connectors"])
+        self.trajectories.set_state(state["trajectories"])
+        self.noises = {k: row_from_state(each) for k, each in agents_from_state(state["noises"])}
+        self.states = {k: rows_from_state(each) for k, each in agents_from_state(state["states"])}
+        if self.memories is not None:
+            self.memories.set_state(state["memories"])
 
     def prepared(self, agents: list[Agent], obs: list[NDArray[Any]]) -> NDArray[Any]:
         """[B, ...] what agents see who are to act next: observations through the connectors."""
@@ -513,16 +554,67 @@ class MultiAgentEnvRunner(Inspected):
         return episode.modules[agent_id]
 
     def get_state(self) -> dict[str, Any]:
-        """Nothing: environments of several agents begin anew after a restore."""
-        return {}
+        """State tree; empty where that of the environments cannot be had."""
+        env_state = self.env.get_state()
+        if env_state is None:
+            return {}
+        waiting = {name: _seen_to_state(each) for name, each in self.waiting.items()}
+        last_seen = [
+            _seen_to_state((Agent(index, agent_id), obs) for agent_id, obs in seen.items())
+            for index, seen in enumerate(self.env.last_seen)
+        ]
+        return {
+            "env": env_state,
+            "last_seen": last_seen,
+            "rng": rng_state(self.rng),
+            "counts": [self.generation, self.num_episodes],
+            "episodes": [episode.get_state() for episode in self.episodes],
+            "waiting": waiting,
+            "actors": {name: actor.get_state() for name, actor in self.actors.items()},
+        }
 
     def set_state(self, state: dict[str, Any] | None, generation: int) -> None:
-        """Begin new episodes with the random streams of ``generation``."""
-        self.reset(generation)
+        """Go on from ``get_state``; see ``EnvRunner.set_state``."""
+        if not state or not self._took_envs(state):
+            self.reset(generation)
+            return
+        set_rng_state(self.rng, state["rng"])
+        self.generation, self.num_episodes = state["counts"]
+        for name, actor in self.actors.items():
+            actor.set_state(state["actors"][name])
+        self.waiting = defaultdict(list)
+        self.waiting.update({k: _seen_from_state(each) for k, each in state["waiting"].items()})
+        for episode, told in zip(self.episodes, state["episodes"], strict=True):
+            episode.set_state(told)
+            # For callbacks it begins here: what they had put into custom_data is gone.
+            self._tell("on_episode_created", episode.env_index)
+            self._tell("on_episode_start", episode.env_index)
+
+    def _took_envs(self, state: dict[str, Any]) -> bool:
+        """Whether environments and modules are those of the state, and the first now have it."""
+        if state["actors"].keys() != self.actors.keys():
+            return False
+        last_seen = [
+            {agent.agent_id: obs for agent, obs in _seen_from_state(each)}
+            for each in state["last_seen"]
+        ]
+        try:
+            self.env.set_state(state["env"], last_seen)
+        except StateMisfitError:
+            return False
+        return True
 
     def stop(self) -> None:
         """Close the environments."""
         self.env.close()
+
+
+def _seen_to_state(rows: Iterable[tuple[Agent, NDArray[Any]]]) -> list[Any]:
+    return agents_to_state((agent, row_to_state(obs)) for agent, obs in rows)
+
+
+def _seen_from_state(state: list[Any]) -> list[tuple[Agent, NDArray[Any]]]:
+    return [(agent, row_from_state(obs)) for agent, obs in agents_from_state(state)]
 
 
 class Tally:

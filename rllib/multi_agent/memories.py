@@ -8,13 +8,20 @@ the connectors, and taken out afterwards.
 Legend: B agents of one module.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rllib.connectors.base import Memory, Pipeline, last_step, step_within
+from rllib.multi_agent.agent_state import (
+    Agent,
+    agents_from_state,
+    agents_to_state,
+    rows_from_state,
+    rows_to_state,
+)
 from rllib.multi_agent.trajectories import Acted
 
 
@@ -31,10 +38,10 @@ class AgentMemories:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.blank = _row(pipeline.get_memory() or {}, 0)
-        self.rows: dict[Hashable, Memory] = {}
+        self.rows: dict[Agent, Memory] = {}
 
     def observe(
-        self, agents: Sequence[Hashable], obs: NDArray[Any], acted: Sequence[Acted | None]
+        self, agents: Sequence[Agent], obs: NDArray[Any], acted: Sequence[Acted | None]
     ) -> NDArray[Any]:
         """[B, ...] what each of B agents sees when it is to act on ``obs`` [B, ...].
 
@@ -57,14 +64,14 @@ class AgentMemories:
         seen: NDArray[Any] = np.concatenate(parts)[np.argsort([*first, *later])]
         return seen
 
-    def _begin(self, agents: Sequence[Hashable], obs: NDArray[Any]) -> NDArray[Any]:
+    def _begin(self, agents: Sequence[Agent], obs: NDArray[Any]) -> NDArray[Any]:
         self._load(agents)
         seen = self.pipeline.on_reset(obs)
         self._keep(agents)
         return seen
 
     def _go_on(
-        self, agents: Sequence[Hashable], obs: NDArray[Any], acted: Sequence[Acted | None]
+        self, agents: Sequence[Agent], obs: NDArray[Any], acted: Sequence[Acted | None]
     ) -> NDArray[Any]:
         done = [each for each in acted if each is not None]
         self._load(agents)
@@ -75,7 +82,7 @@ class AgentMemories:
         return step.obs
 
     def end(
-        self, agent: Hashable, obs: NDArray[Any], acted: Acted | None, terminated: bool
+        self, agent: Agent, obs: NDArray[Any], acted: Acted | None, terminated: bool
     ) -> NDArray[Any]:
         """[...] what an agent that is gone saw last, ``obs`` [...]; nothing is known of it then."""
         self._load([agent])
@@ -89,24 +96,32 @@ class AgentMemories:
         last: NDArray[Any] = step.obs[0]
         return last
 
-    def on_actions(self, agents: Sequence[Hashable], actions: Any) -> Any:
+    def on_actions(self, agents: Sequence[Agent], actions: Any) -> Any:
         """The actions [B, ...] of agents on their way to their environments."""
         self._load(agents)
         in_env = self.pipeline.on_actions(actions)
         self._keep(agents)
         return in_env
 
-    def forget(self, agent: Hashable) -> None:
+    def forget(self, agent: Agent) -> None:
         """The agent is gone without having seen anything."""
         self.rows.pop(agent, None)
 
-    def _load(self, agents: Sequence[Hashable]) -> None:
+    def get_state(self) -> list[Any]:
+        """State tree of all memories."""
+        return agents_to_state((agent, rows_to_state(row)) for agent, row in self.rows.items())
+
+    def set_state(self, state: list[Any]) -> None:
+        """Go on from `get_state`."""
+        self.rows = {agent: rows_from_state(row) for agent, row in agents_from_state(state)}
+
+    def _load(self, agents: Sequence[Agent]) -> None:
         if not self.blank:
             return
         rows = [self.rows.get(agent, self.blank) for agent in agents]
         self.pipeline.set_memory({name: np.stack([row[name] for row in rows]) for name in rows[0]})
 
-    def _keep(self, agents: Sequence[Hashable]) -> None:
+    def _keep(self, agents: Sequence[Agent]) -> None:
         if not self.blank:
             return
         memory = self.pipeline.get_memory() or {}

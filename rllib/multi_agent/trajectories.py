@@ -10,7 +10,6 @@ them; shorter columns are filled up with reset rows.
 Legend: T rows of the longest column, N columns, K truncated agents.
 """
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,6 +18,15 @@ from numpy.typing import NDArray
 
 from rllib.actions import ActionHead, dist_inputs, log_prob
 from rllib.batch import SampleBatch
+from rllib.multi_agent.agent_state import (
+    Agent,
+    agents_from_state,
+    agents_to_state,
+    row_from_state,
+    row_to_state,
+    rows_from_state,
+    rows_to_state,
+)
 
 State = dict[str, NDArray[Any]]
 
@@ -66,12 +74,12 @@ class Trajectories:
 
     def __init__(self, max_seq_len: int) -> None:
         self.max_seq_len = max_seq_len
-        self.columns: dict[Hashable, _Column] = {}
+        self.columns: dict[Agent, _Column] = {}
         self.free: list[_Column] = []
 
     def act(
         self,
-        agent: Hashable,
+        agent: Agent,
         obs: Any,
         action: Any,
         policy_row: NDArray[np.float32],
@@ -91,7 +99,7 @@ class Trajectories:
         column.acted = Acted(obs, action, policy_row, state, column.early_reward)
         column.early_reward = 0.0
 
-    def reward(self, agent: Hashable, reward: float) -> None:
+    def reward(self, agent: Agent, reward: float) -> None:
         """A reward for what the agent did last; one that comes before that waits for it."""
         column = self._column(agent)
         if column.acted is None:
@@ -99,19 +107,19 @@ class Trajectories:
         else:
             column.acted.reward += reward
 
-    def acted(self, agent: Hashable) -> Acted | None:
+    def acted(self, agent: Agent) -> Acted | None:
         """What the agent did last, of which not all is known yet; ``None`` if it did nothing."""
         column = self.columns.get(agent)
         return None if column is None else column.acted
 
-    def observe(self, agent: Hashable, obs: Any) -> None:
+    def observe(self, agent: Agent, obs: Any) -> None:
         """The agent is to act next, on ``obs``."""
         column = self._column(agent)
         column.newest = obs
         if column.acted is not None:
             self._complete(column, terminated=False, truncated=False)
 
-    def end(self, agent: Hashable, terminated: bool, final_obs: Any) -> None:
+    def end(self, agent: Agent, terminated: bool, final_obs: Any) -> None:
         """The agent is gone.
 
         Args:
@@ -130,7 +138,7 @@ class Trajectories:
         column.newest = final_obs
         self.free.append(column)
 
-    def lose(self, agent: Hashable) -> None:
+    def lose(self, agent: Agent) -> None:
         """What comes of the agent's last action will never be known: it ends before that."""
         column = self.columns.pop(agent, None)
         if column is None:
@@ -143,7 +151,17 @@ class Trajectories:
         column.early_reward, column.age = 0.0, 0
         self.free.append(column)
 
-    def _column(self, agent: Hashable) -> _Column:
+    def get_state(self) -> list[Any]:
+        """Of each agent what it did last and saw last, after `take`: between two fragments."""
+        assert not self.num_rows, "what is complete has to be taken before"
+        return agents_to_state((agent, _pending(each)) for agent, each in self.columns.items())
+
+    def set_state(self, state: list[Any]) -> None:
+        """Go on from `get_state`."""
+        self.free.clear()
+        self.columns = {agent: _column_of(each) for agent, each in agents_from_state(state)}
+
+    def _column(self, agent: Agent) -> _Column:
         column = self.columns.get(agent)
         if column is None:
             column = self.free.pop(0) if self.free else _Column()
@@ -182,6 +200,38 @@ class Trajectories:
             column.rows, column.starts, column.states, column.finals = [], [], [], []
             column.age = 0
         return batch
+
+
+def _pending(column: _Column) -> dict[str, Any]:
+    acted = column.acted
+    return {
+        "early_reward": column.early_reward,
+        "newest": None if column.newest is None else row_to_state(column.newest),
+        "acted": acted
+        and {
+            "obs": row_to_state(acted.obs),
+            "action": row_to_state(acted.action),
+            "policy_row": row_to_state(acted.policy_row),
+            "state": rows_to_state(acted.state),
+            "reward": acted.reward,
+        },
+    }
+
+
+def _column_of(state: dict[str, Any]) -> _Column:
+    newest, acted = state["newest"], state["acted"]
+    return _Column(
+        early_reward=state["early_reward"],
+        newest=None if newest is None else row_from_state(newest),
+        acted=acted
+        and Acted(
+            row_from_state(acted["obs"]),
+            row_from_state(acted["action"]),
+            row_from_state(acted["policy_row"]),
+            rows_from_state(acted["state"]),
+            acted["reward"],
+        ),
+    )
 
 
 def _fragment(columns: list[_Column], head: ActionHead, weights_seq_no: int) -> SampleBatch:

@@ -27,6 +27,7 @@ from rllib.envs.context import EnvContext
 from rllib.envs.faults import EnvFault
 from rllib.envs.make import Spaces, make_vector_env
 from rllib.envs.packing import leaves
+from rllib.envs.single_state import StateMisfitError
 from rllib.envs.snapshot import get_env_state, set_env_state
 from rllib.envs.vector import EnvStep
 from rllib.errors import EnvError
@@ -351,12 +352,12 @@ class EnvRunner(Inspected):
     def set_state(self, state: dict[str, Any] | None, generation: int) -> None:
         """Go on from ``get_state``.
 
-        Where the environments' state could not be had, or is that of another number of them (or
+        Where the environments' state could not be had, or is that of others or another number (or
         ``state`` is ``None``, because the layout was another), new episodes begin with the random
         streams of ``generation``, the number of restores so far, and the unfinished ones are lost.
         """
         obs = None if state is None or "env" not in state else array_from_state(state["obs"])
-        if state is None or obs is None or len(obs) != self.env.num_envs:
+        if state is None or obs is None or not self._took_envs(state["env"], len(obs)):
             self.reset(generation)
             return
         self.pipeline.set_state(state["connectors"])
@@ -364,9 +365,18 @@ class EnvRunner(Inspected):
         self.episodes.set_state(state["episodes"])
         self.memory.set_state(state["memory"])
         self.noise.set_state(state["noise"])
-        set_env_state(self.env, state["env"])
         self.obs = obs
         self.hooks.resume(self.obs)
+
+    def _took_envs(self, state: dict[str, Any], num_envs: int) -> bool:
+        """Whether the environments were as many and of that kind, and now have that state."""
+        if num_envs != self.env.num_envs:
+            return False
+        try:
+            set_env_state(self.env, state)
+        except StateMisfitError:
+            return False
+        return True
 
     def stop(self) -> None:
         """Close the environments."""

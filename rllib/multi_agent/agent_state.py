@@ -1,0 +1,48 @@
+"""What agents have, one after the other, as state trees."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib.checkpoints.array_state import array_from_state, array_to_state
+
+State = Mapping[str, NDArray[Any]]
+
+
+class Agent(NamedTuple):
+    """One agent among all environments."""
+
+    env_index: int
+    agent_id: Any
+
+
+def agents_to_state(rows: Iterable[tuple[Agent, Any]]) -> list[Any]:
+    """Agents with something that is a state tree, in this order."""
+    return [[int(agent.env_index), agent.agent_id, tree] for agent, tree in rows]
+
+
+def agents_from_state(state: Iterable[Any]) -> list[tuple[Agent, Any]]:
+    """What `agents_to_state` was given."""
+    return [(Agent(env_index, agent_id), tree) for env_index, agent_id, tree in state]
+
+
+def row_to_state(row: Any) -> Any:
+    """One agent's part of an array, be it a number of numpy's, a structured one or an array."""
+    return array_to_state(np.asarray(row))
+
+
+def row_from_state(state: Any) -> Any:
+    """The row of `row_to_state`."""
+    return array_from_state(state)[()]
+
+
+def rows_to_state(rows: State) -> dict[str, Any]:
+    """Rows by name, such as what a module or a connector remembers of an agent."""
+    return {name: row_to_state(row) for name, row in rows.items()}
+
+
+def rows_from_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows of `rows_to_state`."""
+    return {name: row_from_state(each) for name, each in state.items()}

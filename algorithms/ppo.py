@@ -26,7 +26,7 @@ from rllib.learning import by_hand
 from rllib.learning.kl_penalty import KLPenalty
 from rllib.learning.learner import Learner, Loss, Metrics
 from rllib.learning.ppo_by_hand import PPOByHand, Weights
-from rllib.learning.sequences import compute_values, inputs_of, train_steps
+from rllib.learning.sequences import compute_values, train_inputs, train_steps
 from rllib.modules.rl_module import RLModule
 from rllib.tensors import Tree, concatenate, live
 
@@ -189,7 +189,7 @@ def ppo_batch(batch: SampleBatch, module: RLModule, config: PPOConfig) -> PPOBat
     )
     steps = train_steps(batch, module.max_seq_len)
     return PPOBatch(
-        inputs_of(module, steps.of(batch.obs), steps.state_in),
+        train_inputs(module, steps.of(batch.obs), steps.state_in),
         torch.from_numpy(steps.of(batch.actions)),
         torch.from_numpy(steps.of(batch.action_dist_inputs)),
         torch.from_numpy(steps.of(batch.action_logp)),

@@ -60,6 +60,15 @@ Draw = Transitions | StepSequences
 BatchSize = Annotated[
     PositiveInt, Once("the ratio of gradient steps goes by it; schedule training_intensity")
 ]
+NO_PASSES = {
+    "num_epochs": "every gradient step is on a new draw from the replay buffer; "
+    "training_intensity says how often what was sampled is learnt from",
+    "minibatch_size": "a gradient step is on all of what is drawn from the replay buffer for it; "
+    "set train_batch_size_per_learner",
+    "shuffle_batch_per_epoch": "what is drawn from the replay buffer is in a random order; "
+    "leave it out",
+}
+"""What there is instead of passes over a train batch."""
 Beginning = Annotated[NonNegativeInt, Once("learning starts at one moment of a run")]
 TD_ERRORS = "td_errors"
 """Under which a loss reports the size of each row's, or sequence's, TD error."""
@@ -157,6 +166,7 @@ class OffPolicyConfig(AlgorithmConfig):
     def problems(self) -> Iterator[Problem]:
         """Impossible combinations of settings."""
         yield from super().problems()
+        yield from self._problems_of_passes()
         if isinstance(n := point_values(self.n_step)[0], tuple) and n[0] > n[1]:
             yield Problem(f"the first is at most the second, got {list(n)}", "n_step")
         try:
@@ -172,6 +182,12 @@ class OffPolicyConfig(AlgorithmConfig):
             for problem in error.problems:
                 key = f"replay_buffer_config.{problem.key}".rstrip(".")
                 yield Problem(problem.text, key)
+
+    def _problems_of_passes(self) -> Iterator[Problem]:
+        """Settings of passes over a train batch, which is learnt from once here."""
+        for name, text in NO_PASSES.items():
+            if getattr(self, name) != AlgorithmConfig.model_fields[name].default:
+                yield Problem(f"has no meaning for {self.algo_name}: {text}", name)
 
 
 @lru_cache

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, cast
 
-from pydantic import PrivateAttr, ValidationError, model_serializer
+from pydantic import ConfigDict, PrivateAttr, ValidationError, model_serializer
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -30,6 +30,16 @@ MODEL_NAMES = ("model", "model_config")
 _DICT_NAMES = {"lambda": "lambda_", "callbacks": "callbacks_class", "framework_str": "framework"}
 
 
+class _ModelConfig:
+    """``model_config`` of a class is pydantic's; of a config, as in RLlib, the networks' shape."""
+
+    def __init__(self, of_class: ConfigDict) -> None:
+        self.of_class = of_class
+
+    def __get__(self, config: "ConfigBuilder | None", owner: type) -> ConfigDict | ModelConfig:
+        return self.of_class if config is None else config.model
+
+
 class ConfigBuilder(Sections):
     """All settings of all sections, with one builder method per section.
 
@@ -39,6 +49,11 @@ class ConfigBuilder(Sections):
     """
 
     _is_frozen: bool = PrivateAttr(False)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **others: Any) -> None:
+        super().__pydantic_init_subclass__(**others)
+        type.__setattr__(cls, "model_config", _ModelConfig(cls.model_config))
 
     def __init__(self, **values: Any) -> None:
         try:

@@ -132,6 +132,14 @@ class ModelConfig(BaseModel):
             raise KeyError(key)
         return getattr(self, key)
 
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Say how a setting is changed.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f"write config.rl_module(model_config={{{key!r}: {value!r}}})")
+
     def __contains__(self, key: object) -> bool:
         return key in type(self).model_fields or key in (self.model_extra or {})
 

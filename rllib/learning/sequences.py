@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from rllib.batch import SampleBatch
 from rllib.columns import Columns
 from rllib.learning.devices import device_of, to_device
+from rllib.modules.actor_critic import ActorCriticModule
 from rllib.modules.rl_module import Batch, RLModule
-from rllib.tensors import to_tensors
+from rllib.tensors import Tree, to_tensors
+from rllib.tensors import rows as rows_of
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -139,6 +141,32 @@ def inputs_of(module: RLModule, obs: NDArray[Any], state: dict[str, NDArray[Any]
     if state:
         batch[Columns.STATE_IN] = {name: to_tensors(part) for name, part in state.items()}
     return batch
+
+
+@torch.no_grad()
+def train_inputs(module: RLModule, obs: NDArray[Any], state: dict[str, NDArray[Any]]) -> Batch:
+    """What a module's train forward reads, as its ``compute_values`` leaves it.
+
+    Modules that were written for RLlib take parts out of observations of several parts in place,
+    wherever they come first, which is in ``compute_values``; and look for them in later forwards.
+    """
+    inputs = inputs_of(module, obs, state)
+    is_own = type(module).compute_values is not ActorCriticModule.compute_values
+    if not isinstance(inputs[Columns.OBS], dict) or not is_own:
+        return inputs
+    device = device_of(module)
+    first = to_device(rows_of(inputs, slice(1)), device)
+    before = _structure(first)
+    module.compute_values(first)
+    if _structure(first) == before:
+        return inputs
+    module.compute_values(inputs := to_device(inputs, device))
+    left: Batch = to_device(inputs, torch.device("cpu"))
+    return left
+
+
+def _structure(tree: Tree) -> Tree:
+    return {k: _structure(v) for k, v in tree.items()} if isinstance(tree, dict) else None
 
 
 @torch.no_grad()

@@ -96,7 +96,13 @@ class ActorCriticModule(RLModule):
         )
 
     def encode(self, obs: NDArray[Any]) -> Tree:
-        """Features [..., D], or a dict of features, images and action mask."""
+        """Features [..., D], or a dict of features, images and action mask.
+
+        For a subclass with a forward of its own observations as they are, by part: the layers here
+        read those, too.
+        """
+        if not self._is_read_as(ActorCriticModule):
+            return super().encode(obs)
         return encoded_tensors(self.observations, obs)
 
     def get_initial_state(self) -> dict[str, Tensor]:

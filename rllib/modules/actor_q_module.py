@@ -25,7 +25,7 @@ from rllib.config.types import PositiveFloat, ScheduleOr
 from rllib.distributions import Distribution, distribution_for
 from rllib.errors import ConfigError
 from rllib.modules.critics import make_critics
-from rllib.modules.networks import MLP, Encoder, encoded_tensors, is_chain, output
+from rllib.modules.networks import MLP, Encoder, as_encoded, encoded_tensors, is_chain, output
 from rllib.modules.observations import ObservationEncoder
 from rllib.modules.rl_module import Batch, RLModule
 from rllib.policies.mlp_policy import Layer, MLPPolicy, layers_of
@@ -119,7 +119,12 @@ class ActorQModule(RLModule):
         self.log_alpha = nn.Parameter(torch.tensor([log(shape.initial_alpha)]))
 
     def encode(self, obs: NDArray[Any]) -> Tree:
-        """Features [..., D], or a dict of features, images and action mask."""
+        """Features [..., D], or a dict of features, images and action mask.
+
+        For a subclass with a forward of its own observations as they are, by part.
+        """
+        if not self._is_read_as(ActorQModule):
+            return super().encode(obs)
         return encoded_tensors(self.observations, obs)
 
     def policy_state(self) -> dict[str, Tensor]:
@@ -133,7 +138,8 @@ class ActorQModule(RLModule):
     def forward_target(self, batch: Batch) -> Batch:
         """The same by the actor's target network."""
         assert self.target_pi is not None, "only with has_target_actor there is one"
-        return self._masked(batch, {Columns.ACTION_DIST_INPUTS: self.target_pi(batch[Columns.OBS])})
+        output = {Columns.ACTION_DIST_INPUTS: self.target_pi(batch[Columns.OBS])}
+        return self._masked(self._mask_of(batch), output)
 
     def compute_q(
         self, batch: Batch, actions: Tensor | None = None, *, fixed: bool = False
@@ -145,15 +151,18 @@ class ActorQModule(RLModule):
             actions: of Box spaces.
             fixed: only actions are to get gradients, not the critics' weights.
         """
-        return self._of_actions(self.critics(batch[Columns.OBS], actions, fixed=fixed))
+        return self._of_actions(self.critics(self._features(batch), actions, fixed=fixed))
 
     def compute_first_q(self, batch: Batch, actions: Tensor) -> Tensor:
         """[B] by the first critic alone."""
-        return self._of_actions(self.critics.first(batch[Columns.OBS], actions))
+        return self._of_actions(self.critics.first(self._features(batch), actions))
 
     def compute_target_q(self, batch: Batch, actions: Tensor | None = None) -> Tensor:
         """As ``compute_q``, by the target networks."""
-        return self._of_actions(self.target_critics(batch[Columns.OBS], actions))
+        return self._of_actions(self.target_critics(self._features(batch), actions))
+
+    def _features(self, batch: Batch) -> Tree:
+        return as_encoded(self.observations, batch[Columns.OBS])
 
     def _of_actions(self, outputs: Tensor) -> Tensor:
         return outputs if self.is_discrete else outputs.squeeze(-1)

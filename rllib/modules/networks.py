@@ -21,7 +21,7 @@ from rllib.modules.convolutions import Convolutions
 from rllib.modules.dense import dense
 from rllib.modules.initializers import initialize
 from rllib.modules.observations import FEATURES, ObservationEncoder
-from rllib.tensors import Tree, to_tensors
+from rllib.tensors import Tree, first_tensor, map_tree, to_tensors
 
 Activation = Callable[[Tensor], Tensor]
 LayerT = TypeVar("LayerT", bound=nn.Linear | nn.Conv2d)
@@ -259,10 +259,9 @@ class Encoder(nn.Module):
     def forward(self, obs: Tree) -> Tensor:
         """What ``ObservationEncoder.encode`` gave, as tensors -> [..., size].
 
-        Of a space that is no Dict or Tuple also tensors of the observations as they are.
+        Tensors of the observations as they are will also do.
         """
-        if isinstance(obs, Tensor) and self._is_raw(obs):
-            obs = encoded_tensors(self.observations, obs.cpu().numpy(), obs.device)
+        obs = as_encoded(self.observations, obs, self.num_features)
         if isinstance(obs, Tensor):
             out: Tensor = self.mlp(obs)
             return out
@@ -272,10 +271,36 @@ class Encoder(nn.Module):
         joined: Tensor = self.mlp(torch.cat(parts, -1) if len(parts) > 1 else parts[0])
         return joined
 
-    def _is_raw(self, obs: Tensor) -> bool:
-        if self.names:
+
+def as_encoded(
+    observations: ObservationEncoder, obs: Tree, num_features: int | None = None
+) -> Tree:
+    """What ``ObservationEncoder.encode`` makes of tensors of observations, or already made.
+
+    Args:
+        observations: how they are encoded.
+        obs: encoded or as they are.
+        num_features: of those that are encoded, where there are others beside the observations'.
+    """
+    size = observations.size if num_features is None else num_features
+    if not _is_raw(observations, obs, size):
+        return obs
+    arrays = map_tree(lambda tensor: tensor.cpu().numpy(), obs)
+    return encoded_tensors(observations, arrays, first_tensor(obs).device)
+
+
+def _is_raw(observations: ObservationEncoder, obs: Tree, size: int) -> bool:
+    features = obs
+    if isinstance(obs, dict):
+        if observations.is_flat or not observations.images.keys() <= obs.keys():
             return True
-        return obs.dtype != torch.float32 or obs.shape[-1] != self.num_features
+        if not size:
+            return False
+        features = obs.get(FEATURES)  # may be a part of the environment's of that name
+    elif not observations.is_flat:
+        return True
+    is_plain = isinstance(features, Tensor) and features.dtype == torch.float32
+    return not is_plain or features.shape[-1] != size
 
 
 def encoded_tensors(

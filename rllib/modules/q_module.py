@@ -204,7 +204,12 @@ class QModule(RLModule):
         return sum(self.q.noise_sizes)
 
     def encode(self, obs: NDArray[Any]) -> Tree:
-        """Features [..., D], or a dict of features, images and action mask."""
+        """Features [..., D], or a dict of features, images and action mask.
+
+        For a subclass with a forward of its own observations as they are, by part.
+        """
+        if not self._is_read_as(QModule):
+            return super().encode(obs)
         return encoded_tensors(self.observations, obs)
 
     def get_initial_state(self) -> dict[str, Tensor]:
@@ -225,7 +230,8 @@ class QModule(RLModule):
     def forward_target(self, batch: Batch) -> Batch:
         """The same by the target network."""
         assert self.target_q is not None, "a module made to act has no target network"
-        return self._masked(batch, self._outputs(self.target_q, batch, self._fresh_noise()))
+        mask = self._mask_of(batch)
+        return self._masked(mask, self._outputs(self.target_q, batch, self._fresh_noise()))
 
     def _fresh_noise(self) -> Tensor | None:
         """New noise for every forward in training, the same for all its rows."""

@@ -40,6 +40,15 @@ if TYPE_CHECKING:
     from rllib.modules.multi_rl_module import MultiRLModule
     from rllib.policies.policy import Policy
 
+READERS = (
+    "_forward",
+    "_forward_inference",
+    "_forward_exploration",
+    "_forward_train",
+    "compute_values",
+)
+"""The methods by which modules read observations."""
+
 Batch = dict[str, Any]
 State = dict[str, NDArray[Any]]
 
@@ -170,6 +179,11 @@ class RLModule(nn.Module):
         """What stands under ``"obs"``: by default tensors [..., *shape] of each part as it is."""
         return to_tensors(obs)
 
+    def _is_read_as(self, owner: "type[RLModule]") -> bool:
+        """Whether everything that reads observations is that of ``owner``, and so may be given its
+        features; what somebody else wrote reads observations as the environment gave them."""
+        return all(getattr(type(self), name) is getattr(owner, name) for name in READERS)
+
     def get_non_inference_attributes(self) -> list[str]:
         """Attributes that only training needs: left out where the module only acts."""
         return []
@@ -191,7 +205,10 @@ class RLModule(nn.Module):
         from rllib.policies.policy import TorchPolicy
 
         module = cls(
-            observation_space, action_space, inference_only=True, model_config=model_config
+            observation_space=observation_space,
+            action_space=action_space,
+            inference_only=True,
+            model_config=model_config,
         )
         return TorchPolicy(module)
 
@@ -292,15 +309,18 @@ class RLModule(nn.Module):
 
     def forward_inference(self, batch: Batch, **kwargs: Any) -> Batch:
         """Outputs to act greedily by."""
-        return self._masked(batch, self._forward_inference(batch, **kwargs))
+        mask = self._mask_of(batch)
+        return self._masked(mask, self._forward_inference(batch, **kwargs))
 
     def forward_exploration(self, batch: Batch, **kwargs: Any) -> Batch:
         """Outputs to sample actions from."""
-        return self._masked(batch, self._forward_exploration(batch, **kwargs))
+        mask = self._mask_of(batch)
+        return self._masked(mask, self._forward_exploration(batch, **kwargs))
 
     def forward_train(self, batch: Batch, **kwargs: Any) -> Batch:
         """Outputs with gradients."""
-        output = self._masked(batch, self._forward_train(batch, **kwargs))
+        mask = self._mask_of(batch)
+        output = self._masked(mask, self._forward_train(batch, **kwargs))
         if Columns.ACTION_DIST_INPUTS not in output:
             raise TypeError(
                 f"{type(self).__name__}._forward_train gave {sorted(output)}, without "
@@ -312,15 +332,19 @@ class RLModule(nn.Module):
         """torch's name for the train forward."""
         return self.forward_train(batch, **kwargs)
 
-    def _masked(self, batch: Batch, output: Batch) -> Batch:
+    def _mask_of(self, batch: Batch) -> Tensor | None:
+        """Taken before the forward, which may take it out of the batch for its own use."""
+        return batch[Columns.OBS][ACTION_MASK] if self.has_mask else None
+
+    def _masked(self, mask: Tensor | None, output: Batch) -> Batch:
         """Forbid what the observation's action mask forbids, whatever the network says."""
         if not isinstance(output, dict):
             raise TypeError(
                 f"{type(self).__name__}'s forward gave a {type(output).__name__}; it should give a "
                 f"dict with {Columns.ACTION_DIST_INPUTS!r}"
             )
-        if self.has_mask and Columns.ACTION_DIST_INPUTS in output:
-            inputs, mask = output[Columns.ACTION_DIST_INPUTS], batch[Columns.OBS][ACTION_MASK]
+        if mask is not None and Columns.ACTION_DIST_INPUTS in output:
+            inputs = output[Columns.ACTION_DIST_INPUTS]
             output[Columns.ACTION_DIST_INPUTS] = mask_inputs(inputs, mask)
         return output
 

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rllib.algorithms.ppo import PPOConfig
 from rllib.config import AlgorithmConfig
 from rllib.config.model import ModelConfig
 from rllib.config.multi_agent import PolicySpec
@@ -668,3 +669,14 @@ def test_a_wrong_value_and_a_misspelt_key_of_a_specs_model_are_both_told() -> No
         "rl_module_spec.model_config.fcnet_hiddens[0]",
         "rl_module_spec.model_config.fcnet_activaton",
     ]
+
+
+def test_model_config_of_a_config_is_the_networks_shape() -> None:
+    config = PPOConfig()
+    assert config.model_config["fcnet_hiddens"] == config.model.fcnet_hiddens
+    config.model_config = {"fcnet_hiddens": [8], "own": 1}
+    assert config.model_config["fcnet_hiddens"] == (8,)
+    assert config.model_config.get("own") == config.copy().model_config["own"] == 1
+    assert PPOConfig.from_dict(config.to_dict()).model_config == config.model
+    with pytest.raises(TypeError, match=r"rl_module\(model_config="):
+        config.model_config["fcnet_hiddens"] = [4]

@@ -335,3 +335,14 @@ def test_every_module_that_learns_has_a_buffer_of_its_own():
     assert by_agent.keys() == {"0", "1", "2"}
     _, results = train(settings, 10)
     assert results[-1]["replay_buffer"] == first[-1]["replay_buffer"]
+
+
+@pytest.mark.parametrize("config_class", [DQNConfig, SACConfig, TD3Config])
+def test_settings_of_passes_over_a_batch_are_refused_with_what_there_is_instead(config_class):
+    config = config_class().environment("CartPole-v1")
+    config.training(num_epochs=4, minibatch_size=8, shuffle_batch_per_epoch=True)
+    found = {problem.key: problem.text for problem in config.problems()}
+    assert "training_intensity" in found["num_epochs"]
+    assert "train_batch_size_per_learner" in found["minibatch_size"]
+    assert "replay buffer" in found["shuffle_batch_per_epoch"]
+    assert not list(config.training(num_epochs=1, minibatch_size=None).problems())[1:]

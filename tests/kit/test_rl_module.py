@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from rllib.config.sections import ModelConfig
+from rllib.envs.packing import pack_one
 from rllib.errors import ConfigError
 from rllib.modules.actor_critic import ActorCriticModule
+from rllib.modules.actor_q_module import SACModule
+from rllib.modules.q_module import QModule
 from rllib.modules.rl_module import RLModule
 from rllib.modules.spec import RLModuleSpec
 
@@ -246,3 +249,51 @@ def test_a_catalog_is_refused() -> None:
         with pytest.raises(ConfigError, match=r"there are no catalogs; networks are set by rl_mod"):
             make()
     assert RLModule(BOX_OBS, DISCRETE, catalog_class=None).action_space is DISCRETE
+
+
+class KeywordsOnly(ActorCriticModule):
+    """A constructor as RLlib's own examples have it."""
+
+    def __init__(self, *, observation_space=None, action_space=None, **others):
+        super().__init__(observation_space=observation_space, action_space=action_space, **others)
+
+
+def test_a_constructor_may_take_keywords_only():
+    policy = KeywordsOnly.make_policy(BOX_OBS, DISCRETE, SMALL)
+    assert isinstance(policy.module, KeywordsOnly)
+
+
+PARTS = gym.spaces.Dict(
+    {"action_mask": gym.spaces.MultiBinary(3), "features": ONE_HOT_OBS, "more": BOX_OBS}
+)
+
+
+def seen_parts(batch):
+    assert batch["obs"].keys() == PARTS.spaces.keys()
+    assert batch["obs"]["features"].dtype == torch.int64
+    assert batch["obs"]["more"].shape[-2:] == (2, 3)
+
+
+@pytest.mark.parametrize("parent", [ActorCriticModule, QModule, SACModule])
+def test_a_forward_of_ones_own_reads_what_is_observed_and_may_call_the_one_above(parent):
+    class Own(parent):
+        def _forward(self, batch, **kwargs):
+            seen_parts(batch)
+            return super()._forward(batch, **kwargs)
+
+    torch.manual_seed(0)
+    plain = parent(PARTS, DISCRETE, model_config=SMALL)
+    module = Own(PARTS, DISCRETE, model_config=SMALL)
+    module.load_state_dict(plain.state_dict())
+    PARTS.seed(1)
+    members = [PARTS.sample() | {"action_mask": np.int8([1, 0, 1])} for _ in range(5)]
+    obs = np.stack([pack_one(PARTS, each) for each in members])
+    raw, encoded = ({"obs": each.encode(obs)} for each in (module, plain))
+    for name in ("forward_inference", "forward_exploration"):
+        own, usual = (getattr(m, name)(b) for m, b in ((module, raw), (plain, encoded)))
+        torch.testing.assert_close(own["action_dist_inputs"], usual["action_dist_inputs"])
+    if parent is SACModule:
+        torch.testing.assert_close(module.compute_q(raw), plain.compute_q(encoded))
+        torch.testing.assert_close(module.compute_target_q(raw), plain.compute_target_q(encoded))
+    if parent is ActorCriticModule:
+        torch.testing.assert_close(module.compute_values(raw), plain.compute_values(encoded))

@@ -121,6 +121,8 @@ def train(
             for each in with_seeds(order, seeds):
                 console = JsonConsole() if log_format is LogFormat.JSON else Console()
                 code = Session(each, console).execute(signals) or code
+                if signals.received is not None:
+                    break
     except Interrupted as interruption:  # before the session could say anything about it
         code = interruption.exit_code
     raise typer.Exit(code)

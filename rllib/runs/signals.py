@@ -3,7 +3,8 @@
 The first signal lets the training iteration end, so that a checkpoint can be written. If that takes
 too long, or at a second signal, ``Interrupted`` is raised wherever the main thread is; should
 clean-up hang after that, or a third signal come, the process ends on the spot. A cluster that
-preempts and a user who waits both see the process gone within ``grace_s`` seconds. SLURM sends
+preempts and a user who waits both see the process gone within ``grace_s`` seconds, also where the
+main thread sits in code that is not Python's and hears of no signal. SLURM sends
 SIGTERM, and before that, if asked to (``--signal=USR1@60``), SIGUSR1, which ends the run likewise.
 """
 
@@ -57,7 +58,7 @@ class StopSignals:
         stops = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
         old = {signum: signal.signal(signum, self._handle) for signum in stops}
         try:
-            with self._watchdog, _Nudge(stops):
+            with self._watchdog, _Nudge(stops, self._watchdog.tell):
                 yield self
         finally:
             for signum, handler in old.items():
@@ -98,8 +99,16 @@ def _send_main_thread(signum: int) -> None:
 _FINISHING, _LEAVING, _QUIT = b"f", b"l", b"q"
 
 
+_MOST_SIGNALS = 3
+"""With so many of them the process ends on the spot."""
+
+
 class _Watchdog:
     """A thread that acts when time is up, however long the main thread sits in one call.
+
+        arrived -> finishing -> poked -> leaving -> gone
+
+    Whoever does not come to the next of these in time is gone.
 
     It takes its orders through a pipe, because starting a timer within a signal handler could wait
     for a lock that the interrupted code holds. SIGALRM is left to those who need it.
@@ -108,6 +117,9 @@ class _Watchdog:
     def __init__(self, finish_s: float, signals: StopSignals) -> None:
         self._finish_s = finish_s
         self._signals = signals
+        self._arrivals: list[int] = []
+        self._until: float | None = None
+        self._at_the_end = self._exit
 
     def __enter__(self) -> None:
         self._orders, self._tell = os.pipe()
@@ -124,24 +136,39 @@ class _Watchdog:
         os.write(self._tell, order)
 
     def _watch(self) -> None:
-        timeout, action = None, self._poke
         while True:
-            if not select.select([self._orders], [], [], timeout)[0]:
-                timeout = None
-                action()
+            left = None if self._until is None else max(0.0, self._until - time.monotonic())
+            if not select.select([self._orders], [], [], left)[0]:
+                self._at_the_end()
                 continue
             order = os.read(self._orders, 1)
             if order == _QUIT:
                 return
-            leaving = order == _LEAVING
-            timeout, action = (CLEAN_UP_S, self._exit) if leaving else (self._finish_s, self._poke)
+            if order == _FINISHING:
+                self._wait(self._finish_s, self._poke)
+            elif order == _LEAVING:
+                self._wait(CLEAN_UP_S, self._exit)
+            else:
+                self._on_arrival(ord(order))
+
+    def _wait(self, seconds: float, action: Callable[[], None]) -> None:
+        self._until, self._at_the_end = time.monotonic() + seconds, action
+
+    def _on_arrival(self, signum: int) -> None:
+        """A signal has come, and the main thread may hear of it now, or much later."""
+        self._arrivals.append(signum)
+        if len(self._arrivals) == _MOST_SIGNALS:
+            self._exit()
+        if self._until is None:
+            self._wait(self._finish_s + CLEAN_UP_S, self._exit)
 
     def _poke(self) -> None:
         """Send the main thread the signal again, which also ends the system call it may be in."""
+        self._wait(CLEAN_UP_S, self._exit)
         _send_main_thread(self._signals.received or signal.SIGINT)
 
     def _exit(self) -> None:
-        os._exit(128 + (self._signals.received or signal.SIGINT))
+        os._exit(128 + (self._signals.received or self._arrivals[0]))
 
 
 class _Nudge:
@@ -149,12 +176,14 @@ class _Nudge:
 
     One that arrives after the interpreter last asked for signals, and before the system call that
     it is about to enter (again) blocks, sets a flag that nobody reads until the call returns. The
-    wakeup descriptor tells of every arrival; ``NUDGE_S`` later SIGURG, which means nothing here,
-    ends the system call, and what is flagged is handled.
+    wakeup descriptor tells of every arrival, and ``on_arrival`` is told; ``NUDGE_S`` later SIGURG,
+    which means nothing here, ends the system call, and what is flagged is handled.
     """
 
-    def __init__(self, stops: tuple[signal.Signals, ...]) -> None:
-        self._stops = stops
+    def __init__(
+        self, stops: tuple[signal.Signals, ...], on_arrival: Callable[[bytes], None]
+    ) -> None:
+        self._stops, self._on_arrival = stops, on_arrival
 
     def __enter__(self) -> None:
         self._arrivals, self._arrived = os.pipe()
@@ -175,5 +204,6 @@ class _Nudge:
     def _watch(self) -> None:
         while (arrival := os.read(self._arrivals, 1)) != _QUIT:
             if ord(arrival) in self._stops:
+                self._on_arrival(arrival)
                 time.sleep(NUDGE_S)
                 _send_main_thread(signal.SIGURG)

@@ -229,6 +229,15 @@ def test_sigterm_ends_within_the_grace_that_there_is(start: Start) -> None:
     assert code == 143
 
 
+def test_a_signal_ends_all_seeds(start: Start) -> None:
+    seeds = ("--seeds", "1..2", "--grace", "3")
+    process = start("train", "--config", "toy.yaml", *seeds, BLOCK_AT="6")
+    wait_for_line(process, "blocking")
+    process.send_signal(signal.SIGTERM)
+    assert finish(process)[0] == 143
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["toy_seed1"]
+
+
 def newest(name: str) -> Path:
     latest = CheckpointFolder(Path("runs", name, "checkpoints"), keep=2).latest()
     assert latest is not None

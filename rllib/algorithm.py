@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self, TypeVar, cast
 from warnings import warn
 
 from rllib.absent import NamesNearest
@@ -35,6 +35,7 @@ from rllib.envs.faults import EnvSetupError
 from rllib.errors import CheckpointError, ConfigError, Problem, TrainingError
 from rllib.interface import interface_of
 from rllib.layout.choose import laid_out
+from rllib.learning.deaths import may_be_of_learners
 from rllib.learning.learner import FIXED_MODULES, Learner, Metrics
 from rllib.learning.learner_group import LearnerGroup
 from rllib.metrics.iteration import Iteration, circumstances
@@ -51,6 +52,8 @@ from rllib.sampling.env_runner import SampleStats
 from rllib.sampling.env_runner_group import EnvRunnerGroup, Samples
 from rllib.sampling.episodes import EpisodeWindow
 from rllib.sampling.evaluation import Evaluation, Plays, custom_metrics
+
+AnswerT = TypeVar("AnswerT")
 
 _SAVE = "save_to_path(path) and restore_from_path(path), or from_checkpoint(path)"
 ABSENT_METHODS = {
@@ -222,7 +225,7 @@ class Algorithm(NamesNearest, ABC):
         try:
             yield
         except Exception as error:
-            if not (ranks := self.learner_group.revive(error)):
+            if not (may_be_of_learners(error) and (ranks := self.learner_group.revive(error))):
                 raise
             names = ", ".join(map(str, ranks))
             text = (
@@ -230,12 +233,22 @@ class Algorithm(NamesNearest, ABC):
             )
             warn(f"{text}: {error}", RuntimeWarning, stacklevel=2)
             books.in_flight.clear()
-            self.on_learners_revived()
+            with self._learners_revived(books):  # they may die again meanwhile
+                self.on_learners_revived()
+
+    def ask_learners(self, ask: Callable[[], AnswerT]) -> AnswerT:
+        """What ``ask`` returns, which it gets from learners.
+
+        Learners that die meanwhile are started anew, as in training, and it is called again.
+        """
+        while True:
+            with self._learners_revived(self._books):
+                return ask()
 
     def on_learners_revived(self) -> None:
         """Env runners act by the weights that learners go on from."""
         self.env_runner_group.forget_syncs()
-        self.env_runner_group.sync_weights(self.learner_group.get_weights())
+        self._sync_weights()
 
     def _open_books(self) -> Iteration:
         is_remote = self.learner_group.is_remote
@@ -284,8 +297,9 @@ class Algorithm(NamesNearest, ABC):
 
     def _acting(self) -> tuple[Any, int, dict[str, Any]]:
         """What env runners act by: weights, the number of their sync, connectors' statistics."""
+        weights = self.ask_learners(self.learner_group.fetch_weights)
         statistics = self.interface.pipeline.get_statistics()
-        return self.learner_group.get_weights(), self.env_runner_group.weights_seq_no, statistics
+        return weights, self.env_runner_group.weights_seq_no, statistics
 
     def _finish_evaluation(self, evaluation: Evaluation, plays: Plays) -> dict[str, Any]:
         return self._evaluated(evaluation.finish(plays))
@@ -422,7 +436,7 @@ class Algorithm(NamesNearest, ABC):
         """
         module_id = module_id or self.interface.module_ids[0]
         module = self._spec_of(module_id).build().eval()
-        state = self.interface.of_module(self.learner_group.get_module_state(), module_id)
+        state = self.interface.of_module(self._module_state(), module_id)
         set_module_state(module, state)
         return module
 
@@ -435,7 +449,7 @@ class Algorithm(NamesNearest, ABC):
         Raises:
             ConfigError: there is no module of an id.
         """
-        state = self.learner_group.get_module_state()
+        state = self._module_state()
         ids = self.interface.module_ids if module_ids is None else module_ids
         return {name: self.interface.of_module(state, name) for name in ids}
 
@@ -446,8 +460,14 @@ class Algorithm(NamesNearest, ABC):
             ConfigError: there is no module of an id.
             CheckpointError: they are those of another network.
         """
-        self.learner_group.set_weights(weights)
+        self.ask_learners(partial(self.learner_group.set_weights, weights))
+        self.ask_learners(self._sync_weights)
+
+    def _sync_weights(self) -> None:
         self.env_runner_group.sync_weights(self.learner_group.get_weights())
+
+    def _module_state(self) -> dict[str, Any]:
+        return self.ask_learners(self.learner_group.get_module_state)
 
     def get_config(self) -> AlgorithmConfig:
         """The settings."""
@@ -531,16 +551,20 @@ class Algorithm(NamesNearest, ABC):
 
     def _acting_policy(self, policy_id: str | None) -> ActingPolicy:
         version = (self.num_env_steps_sampled_lifetime, self.num_restores)
-        return self._acting_beside.policy(policy_id, version)
+        return self.ask_learners(partial(self._acting_beside.policy, policy_id, version))
 
     def params_hash(self) -> str:
         """SHA-256 of all weights: equal if and only if two runs have learnt the same."""
-        return hash_of(self.learner_group.get_module_state())
+        return hash_of(self._module_state())
 
     # Going on later.
 
     def get_state(self) -> dict[str, Any]:
-        """State tree of all that is needed to go on: see ``set_state``."""
+        """State tree of all that is needed to go on: see ``set_state``.
+
+        Learners that die meanwhile are started anew, as in training.
+        """
+        learner = self.ask_learners(self.learner_group.get_state)  # first: the rest is of after it
         return {
             "iteration": self.iteration,
             "num_env_steps_sampled_lifetime": self.num_env_steps_sampled_lifetime,
@@ -549,7 +573,7 @@ class Algorithm(NamesNearest, ABC):
             "num_env_step_failures_lifetime": self.num_env_step_failures_lifetime,
             "weights_seq_no": self.env_runner_group.weights_seq_no,
             "episodes": self.episodes.get_state(),
-            "learner": self.learner_group.get_state(),
+            "learner": learner,
             "env_runners": self.env_runner_group.get_state(),
             "connectors": self.interface.pipeline.get_statistics(),
             "metrics": self.metrics.get_state(),
@@ -576,7 +600,7 @@ class Algorithm(NamesNearest, ABC):
 
     def _set_state(self, state: dict[str, Any]) -> None:
         self._books = self._open_books()  # what was under way belongs to another past
-        self.learner_group.set_state(state["learner"])
+        self.ask_learners(partial(self.learner_group.set_state, state["learner"]))
         self.iteration = int(state["iteration"])
         self.num_env_steps_sampled_lifetime = int(state["num_env_steps_sampled_lifetime"])
         self.time_total_s = float(state["time_total_s"])
@@ -590,8 +614,10 @@ class Algorithm(NamesNearest, ABC):
             self.evaluation.num_evaluations = int(state["num_evaluations"])
         self.env_runner_group.set_state(state["env_runners"], generation=self.num_restores)
         self.env_runner_group.set_statistics(state["connectors"])
-        weights = self.learner_group.get_weights()
-        self.env_runner_group.send_weights(weights, int(state["weights_seq_no"]))
+        self.ask_learners(partial(self._send_weights, int(state["weights_seq_no"])))
+
+    def _send_weights(self, seq_no: int) -> None:
+        self.env_runner_group.send_weights(self.learner_group.get_weights(), seq_no)
 
     def save_to_path(self, path: str | Path | None = None) -> str:
         """Write a checkpoint folder and return its path; see ``rllib.checkpoints.checkpoint.save``.
@@ -617,22 +643,15 @@ class Algorithm(NamesNearest, ABC):
     def snapshot(self, saved_rows: SavedRows | None = None) -> Snapshot:
         """A copy of everything, as it is now, which may be written while training goes on.
 
-        Learners that die meanwhile are started anew, as in training.
-
         Args:
             saved_rows: rows of replay buffers that an earlier checkpoint has; they are not copied,
                 and shared with it. By default the copy is complete.
         """
         self.saved_rows = saved_rows
         try:
-            return Snapshot(self._whole_state(), self._metadata())
+            return Snapshot(self.get_state(), self._metadata())
         finally:
             self.saved_rows = None
-
-    def _whole_state(self) -> dict[str, Any]:
-        while True:
-            with self._learners_revived(self._books):
-                return self.get_state()
 
     def _metadata(self) -> dict[str, Any]:
         return {

@@ -77,11 +77,12 @@ class LearnerError(TrainingError):
 
     Attributes:
         rank: its number.
+        overdue: whether it has let others wait for as long as it may.
     """
 
-    def __init__(self, message: str, *, rank: int = 0) -> None:
+    def __init__(self, message: str, *, rank: int = 0, overdue: bool = False) -> None:
         super().__init__(message)
-        self.rank = rank
+        self.rank, self.overdue = rank, overdue
 
 
 class LateError(TrainingError):

@@ -324,8 +324,8 @@ class FaultToleranceSection(Section):
     max_num_learner_restarts: NonNegativeInt = 100
     """How often learners are started anew in all before it is an error."""
     learner_timeout_s: PositiveFloat | None = 600.0
-    """Seconds that an update may take; a learner actor that takes longer is started anew. Null
-    waits for ever."""
+    """Seconds that an update may take; a learner actor that takes longer is started anew, and so is
+    one for which the others of its group have waited half as long. Null waits for ever."""
     learner_snapshot_every_s: PositiveFloat = 10.0
     """Seconds from one snapshot of the learners' state in memory to the next."""
     stall_timeout_s: PositiveFloat | None = 1800.0

@@ -16,18 +16,22 @@ from rllib import core
 from rllib.absent import NamesNearest
 from rllib.config import AlgorithmConfig
 from rllib.core import api
-from rllib.core.exceptions import ActorError, GetTimeoutError
-from rllib.core.util.collective import CollectiveError
+from rllib.core.exceptions import CoreError, GetTimeoutError
+from rllib.core.util.collective import CollectiveError, CollectiveTimeoutError
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError, LearnerError, Problem
+from rllib.learning.deaths import DEATHS, may_be_of_learners
 from rllib.learning.learner import FIXED_MODULES, Learner, Metrics
 from rllib.learning.shares import divide
 from rllib.learning.snapshots import Snapshots
 from rllib.workers import Worker, environs, fetch, fetch_sample, make_worker, stop_all
 
-PATIENCE_S = 300.0
-"""How long a learner waits for the others once all have their fragments. Of one that died it learns
-at once, so this is for one that hangs, and must be longer than the slowest update."""
+PATIENCE = 0.5
+"""How long a learner waits for the others, as a share of ``learner_timeout_s``. Of one that died it
+learns at once, so this is for one that hangs: those who wait for it are to say so in time."""
+
+FOREVER_S = 1e6
+"""The same where learners may take as long as they want."""
 
 LAST_WORDS_S = 5.0
 """How long the other learners may take to fail as well, once one has failed."""
@@ -108,12 +112,14 @@ class LearnerGroup(NamesNearest):
             text = "several learners work at the same time; the inline engine, which runs one call "
             raise ConfigError(Problem(text + "after the other, takes 0 or 1", "num_learners"))
         name, size = f"learners-{token_hex(4)}", len(self.workers)
-        timeout = self.config.sample_timeout_s + PATIENCE_S
+        limit = self.config.learner_timeout_s
+        timeout = FOREVER_S if limit is None else PATIENCE * limit
         self._fetch(
             [
                 worker.call("join_members", rank, size, name, timeout)
                 for rank, worker in enumerate(self.workers)
-            ]
+            ],
+            None,  # they may just have been started; who is there waits no longer than for updates
         )
         self._is_joined = True
 
@@ -163,7 +169,7 @@ class LearnerGroup(NamesNearest):
             TrainingError: a loss or gradient was not finite.
             LearnerError: a learner died, or does not answer.
         """
-        metrics: Metrics = self._fetch(update)[0]
+        metrics: Metrics = self._answers(update)[0]
         return metrics
 
     # State.
@@ -172,25 +178,40 @@ class LearnerGroup(NamesNearest):
         """A handle of the weights after all updates started so far."""
         return self.workers[0].call("get_weights")
 
+    def fetch_weights(self) -> Any:
+        """The same of weights that are there: they outlive the learner that has made them."""
+        (weights,) = self._answers([self.get_weights()])
+        return core.put(weights) if self.is_remote else weights
+
     def get_module_state(self) -> dict[str, Any]:
         """All weights, by name."""
-        weights: dict[str, Any] = self._fetch([self.workers[0].call("get_module_state")])[0]
+        weights: dict[str, Any] = self._answers([self.workers[0].call("get_module_state")])[0]
         return weights
 
     def get_state(self) -> dict[str, Any]:
-        """State tree of the learners: they differ in nothing but their random streams."""
+        """State tree of the learners: they differ in nothing but their random streams.
+
+        It is the newest snapshot as well: what a checkpoint has is not lost with the learners.
+        """
         handles = [self.workers[0].call("get_state")]
         handles += [worker.call("get_streams") for worker in self.workers[1:]]
-        state, *streams = self._fetch(handles)
+        state, *streams = self._answers(handles)
         named = {str(rank): each for rank, each in enumerate(streams, start=1)}
-        return {**state, "streams": {**state["streams"], **named}}
+        state = {**state, "streams": {**state["streams"], **named}}
+        self._keep(state)
+        return state
+
+    def _keep(self, state: dict[str, Any]) -> None:
+        """Let learners that die go on from it."""
+        if self._restarts:
+            self.snapshots.put(state)
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from ``get_state``, also of another number of learners."""
         self._join()
         self.version += 1
-        self._fetch([worker.call("set_state", state) for worker in self.workers])
-        self.snapshots.put(state if self._restarts else None)
+        self._answers([worker.call("set_state", state) for worker in self.workers])
+        self._keep(state)
 
     def set_weights(self, weights: Mapping[str, Mapping[str, Any]]) -> None:
         """Give every learner these weights; env runners get them with the next sync.
@@ -203,9 +224,9 @@ class LearnerGroup(NamesNearest):
             CheckpointError: they are those of another network.
         """
         self.version += 1
-        self._fetch([worker.call("set_module_weights", weights) for worker in self.workers])
+        self._answers([worker.call("set_module_weights", weights) for worker in self.workers])
         if self._restarts:
-            self.snapshots.put(self.get_state())
+            self.get_state()  # which is a snapshot with them
 
     def foreach_learner(
         self, func: Callable[[Any], Any], *, timeout_seconds: float | None = None
@@ -253,13 +274,16 @@ class LearnerGroup(NamesNearest):
         """Whether learners that die are started anew."""
         return self.is_remote and self.config.restart_failed_learners
 
-    def _fetch(self, handles: list[Any]) -> list[Any]:
+    def _answers(self, handles: list[Any]) -> list[Any]:
+        """What all learners answer within ``learner_timeout_s``; see ``_fetch``."""
+        return self._fetch(handles, self.config.learner_timeout_s)
+
+    def _fetch(self, handles: list[Any], limit: float | None) -> list[Any]:
         """What all learners answer; or what went wrong first, as soon as that is known."""
         if not self.is_remote:
             return handles  # of a learner here they are the answers, and it has raised already
         failures: dict[int, Exception] = {}
         silent = set(range(len(handles)))
-        limit = self.config.learner_timeout_s
         while silent:
             rank = _first_done(handles, silent, LAST_WORDS_S if failures else limit)
             if rank is None:
@@ -280,9 +304,9 @@ class LearnerGroup(NamesNearest):
             late = TimeoutError(
                 f"learner_timeout_s = {self.config.learner_timeout_s:g} have passed"
             )
-            return self._learner_error(min(silent), f"does not answer: {late}", late)
+            return self._learner_error(min(silent), f"does not answer: {late}", late, overdue=True)
         for rank, error in failures.items():
-            if isinstance(error, ActorError):
+            if isinstance(error, DEATHS):
                 return self._learner_error(rank, f"died: {error}", error)
         causes = [error for error in failures.values() if not isinstance(error, CollectiveError)]
         if causes:
@@ -290,14 +314,17 @@ class LearnerGroup(NamesNearest):
         last = next(iter(failures.values()))
         if silent:
             cause = getattr(last, "cause", None) or last  # without the other's traceback
-            return self._learner_error(min(silent), f"does not answer: {cause}", last)
+            overdue = any(isinstance(each, CollectiveTimeoutError) for each in failures.values())
+            return self._learner_error(
+                min(silent), f"does not answer: {cause}", last, overdue=overdue
+            )
         return last
 
     def revive(self, error: Exception) -> list[int]:
         """Start learners anew that died, or do not answer, after something went wrong.
 
         They take over the state of one that is left, or else the newest snapshot; whatever was
-        under way is lost.
+        under way is lost. One that is busy is waited for: it is well.
 
         Args:
             error: what went wrong.
@@ -308,43 +335,68 @@ class LearnerGroup(NamesNearest):
         Raises:
             LearnerError: they die too often.
         """
-        if not self._restarts:
-            return []
-        dead = self._dead()
-        if not dead:
-            return []
+        revived = set[int]()
+        while self._restarts and (dead := self._dead(error)):
+            self._count_restarts(dead, error)
+            revived.update(dead)
+            try:
+                self._start_anew(dead)
+                break
+            except Exception as again:  # some died meanwhile
+                if not may_be_of_learners(again):
+                    raise
+                error = again
+        return sorted(revived)
+
+    def _dead(self, error: Exception) -> list[int]:
+        """Ranks of those that died, and of those that do not answer although it is time."""
+        overdue = isinstance(error, LearnerError) and error.overdue
+        limit = LAST_WORDS_S if overdue else self.config.learner_timeout_s
+        handles = [worker.call("get_streams") for worker in self.workers]
+        core.wait(handles, num_returns=len(handles), timeout=limit)
+        return [rank for rank, handle in enumerate(handles) if not _is_well(handle)]
+
+    def _count_restarts(self, dead: list[int], error: Exception) -> None:
         most = self.config.max_num_learner_restarts
         if self.num_restarts + len(dead) > most:
             text = f"died, after max_num_learner_restarts = {most} restarts: {error}"
             raise self._learner_error(dead[0], text, error)
-        state = self._surviving_state(dead)
-        for rank in dead:
-            self.workers[rank].end()
-            self.workers[rank] = self._make()
         self.num_restarts += len(dead)
-        self._is_joined = False
-        self._join()
-        if state is not None:
-            self.set_state(state)
-        return dead
 
-    def _dead(self) -> list[int]:
-        """Ranks of those that do not answer."""
-        handles = [worker.call("get_streams") for worker in self.workers]
-        core.wait(handles, num_returns=len(handles), timeout=LAST_WORDS_S)
-        return [rank for rank, handle in enumerate(handles) if not _is_well(handle)]
+    def _start_anew(self, dead: list[int]) -> None:
+        """New learners in the place of those that died, and the same state for all."""
+        state = self._surviving_state(dead)
+        self._is_joined = False
+        try:
+            for rank in dead:
+                self.workers[rank].end()
+                self.workers[rank] = self._make()
+            self._join()
+            if state is not None:
+                self.set_state(state)
+        except BaseException:
+            for rank in dead:  # nobody is to take them for learners that have learnt something
+                self.workers[rank].end()
+            raise
 
     def _surviving_state(self, dead: list[int]) -> dict[str, Any] | None:
         """Of a learner that is left; else the newest snapshot; else that of the beginning."""
-        for rank in range(len(self.workers)):
-            if rank not in dead:
-                state: dict[str, Any] = fetch(self.workers[rank].call("get_state"))
-                return state
+        for rank, worker in enumerate(self.workers):
+            if rank in dead:
+                continue
+            try:
+                self.snapshots.put(fetch(worker.call("get_state"), self.config.learner_timeout_s))
+                break
+            except CoreError:  # it is dead by now, or there is no room: another one may be there
+                continue
         snapshot: dict[str, Any] | None = self.snapshots.newest()
         return snapshot
 
-    def _learner_error(self, rank: int, text: str, cause: Exception) -> LearnerError:
-        error = LearnerError(f"learner {rank} of {len(self.workers)} {text}", rank=rank)
+    def _learner_error(
+        self, rank: int, text: str, cause: Exception, *, overdue: bool = False
+    ) -> LearnerError:
+        message = f"learner {rank} of {len(self.workers)} {text}"
+        error = LearnerError(message, rank=rank, overdue=overdue)
         error.__cause__ = cause
         return error
 
@@ -352,8 +404,10 @@ class LearnerGroup(NamesNearest):
 def _is_well(handle: Any) -> bool:
     try:
         fetch(handle, 0.0)
-    except (ActorError, GetTimeoutError):
+    except (GetTimeoutError, *DEATHS):
         return False
+    except CoreError:
+        return True  # it lives, whatever else is the matter
     return True
 
 

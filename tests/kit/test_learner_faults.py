@@ -2,6 +2,7 @@
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -12,10 +13,12 @@ import pytest
 from rllib import core
 from rllib.algorithms.appo import APPOConfig
 from rllib.algorithms.dqn import DQNConfig
-from rllib.algorithms.impala import IMPALAConfig
+from rllib.algorithms.impala import IMPALAConfig, IMPALALearner
 from rllib.algorithms.ppo import PPOConfig, PPOLearner
+from rllib.callbacks import RLlibCallback
+from rllib.envs.counter import CounterEnv
 from rllib.envs.multi_agent import make_multi_agent
-from rllib.errors import LearnerError
+from rllib.errors import EnvError, LearnerError
 from rllib.learning import learner_group
 from rllib.learning.snapshots import Snapshots
 from rllib.preload import PRELOAD
@@ -223,9 +226,8 @@ class HangsAlone(HangsOnce):
 def test_one_that_hangs_is_replaced_when_the_others_have_waited_long_enough(
     processes, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(learner_group, "PATIENCE_S", 0.5)
     monkeypatch.setattr(learner_group, "LAST_WORDS_S", 1.0)
-    settings = config("PPO", 2).env_runners(sample_timeout_s=2.0)
+    settings = config("PPO", 2).fault_tolerance(learner_timeout_s=5.0)
     settings.learners(learner_class=HangsOnce, learner_config_dict={"path": str(tmp_path / "hung")})
     with settings.build_algo() as algo:
         with pytest.warns(RuntimeWarning, match="learner 1 died and is started anew"):
@@ -245,6 +247,150 @@ def test_one_that_hangs_alone_is_replaced_when_its_time_is_up(processes, tmp_pat
         with pytest.warns(RuntimeWarning, match=late):
             train_until_revived(algo, 1)
         assert np.isfinite(algo.train()["learners"]["default_policy"]["total_loss"])
+
+
+class BusyOnce(PPOLearner):
+    """The last learner is busy with its second update until it is let go, in all its lives."""
+
+    num_calls = 0
+
+    def build_train_batch(self, batches):
+        self.num_calls += 1
+        if self.num_calls == 2 and self.group.rank == self.group.size - 1:
+            Path(self.config.learner_config_dict["path"]).read_text()
+        return super().build_train_batch(batches)
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """A pipe: who reads it is stopped until somebody writes."""
+    os.mkfifo(tmp_path / "gate")
+    return tmp_path / "gate"
+
+
+def test_a_busy_learner_is_not_taken_for_dead_when_another_dies(processes, gate, monkeypatch):
+    monkeypatch.setattr(learner_group, "LAST_WORDS_S", 0.0)
+    settings = config("PPO", 3)
+    settings.learners(learner_class=BusyOnce, learner_config_dict={"path": str(gate)})
+    with settings.build_algo() as algo, ThreadPoolExecutor() as beside:
+        algo.train()
+        before = pids(algo)
+        os.kill(before[0], signal.SIGKILL)
+        look = algo.learner_group._dead
+
+        def looked(error):
+            beside.submit(gate.write_text, "go on")
+            return look(error)
+
+        monkeypatch.setattr(algo.learner_group, "_dead", looked)
+        with pytest.warns(RuntimeWarning, match="learner 0 died and is started anew"):
+            train_until_revived(algo, 1)
+        assert pids(algo)[1:] == before[1:]
+
+
+class BusyAtOnce(IMPALALearner):
+    def build_train_batch(self, batches):
+        Path(self.config.learner_config_dict["path"]).read_text()
+        return super().build_train_batch(batches)
+
+
+def test_an_error_of_an_environment_is_none_of_a_busy_learner(processes, gate, monkeypatch):
+    monkeypatch.setattr(learner_group, "LAST_WORDS_S", 0.0)
+    settings = config("IMPALA").environment(CounterEnv, env_config={"fail_at": 40})
+    settings.env_runners(num_env_runners=1, num_envs_per_env_runner=2)
+    settings.reporting(min_sample_timesteps_per_iteration=10_000)
+    settings.fault_tolerance(restart_failed_env_runners=False)
+    settings.learners(learner_class=BusyAtOnce, learner_config_dict={"path": str(gate)})
+    settings.learners(max_requests_in_flight_per_learner=100)
+    with settings.build_algo() as algo:
+        with pytest.raises(EnvError, match="step 40"):
+            algo.train()
+        assert algo.learner_group.num_restarts == 0
+
+
+@pytest.mark.parametrize("most", [2, 3])
+def test_learners_may_die_again_while_they_are_started_anew(processes, most):
+    with config("PPO", 2, max_num_learner_restarts=most).build_algo() as algo:
+        algo.train()
+        expected, group = algo.params_hash(), algo.learner_group
+        join, survivor = group._join, pids(algo)[1]
+
+        def dying():
+            if group.num_restarts == 1:  # the one that is left is gone when the new one is there
+                os.kill(survivor, signal.SIGKILL)
+            join()
+
+        group._join = dying
+        os.kill(pids(algo)[0], signal.SIGKILL)
+        if most == 2:
+            with pytest.raises(LearnerError, match="max_num_learner_restarts = 2 restarts"):
+                algo.params_hash()
+        else:
+            with pytest.warns(RuntimeWarning, match=WARNED):
+                assert algo.params_hash() == expected
+            assert group.num_restarts == 3
+
+
+def evaluated(where, num_env_runners, *, is_parallel):
+    return (
+        config("PPO")
+        .env_runners(num_env_runners=where)
+        .evaluation(
+            evaluation_interval=1,
+            evaluation_duration=2,
+            evaluation_num_env_runners=num_env_runners,
+            evaluation_parallel_to_training=is_parallel,
+        )
+    )
+
+
+class KillsBefore(RLlibCallback):
+    """Kills the learner before each evaluation."""
+
+    def on_evaluate_start(self, *, algorithm, **kwargs):
+        os.kill(algorithm.learner_pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("num_env_runners", [0, 1])
+@pytest.mark.parametrize("where", [0, 1])
+@pytest.mark.parametrize("is_parallel", [False, True])
+def test_a_learner_may_die_before_an_evaluation(processes, where, num_env_runners, is_parallel):
+    settings = evaluated(where, num_env_runners, is_parallel=is_parallel).callbacks(KillsBefore)
+    with settings.build_algo() as algo:
+        for count in (1, 2):
+            (algo.learner_pid,) = pids(algo)
+            with pytest.warns(RuntimeWarning, match=WARNED):
+                result = algo.train()
+            assert result["evaluation"]["env_runners"]["num_episodes"] == 2
+            assert algo.learner_group.num_restarts == count
+
+
+ASKED = {
+    "evaluate": lambda algo, path: algo.evaluate(),
+    "save": lambda algo, path: algo.save_to_path(path / "again"),
+    "restore": lambda algo, path: algo.restore_from_path(path / "saved"),
+    "get_state": lambda algo, path: algo.get_state(),
+    "params_hash": lambda algo, path: algo.params_hash(),
+    "get_weights": lambda algo, path: algo.get_weights(),
+    "set_weights": lambda algo, path: algo.set_weights(algo.known_weights),
+    "get_module": lambda algo, path: algo.get_module(),
+    "act": lambda algo, path: algo.compute_single_action(np.zeros(4, np.float32)),
+}
+
+
+def test_a_learner_may_die_before_whatever_is_asked_of_it(processes, tmp_path):
+    with evaluated(0, 0, is_parallel=False).build_algo() as algo:
+        algo.train()
+        algo.save_to_path(tmp_path / "saved")
+        expected, algo.known_weights = algo.params_hash(), algo.get_weights()
+        for count, (name, ask) in enumerate(ASKED.items(), start=1):
+            os.kill(pids(algo)[0], signal.SIGKILL)
+            with pytest.warns(RuntimeWarning, match=WARNED):
+                ask(algo, tmp_path)
+            assert algo.learner_group.num_restarts == count, name
+            # No older than the checkpoint, although no update has followed on which another
+            # snapshot would have been taken.
+            assert algo.params_hash() == expected, name
 
 
 def test_learners_are_started_anew_only_so_often(processes):

@@ -189,9 +189,8 @@ def test_a_single_learner_that_dies_is_named_as_well(group, fragment):
 
 
 def test_a_learner_that_hangs_is_named(group, fragment, monkeypatch):
-    monkeypatch.setattr(learner_group, "PATIENCE_S", 0.5)
     monkeypatch.setattr(learner_group, "LAST_WORDS_S", 0.5)
-    settings = config(3).env_runners(sample_timeout_s=0.5)
+    settings = config(3).fault_tolerance(learner_timeout_s=2.0)
     with pytest.raises(LearnerError, match=r"learner 1 of 3 does not answer: .*within 1 s"):
         learn_twice(group(Hanging, settings), fragment)
 

@@ -418,9 +418,9 @@ class OffPolicy(Algorithm):
         self.owed = Owed(Ratio(*state["updates_owed"]))
         for name, replay in state["replays"].items():
             self.replays[name].set_state(replay)
-        for source, runner in state["env_runners"].items():
-            if "env" not in runner:
-                self._end_streams(int(source))
+        for source in map(int, state["env_runners"]):
+            if source not in self.env_runner_group.resumed:
+                self._end_streams(source)
 
 
 def _indices_of(draws: list[Draw], num_updates: int) -> NDArray[np.int64]:

@@ -573,11 +573,11 @@ class MultiAgentEnvRunner(Inspected):
             "actors": {name: actor.get_state() for name, actor in self.actors.items()},
         }
 
-    def set_state(self, state: dict[str, Any] | None, generation: int) -> None:
+    def set_state(self, state: dict[str, Any] | None, generation: int) -> bool:
         """Go on from ``get_state``; see ``EnvRunner.set_state``."""
         if not state or not self._took_envs(state):
             self.reset(generation)
-            return
+            return False
         set_rng_state(self.rng, state["rng"])
         self.generation, self.num_episodes = state["counts"]
         for name, actor in self.actors.items():
@@ -589,6 +589,7 @@ class MultiAgentEnvRunner(Inspected):
             # For callbacks it begins here: what they had put into custom_data is gone.
             self._tell("on_episode_created", episode.env_index)
             self._tell("on_episode_start", episode.env_index)
+        return True
 
     def _took_envs(self, state: dict[str, Any]) -> bool:
         """Whether environments and modules are those of the state, and the first now have it."""

@@ -349,8 +349,8 @@ class EnvRunner(Inspected):
             state |= {"env": env_state, "obs": array_to_state(self.obs)}
         return state
 
-    def set_state(self, state: dict[str, Any] | None, generation: int) -> None:
-        """Go on from ``get_state``.
+    def set_state(self, state: dict[str, Any] | None, generation: int) -> bool:
+        """Go on from ``get_state``; whether it is in the middle of the episodes of then.
 
         Where the environments' state could not be had, or is that of others or another number (or
         ``state`` is ``None``, because the layout was another), new episodes begin with the random
@@ -359,7 +359,7 @@ class EnvRunner(Inspected):
         obs = None if state is None or "env" not in state else array_from_state(state["obs"])
         if state is None or obs is None or not self._took_envs(state["env"], len(obs)):
             self.reset(generation)
-            return
+            return False
         self.pipeline.set_state(state["connectors"])
         set_rng_state(self.rng, state["rng"])
         self.episodes.set_state(state["episodes"])
@@ -367,6 +367,7 @@ class EnvRunner(Inspected):
         self.noise.set_state(state["noise"])
         self.obs = obs
         self.hooks.resume(self.obs)
+        return True
 
     def _took_envs(self, state: dict[str, Any], num_envs: int) -> bool:
         """Whether the environments were as many and of that kind, and now have that state."""

@@ -67,6 +67,7 @@ class EnvRunnerGroup(EnvRunnerCalls):
     Attributes:
         weights_seq_no: of the weights that they were given last.
         generation: counts restores, so that later episodes have seeds of their own.
+        resumed: the env runners that the last restore put where they had been.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class EnvRunnerGroup(EnvRunnerCalls):
         self._statistics: Any = None
         self._syncs: dict[int, list[Any]] = defaultdict(list)
         self._newborn: set[int] = set()
+        self.resumed: set[int] = set()
         self._requests: dict[Any, tuple[int, str | None]] = {}
         self._on_recreated = on_recreated or (lambda numbers: None)
         self.crew = Crew(config, self._make, self._prepare, self._take_in, is_training)
@@ -251,10 +253,11 @@ class EnvRunnerGroup(EnvRunnerCalls):
         return states
 
     def set_state(self, state: dict[str, Any], generation: int) -> None:
-        """Go on from ``get_state``; see ``EnvRunner.set_state`` for those that cannot.
+        """Go on from ``get_state``; ``resumed`` are those in the middle of the episodes of then.
 
         With another number of env runners than before, all begin new episodes.
         """
+        self.resumed.clear()
         self.generation = generation
         fits = len(state) == len(self.workers)
         handles = {
@@ -265,9 +268,11 @@ class EnvRunnerGroup(EnvRunnerCalls):
         }
         for index, handle in handles.items():
             try:
-                fetch(handle)
+                is_resumed = fetch(handle)
             except Exception as error:
                 self.failed(index, error, num_dropped=0)
+            else:
+                self.resumed.update([index] if is_resumed else [])
 
     def stop(self) -> None:
         """Close all environments and end all actors."""

@@ -52,6 +52,7 @@ from rllib.sampling.env_runner import SampleStats
 from rllib.sampling.env_runner_group import EnvRunnerGroup, Samples
 from rllib.sampling.episodes import EpisodeWindow
 from rllib.sampling.evaluation import Evaluation, Plays, custom_metrics
+from rllib.sampling.later_states import take_states
 
 AnswerT = TypeVar("AnswerT")
 
@@ -117,6 +118,7 @@ class Algorithm(NamesNearest, ABC):
         self.episodes = EpisodeWindow(config.metrics_num_episodes_for_smoothing)
         self.metrics = MetricsLogger()
         self.saved_rows: SavedRows | None = None
+        self._is_snapshot = False
         self.callbacks = Callbacks.of(self.config)
         self._told: set[str] = set()
         self._is_stopped = False
@@ -564,6 +566,7 @@ class Algorithm(NamesNearest, ABC):
 
         Learners that die meanwhile are started anew, as in training.
         """
+        group = self.env_runner_group
         learner = self.ask_learners(self.learner_group.get_state)  # first: the rest is of after it
         return {
             "iteration": self.iteration,
@@ -574,7 +577,7 @@ class Algorithm(NamesNearest, ABC):
             "weights_seq_no": self.env_runner_group.weights_seq_no,
             "episodes": self.episodes.get_state(),
             "learner": learner,
-            "env_runners": self.env_runner_group.get_state(),
+            "env_runners": group.ask_states() if self._is_snapshot else group.get_state(),
             "connectors": self.interface.pipeline.get_statistics(),
             "metrics": self.metrics.get_state(),
             "num_evaluations": self.evaluation.num_evaluations if self.evaluation else 0,
@@ -643,15 +646,22 @@ class Algorithm(NamesNearest, ABC):
     def snapshot(self, saved_rows: SavedRows | None = None) -> Snapshot:
         """A copy of everything, as it is now, which may be written while training goes on.
 
+        Env runners that are busy are not waited for: they tell their state between two fragments,
+        to whoever writes the copy.
+
         Args:
             saved_rows: rows of replay buffers that an earlier checkpoint has; they are not copied,
                 and shared with it. By default the copy is complete.
         """
-        self.saved_rows = saved_rows
+        self.saved_rows, self._is_snapshot = saved_rows, True
         try:
-            return Snapshot(self.get_state(), self._metadata())
+            state = self.get_state()
         finally:
-            self.saved_rows = None
+            self.saved_rows, self._is_snapshot = None, False
+        limit_s = self.config.sample_timeout_s
+        return Snapshot(
+            state, self._metadata(), partial(take_states, state["env_runners"], limit_s)
+        )
 
     def _metadata(self) -> dict[str, Any]:
         return {

@@ -1,7 +1,8 @@
 """Everything that a checkpoint is to hold, copied, so that it can be written at leisure."""
 
 import hashlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,20 @@ class Snapshot:
     Attributes:
         state: the state tree.
         metadata: JSON data about it.
+        complete: waits for those parts of the state that others have still to tell, until it is
+            asked to hurry.
     """
 
     state: StateTree
     metadata: dict[str, Any]
+    complete: Callable[[threading.Event], None] = lambda hurry: None
 
-    def write(self, path: str | Path) -> SavedRows:
+    def write(self, path: str | Path, hurry: threading.Event | None = None) -> SavedRows:
         """Write the checkpoint folder, in whatever thread; see ``checkpoint.save``.
+
+        Args:
+            path: the folder.
+            hurry: is set when there is no time to wait for what others have still to tell.
 
         Returns:
             Which rows it has, for the next snapshot.
@@ -34,6 +42,7 @@ class Snapshot:
         Raises:
             CheckpointError: it cannot be written.
         """
+        self.complete(hurry or threading.Event())
         facts = {"params_hash": hash_of(modules_in(self.state["learner"]))}
         return SavedRows(checkpoint.save(path, self.state, metadata=self.metadata | facts))
 

@@ -234,7 +234,7 @@ class _Loop:
                 self._tell_profile(self._profile.add(result))
             score = metrics.get(self._plan.config.checkpoint_score_metric or "")
             if reason is not None or self._signals.received is not None:
-                saver.finish(score)
+                saver.finish(score, hurried=self._signals.received is not None)
                 return reason
             if saver.settle() and self._clock.is_due(self._algo.iteration, time.monotonic()):
                 saver.begin(score)

@@ -55,6 +55,7 @@ class Saver:
         self._algo, self._checkpoints = algo, checkpoints
         self._loggers, self._copy, self._tell = loggers, copy, tell
         self._is_copying = True
+        self._hurry = threading.Event()
         self._writing: Future[SavedRows] | None = None
         self._path = Path()
         self._is_skipping = False
@@ -80,7 +81,7 @@ class Saver:
         self, snapshot: Snapshot, path: Path, sync: Callable[[], None], score: float | None
     ) -> SavedRows:
         sync()
-        rows = snapshot.write(path)
+        rows = snapshot.write(path, self._hurry)
         self._checkpoints.publish(path, score)
         self._copy_elsewhere()
         return rows
@@ -114,12 +115,18 @@ class Saver:
                 self._is_skipping = True
         return self._writing is None
 
-    def finish(self, score: float | None) -> None:
+    def finish(self, score: float | None, *, hurried: bool = False) -> None:
         """Write the last checkpoint, after what is being written, and wait for it.
+
+        Args:
+            score: how good it is, if that is known.
+            hurried: whether there is no time to wait for env runners in the middle of something.
 
         Raises:
             CheckpointError: it cannot be written.
         """
+        if hurried:
+            self._hurry.set()
         if self._writing is not None:
             self._writing.exception()  # waits
             self.settle()

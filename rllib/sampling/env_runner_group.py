@@ -241,15 +241,24 @@ class EnvRunnerGroup(EnvRunnerCalls):
         """What its connectors know from now on: statistics, or a handle."""
         self._statistics = statistics
 
+    def ask_states(self) -> dict[str, Any]:
+        """Handles of state trees of all env runners, by index; nothing of one that has failed.
+
+        One that samples answers when it has done what it was asked for before.
+        """
+        states: dict[str, Any] = {str(index): {} for index in range(len(self.workers))}
+        told = {str(index): self.workers[index].call("get_state") for index in self.crew.healthy}
+        return states | told
+
     def get_state(self) -> dict[str, Any]:
         """State tree of all env runners, by index; nothing of one that fails."""
-        handles = {index: self.workers[index].call("get_state") for index in self.crew.healthy}
-        states: dict[str, Any] = {str(index): {} for index in range(len(self.workers))}
-        for index, handle in handles.items():
+        states = self.ask_states()
+        for index, handle in states.items():
             try:
-                states[str(index)] = fetch(handle)
+                states[index] = fetch(handle)
             except Exception as error:
-                self.failed(index, error, num_dropped=0)
+                self.failed(int(index), error, num_dropped=0)
+                states[index] = {}
         return states
 
     def set_state(self, state: dict[str, Any], generation: int) -> None:

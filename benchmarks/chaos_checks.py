@@ -25,6 +25,7 @@ import psutil
 
 from benchmarks import facts
 from benchmarks.chaos_memory import GONE_S, memory_capped
+from benchmarks.chaos_resume import resumed_alike
 from benchmarks.chaos_store import store_full
 from rllib.checkpoints.checkpoint import load_metadata
 from rllib.checkpoints.folder import CheckpointFolder
@@ -227,6 +228,7 @@ def _traces(pid: int | None = None) -> dict[str, set[str]]:
 ROWS: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "killed while writing": (killed_while_writing, 200),
     "same hash after kill -9": (same_hash, len(ALGORITHMS) * len(LAYOUTS)),
+    "asynchronous runs resumed": (resumed_alike, 20),
     "driver ended": (driver_ended, 50),
     "store and disk full": (store_full, 30),
     "memory capped": (memory_capped, 60),

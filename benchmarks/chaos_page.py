@@ -68,6 +68,8 @@ def pauses(results: dict[str, Any], checks: dict[str, Any]) -> str:
         same, differ = len(resumed["is_same"]), resumed["differ"]
         text = f"Runs that were killed and resumed, of {same} algorithms and layouts"
         lines += ["", f"{text}, against whole ones: the parameters of {differ} differ."]
+    if alike := checks.get("asynchronous runs resumed"):
+        lines += ["", _alike(alike)]
     if ended := checks.get("driver ended"):
         lines += ["", _ended(ended)]
     if full := checks.get("store and disk full"):
@@ -75,6 +77,17 @@ def pauses(results: dict[str, Any], checks: dict[str, Any]) -> str:
     if capped := checks.get("memory capped"):
         lines += ["", _capped(capped)]
     return "\n".join(lines)
+
+
+def _alike(row: dict[str, Any]) -> str:
+    told = []
+    for preset, each in row["by_preset"].items():
+        whole, killed = each["env_steps_whole"], each["env_steps_killed"]
+        medians = f"{killed['median']:,.0f} env steps, {whole['median']:,.0f} in one go"
+        told.append(f"`{preset}` {medians} (p = {each['p']:.2f})")
+    num = len(next(iter(row["by_preset"].values()))["env_steps_whole"]["values"])
+    text = f"Asynchronous runs of {num} seeds, killed amid learning and resumed, reached 450 after"
+    return f"{text} (medians): {'; '.join(told)}."
 
 
 def _filled(row: dict[str, Any]) -> str:

@@ -97,11 +97,9 @@ class FastCartPole(CartPoleVectorEnv):
         """Where something was compiled, and arrays lie as it reads them."""
         if (library := compiled()) is None:
             return None
-        arrays = {np.float64: self.state, np.int32: self.steps, np.bool_: self.prev_done}
-        if not all(
-            each.dtype == dtype and each.flags.c_contiguous and each.flags.writeable
-            for dtype, each in arrays.items()
-        ):
+        row = (self.num_envs,)
+        arrays = (self.state, np.float64, (4, *row)), (self.steps, np.int32, row)
+        if not all(_lies(*each) for each in (*arrays, (self.prev_done, np.bool_, row))):
             return None
         found = self.__dict__["_compiled"] = _Compiled(library, self)
         return found
@@ -176,3 +174,9 @@ class FastCartPole(CartPoleVectorEnv):
     def _observations(self) -> NDArray[np.float32]:
         obs: NDArray[np.float32] = self.state.T.astype(np.float32)
         return obs
+
+
+def _lies(array: NDArray[Any], dtype: type[Any], shape: tuple[int, ...]) -> bool:
+    """Whether an array lies as compiled code reads and writes it."""
+    is_plain = array.flags.c_contiguous and array.flags.writeable
+    return is_plain and array.dtype == dtype and array.shape == shape

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from numpy.typing import NDArray
 
 from rllib.envs.generators import generator_state, set_generator_state
 from rllib.envs.single_state import (
@@ -46,7 +47,16 @@ def set_env_state(env: VectorEnv, state: dict[str, Any]) -> None:
     source.set_state(state["env"])
     env.num_steps = int(state["num_steps"])
     if isinstance(env, NextStepEnv):
-        env.resets_next = np.array(state["resets_next"], np.bool_)
+        env.resets_next = _like(env.resets_next, state["resets_next"])
+
+
+def _like(own: NDArray[Any], saved: Any) -> NDArray[Any]:
+    """The saved array in place of ``own``, of which compiled code may have the address."""
+    found = np.array(saved, own.dtype)
+    if found.shape != own.shape:
+        text = f"an array of {list(found.shape)} in place of one of {list(own.shape)}"
+        raise StateMisfitError(text)
+    return found
 
 
 def _restorable(env: gym.vector.VectorEnv[Any, Any, Any]) -> Any:
@@ -117,8 +127,9 @@ class _CartPole:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        self.env.state = cast(None, np.array(state["state"], np.float64))  # gymnasium says None
-        self.env.steps = np.array(state["steps"], np.int32)
-        self.env.prev_done = np.array(state["prev_done"], np.bool_)
+        carts = np.empty((4, self.env.num_envs))
+        self.env.state = cast(None, _like(carts, state["state"]))  # gymnasium: None
+        self.env.steps = _like(self.env.steps, state["steps"])
+        self.env.prev_done = _like(self.env.prev_done, state["prev_done"])
         self.env.low, self.env.high = state["bounds"]
         set_generator_state(self.env.np_random, state)

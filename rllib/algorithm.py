@@ -24,8 +24,9 @@ from rllib.callbacks import Callbacks
 from rllib.checkpoints import checkpoint
 from rllib.checkpoints.fit import check_fit, connectors_of
 from rllib.checkpoints.module_checkpoint import weights_of_component
+from rllib.checkpoints.plausible import check_demands, check_spaces, making
 from rllib.checkpoints.remote import Remote, is_url, local_copy
-from rllib.checkpoints.rows import SavedRows
+from rllib.checkpoints.rows import SavedRows, StateTree
 from rllib.checkpoints.snapshot import Snapshot, hash_of
 from rllib.checkpoints.torch_state import set_module_state
 from rllib.config import AlgorithmConfig
@@ -691,9 +692,12 @@ class Algorithm(NamesNearest, ABC):
             self.set_weights(weights_of_component(path, component, self.interface.module_ids))
             return
         with local_copy(path) as folder:
-            state, metadata = checkpoint.load(folder)
+            self._restore(path, *checkpoint.load(folder))
+
+    def _restore(self, path: str | Path, state: StateTree, metadata: dict[str, Any]) -> None:
         _check_writer(path, metadata, type(self))
-        check_fit(path, metadata, self._specs, self._pipelines)
+        with making(path, "state"):
+            check_fit(path, metadata, self._specs, self._pipelines)
         self.set_state(state)
         self._call("on_checkpoint_loaded")
 
@@ -719,20 +723,19 @@ class Algorithm(NamesNearest, ABC):
 
     @classmethod
     def _from_folder(cls, path: Path, config: AlgorithmConfig | None) -> Self:
-        metadata = checkpoint.load_metadata(path)
+        state, metadata = checkpoint.load(path)
         algorithm_class = cls if hasattr(cls, "config_class") else _writer_of(path, metadata)
         _check_writer(path, metadata, algorithm_class)
         if config is not None and not isinstance(config, algorithm_class.config_class):
             wanted = algorithm_class.config_class.__name__
             text = f"is a {type(config).__name__}; what is in {path} needs a {wanted}"
             raise ConfigError(Problem(text, "config"))
-        if config is None:
-            if not isinstance(metadata.get("config"), dict):
-                raise CheckpointError(f"{path} holds no settings; give them as config")
-            config = algorithm_class.config_class.from_state(metadata)
-        algorithm = cast(Self, algorithm_class(config))
+        if config is not None:
+            algorithm = cast(Self, algorithm_class(config))
+        else:
+            algorithm = cast(Self, _of_file_alone(path, algorithm_class, state, metadata))
         try:
-            algorithm.restore_from_path(path)
+            algorithm._restore(path, state, metadata)
         except BaseException:
             algorithm.stop()
             raise
@@ -754,6 +757,19 @@ class Algorithm(NamesNearest, ABC):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _of_file_alone(
+    path: Path, algorithm_class: type[Algorithm], state: StateTree, metadata: dict[str, Any]
+) -> Algorithm:
+    """The algorithm of a checkpoint's own settings, once they ask for no more than it holds."""
+    if not isinstance(metadata.get("config"), dict):
+        raise CheckpointError(f"{path} holds no settings; give them as config")
+    check_spaces(path, metadata)
+    with making(path, "algorithm"):
+        config = algorithm_class.config_class.from_state(metadata)
+        check_demands(path, config, state, metadata)
+        return algorithm_class(config)
 
 
 def _writer_of(path: str | Path, metadata: dict[str, Any]) -> type[Algorithm]:

@@ -33,6 +33,21 @@ def array_from_state(state: Any) -> NDArray[Any]:
     return np.frombuffer(raw, read_dtype(state["dtype"])).reshape(state["shape"])
 
 
+def array_like(own: NDArray[Any], state: Any, what: str) -> NDArray[Any]:
+    """The array of a state in place of ``own``, which compiled code may have the address of.
+
+    Raises:
+        CheckpointError: it has another shape, or numbers of another kind.
+    """
+    found = array_from_state(state)
+    if (found.shape, found.dtype.kind) != (own.shape, own.dtype.kind):
+        raise CheckpointError(
+            f"{what} is {found.dtype} {list(found.shape)}, it should be {own.dtype} "
+            f"{list(own.shape)}"
+        )
+    return np.array(found, own.dtype, order="C")
+
+
 def describe_dtype(dtype: np.dtype[Any]) -> Any:
     """JSON data for a dtype, with the offsets of its fields."""
     if dtype.subdtype is not None:

@@ -44,6 +44,8 @@ MANIFEST, METADATA, STATE, TENSORS = (
 )
 FILES = (METADATA, STATE, TENSORS)
 MAX_JSON_BYTES = 256 * 2**20
+JSON_GROWTH = 24
+"""Bytes of memory for one of JSON, of which empty lists take the most."""
 
 
 class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
@@ -301,7 +303,8 @@ def _verified(folder: Path) -> tuple[dict[str, bytes], set[str]]:
     """Contents of the JSON files, after the seals of all files were found intact; files of rows."""
     seals = _manifest(folder).files
     rows = seals.keys() - set(FILES)
-    _check_memory(folder, sum(seals[name].bytes for name in (TENSORS, *rows)))
+    texts = sum(JSON_GROWTH * seals[name].bytes for name in (METADATA, STATE))
+    _check_memory(folder, texts + sum(seals[name].bytes for name in (TENSORS, *rows)))
     for name in (TENSORS, *rows):
         _verify(folder / name, seals[name])
     contents = {name: _sealed_content(folder / name, seals[name]) for name in (METADATA, STATE)}
@@ -311,7 +314,9 @@ def _verified(folder: Path) -> tuple[dict[str, bytes], set[str]]:
 def _check_memory(folder: Path, size: int) -> None:
     available = psutil.virtual_memory().available
     if size > available:
-        raise CheckpointError(f"{folder}: {size:,} bytes, {available:,} bytes of memory are free")
+        raise CheckpointError(
+            f"{folder}: {size:,} bytes once read, {available:,} bytes of memory are free"
+        )
 
 
 def _verify(path: Path, seal: Seal) -> None:
@@ -319,11 +324,26 @@ def _verify(path: Path, seal: Seal) -> None:
     _compare(path, seal.sha256, _sha256_of(path), "SHA-256")
 
 
+DTYPES = frozenset(
+    (
+        *("BOOL", "F16", "F32", "F64"),
+        *("U8", "U16", "U32", "U64"),
+        *("I8", "I16", "I32", "I64"),
+    )
+)
+"""Of tensors, as safetensors calls them: what numpy has, and ``save`` writes."""
+
+
 def _read_tensors(path: Path) -> Tensors:
     try:
         with safe_open(path, framework="np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
+            names = list(file.keys())
+            for name in names:
+                if (dtype := file.get_slice(name).get_dtype()) not in DTYPES:
+                    known = ", ".join(sorted(DTYPES))
+                    raise CheckpointError(f"{path}: {name!r} is of {dtype}; known are {known}")
+            return {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, TypeError, ValueError, MemoryError) as error:
         raise CheckpointError(f"{path}: no valid tensors: {error}") from None
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from rllib import plugins
 from rllib.checkpoints import checkpoint
+from rllib.checkpoints.plausible import check_spaces, check_weights, making
 from rllib.checkpoints.torch_state import set_module_state
 from rllib.config.model import ModelConfig
 from rllib.config.plain import code_name, plain
@@ -94,23 +95,28 @@ class _Saved:
     def __init__(self, path: str | Path) -> None:
         self.folder, named = _located(Path(path))
         state, self.metadata = checkpoint.load(self.folder)
-        self.facts: dict[str, Any] = self.metadata["modules"]
-        self.is_named = named not in (None, *MODULES_COMPONENT)
-        self.module_id = named if named and self.is_named else next(iter(self.facts))
-        self.learner = state["learner"]
+        with making(self.folder, "module"):
+            self.facts: dict[str, Any] = dict(self.metadata["modules"])
+            self.is_named = named not in (None, *MODULES_COMPONENT)
+            self.module_id = named if named and self.is_named else next(iter(self.facts), "")
+            self.learner = state["learner"]
+        check_spaces(self.folder, self.metadata)
 
     def weights(self, module_id: str) -> dict[str, Any]:
         self._check(module_id)
-        of_modules = self.learner.get("modules", {module_id: self.learner})
-        weights: dict[str, Any] = of_modules[module_id]["module"]
+        with making(self.folder, "module"):
+            of_modules = self.learner.get("modules", {module_id: self.learner})
+            weights: dict[str, Any] = dict(of_modules[module_id]["module"])
         return weights
 
     def module(self, module_id: str, module_class: type[RLModule] | None = None) -> RLModule:
-        self._check(module_id)
-        facts = self.facts[module_id]
-        module_class = module_class or self._known_class(facts["module_class"])
-        module = _build(facts, module_class, self.folder)
-        set_module_state(module, self.weights(module_id))
+        weights, facts = self.weights(module_id), self.facts[module_id]
+        with making(self.folder, "module"):
+            module_class = module_class or self._known_class(facts["module_class"])
+            spec = _spec(facts, module_class, self.folder)
+            check_weights(self.folder, module_id, spec, weights)
+            module = spec.build()
+            set_module_state(module, weights)
         return module.eval()
 
     def _check(self, module_id: str) -> None:
@@ -138,7 +144,7 @@ def _located(path: Path) -> tuple[Path, str | None]:
     raise CheckpointError(f"{path}: no such checkpoint")
 
 
-def _build(facts: dict[str, Any], module_class: type[RLModule], folder: Path) -> RLModule:
+def _spec(facts: dict[str, Any], module_class: type[RLModule], folder: Path) -> FullSpec:
     if (name := facts["module_class"]) != code_name(module_class):
         raise CheckpointError(
             f"{folder} was written with a {name}, not a {code_name(module_class)}; import that "
@@ -151,7 +157,7 @@ def _build(facts: dict[str, Any], module_class: type[RLModule], folder: Path) ->
         read_space(facts["action_space"]),
         ModelConfig(**model) if _is_ours(model) else model,
         facts.get("action_fit", "stretch"),
-    ).build()
+    )
 
 
 def _is_ours(model: dict[str, Any]) -> bool:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rllib.checkpoints.torch_state import to_array
+from rllib.errors import CheckpointError
 
 CPU = torch.device("cpu")
 _CPU_NUMBERS = torch.default_generator
@@ -52,13 +53,26 @@ class TorchStream:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from ``get_state``; on a device that it was not of, as before."""
+        """Go on from ``get_state``; on a device that it was not of, as before.
+
+        Raises:
+            CheckpointError: it is no state of a generator.
+        """
         self.states = [
-            torch.from_numpy(np.array(state[device.type], np.uint8))
-            if device.type in state
-            else own
+            _like(own, state[device.type], device) if device.type in state else own
             for device, own in zip(self.devices, self.states, strict=True)
         ]
+
+
+def _like(own: Tensor, saved: Any, device: torch.device) -> Tensor:
+    """The saved state, once a generator has taken it."""
+    state = torch.from_numpy(np.array(saved, np.uint8))
+    try:
+        torch.Generator(device).set_state(state)
+    except RuntimeError as error:
+        text = f"{list(state.shape)} bytes are no state of torch's random numbers"
+        raise CheckpointError(f"{text}, which has {list(own.shape)}: {error}") from None
+    return state
 
 
 class _Active(AbstractContextManager[None]):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib.checkpoints.array_state import array_like
 from rllib.envs.vector import EnvStep
 
 State = dict[str, NDArray[Any]]
@@ -58,5 +59,10 @@ class PolicyMemory:
         return {name: part.copy() for name, part in self.state.items()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from ``get_state``."""
-        self.state = {name: np.array(state[name]) for name in self.initial}
+        """Go on from ``get_state``.
+
+        Raises:
+            CheckpointError: it is that of another memory, or of another number of environments.
+        """
+        own = self.initial
+        self.state = {name: array_like(part, state[name], name) for name, part in own.items()}

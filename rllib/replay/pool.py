@@ -48,9 +48,14 @@ class Pool:
         self._free = np.concatenate([fresh, self._free])  # lent last, so that the pool stays dense
         self._num_free += size
 
+    @property
+    def free(self) -> Indices:
+        """Rows that are not lent."""
+        return self._free[: self._num_free]
+
     def get_state(self) -> dict[str, Any]:
         """State tree."""
-        return {"rows": array_to_state(self.rows), "free": self._free[: self._num_free].copy()}
+        return {"rows": array_to_state(self.rows), "free": self.free.copy()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "Pool":

@@ -134,8 +134,13 @@ class PrioritizedReplay(Replay):
         if "priorities" not in state:
             raise CheckpointError("the checkpoint's replay buffer has no priorities; this one does")
         super().set_state(state)
+        priorities = np.array(state["priorities"], np.float64)
+        is_sound = np.isfinite(priorities).all() and (priorities >= 0).all()
+        if priorities.shape != (len(self),) or not is_sound:
+            text = "should be finite, not negative, and one for each step"
+            raise CheckpointError(f"the replay buffer's priorities {text}: {len(self)}")
         self._tree = SumTree(self.capacity)
-        self._tree.fill(0, len(state["priorities"]), state["priorities"])
+        self._tree.fill(0, len(priorities), priorities)
         self._max_error = float(state["max_error"])
 
 

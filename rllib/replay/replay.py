@@ -364,7 +364,10 @@ class Replay(ABC):
         if memory is not None:
             self._memory = MemoryLog(self.capacity)
             self._memory.set_state(memory)
-        tails = (np.array(known, np.int64) for known in state["tails"])
+        tails = [np.array(known, np.int64) for known in state["tails"]]
+        stop = self.num_added_lifetime
+        if any(known.ndim != 1 or (known >= stop).any() for known in tails):
+            raise CheckpointError(f"the replay buffer's tails should be positions below {stop}")
         self._tails = dict(zip(state["sources"], tails, strict=True))
         self._num_sampled = int(state["num_sampled"])
         set_rng_state(self.rng, state["rng"])

@@ -14,7 +14,7 @@ from rllib.checkpoints.array_state import array_from_state, array_to_state
 from rllib.errors import CheckpointError
 from rllib.replay.frame_stack import FrameStack
 from rllib.replay.pool import Pool
-from rllib.replay.ring import Layout, Ring
+from rllib.replay.ring import UNKNOWN, Layout, Ring
 
 _ROWS = ("frames", "actions", "rewards")
 
@@ -101,9 +101,38 @@ def ring_from_state(state: dict[str, Any], capacity: int, stack: FrameStack | No
             "of all saves since then"
         )
     slots = np.arange(ring.oldest, ring.num_added) % capacity
-    ring.link[slots] = state["link"]
-    ring.previous[slots] = state["previous"]
+    for name, least, most in (
+        ("link", -len(ring.aside.rows), capacity - 1),
+        ("previous", UNKNOWN, ring.num_added - 1),
+    ):
+        getattr(ring, name)[slots] = _numbers(state, name, len(slots), least, most)
+    _check_aside(ring, ring.link[slots])
     return ring
+
+
+def _numbers(state: dict[str, Any], name: str, size: int, least: int, most: int) -> NDArray[Any]:
+    """Slots or positions, none of which leads out of the ring."""
+    numbers = np.array(state[name], np.int64)
+    if numbers.shape != (size,):
+        text = f"has shape {list(numbers.shape)}, it should be {[size]}"
+        raise CheckpointError(f"the replay buffer's {name} {text}")
+    if size and not (least <= numbers.min() and numbers.max() <= most):
+        text = f"should be from {least} to {most}, it is from {numbers.min()} to {numbers.max()}"
+        raise CheckpointError(f"the replay buffer's {name} {text}")
+    return numbers
+
+
+def _check_aside(ring: Ring, link: NDArray[Any]) -> None:
+    """What is kept aside looks like frames, and each row but the first is lent once or free."""
+    rows, frames = ring.aside.rows, ring.frames
+    if (rows.shape[1:], rows.dtype) != (frames.shape[1:], frames.dtype):
+        text = f"are {rows.dtype} {list(rows.shape[1:])}, not {frames.dtype}"
+        raise CheckpointError(
+            f"the replay buffer's rows aside {text} {list(frames.shape[1:])}, as its frames are"
+        )
+    places = np.concatenate([~link[link < 0], ring.aside.free])
+    if not np.array_equal(np.sort(places), np.arange(1, len(rows))):
+        raise CheckpointError("the replay buffer's rows aside are not each lent once, or free")
 
 
 def _put(ring: Ring, piece: dict[str, Any]) -> int:

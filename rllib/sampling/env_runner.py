@@ -19,7 +19,7 @@ from rllib.actions import choose, mask_sizes, uniform_head
 from rllib.actions.noise import CorrelatedNoise
 from rllib.batch import SampleBatch
 from rllib.callbacks import Callbacks
-from rllib.checkpoints.array_state import array_from_state, array_to_state
+from rllib.checkpoints.array_state import array_from_state, array_like, array_to_state
 from rllib.config import AlgorithmConfig
 from rllib.connectors.build import build_pipeline
 from rllib.envs.bounds import Bounds
@@ -357,7 +357,7 @@ class EnvRunner(Inspected):
         streams of ``generation``, the number of restores so far, and the unfinished ones are lost.
         """
         obs = None if state is None or "env" not in state else array_from_state(state["obs"])
-        if state is None or obs is None or not self._took_envs(state["env"], len(obs)):
+        if state is None or obs is None or not self._took_envs(state["env"], obs.shape):
             self.reset(generation)
             return False
         self.pipeline.set_state(state["connectors"])
@@ -365,13 +365,13 @@ class EnvRunner(Inspected):
         self.episodes.set_state(state["episodes"])
         self.memory.set_state(state["memory"])
         self.noise.set_state(state["noise"])
-        self.obs = obs
+        self.obs = array_like(self.obs, state["obs"], "obs")
         self.hooks.resume(self.obs)
         return True
 
-    def _took_envs(self, state: dict[str, Any], num_envs: int) -> bool:
+    def _took_envs(self, state: dict[str, Any], shape: tuple[int, ...]) -> bool:
         """Whether the environments were as many and of that kind, and now have that state."""
-        if num_envs != self.env.num_envs:
+        if shape != self.obs.shape:
             return False
         try:
             set_env_state(self.env, state)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib.envs.vector import EnvStep
+from rllib.errors import CheckpointError
 from rllib.sampling.endless import EndWatch
 
 
@@ -73,9 +74,16 @@ class EpisodeTracker:
         return {"returns": self.returns.copy(), "lengths": self.lengths.copy()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on with the unfinished episodes of ``get_state``."""
-        self.returns = np.array(state["returns"], np.float64)
-        self.lengths = np.array(state["lengths"], np.int64)
+        """Go on with the unfinished episodes of ``get_state``.
+
+        Raises:
+            CheckpointError: they are of another number of environments.
+        """
+        returns, lengths = np.array(state["returns"], float), np.array(state["lengths"], np.int64)
+        if not returns.shape == lengths.shape == self.returns.shape:
+            text = f"returns {list(returns.shape)} and lengths {list(lengths.shape)}"
+            raise CheckpointError(f"{text} of episodes, of {len(self.returns)} environments")
+        self.returns, self.lengths = returns, lengths
 
 
 class EpisodeTally:

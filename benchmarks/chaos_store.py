@@ -29,6 +29,8 @@ STORE_BYTES = 24 * MIB
 DISK_BYTES = 64 * MIB
 ITERATIONS = 3
 SETTINGS = ["num_env_runners=2", "num_envs_per_env_runner=32", "rollout_fragment_length=512"]
+LEARNER = ["num_learners=1", "learner_snapshot_every_s=0.1", "model_config={fcnet_hiddens: [256]}"]
+"""An actor whose snapshots and weights need room, too."""
 BATCH = ["train_batch_size_per_learner=32768", "minibatch_size=4096", "num_epochs=1"]
 
 
@@ -73,7 +75,7 @@ def store_full(seconds: float) -> dict[str, Any]:
             object_spilling_directory=str(disk),
             preload=PRELOAD,
         ),
-        load_plan("ppo_cartpole", [*SETTINGS, *BATCH]).config.build_algo() as algo,
+        load_plan("ppo_cartpole", [*SETTINGS, *LEARNER, *BATCH]).config.build_algo() as algo,
     ):
         return _trained(algo, seconds)
 

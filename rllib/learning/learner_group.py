@@ -225,8 +225,12 @@ class LearnerGroup(NamesNearest):
         """
         self.version += 1
         self._answers([worker.call("set_module_weights", weights) for worker in self.workers])
-        if self._restarts:
+        if not self._restarts:
+            return
+        try:
             self.get_state()  # which is a snapshot with them
+        except CoreError as error:
+            self.snapshots.missed(error)
 
     def foreach_learner(
         self, func: Callable[[Any], Any], *, timeout_seconds: float | None = None

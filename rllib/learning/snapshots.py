@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
+from warnings import warn
 
 from rllib import core
+from rllib.learning.deaths import DEATHS
 from rllib.workers import fetch, is_remote
 
 
@@ -23,6 +25,7 @@ class Snapshots:
         self._asked_at = -float("inf")
         self._coming: Any = None
         self._newest: Any = None
+        self._is_told = False
 
     def take(self, ask: Callable[[], Any]) -> None:
         """Ask for another one, if it is time and the last one is there.
@@ -46,6 +49,17 @@ class Snapshots:
     def put(self, state: Any) -> None:
         """Keep a state that learners were given; one that is on its way is older."""
         self._coming, self._newest, self._asked_at = None, state, self.clock()
+        self._is_told = False
+
+    def missed(self, error: Exception) -> None:
+        """One could not be had: the one that there is stays. Tells so once, until there is another.
+
+        Of a death others tell.
+        """
+        if not self._is_told and not isinstance(error, DEATHS):
+            self._is_told = True
+            text = "no snapshot of the learners could be taken, and the last one is kept"
+            warn(f"{text}: {error}", RuntimeWarning, stacklevel=2)
 
     def _ask(self, ask: Callable[[], Any]) -> None:
         self._coming, self._asked_at = ask(), self.clock()
@@ -56,9 +70,9 @@ class Snapshots:
         if not is_remote(self._coming) or core.wait([self._coming], timeout=0.0)[0]:
             coming, self._coming = self._coming, None
             try:
-                self._newest = fetch(coming)
-            except core.exceptions.ActorError:
-                return  # it died before: the one that there is, is still good
+                self._newest, self._is_told = fetch(coming), False
+            except core.exceptions.CoreError as error:
+                self.missed(error)
 
     def newest(self) -> Any:
         """The newest state; ``None`` before there is one."""

@@ -74,6 +74,9 @@ class Slow:
     def state(self, number):
         return number
 
+    def refuse(self):
+        raise core.exceptions.OutOfDiskError("8 bytes do not fit")
+
     def die(self):
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -90,6 +93,23 @@ def test_of_a_learner_that_died_the_snapshot_before_is_good(processes):
     with pytest.raises(core.exceptions.ActorDiedError):
         core.get(actor.state.remote(0))
     assert snapshots.newest() == 1
+
+
+def test_without_room_for_a_snapshot_the_one_before_is_good_which_is_told_once(processes):
+    actor, snapshots = Slow.remote(), Snapshots(1e-9)
+
+    def newest_of(number):
+        """After one that there was room for, and three that there was none for."""
+        asks = [lambda: actor.state.remote(number), *[actor.refuse.remote] * 3]
+        for ask in asks:
+            snapshots.take(ask)
+            core.get(actor.state.remote(0))
+        return snapshots.newest()
+
+    for number in (1, 2):
+        with pytest.warns(RuntimeWarning, match="the last one is kept:.*8 bytes") as told:
+            assert newest_of(number) == number
+        assert len(told) == 1
 
 
 def ppo():

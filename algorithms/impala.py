@@ -304,8 +304,15 @@ class IMPALA(Algorithm):
         super().on_learners_revived()
         self.sampler.reset()
 
+    def get_state(self) -> dict[str, Any]:
+        """State tree; what was sampled for nothing is counted on."""
+        dropped = {"num_env_steps_dropped_lifetime": self.num_env_steps_dropped_lifetime}
+        return super().get_state() | dropped
+
     def _set_state(self, state: dict[str, Any]) -> None:
         super()._set_state(state)
+        dropped = state.get("num_env_steps_dropped_lifetime", 0)  # checkpoints of before have none
+        self.num_env_steps_dropped_lifetime = int(dropped)
         self.sampler.reset()
         self.version = self.env_runner_group.weights_seq_no
         self.broadcasts = Pace()

@@ -40,6 +40,7 @@ from rllib.learning.deaths import may_be_of_learners
 from rllib.learning.learner import FIXED_MODULES, Learner, Metrics
 from rllib.learning.learner_group import LearnerGroup
 from rllib.metrics.iteration import Iteration, circumstances
+from rllib.metrics.lifetime import Lifetime
 from rllib.metrics.metrics_logger import MetricsLogger, filled, hidden, overlaid
 from rllib.metrics.names import ALL_MODULES
 from rllib.metrics.result import Result
@@ -95,6 +96,8 @@ class Algorithm(NamesNearest, ABC):
 
     Attributes:
         layout: what it has decided, and why; None if there was nothing to decide.
+        faults: what has failed in the whole run.
+        evaluation_faults: the same of its evaluations.
         saved_rows: while ``snapshot`` is taken, which rows of replay buffers it may leave out.
 
     Raises:
@@ -118,6 +121,8 @@ class Algorithm(NamesNearest, ABC):
         self.num_env_step_failures_lifetime = 0
         self.episodes = EpisodeWindow(config.metrics_num_episodes_for_smoothing)
         self.metrics = MetricsLogger()
+        self.faults = Lifetime(self._count_faults)
+        self.evaluation_faults = Lifetime(self._count_evaluation_faults)
         self.saved_rows: SavedRows | None = None
         self._is_snapshot = False
         self.callbacks = Callbacks.of(self.config)
@@ -305,7 +310,8 @@ class Algorithm(NamesNearest, ABC):
         return weights, self.env_runner_group.weights_seq_no, statistics
 
     def _finish_evaluation(self, evaluation: Evaluation, plays: Plays) -> dict[str, Any]:
-        return self._evaluated(evaluation.finish(plays))
+        metrics = evaluation.finish(plays)
+        return self._evaluated(metrics | self.evaluation_faults.totals())
 
     def _evaluated(self, metrics: dict[str, Any]) -> dict[str, Any]:
         logger = self.metrics
@@ -411,10 +417,16 @@ class Algorithm(NamesNearest, ABC):
             failures = self.num_env_step_failures_lifetime
             result["env_runners"]["num_env_step_failures_lifetime"] = failures
         result["num_env_steps_sampled_lifetime"] = self.num_env_steps_sampled_lifetime
-        result["fault_tolerance"] = self.env_runner_group.get_fault_metrics() | {
-            "num_learner_restarts": self.learner_group.num_restarts
-        }
+        faults = self.env_runner_group.get_fault_metrics() | self.faults.totals()
+        result["fault_tolerance"] = faults
         return result
+
+    def _count_faults(self) -> dict[str, int]:
+        restarts = {"num_learner_restarts": self.learner_group.num_restarts}
+        return _faults_of(self.env_runner_group) | restarts
+
+    def _count_evaluation_faults(self) -> dict[str, int]:
+        return _faults_of(self.eval_env_runner_group)
 
     def _times(self, books: Iteration, elapsed: float) -> dict[str, Any]:
         return {
@@ -582,6 +594,9 @@ class Algorithm(NamesNearest, ABC):
             "connectors": self.interface.pipeline.get_statistics(),
             "metrics": self.metrics.get_state(),
             "num_evaluations": self.evaluation.num_evaluations if self.evaluation else 0,
+            "evaluation_metrics": self.evaluation.metrics.get_state() if self.evaluation else {},
+            "faults": self.faults.totals(),
+            "evaluation_faults": self.evaluation_faults.totals(),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -609,13 +624,16 @@ class Algorithm(NamesNearest, ABC):
         self.num_env_steps_sampled_lifetime = int(state["num_env_steps_sampled_lifetime"])
         self.time_total_s = float(state["time_total_s"])
         self.num_restores = int(state["num_restores"]) + 1
-        # Checkpoints of before have none.
+        # Checkpoints of before have none of these.
         self.num_env_step_failures_lifetime = int(state.get("num_env_step_failures_lifetime", 0))
+        self.faults.set_state(state.get("faults", {}))
+        self.evaluation_faults.set_state(state.get("evaluation_faults", {}))
         self.episodes.set_state(state["episodes"])
         self.interface.pipeline.set_statistics(state["connectors"])
         self.metrics.set_state(state["metrics"])
         if self.evaluation is not None:
             self.evaluation.num_evaluations = int(state["num_evaluations"])
+            self.evaluation.metrics.set_state(state.get("evaluation_metrics", {}))
         self.env_runner_group.set_state(state["env_runners"], generation=self.num_restores)
         self.env_runner_group.set_statistics(state["connectors"])
         self.ask_learners(partial(self._send_weights, int(state["weights_seq_no"])))
@@ -784,6 +802,13 @@ def _check_writer(path: str | Path, metadata: dict[str, Any], reader: type[Algor
     writer = metadata.get("algorithm_class")
     if writer != reader.__qualname__:
         raise CheckpointError(f"{path} was written by {writer}, not {reader.__qualname__}")
+
+
+def _faults_of(group: EnvRunnerGroup | None) -> dict[str, int]:
+    """How often env runners were started anew, and what was dropped, in this process."""
+    counts = {} if group is None else group.get_fault_metrics()
+    names = ("num_remote_worker_restarts", "num_env_runners_dropped_lifetime")
+    return {name: counts.get(name, 0) for name in names}
 
 
 @contextmanager

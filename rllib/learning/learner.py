@@ -345,6 +345,7 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
             "streams": {str(self.group.rank): self.get_streams()},
             "num_steps_trained_lifetime": self.num_steps_trained_lifetime,
             "num_updates_lifetime": self.descent.num_steps,
+            "num_updates_skipped_lifetime": self.descent.num_skipped,
             "loss_scale": self.precision.scale.get_state() if self.precision.scale else {},
         }
 
@@ -369,5 +370,7 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
             self.connectors.set_state(streams.get("connectors", {}))
         self.num_steps_trained_lifetime = int(state["num_steps_trained_lifetime"])
         self.descent.num_steps = int(state["num_updates_lifetime"])
+        # Checkpoints of before have none.
+        self.descent.num_skipped = int(state.get("num_updates_skipped_lifetime", 0))
         if self.precision.scale and state["loss_scale"]:
             self.precision.scale.set_state(state["loss_scale"])

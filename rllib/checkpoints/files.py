@@ -1,6 +1,7 @@
 """Writing files so that a crash at any moment leaves the old content or the new, never a mix."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -10,10 +11,18 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Raises:
         OSError: as the file system gives it; ``path`` is untouched then.
     """
-    data = content.encode() if isinstance(content, str) else content
+    write_lines_atomically(path, [content.encode() if isinstance(content, str) else content])
+
+
+def write_lines_atomically(path: Path, lines: Iterable[bytes]) -> None:
+    """The same of what is too much for memory.
+
+    Raises:
+        OSError: as the file system gives it; ``path`` is untouched then.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write_durably(beside, data)
+        _write_durably(beside, lines)
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
@@ -23,8 +32,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 def write_durably(path: Path, data: bytes) -> None:
     """Write a new file and wait until it is on disk."""
+    _write_durably(path, [data])
+
+
+def _write_durably(path: Path, parts: Iterable[bytes]) -> None:
     with path.open("wb") as file:
-        file.write(data)
+        file.writelines(parts)
         file.flush()
         os.fsync(file.fileno())
 

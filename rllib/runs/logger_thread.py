@@ -109,7 +109,7 @@ class LoggerThread:
         self._drop()
 
     def _begin(self, until: float) -> None:
-        self._logger = self._make(self._folder, list(self._rows(until)))
+        self._logger = self._make(self._folder, self._rows(until))
 
     def _take(self, metrics: Metrics, is_anew: bool) -> None:
         """Log a result; a logger that is made anew has it from the record."""

@@ -16,8 +16,8 @@ from rllib.runs.record import (
     PROGRESS,
     TIMESTAMP,
     JsonLines,
+    Rows,
     flatten,
-    read_json_lines,
 )
 
 T = TypeVar("T", bound=Logger)
@@ -36,7 +36,7 @@ class Loggers:
     it again, and everything else is then written anew from it. All but the record has threads.
 
     Attributes:
-        history: the rows that were there when the logs were opened, until the first ``log``.
+        history: the rows that were there when the logs were opened.
     """
 
     def __init__(
@@ -56,15 +56,14 @@ class Loggers:
             tell: says to the user that results cannot be written, once.
         """
         self._folder, self._tell = folder, tell
-        self.history = list(read_json_lines(folder / PROGRESS, until=after_iteration))
-        self._json = JsonLines(folder / PROGRESS, self.history)
+        self._json = JsonLines(folder / PROGRESS, after_iteration)
+        self.history = Rows(folder / PROGRESS, after_iteration)
         self._is_failing = False
-        rows = partial(read_json_lines, folder / PROGRESS)
+        rows = partial(Rows, folder / PROGRESS)
         self._derived = [LoggerThread(make, folder, rows, after_iteration, tell) for make in more]
 
     def log(self, result: Mapping[str, Any]) -> None:
         """Write one training result everywhere, or as soon as that is possible."""
-        self.history = []
         metrics = flatten(result) | {TIMESTAMP: round(time.time(), 3)}
         try:
             self._json.log(metrics)

@@ -1,7 +1,7 @@
 """How a run is doing, in numbers and words; pure, so that the console only has to print it."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -52,20 +52,23 @@ class Progress:
     """
 
     def __init__(
-        self, stop: Mapping[str, float], started: float, history: Sequence[Metrics] = ()
+        self, stop: Mapping[str, float], started: float, history: Iterable[Metrics] = ()
     ) -> None:
         """Begin at a time (s), after the results in ``history``."""
         self.stop = dict(stop)
         self.metrics: Metrics = {}
-        self.returns = [row[RETURN] for row in history if RETURN in row]
+        self.returns: list[float] = []
         self._started = started
         self._firsts: Metrics = {}
+        steps = 0.0
         for row in history:
             self._note_firsts(row)
+            self.returns += [row[RETURN]] if RETURN in row else []
+            steps = row.get(ENV_STEPS, 0)
         self._paces = {ENV_STEPS: Pace(), ITERATION: Pace()}
         self._longer = [Pace(window_s=seconds) for seconds in LONGER_S]
         for pace in (self._paces[ENV_STEPS], *self._longer):
-            pace.mark(started, history[-1].get(ENV_STEPS, 0) if history else 0)
+            pace.mark(started, steps)
 
     def update(self, metrics: Metrics, now: float) -> None:
         """Take in a result at a time (s)."""

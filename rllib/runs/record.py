@@ -9,13 +9,13 @@ import errno
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from rllib.checkpoints.files import write_atomically
+from rllib.checkpoints.files import sync_file, write_atomically, write_lines_atomically
 
 ITERATION = "training_iteration"
 ENV_STEPS = "num_env_steps_sampled_lifetime"
@@ -55,9 +55,9 @@ class JsonLines:
     never a part.
     """
 
-    def __init__(self, path: Path, history: Iterable[Metrics]) -> None:
-        """Begin ``path`` anew with the rows of ``history``."""
-        write_atomically(path, "".join(map(_line, history)))
+    def __init__(self, path: Path, until: float) -> None:
+        """Go on with ``path`` after that training iteration; later ones are taken back."""
+        _cut(path, until)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
         self._size = path.stat().st_size
         self._owed: list[bytes] = []
@@ -101,13 +101,51 @@ def _line(metrics: Metrics) -> str:
     return json.dumps(metrics) + "\n"
 
 
+class Rows:
+    """Rows of a progress file up to a training iteration, read anew by whoever goes through them:
+    after a week they do not fit into memory many times."""
+
+    def __init__(self, path: Path, until: float) -> None:
+        self._path, self._until = path, until
+
+    def __iter__(self) -> Iterator[Metrics]:
+        return read_json_lines(self._path, self._until)
+
+
 def read_json_lines(path: Path, until: float = math.inf) -> Iterator[Metrics]:
     """Rows of a progress file up to a training iteration; a torn last line is no row."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for text in file:
-            with contextlib.suppress(ValueError):
-                row = json.loads(text) if text.endswith("\n") else None
-                if isinstance(row, dict) and row.get(ITERATION, math.inf) <= until:
-                    yield row
+    with path.open("rb") as file:
+        for line in file:
+            if (row := _row(line, until)) is not None:
+                yield row
+
+
+def _row(line: bytes, until: float) -> Metrics | None:
+    """The row that a line is, unless that is of a later training iteration, or torn."""
+    with contextlib.suppress(ValueError):
+        row = json.loads(line.decode(errors="replace")) if line.endswith(b"\n") else None
+        if isinstance(row, dict) and row.get(ITERATION, math.inf) <= until:
+            return row
+    return None
+
+
+def _cut(path: Path, until: float) -> None:
+    """Leave the rows of a progress file up to a training iteration, without having all at once."""
+    if not path.exists():
+        write_atomically(path, "")
+        return
+    end = position = 0
+    is_one_piece = True
+    with path.open("rb") as file:
+        for line in file:
+            position += len(line)
+            if _row(line, until) is not None:
+                is_one_piece = is_one_piece and end == position - len(line)
+                end = position
+    if not is_one_piece:
+        write_lines_atomically(path, (_line(row).encode() for row in Rows(path, until)))
+    elif end < position:
+        os.truncate(path, end)
+        sync_file(path)

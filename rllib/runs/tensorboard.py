@@ -70,21 +70,24 @@ class TensorBoard:
 
         self._event, self._summary, self._text = Event, Summary, text
         self._bottleneck, self._rename = "", rename or dict
-        rows = list(history)
-        kept = pictures(folder, int(rows[-1].get(ENV_STEPS, 0))) if rows else []
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        beside = folder.with_name(f".{folder.name}.new")
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
         name = f"events.out.tfevents.{time.time_ns() // 10**9}.{socket.gethostname()}.{os.getpid()}"
-        self._writer = RecordWriter(str(folder / name))
+        self._writer = RecordWriter(str(beside / name))
         self._write(file_version="brain.Event:2", step=0)
         # A viewer that has the old file open drops what it has from step 0 on.
         self._write(session_log=SessionLog(status=SessionLog.START), step=0)
         self._write_settings(settings or {})
-        for row in rows:
+        step = 0
+        for row in history:
             self._add(row)
-        for event in kept:
+            step = int(row.get(ENV_STEPS, 0))
+        for event in pictures(folder, step):
             self._writer.write(event)
         self._flush()
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
 
     def _write_settings(self, settings: Settings) -> None:
         from tensorboardX.summary import hparams
@@ -141,26 +144,27 @@ class TensorBoard:
         self._flushed = time.monotonic()
 
 
-def pictures(folder: Path, until_step: int) -> list[bytes]:
+def pictures(folder: Path, until_step: int) -> Iterator[bytes]:
     """Events that no record has, of the files in a folder: histograms and films up to a step."""
     from tensorboardX.proto.event_pb2 import Event
 
-    found = []
     for file in sorted(folder.glob("events*")):
-        for data in _records(file.read_bytes()):
+        for data in _records(file):
             event = Event.FromString(data)
             kinds = {value.WhichOneof("value") for value in event.summary.value}
             if kinds & {"histo", "image"} and event.step <= until_step:
-                found.append(data)
-    return found
+                yield data
 
 
-def _records(data: bytes) -> Iterator[bytes]:
+def _records(path: Path) -> Iterator[bytes]:
     """Records of a file in TensorFlow's format; one that was torn off at the end is none."""
     head, tail = 12, 4  # length and its checksum, and the checksum of what is between
-    while len(data) >= head:
-        (size,) = struct.unpack("<Q", data[:8])
-        if len(data) < head + size + tail:
-            return
-        yield data[head : head + size]
-        data = data[head + size + tail :]
+    left = path.stat().st_size
+    with path.open("rb") as file:
+        while len(begin := file.read(head)) == head:
+            (size,) = struct.unpack("<Q", begin[:8])
+            left -= head + size + tail
+            if left < 0:
+                return
+            yield file.read(size)
+            file.seek(tail, os.SEEK_CUR)

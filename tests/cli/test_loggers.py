@@ -18,7 +18,7 @@ from rllib.errors import ConfigError
 from rllib.metrics.stages import Stages
 from rllib.runs.csv_logger import CSVLogger
 from rllib.runs.loggers import Loggers
-from rllib.runs.record import flatten, read_json_lines
+from rllib.runs.record import JsonLines, flatten, read_json_lines
 from rllib.runs.tags import tagged
 from rllib.runs.tensorboard import Curves, TensorBoard
 
@@ -228,3 +228,29 @@ def test_a_config_chooses_loggers_and_names(tmp_path: Path) -> None:
     assert (tmp_path / "progress.csv").read_text().startswith("training_iteration,env_runners/")
     (events,) = (tmp_path / "tensorboard").iterdir()
     assert b"rollout/ep_rew_mean" in events.read_bytes()
+
+
+LINES = [b'{"training_iteration": %d}\n' % n for n in range(1, 5)]
+
+
+@pytest.mark.parametrize(
+    ("content", "kept"),
+    [
+        (LINES, LINES[:3]),  # what came later
+        ([*LINES[:3], LINES[3][:-2]], LINES[:3]),  # torn off
+        (LINES[:2], LINES[:2]),
+        ([LINES[0], b"no row\n", *LINES[1:]], LINES[:3]),
+        ([LINES[3], *LINES[:3]], LINES[:3]),
+        ([b"\xff\xfe\n"], []),
+        ([], []),
+    ],
+)
+def test_a_record_goes_on_after_the_rows_that_count(
+    tmp_path: Path, content: list[bytes], kept: list[bytes]
+) -> None:
+    path = tmp_path / "progress.jsonl"
+    path.write_bytes(b"".join(content))
+    record = JsonLines(path, until=3)
+    record.log({"training_iteration": 4})
+    record.close()
+    assert path.read_bytes() == b"".join([*kept, LINES[3]])

@@ -84,11 +84,11 @@ def test_pictures_of_a_torn_file_are_those_before_the_tear(tmp_path: Path) -> No
     board.close()
     (file,) = (tmp_path / "board").iterdir()
     file.write_bytes(file.read_bytes()[:-1])
-    assert len(pictures(tmp_path / "board", 300)) == 2
-    assert len(pictures(tmp_path / "board", 100)) == 1
+    assert len([*pictures(tmp_path / "board", 300)]) == 2
+    assert len([*pictures(tmp_path / "board", 100)]) == 1
     again = TensorBoard(tmp_path / "board", [{"num_env_steps_sampled_lifetime": 150}])
     again.close()
-    assert len(pictures(tmp_path / "board", 1000)) == 1
+    assert len([*pictures(tmp_path / "board", 1000)]) == 1
 
 
 def test_an_environment_without_pictures_is_told_before_training(

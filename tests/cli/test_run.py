@@ -428,7 +428,7 @@ def test_a_disk_that_is_full_from_the_start_is_one_message(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr(rllib.checkpoints.files, "write_durably", fail)
+        patched.setattr(rllib.checkpoints.files, "_write_durably", fail)
         code, output = train()
     assert code == 2
     assert "error: runs/toy: cannot be written: No space left on device" in output

@@ -8,16 +8,31 @@ one may have more. A wrapper that has nothing of its own has no state.
 from __future__ import annotations
 
 import warnings
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
-import numpy as np
 
 from rllib.envs.generators import generator_state, set_generator_state
+from rllib.envs.minatar_state import MinAtarState
+from rllib.envs.trees import StateTree, tree_of, value_like
 
-StateTree = dict[str, Any]
+
+class StateMisfitError(TypeError):
+    """A state is that of other environments."""
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """An environment that tells its whole state, random numbers included, as a state tree."""
+
+    def get_state(self) -> StateTree | None:
+        """Nested dicts with string keys of arrays, numbers, text and lists of those; ``None`` where
+        it has none just now."""
+
+    def set_state(self, state: StateTree) -> None:
+        """Go on exactly from a state of ``get_state``."""
+
 
 _TRANSFORMS = "gymnasium.wrappers.transform_"
 _CLASSIC = "gymnasium.envs.classic_control."
@@ -61,25 +76,12 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
 }
 """The attributes that steps and resets change, by class, as ``module:Class``."""
 
+TELLERS: Mapping[str, Callable[[Any], Restorable]] = {"minatar.gym:BaseEnv": MinAtarState}
+"""What tells the state of those whose attributes are not the whole of it, by class."""
+
 _OF_ANY_WRAPPER = frozenset(
     ("env", "_saved_kwargs", "_action_space", "_observation_space", "_metadata", "_cached_spec")
 )
-
-
-class StateMisfitError(TypeError):
-    """A state is that of other environments."""
-
-
-@runtime_checkable
-class Restorable(Protocol):
-    """An environment that tells its whole state, random numbers included, as a state tree."""
-
-    def get_state(self) -> StateTree | None:
-        """Nested dicts with string keys of arrays, numbers, text and lists of those; ``None`` where
-        it has none just now."""
-
-    def set_state(self, state: StateTree) -> None:
-        """Go on exactly from a state of ``get_state``."""
 
 
 class TellsState:
@@ -125,13 +127,17 @@ def set_single_state(env: gym.Env[Any, Any], state: StateTree) -> None:
 def _parts(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
     """From the outermost wrapper to the one that tells of all within it, or the environment."""
     parts = [env]
-    while isinstance(parts[-1], gym.Wrapper) and not _offers(parts[-1]):
+    while isinstance(parts[-1], gym.Wrapper) and _teller(parts[-1]) is None:
         parts.append(parts[-1].env)
     return parts
 
 
-def _offers(env: gym.Env[Any, Any]) -> bool:
-    return isinstance(env, Restorable)
+def _teller(env: gym.Env[Any, Any]) -> Restorable | None:
+    """What tells the state of all within."""
+    if isinstance(env, Restorable):
+        return env
+    found = TELLERS.get(name_of(env))
+    return None if found is None else found(env)
 
 
 def name_of(thing: object) -> str:
@@ -140,12 +146,12 @@ def name_of(thing: object) -> str:
 
 
 def _told(env: gym.Env[Any, Any]) -> StateTree | None:
-    if isinstance(env, Restorable):
-        return offered_state(env)
+    if (teller := _teller(env)) is not None:
+        return offered_state(teller)
     names = CHANGES.get(name_of(env))
     if names is None:
         return {} if isinstance(env, gym.Wrapper) and _has_nothing(env) else None
-    state = {name: _plain(getattr(env, name)) for name in names if hasattr(env, name)}
+    state = {name: tree_of(getattr(env, name)) for name in names if hasattr(env, name)}
     if not isinstance(env, gym.Wrapper):
         state |= _drawn(env)
     return state
@@ -166,7 +172,7 @@ def offered_state(env: Restorable) -> StateTree | None:
     if state is None:
         return None
     try:
-        tree = _plain(state)
+        tree = tree_of(state)
         if not isinstance(tree, dict):
             raise TypeError(f"is {type(state).__name__}")
     except TypeError as error:
@@ -177,38 +183,11 @@ def offered_state(env: Restorable) -> StateTree | None:
 
 
 def _put(env: gym.Env[Any, Any], told: StateTree) -> None:
-    if isinstance(env, Restorable):
-        env.set_state(told)
+    if (teller := _teller(env)) is not None:
+        teller.set_state(told)
         return
     for name, value in told.items():
         if name == "np_random":
             set_generator_state(env.np_random, value)
         else:
-            setattr(env, name, _like(getattr(env, name, None), value))
-
-
-def _like(present: Any, value: Any) -> Any:
-    """As the environment has it: a state tree knows neither tuples nor numpy's numbers."""
-    match value:
-        case np.ndarray():
-            return np.array(value)[()]
-        case list():
-            parts = [_like(None, each) for each in value]
-            if isinstance(present, deque):
-                return deque(parts, present.maxlen)
-            return tuple(parts) if isinstance(present, tuple) else parts
-    return value
-
-
-def _plain(value: Any) -> Any:
-    """As a part of a state tree. Raises `TypeError` with what is none."""
-    match value:
-        case np.ndarray() | np.generic() if value.dtype.kind in "biuf":
-            return np.array(value)
-        case None | bool() | int() | float() | str():
-            return value
-        case list() | tuple() | deque():
-            return [_plain(each) for each in value]
-        case dict() if all(isinstance(key, str) for key in value):
-            return {key: _plain(each) for key, each in value.items()}
-    raise TypeError(f"has {type(value).__name__}, which is no array, number, text, list or dict")
+            setattr(env, name, value_like(getattr(env, name, None), value))

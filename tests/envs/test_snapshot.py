@@ -137,6 +137,13 @@ def test_single_environments_go_on_exactly_amid_an_episode(env_id, restart_after
     assert random_rollout(heir, 300, seed=1) == expected
 
 
+@pytest.mark.parametrize("game", ["Breakout", "Asterix", "Freeway", "Seaquest", "SpaceInvaders"])
+def test_games_of_minatar_go_on_exactly(game, tmp_path):
+    pytest.importorskip("minatar", reason="MinAtar is not installed")
+    make = f"minatar.gym:MinAtar/{game}-v1"
+    test_single_environments_go_on_exactly_amid_an_episode(make, None, tmp_path)
+
+
 @pytest.mark.parametrize("restart_after_s", [None, 30.0])
 def test_processes_take_over_from_environments_of_one_and_back(restart_after_s):
     modes = ("sync", "async", "sync")

@@ -37,8 +37,6 @@ ENGINES = {
     "inline": {"address": "inline"},
     "ray": {"address": "ray"},
 }
-ON_RAY = ("PPO discrete", "DQN")
-"""Whose actors also live on Ray, which takes its time to start them."""
 
 
 def ppo(env: str, **env_config: Any) -> AlgorithmConfig:
@@ -190,14 +188,14 @@ def test_actors_learn_what_one_process_learns(name: str, engine: None) -> None:
 
 
 @pytest.mark.parametrize("engine", ["ray"], indirect=True)
-@pytest.mark.parametrize("name", ON_RAY)
+@pytest.mark.parametrize("name", SYNCHRONOUS)
 def test_actors_on_ray_learn_what_one_process_learns(name: str, engine: None) -> None:
     assert trace(name, num_actors=1) == first(name)
 
 
 @pytest.mark.parametrize("engine", [engines.CLIENT], indirect=True)
 def test_a_driver_away_from_ray_learns_what_one_process_learns(engine: None) -> None:
-    (name, *_) = ON_RAY
+    name = "PPO discrete"
     assert trace(name, num_actors=1) == first(name)
 
 

@@ -10,6 +10,7 @@ Read from top to bottom: the settings, the loss, what the learner does, one trai
 Legend: B env steps, O outputs of the module.
 """
 
+from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from rllib.checkpoints.torch_state import get_module_state, set_module_state
 from rllib.columns import Columns
 from rllib.config.types import Fraction, ScheduleOr
 from rllib.envs.make import Spaces
+from rllib.errors import Problem
 from rllib.learning import by_hand
 from rllib.learning.circular_buffer import CircularBuffer
 from rllib.learning.kl_penalty import KLPenalty
@@ -70,7 +72,14 @@ class APPOConfig(IMPALAConfig):
     simple_queue_size: PositiveInt = 32
     """No effect here: ``max_requests_in_flight_per_learner`` says what may wait for a learner."""
     use_gae: bool = True
-    """No effect here: advantages are always V-trace's."""
+    """Always: advantages are V-trace's, for which ``lambda_`` is what it is for GAE."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Impossible combinations of settings."""
+        yield from super().problems()
+        if not self.use_gae:
+            text = "advantages are always V-trace's; leave it at true, with lambda_=1"
+            yield Problem(text, "use_gae")
 
     @property
     def target_network_update_interval(self) -> int:

@@ -31,6 +31,7 @@ from rllib.checkpoints.snapshot import Snapshot, hash_of
 from rllib.checkpoints.torch_state import set_module_state
 from rllib.config import AlgorithmConfig
 from rllib.config.plain import plain
+from rllib.config.unheeded import warn_of_unheeded
 from rllib.connectors.base import Pipeline
 from rllib.envs.faults import EnvSetupError
 from rllib.errors import CheckpointError, ConfigError, Problem, TrainingError
@@ -111,6 +112,7 @@ class Algorithm(NamesNearest, ABC):
     def __init__(self, config: AlgorithmConfig, env: Any = None) -> None:
         config = self._own_config(config, env)
         config.validate()
+        warn_of_unheeded(config)
         config, self.layout = laid_out(config)
         self.config = config.resolved()
         self._plain_config = self.config.to_dict()  # it is frozen, and every result shows it

@@ -216,6 +216,7 @@ class AlgorithmConfig(ConfigBuilder):
         if not self.add_default_connectors_to_learner_pipeline and self.learner_connector is None:
             text = "nothing makes a train batch then; set learner_connector as well"
             yield Problem(text, "add_default_connectors_to_learner_pipeline")
+        yield from self._problems_of_what_is_always()
         if self.env is None:
             yield Problem('missing: name an environment, for example "CartPole-v1"', "env")
         largest = max(size or 0 for size in point_values(self.minibatch_size))
@@ -226,6 +227,34 @@ class AlgorithmConfig(ConfigBuilder):
         if self.evaluation_duration == "auto" and not self.evaluation_parallel_to_training:
             text = '"auto" goes on while training does: set evaluation_parallel_to_training'
             yield Problem(text, "evaluation_duration")
+
+    def _problems_of_what_is_always(self) -> Iterator[Problem]:
+        """Values of RLlib's settings that would change what is learnt, and are not there."""
+        if not self.add_default_connectors_to_module_to_env_pipeline:
+            text = "actions are always drawn, and fitted to their space as normalize_actions says"
+            yield Problem(
+                f"{text}; leave it out", "add_default_connectors_to_module_to_env_pipeline"
+            )
+        if self.has_statistics:
+            text = "statistics of connectors are always those of all env runners; leave it out"
+            if not self.merge_env_runner_states:
+                yield Problem(text, "merge_env_runner_states")
+            if not self.broadcast_env_runner_states:
+                yield Problem(text, "broadcast_env_runner_states")
+        if not (self.create_local_env_runner or self.num_env_runners or self.in_evaluation):
+            text = "nobody would sample; set num_env_runners, or leave it out"
+            yield Problem(text, "create_local_env_runner")
+        if self.placement_strategy.startswith("STRICT_"):
+            weaker = self.placement_strategy.removeprefix("STRICT_")
+            text = (
+                f"env runners are placed one by one; write {weaker!r}, which goes as far as it can"
+            )
+            yield Problem(text, "placement_strategy")
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether there may be connectors with statistics, which env runners share."""
+        return self.observation_filter != "NoFilter" or self.env_to_module_connector is not None
 
     def _beyond_shared_limits(self) -> Iterator[Problem]:
         """A subclass that gives a shared setting another default may have lost its limits."""

@@ -136,15 +136,16 @@ class EnvRunnersSection(Section):
     add_default_connectors_to_env_to_module_pipeline: bool = True
     """No effect here: batching and conversion are no connectors."""
     add_default_connectors_to_module_to_env_pipeline: bool = True
-    """No effect here: batching and conversion are no connectors."""
+    """Always: actions are drawn and fitted to their space without connectors;
+    ``normalize_actions`` says how."""
     merge_env_runner_states: bool | Literal["training_only"] = "training_only"
-    """No effect here: states of connectors are always merged, those of training alone."""
+    """Always those of training: states of connectors are merged wherever there are any."""
     broadcast_env_runner_states: bool = True
-    """No effect here: merged states always go to all env runners."""
+    """Always: merged states go to all env runners wherever there are any."""
     use_env_runner_state_server: bool = False
     """No effect here: weights go straight from the learner to every env runner."""
     create_local_env_runner: bool = True
-    """No effect here: there is a local env runner if, and only if, there are no others."""
+    """Always: there is a local env runner if, and only if, there are no others."""
     validate_env_runners_after_construction: bool = True
     """No effect here: an env runner that cannot be made is an error at once."""
     episodes_to_numpy: bool = True
@@ -405,8 +406,10 @@ class ResourcesSection(Section):
     """No effect here: the main process is the one you have started."""
     custom_resources_for_main_process: Resources = Field(default_factory=dict)
     """No effect here: the main process is the one you have started."""
-    placement_strategy: Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"] = "PACK"
-    """No effect here: actors go where their resources are free."""
+    placement_strategy: Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"] = "SPREAD"
+    """Where env runner actors go on a cluster: "SPREAD" to the node that is least in use, "PACK" to
+    the main process's own as long as it has room. They are placed one by one, so there are no
+    strict forms."""
 
 
 class PythonEnvironmentSection(Section):

@@ -38,14 +38,15 @@ class _Request(NamedTuple):
 
 
 def actor_options(config: AlgorithmConfig, is_told_beside: bool = False) -> dict[str, Any]:
-    """Options of an env runner actor; among nodes they spread, as each keeps a core busy.
+    """Options of an env runner actor; among nodes they spread, unless something else is said, as
+    each keeps a core busy.
 
     Args:
         config: what resources it is to have.
         is_told_beside: whether it can be told something while it samples, which costs a little.
     """
     asked = {
-        "scheduling_strategy": "SPREAD",
+        "scheduling_strategy": "DEFAULT" if config.placement_strategy == "PACK" else "SPREAD",
         "num_cpus": config.num_cpus_per_env_runner if config.num_cpus_per_env_runner != 1 else None,
         "num_gpus": config.num_gpus_per_env_runner or None,
         "resources": config.custom_resources_per_env_runner or None,

@@ -150,7 +150,7 @@ RLLIB: dict[str, dict[str, Any]] = {
     "resources": {
         "num_cpus_for_main_process": 1,
         "custom_resources_for_main_process": {},
-        "placement_strategy": "PACK",
+        "placement_strategy": "SPREAD",  # as env runners always went; in RLlib Tune goes by it
     },
     "python_environment": {
         "extra_python_environs_for_driver": {},

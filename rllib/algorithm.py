@@ -212,6 +212,7 @@ class Algorithm(NamesNearest, ABC):
         started = perf_counter()
         evaluate = self._begin_evaluation()
         books = self._books = self._open_books()
+        began = perf_counter() - started
         is_over = False
         while not is_over:
             with self._learners_revived(books):
@@ -219,9 +220,10 @@ class Algorithm(NamesNearest, ABC):
                 books.num_calls += 1
                 if is_over := books.is_over(perf_counter() - started):
                     books.settle()
+                    books.training_steps_s = perf_counter() - started - began
         self.iteration += 1
         result = self._summary()
-        result["learners"][ALL_MODULES] = total(result["learners"])
+        result["learners"][ALL_MODULES] = total(result["learners"], books.is_single_agent)
         if evaluate is not None:
             result["evaluation"] = evaluate()
         elapsed = result["timers"]["training_iteration"] = perf_counter() - started

@@ -4,8 +4,8 @@ Each constant's value is the key itself. The documentation of results says what 
 """
 
 from rllib.metrics.names import ALL_MODULES as ALL_MODULES
+from rllib.metrics.names import DEFAULT_AGENT_ID as DEFAULT_AGENT_ID
 
-DEFAULT_AGENT_ID = "default_agent"
 DEFAULT_POLICY_ID = "default_policy"
 DEFAULT_MODULE_ID = DEFAULT_POLICY_ID
 ENV_STATE = "state"

@@ -8,10 +8,13 @@ import socket
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from rllib.config import AlgorithmConfig
+from rllib.config.multi_agent import DEFAULT_POLICY_ID
 from rllib.learning.learner import Metrics
+from rllib.metrics.names import DEFAULT_AGENT_ID
 from rllib.metrics.stages import Sampling, Stages, Update, shares
 from rllib.metrics.update_metrics import reduce_modules
 from rllib.sampling.env_runner import SampleStats
@@ -32,6 +35,7 @@ class Iteration:
         num_calls: training steps so far.
         num_env_steps: sampled so far.
         num_steps_trained: by updates that are done, over all modules.
+        training_steps_s: seconds of all training steps, once it is over.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Iteration:
         self.spans: list[Update] = []
         self.in_flight: deque[tuple[Any, Metrics]] = deque()
         self.num_calls = self.num_env_steps = self.num_steps_trained = 0
+        self.training_steps_s = 0.0
 
     def add_samples(self, stats: Sequence[SampleStats]) -> None:
         """Add fragments."""
@@ -87,7 +92,7 @@ class Iteration:
         sampled_s = [each.sample_s for each in stats]
         mean_s = sum(sampled_s) / max(1, self.config.num_env_runners)
         return {
-            "env_runners": agent_counts(stats)
+            "env_runners": self._agent_counts()
             | {
                 "num_episodes": sum(len(each.episodes) for each in stats),
                 "num_env_steps_sampled": self.num_env_steps,
@@ -96,7 +101,25 @@ class Iteration:
             },
             "num_training_step_calls_per_iteration": self.num_calls,
             "learners": learners,
-            "timers": {"env_runner_sampling_timer": mean_s, "learner_update_timer": update_s},
+            "timers": {
+                "env_runner_sampling_timer": mean_s,
+                "learner_update_timer": update_s,
+                "training_step": self.training_steps_s / max(1, self.num_calls),
+            },
+        }
+
+    @property
+    def is_single_agent(self) -> bool:
+        """Whether its samples are of environments with one agent."""
+        return not self.samples or self.samples[0].agents is None
+
+    def _agent_counts(self) -> dict[str, Any]:
+        """Steps by agent and by module; a single agent has the names that RLlib gives it."""
+        if not self.is_single_agent:
+            return agent_counts(self.samples)
+        return {
+            "num_agent_steps_sampled": {DEFAULT_AGENT_ID: self.num_env_steps},
+            "num_module_steps_sampled": {DEFAULT_POLICY_ID: self.num_env_steps},
         }
 
     def stages(self, elapsed: float) -> Stages:
@@ -114,10 +137,8 @@ def _span(metrics: Metrics) -> Update:
 
 
 def agent_counts(stats: Sequence[SampleStats]) -> dict[str, Any]:
-    """Steps by agent and by module, where there are several agents."""
+    """Steps by agent and by module, of several agents."""
     counts = [each.agents for each in stats if each.agents is not None]
-    if not counts:
-        return {}
     by_agent, by_module = Counter[str](), Counter[str]()
     for each in counts:
         by_agent.update(each.by_agent)
@@ -136,4 +157,16 @@ def circumstances() -> dict[str, Any]:
         "date": now.strftime("%Y-%m-%d_%H-%M-%S"),
         "hostname": socket.gethostname(),
         "pid": os.getpid(),
+        "node_ip": node_ip(),
     }
+
+
+@cache
+def node_ip() -> str:
+    """The address by which this machine reaches others; that of itself where it reaches none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address that nobody has; sends nothing
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])

@@ -33,14 +33,23 @@ def reduce_modules(
     }
 
 
-def total(modules: Mapping[str, Mapping[str, float | int]]) -> dict[str, float | int]:
-    """What RLlib counts over all modules: rows trained on, and parameters."""
+def total(
+    modules: Mapping[str, Mapping[str, float | int]], is_single_agent: bool
+) -> dict[str, float | int]:
+    """What RLlib counts over all modules: rows trained on, and parameters.
+
+    Of a single agent its rows are env steps, and are counted as such, too.
+    """
     names = (
         "num_module_steps_trained",
         "num_module_steps_trained_lifetime",
         "num_trainable_parameters",
     )
-    return {name: sum(each.get(name, 0) for each in modules.values()) for name in names}
+    counts = {name: sum(each.get(name, 0) for each in modules.values()) for name in names}
+    if is_single_agent:
+        for name in names[:2]:
+            counts[name.replace("module", "env")] = counts[name]
+    return counts
 
 
 def _reduce(name: str, values: list[float | int]) -> float | int:

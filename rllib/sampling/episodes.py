@@ -8,9 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib.config.multi_agent import DEFAULT_POLICY_ID
 from rllib.envs.vector import EnvStep
 from rllib.errors import CheckpointError
+from rllib.metrics.names import DEFAULT_AGENT_ID
 from rllib.sampling.endless import EndWatch
+
+ONE_AGENT = (DEFAULT_AGENT_ID, DEFAULT_POLICY_ID)
+"""What RLlib calls a single agent, and its module."""
 
 
 class Episode(NamedTuple):
@@ -205,15 +210,16 @@ class EpisodeWindow:
         returns = [episode.episode_return for episode in self.episodes]
         lengths = [episode.length for episode in self.episodes]
         spreads = _spread("episode_return", returns) | _spread("episode_len", lengths)
-        return count | spreads | self._means_of_agents()
+        return count | spreads | self._means_of_agents(spreads["episode_return_mean"])
 
-    def _means_of_agents(self) -> dict[str, dict[str, float]]:
-        """Under RLlib's names; nothing where there is a single agent."""
+    def _means_of_agents(self, mean: float) -> dict[str, dict[str, float]]:
+        """Under RLlib's names, which are also those of a single agent and its module."""
         found = {
             "agent_episode_returns_mean": [episode.by_agent for episode in self.episodes],
             "module_episode_returns_mean": [episode.by_module for episode in self.episodes],
         }
-        return {name: _means(each) for name, each in found.items() if any(each)}
+        means = {name: _means(each) for name, each in found.items() if any(each)}
+        return means or {name: {one: mean} for name, one in zip(found, ONE_AGENT, strict=True)}
 
     def get_state(self) -> dict[str, Any]:
         """State tree."""

@@ -109,6 +109,22 @@ def test_reset_rows_are_no_env_steps():
     assert 3 * 128 - ended <= steps <= 3 * 128 - ended + 4
 
 
+def test_a_single_agent_is_counted_under_rllibs_names():
+    _, (result,) = train(config(), iterations=1)
+    runners, timers = result["env_runners"], result["timers"]
+    steps = runners["num_env_steps_sampled"]
+    assert runners["num_agent_steps_sampled"] == {"default_agent": steps}
+    assert runners["num_module_steps_sampled"] == {"default_policy": steps}
+    mean = runners["episode_return_mean"]
+    assert runners["agent_episode_returns_mean"] == {"default_agent": mean}
+    assert runners["module_episode_returns_mean"] == {"default_policy": mean}
+    total = result["learners"]["__all_modules__"]
+    assert total["num_env_steps_trained"] == total["num_module_steps_trained"] == steps
+    assert total["num_env_steps_trained_lifetime"] == steps
+    assert 0.0 < timers["training_step"] <= timers["training_iteration"]
+    assert result["node_ip"].count(".") == 3
+
+
 def test_before_the_first_episode_ends_there_is_no_mean():
     settings = config(CounterEnv, endings=[(1000, "truncated")])
     _, (result,) = train(settings, iterations=1)

@@ -21,6 +21,8 @@ def test_the_window_holds_the_last_episodes_and_counts_all():
         "episode_len_mean": 30.0,
         "episode_len_min": 20,
         "episode_len_max": 40,
+        "agent_episode_returns_mean": {"default_agent": 4.0},
+        "module_episode_returns_mean": {"default_policy": 4.0},
     }
 
 

@@ -10,7 +10,7 @@ Legend: T rows, N environments, B = T x N rows that are env steps, O outputs of 
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from rllib.batch import SampleBatch
 from rllib.config import AlgorithmConfig
 from rllib.config.over_time import OverTime
 from rllib.config.sections import TrainBatchSize
-from rllib.config.types import Fraction, ScheduleOr
+from rllib.config.types import Fraction, Limit, ScheduleOr
 from rllib.distributions import Distribution
 from rllib.envs.make import Spaces
 from rllib.errors import Problem
@@ -58,14 +58,15 @@ class IMPALAConfig(AlgorithmConfig):
     rate, the steps of small gradients stay small: what was learnt is kept."""
     num_env_runners: NonNegativeInt = 2
     """Env runner actors that sample in parallel; 0 samples in the main process."""
-    rollout_fragment_length: PositiveInt = 50
-    """Env steps per environment in one sample."""
+    rollout_fragment_length: PositiveInt | Literal["auto"] = 50
+    """Env steps per environment in one sample; "auto" is that of which one of each env runner makes
+    a train batch of all learners."""
     max_requests_in_flight_per_env_runner: PositiveInt = 2
     """Samples that an env runner is asked for ahead of time: 1 keeps policies newer, 2 keeps env
     runners busy."""
     train_batch_size_per_learner: TrainBatchSize = 500
     """Env steps of one update, rounded to whole fragments."""
-    grad_clip: ScheduleOr[PositiveFloat] | None = 40.0
+    grad_clip: Limit = 40.0
     """Limit for gradients, measured as ``grad_clip_by`` says; null clips nothing."""
     num_learners: NonNegativeInt = 1
     """Learner actors, whose gradients are averaged; 0 learns in the main process."""

@@ -17,7 +17,7 @@ from rllib.batch import SampleBatch
 from rllib.columns import Columns
 from rllib.config import AlgorithmConfig
 from rllib.config.sections import TrainBatchSize
-from rllib.config.types import Fraction, ScheduleOr
+from rllib.config.types import Fraction, Limit, ScheduleOr
 from rllib.distributions import Distribution
 from rllib.envs.make import Spaces
 from rllib.errors import Problem
@@ -59,7 +59,7 @@ class PPOConfig(AlgorithmConfig):
     """How far the probability ratio may move from 1 before its gradient stops."""
     vf_loss_coeff: ScheduleOr[NonNegativeFloat] = 1.0
     """Weight of the value loss."""
-    vf_clip_param: ScheduleOr[PositiveFloat] | None = 10.0
+    vf_clip_param: Limit = 10.0
     """Limit of the squared value error of a row, beyond which it has no gradient; null for none.
     It depends on the scale of returns: too small a limit keeps the value function from learning."""
     entropy_coeff: ScheduleOr[NonNegativeFloat] = 0.0

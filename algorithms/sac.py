@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple, cast
 
 import gymnasium as gym
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import BeforeValidator, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from rllib.columns import Columns
@@ -43,7 +43,10 @@ class SACConfig(ActorQSettings):
     """Learning rate of the weight of the entropy."""
     initial_alpha: Annotated[PositiveFloat, _BEGINNING] = 1.0
     """Weight of the entropy at first."""
-    target_entropy: ScheduleOr[float] | Literal["auto"] = "auto"
+    target_entropy: Annotated[
+        ScheduleOr[float] | Literal["auto"],
+        BeforeValidator(lambda value: "auto" if value is None else value),
+    ] = "auto"
     """Entropy in nats that the weight is adapted to; "auto" is minus the number of continuous
     actions, or 0.98 times the largest possible of a discrete one."""
 

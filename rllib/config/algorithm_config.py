@@ -50,6 +50,14 @@ class AlgorithmConfig(ConfigBuilder):
 
     _algo_name: str = PrivateAttr("")
     _in_evaluation: bool = PrivateAttr(False)
+    _own_algo_class: Any = PrivateAttr(None)
+
+    def __init__(self, algo_class: "type[Algorithm] | None" = None, **values: Any) -> None:
+        """Make the settings of an algorithm, which RLlib's configs are told as well."""
+        super().__init__(**values)
+        if algo_class is not None:
+            self._own_algo_class = _of_config(algo_class, type(self))
+            self._algo_name = f"{algo_class.__module__}:{algo_class.__qualname__}"
 
     # Derived settings.
 
@@ -61,7 +69,8 @@ class AlgorithmConfig(ConfigBuilder):
     @property
     def num_threads_per_learner(self) -> int:
         """Threads that torch may use in a learner's process."""
-        return 1 if self.num_cpus_per_learner == "auto" else self.num_cpus_per_learner
+        cpus = self.num_cpus_per_learner
+        return 1 if cpus == "auto" else max(1, int(cpus))
 
     @property
     def num_kernel_threads_per_learner(self) -> int:
@@ -69,7 +78,7 @@ class AlgorithmConfig(ConfigBuilder):
         with "auto", in the main process as many as there are cores."""
         if self.num_cpus_per_learner == "auto":
             return 1 if self.num_learners else usable_cores()
-        return self.num_cpus_per_learner
+        return self.num_threads_per_learner
 
     @property
     def num_threads_per_env_runner(self) -> int:
@@ -446,6 +455,8 @@ class AlgorithmConfig(ConfigBuilder):
         """The algorithm's class: found by name through the registry, or in this program."""
         from rllib.registry import get_algorithm_class, trainer_of
 
+        if self._own_algo_class is not None:
+            return cast("type[Algorithm]", self._own_algo_class)
         own = None if self._algo_name or type(self).algo else trainer_of(type(self))
         return own or get_algorithm_class(self.algo_name)
 
@@ -533,6 +544,21 @@ def _problems_of_networks(model: ModelConfig, key: str) -> Iterator[Problem]:
             if model[f"fusionnet_{name}"] != default[f"fusionnet_{name}"]:
                 text = "is of layers that there are not; set fusionnet_hiddens as well"
                 yield Problem(text, f"{key}.fusionnet_{name}")
+
+
+def _of_config(algo_class: Any, config_class: type[AlgorithmConfig]) -> Any:
+    """The class, if it is one that takes such settings.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    takes = getattr(algo_class, "config_class", None)
+    if isinstance(takes, type) and issubclass(config_class, takes):
+        return algo_class
+    name = getattr(algo_class, "__name__", repr(algo_class))
+    hint = f", but a {takes.__name__}" if takes else ": it has no config_class"
+    text = f"{name} takes no {config_class.__name__}{hint}"
+    raise ConfigError(Problem(text, "algo_class"))
 
 
 def _plain_name(state: Mapping[str, Any]) -> str:

@@ -11,10 +11,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
+    ValidationInfo,
     field_validator,
 )
 from pydantic.json_schema import SkipJsonSchema
@@ -27,10 +29,12 @@ from rllib.config.types import (
     CallbackClasses,
     Code,
     Codes,
+    Limit,
     LoggerClasses,
     Mark,
     Once,
     Overrides,
+    Patience,
     PositiveFloat,
     ScheduleOr,
     Space,
@@ -44,6 +48,15 @@ TrainBatchSize = Annotated[
     PositiveInt,
     Once("the layout of sampling goes by it; schedule minibatch_size or num_epochs"),
 ]
+
+
+def or_default(cls: type[BaseModel], value: Any, info: ValidationInfo) -> Any:
+    """RLlib's ``None`` for a number that is not said: the algorithm's default."""
+    return cls.model_fields[str(info.field_name)].default if value is None else value
+
+
+def _or_empty(value: Any) -> Any:
+    return {} if value is None else value
 
 
 class Section(BaseModel):
@@ -62,7 +75,7 @@ class EnvironmentSection(Section):
     """Gymnasium id ("CartPole-v1", or "module:Id-v0" to import the module that registers it), or
     "module:Name" of a class or function that takes ``env_config`` and is or returns an Env, or a
     name from ``register_env`` or a plug-in; in Python also the class or function itself."""
-    env_config: dict[str, Any] = Field(default_factory=dict)
+    env_config: Annotated[dict[str, Any], BeforeValidator(_or_empty)] = Field(default_factory=dict)
     """Keyword arguments for the environment's constructor."""
     observation_space: Space = None
     """Space of observations; null takes the environment's."""
@@ -120,9 +133,10 @@ class EnvRunnersSection(Section):
     exploration_noise_correlation: ScheduleOr[Annotated[float, Field(ge=0, lt=1)]] = 0.0
     """Continuous actions: how much one step's random deviation resembles the one before it. 0 is
     independent; near 1 exploration keeps its direction, which moves what has inertia."""
-    sample_timeout_s: PositiveFloat = 60.0
-    """Seconds that one sample of an env runner actor may take before it is an error. Wherever whole
-    episodes are sampled, they are also those in which one has to end."""
+    sample_timeout_s: Patience = 60.0
+    """Seconds that one sample of an env runner actor may take before it is an error; null for
+    eleven days. Wherever whole episodes are sampled, they are also those in which one has to end.
+    """
     max_requests_in_flight_per_env_runner: PositiveInt = 1
     """Samples that an asynchronous algorithm asks of an env runner ahead of time."""
     observation_filter: Literal["NoFilter", "MeanStdFilter"] = "NoFilter"
@@ -163,7 +177,7 @@ class TrainingSection(Section):
     """Discount factor per env step."""
     lr: ScheduleOr[NonNegativeFloat] = 1e-3
     """Learning rate of the optimiser; as every schedule, a number or [[timestep, value], ...]."""
-    grad_clip: ScheduleOr[PositiveFloat] | None = None
+    grad_clip: Limit = None
     """Limit for gradients, measured as ``grad_clip_by`` says; null clips nothing."""
     grad_clip_by: Literal["value", "norm", "global_norm"] = "global_norm"
     """Clip each element, each tensor's norm, or the norm of all gradients together."""
@@ -187,10 +201,10 @@ class LearnersSection(Section):
 
     num_learners: NonNegativeInt = 0
     """Learner actors, whose gradients are averaged; 0 learns in the main process."""
-    num_cpus_per_learner: PositiveInt | Literal["auto"] = "auto"
-    """CPU cores of one learner, which is the number of threads that torch may use there; "auto" is
-    one: small networks get slower by more. With "auto" in the main process, what is compiled for
-    those may have all cores."""
+    num_cpus_per_learner: PositiveInt | NonNegativeFloat | Literal["auto"] = "auto"
+    """CPU cores of one learner, which is the number of threads that torch may use there, of which
+    there is always one; "auto" is one: small networks get slower by more. With "auto" in the main
+    process, what is compiled for those may have all cores."""
     num_gpus_per_learner: NonNegativeFloat = 0
     """GPUs, or parts of one, of one learner."""
     custom_resources_per_learner: Resources = Field(default_factory=dict)
@@ -219,6 +233,8 @@ class LearnersSection(Section):
     ``learner_connector``."""
     learner_config_dict: dict[str, Any] = Field(default_factory=dict)
     """Settings of a learner class of one's own."""
+
+    _no_gpus = field_validator("num_gpus_per_learner", mode="before")(or_default)
 
 
 class RLModuleSection(Section):
@@ -268,9 +284,9 @@ class EvaluationSection(Section):
     """Whether evaluation runs beside the training iteration, with the weights of its beginning."""
     evaluation_config: Overrides | None = None
     """Settings that differ while evaluating: {explore: false}, another ``env_config``."""
-    evaluation_sample_timeout_s: PositiveFloat = 120.0
-    """Seconds that an evaluation by actors may take before it is an error. Wherever episodes are
-    counted, they are also those in which one has to end."""
+    evaluation_sample_timeout_s: Patience = 120.0
+    """Seconds that an evaluation by actors may take before it is an error; null for eleven days.
+    Wherever episodes are counted, they are also those in which one has to end."""
     evaluation_force_reset_envs_before_iteration: bool = True
     """Whether every evaluation begins with new episodes."""
     evaluation_unhealthy_workers_timeout_s: NonNegativeFloat = 0.0
@@ -453,6 +469,10 @@ class ReportingSection(Section):
     """Env steps that an iteration trains on at least."""
     min_sample_timesteps_per_iteration: NonNegativeInt = 0
     """Env steps that an iteration samples at least."""
+    _no_least = field_validator(
+        "min_train_timesteps_per_iteration", "min_sample_timesteps_per_iteration", mode="before"
+    )(or_default)
+
     log_gradients: bool = False
     """Whether the norm of every tensor's gradient is reported."""
     tensorboard: bool = True

@@ -127,6 +127,25 @@ class Mark(Enum):
     ENVIRON = "sets environment variables"
 
 
+def _no_limit(value: object) -> object:
+    """An infinite limit, by which RLlib's scripts say that there is none."""
+    return None if value == float("inf") else value
+
+
+Limit = Annotated[ScheduleOr[PositiveFloat] | None, BeforeValidator(_no_limit)]
+"""Of something that may be as large as it likes where this is null, or infinite."""
+
+VERY_LONG_S = 1e6
+
+
+def _very_long(value: object) -> object:
+    return VERY_LONG_S if value is None else value
+
+
+Patience = Annotated[PositiveFloat, BeforeValidator(_very_long)]
+"""Seconds until it is an error; null for a million, which is eleven days."""
+
+
 # Code: classes and functions, in a file by name.
 
 

@@ -18,7 +18,7 @@ class GroupedAgents(MultiAgentEnv):
     group's info as ``individual_rewards``.
 
     Args:
-        env: owned from here on.
+        env: owned from here on; one that names no ``possible_agents`` has the groups' members.
         groups: members by the group's id, which becomes an agent's.
         obs_space: of all groups; by default a Tuple of the members' spaces.
         act_space: of all groups; by default a Tuple of the members' spaces.
@@ -37,21 +37,22 @@ class GroupedAgents(MultiAgentEnv):
         self.env = env
         self.groups = {group: list(members) for group, members in groups.items()}
         self.group_of = {agent: group for group, each in self.groups.items() for agent in each}
-        self._check()
-        self.possible_agents = list(self._by_group(env.possible_agents))
+        known = env.possible_agents or env.agents or list(self.group_of)
+        self._check(known)
+        self.possible_agents = list(self._by_group(known))
         observe, act = env.get_observation_space, env.get_action_space
         ids = self.possible_agents
         self.observation_spaces = {a: self._space(a, observe, obs_space) for a in ids}
         self.action_spaces = {a: self._space(a, act, act_space) for a in ids}
 
-    def _check(self) -> None:
+    def _check(self, known: Sequence[Any]) -> None:
         members = [agent for each in self.groups.values() for agent in each]
         wrong = [agent for agent in members if members.count(agent) > 1]
-        wrong += [agent for agent in members if agent not in self.env.possible_agents]
+        wrong += [agent for agent in members if agent not in known]
         if wrong:
             raise EnvSetupError(
                 f"groups {self.groups}: {list(dict.fromkeys(wrong))} should be possible_agents "
-                f"{self.env.possible_agents}, each in one group"
+                f"{known}, each in one group"
             )
 
     def _space(self, agent: Any, space_of: Any, given: gym.Space[Any] | None) -> gym.Space[Any]:

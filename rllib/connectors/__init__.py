@@ -13,6 +13,7 @@ from rllib.connectors.observations import (
     FrameStacking,
     MaskFrom,
     ObservationFunction,
+    OneHot,
 )
 from rllib.connectors.past import PrevActionsPrevRewards
 from rllib.connectors.rewards import ClipRewards
@@ -26,6 +27,7 @@ __all__ = [
     "MeanStdFilter",
     "NormalizeRewards",
     "ObservationFunction",
+    "OneHot",
     "Pipeline",
     "PrevActionsPrevRewards",
     "fresh_rows",

@@ -25,6 +25,7 @@ from rllib.envs.packing import Leaf, leaves, packed_dtype, with_parts
 from rllib.envs.vector import EnvStep
 from rllib.errors import ConfigError, Problem
 from rllib.modules.observations import ACTION_MASK, FEATURES, ObservationEncoder
+from rllib.modules.observations import Leaf as Part
 
 
 class ObservationFunction(Connector):
@@ -131,6 +132,55 @@ class FlattenObservations(ObservationFunction):
         both = np.empty(len(obs), self.dtype)
         both[ACTION_MASK], both[FEATURES] = obs[ACTION_MASK], features
         return both
+
+
+class OneHot(ObservationFunction):
+    """Choices as numbers: a 1 in the place of what was chosen, and 0 elsewhere.
+
+    ``Discrete(n)`` becomes n numbers, ``MultiDiscrete`` those of all its choices side by side. Of a
+    Dict or Tuple every choice becomes numbers in its place; all else stays as it is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(self._hot)
+
+    def connect(self, spaces: Spaces, num_envs: int) -> Spaces:
+        """A Box of 0 and 1 for each choice.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        self.leaves = list(leaves(spaces.observation))
+        if not any(map(_is_choice, self.leaves)):
+            raise ConfigError(
+                f"OneHot is for Discrete and MultiDiscrete observations; {spaces.observation} has "
+                "none: leave it out"
+            )
+        space = with_parts(spaces.observation, _hot_space)
+        self.dtype, _ = packed_dtype(space)
+        return spaces._replace(observation=space)
+
+    def _hot(self, obs: NDArray[Any]) -> NDArray[Any]:
+        if self.dtype.names is None:
+            return _features(self.leaves[0], obs)
+        hot = np.empty(obs.shape, self.dtype)
+        for leaf in self.leaves:
+            leaf.of(hot)[...] = _features(leaf, obs) if _is_choice(leaf) else leaf.of(obs)
+        return hot
+
+
+def _is_choice(leaf: Leaf) -> bool:
+    return isinstance(leaf.space, gym.spaces.Discrete | gym.spaces.MultiDiscrete)
+
+
+def _hot_space(leaf: Leaf) -> gym.Space[Any]:
+    if not _is_choice(leaf):
+        return leaf.space
+    return gym.spaces.Box(0.0, 1.0, (Part(leaf.names, leaf.space).size,), np.float32)
+
+
+def _features(leaf: Leaf, obs: NDArray[Any]) -> NDArray[np.float32]:
+    return Part(leaf.names, leaf.space).features(obs)
 
 
 class FrameStacking(Connector):

@@ -3,7 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, Tuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -391,6 +391,31 @@ def test_groups_act_as_one():
     for _ in range(3):
         step = vector.step([{"both": (0, 1)}])[0]
     assert (step.is_over, step.ends["both"].terminated) == (True, False)
+
+
+class NamesNobody(MultiAgentEnv):
+    """As RLlib's two-step game: no ``possible_agents``, and one space for all."""
+
+    observation_space, action_space = Discrete(3), Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        return {0: 0, 1: 0}, {}
+
+    def step(self, action_dict):
+        over = {"__all__": True}
+        return {0: 1, 1: 1}, {0: 3.0, 1: 4.0}, over, {"__all__": False}, {}
+
+
+def test_groups_name_the_agents_of_an_environment_that_does_not():
+    env = NamesNobody().with_agent_groups({"both": [0, 1]}, obs_space=Tuple([Discrete(3)] * 2))
+    assert env.possible_agents == ["both"]
+    assert env.get_action_space("both") == Tuple([Discrete(2)] * 2)
+    vector = MultiAgentVector(lambda config: env, 1)
+    vector.reset(seed=0)
+    step = vector.step([{"both": (0, 1)}])[0]
+    assert (step.rewards, step.is_over) == ({"both": 7.0}, True)
+    with pytest.raises(EnvSetupError, match=r"\[0\] should be possible_agents \[0, 1\]"):
+        NamesNobody().with_agent_groups({"x": [0, 1], "y": [0]})
 
 
 def test_groups_of_whom_one_has_to_wait_are_refused():

@@ -16,6 +16,7 @@ from rllib.connectors import (
     MeanStdFilter,
     NormalizeRewards,
     ObservationFunction,
+    OneHot,
     Pipeline,
     PrevActionsPrevRewards,
 )
@@ -423,3 +424,43 @@ def test_a_run_whose_observations_have_parts_is_saved_and_goes_on_exactly(tmp_pa
 def test_arguments_of_rllibs_connectors_are_refused_with_what_there_is(make, message) -> None:
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_choices_become_one_hot():
+    choice = OneHot()
+    spaces = choice.connect(Spaces(gym.spaces.Discrete(3, start=-1), SPACES.action), 2)
+    assert spaces.observation == gym.spaces.Box(0, 1, (3,), np.float32)
+    assert choice.on_reset(np.array([-1, 1])).tolist() == [[1, 0, 0], [0, 0, 1]]
+    choices = OneHot()
+    spaces = choices.connect(Spaces(gym.spaces.MultiDiscrete([2, 3]), SPACES.action), 1)
+    assert spaces.observation.shape == (5,)
+    assert choices.on_reset(np.array([[1, 0]])).tolist() == [[0, 1, 1, 0, 0]]
+    with pytest.raises(ConfigError, match=r"OneHot is for Discrete and MultiDiscrete .* leave it"):
+        OneHot().connect(SPACES, 1)
+
+
+def test_choices_within_parts_become_one_hot_in_their_place():
+    one_hot, obs = OneHot(), parts(np.random.default_rng(0), 4)
+    space = one_hot.connect(Spaces(PARTS, SPACES.action), 4).observation
+    assert space["more"][1] == gym.spaces.Box(0, 1, (3,), np.float32)
+    found = one_hot.on_step(step_of(obs, final_obs=obs), np.zeros(4))
+    assert found.final_obs is found.obs
+    assert found.obs.dtype == Packer(space).dtype
+    hot = found.obs["more"]["1"]
+    assert (hot.argmax(1) == obs["more"]["1"]).all()
+    assert (hot.sum(1) == 1).all()
+    for name in ("action_mask", "x"):
+        assert (found.obs[name] == obs[name]).all()
+    assert (found.obs["more"]["0"] == obs["more"]["0"]).all()
+
+
+def test_an_algorithm_learns_from_one_hot_choices():
+    config = (
+        PPOConfig()
+        .environment("FrozenLake-v1")
+        .env_runners(num_env_runners=0, env_to_module_connector=lambda: OneHot())
+    )
+    with config.training(train_batch_size_per_learner=128, num_epochs=1).build_algo() as algo:
+        assert algo.get_module().observation_space.shape == (16,)
+        assert algo.train()["num_env_steps_sampled_lifetime"] > 64
+        assert algo.compute_single_action(3) in range(4)

@@ -70,7 +70,5 @@ def test_a_config_is_told_its_algorithm_as_rllibs_is(tmp_path):
 def test_an_algorithm_of_other_settings_is_refused():
     with pytest.raises(ConfigError, match="algo_class: DQN takes no PPOConfig, but a DQNConfig"):
         PPOConfig(algo_class=DQN)
-    with pytest.raises(
-        ConfigError, match="algo_class: Env takes no PPOConfig: it has no"
-    ):
+    with pytest.raises(ConfigError, match="algo_class: Env takes no PPOConfig: it has no"):
         PPOConfig(algo_class=gym.Env)

@@ -37,6 +37,24 @@ def refuse_overrides(cls: type, instead: Mapping[str, str]) -> None:
             raise TypeError(f"{cls.__name__}.{name} would never be called: {instead[name]}")
 
 
+def refuse_arguments(call: str, given: Mapping[str, Any], instead: Mapping[str, str]) -> None:
+    """Refuse arguments of RLlib's that a method does not have, unless they ask for nothing.
+
+    Args:
+        call: ``EnvRunner.sample``.
+        given: arguments that the method does not know, by name.
+        instead: what there is instead of those that RLlib's has.
+
+    Raises:
+        TypeError: there is one.
+    """
+    for name, value in given.items():
+        if value is None or (value is False and name in instead):
+            continue
+        hint = instead.get(name, "there is no such argument")
+        raise TypeError(f"{call}({name}=...) is not supported: {hint}")
+
+
 class NamesNearest:
     """Mixin of classes with RLlib's names.
 

@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any, ClassVar, Self, TypeVar, cast
 from warnings import warn
 
-from rllib.absent import NamesNearest
+from rllib.absent import NamesNearest, refuse_arguments
 from rllib.acting import Acting, ActingEpisode, ActingPolicy, refuse
 from rllib.callbacks import Callbacks
 from rllib.checkpoints import checkpoint
@@ -31,6 +31,7 @@ from rllib.checkpoints.snapshot import Snapshot, hash_of
 from rllib.checkpoints.torch_state import set_module_state
 from rllib.config import AlgorithmConfig
 from rllib.config.plain import plain
+from rllib.config.resources import bundles
 from rllib.config.unheeded import warn_of_unheeded
 from rllib.connectors.base import Pipeline
 from rllib.envs.faults import EnvSetupError
@@ -86,6 +87,11 @@ ABSENT_METHODS = {
     "log_result": "callbacks(on_train_result=...) is called with each result",
 }
 """Methods of RLlib's that there are not, and what there is instead."""
+_WHOLE = dict.fromkeys(
+    ("components", "not_components"),
+    "state trees are whole; get_weights() has the modules' weights by id",
+)
+"""The same of arguments of ``get_state``."""
 
 
 class Algorithm(NamesNearest, ABC):
@@ -493,6 +499,14 @@ class Algorithm(NamesNearest, ABC):
         return self.config
 
     @classmethod
+    def default_resource_request(cls, config: AlgorithmConfig) -> list[dict[str, float]]:
+        """What an algorithm of these settings takes, as bundles of a placement group.
+
+        The main process first, then env runners, those of evaluation, and learners.
+        """
+        return bundles(config)
+
+    @classmethod
     def get_default_config(cls) -> AlgorithmConfig:
         """A config of this algorithm with nothing but defaults."""
         return cls.config_class()
@@ -578,11 +592,16 @@ class Algorithm(NamesNearest, ABC):
 
     # Going on later.
 
-    def get_state(self) -> dict[str, Any]:
+    def get_state(self, components: Any = None, **others: Any) -> dict[str, Any]:
         """State tree of all that is needed to go on: see ``set_state``.
+
+        RLlib's arguments may be ``None``.
 
         Learners that die meanwhile are started anew, as in training.
         """
+        refuse_arguments(
+            f"{type(self).__name__}.get_state", {"components": components, **others}, _WHOLE
+        )
         group = self.env_runner_group
         learner = self.ask_learners(self.learner_group.get_state)  # first: the rest is of after it
         return {

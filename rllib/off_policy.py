@@ -125,7 +125,7 @@ class OffPolicyConfig(AlgorithmConfig):
             return value
         return default | value
 
-    def get_rollout_fragment_length(self) -> int:
+    def get_rollout_fragment_length(self, worker_index: int = 0) -> int:
         """Env steps per environment in one sample, with "auto" worked out."""
         if self.rollout_fragment_length != "auto":
             return self.rollout_fragment_length
@@ -393,10 +393,10 @@ class OffPolicy(Algorithm):
         each = [replay.statistics() for replay in self.replays.values()]
         return ReplayStatistics(*map(sum, zip(*each, strict=True)))._asdict()
 
-    def get_state(self) -> dict[str, Any]:
+    def get_state(self, components: Any = None, **others: Any) -> dict[str, Any]:
         """State tree; the replay buffers are part of it."""
         replays = self.replays if self.config.store_buffer_in_checkpoints else {}
-        return super().get_state() | {
+        return super().get_state(components, **others) | {
             "replays": {name: self._state_of(name, replay) for name, replay in replays.items()},
             "updates_owed": list(self.owed.total.as_integer_ratio()),
         }

@@ -88,8 +88,12 @@ class AlgorithmConfig(ConfigBuilder):
             return max(1, int(self.num_cpus_per_env_runner))
         return usable_cores()
 
-    def get_rollout_fragment_length(self) -> int:
-        """Env steps per environment in one sample, with "auto" worked out (rounded up)."""
+    def get_rollout_fragment_length(self, worker_index: int = 0) -> int:
+        """Env steps per environment in one sample, with "auto" worked out (rounded up).
+
+        Args:
+            worker_index: RLlib's; the same for all env runners here.
+        """
         if self.rollout_fragment_length != "auto":
             return self.rollout_fragment_length
         return -(-self.total_train_batch_size // self.total_num_envs)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib import core
-from rllib.absent import NamesNearest
+from rllib.absent import NamesNearest, refuse_arguments
 from rllib.actions import check_mask, choose, mask_sizes, uniform_head
 from rllib.actions.noise import CorrelatedNoise
 from rllib.batch import SampleBatch
@@ -48,7 +48,7 @@ from rllib.policies.policy import make_policy
 from rllib.sampling.endless import EndWatch, evaluation_watch, training_watch
 from rllib.sampling.env_runner import AgentCounts, SampleStats, env_context, env_errors
 from rllib.sampling.episodes import Episode, OpenEnd
-from rllib.sampling.inspection import Inspected, SpacePair, acting_module
+from rllib.sampling.inspection import NOT_SAMPLED, Inspected, SpacePair, acting_module
 from rllib.sampling.whole_episodes import EpisodeCount
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
 
@@ -84,6 +84,8 @@ class MultiAgentEpisode(NamesNearest):
             "steps of several agents are not kept for callbacks; on_sample_end has them by module",
         ),
         "agent_episodes": "returns and steps are by agent",
+        "get_agents_to_act": "agent_ids are all that have appeared; steps counts those of each",
+        "get_agents_that_stepped": "steps counts those of each agent",
     }
 
     id_: str
@@ -116,6 +118,14 @@ class MultiAgentEpisode(NamesNearest):
     def get_return(self) -> float:
         """Sum over all agents."""
         return sum(self.returns.values())
+
+    def env_steps(self) -> int:
+        """The same as ``length``."""
+        return self.length
+
+    def agent_steps(self) -> int:
+        """Steps of all agents."""
+        return sum(self.steps.values())
 
     def __len__(self) -> int:
         return self.length
@@ -391,7 +401,7 @@ class MultiAgentEnvRunner(Inspected):
 
     @core.method(num_returns=2)
     def sample(
-        self, timestep: int = 0, random_actions: bool = False
+        self, timestep: int = 0, random_actions: bool = False, **others: Any
     ) -> tuple[MultiAgentBatch, SampleStats]:
         """Step the environments for one fragment.
 
@@ -404,10 +414,13 @@ class MultiAgentEnvRunner(Inspected):
         Args:
             timestep: ``num_env_steps_sampled_lifetime``, which schedules of exploration go by.
             random_actions: whether every action is as likely as any other, whatever the policy.
+            others: RLlib's other arguments may be ``None``.
 
         Raises:
             EnvError: an environment raised or returned what cannot be trained on.
         """
+        if others:
+            refuse_arguments(f"{type(self).__name__}.sample", others, NOT_SAMPLED)
         tally = Tally(self.config.count_steps_by == "agent_steps")
         for actor in self.actors.values():
             actor.explore_by(timestep, random_actions, is_correlated=not random_actions)

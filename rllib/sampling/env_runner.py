@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib import core
+from rllib.absent import refuse_arguments
 from rllib.actions import choose, mask_sizes, uniform_head
 from rllib.actions.noise import CorrelatedNoise
 from rllib.batch import SampleBatch
@@ -38,7 +39,14 @@ from rllib.policies.policy import make_policy
 from rllib.sampling.endless import evaluation_watch, training_watch
 from rllib.sampling.episode_hooks import EpisodeHooks
 from rllib.sampling.episodes import Episode, EpisodeTally, EpisodeTracker, OpenEnd, StepTally
-from rllib.sampling.inspection import ENV, Inspected, SpacePair, acting_module
+from rllib.sampling.inspection import (
+    ENV,
+    NOT_SAMPLED,
+    WHOLE,
+    Inspected,
+    SpacePair,
+    acting_module,
+)
 from rllib.sampling.rollout import RolloutBuffer
 from rllib.sampling.whole_episodes import EpisodeBuffer
 from rllib.seeding import Role, derive_rng, derive_seed, draw_seed, rng_state, set_rng_state
@@ -196,18 +204,21 @@ class EnvRunner(Inspected):
 
     @core.method(num_returns=2)
     def sample(
-        self, timestep: int = 0, random_actions: bool = False
+        self, timestep: int = 0, random_actions: bool = False, **others: Any
     ) -> tuple[SampleBatch, SampleStats]:
         """Step the environments for one fragment; for one of whole episodes they begin anew.
 
         Args:
             timestep: ``num_env_steps_sampled_lifetime``, which schedules of exploration go by.
             random_actions: whether every action is as likely as any other, whatever the policy.
+            others: RLlib's other arguments may be ``None``.
 
         Raises:
             EnvError: an environment raised or returned NaN or infinity.
             TrainingError: an episode that is waited for does not end.
         """
+        if others:
+            refuse_arguments(f"{type(self).__name__}.sample", others, NOT_SAMPLED)
         started = perf_counter()
         if self.buffer.is_of_episodes:
             self._begin_episodes(draw_seed(self.rng))
@@ -335,8 +346,13 @@ class EnvRunner(Inspected):
         """Call ``function(self, *args)`` where the env runner lives; returns what it returns."""
         return function(self, *args)
 
-    def get_state(self) -> dict[str, Any]:
-        """State tree: random stream, unfinished episodes and, where it can be had, environments."""
+    def get_state(self, components: Any = None, **others: Any) -> dict[str, Any]:
+        """State tree: random stream, unfinished episodes and, where it can be had, environments.
+
+        RLlib's arguments may be ``None``.
+        """
+        given = {"components": components, **others}
+        refuse_arguments(f"{type(self).__name__}.get_state", given, WHOLE)
         state: dict[str, Any] = {
             "rng": rng_state(self.rng),
             "episodes": self.episodes.get_state(),

@@ -6,11 +6,16 @@ from functools import partial
 from typing import Any, ClassVar
 
 from rllib import core
-from rllib.absent import NamesNearest
+from rllib.absent import NamesNearest, refuse_arguments
 from rllib.sampling.crew import Crew
 from rllib.workers import LocalWorker, Worker, fetch
 
 _FIXED = "the number of env runners is config.num_env_runners for the whole run"
+_NOT_ASKED = {
+    "return_obj_refs": "foreach_env_runner_async(func) does not wait, and fetch_ready_async_reqs() "
+    "has what they return",
+    "mark_healthy": "one that failed is started anew by itself",
+}
 
 
 class EnvRunnerCalls(NamesNearest, ABC):
@@ -117,6 +122,7 @@ class EnvRunnerCalls(NamesNearest, ABC):
         healthy_only: bool = True,
         remote_worker_ids: Sequence[int] | None = None,
         timeout_seconds: float | None = None,
+        **others: Any,
     ) -> list[Any]:
         """Call ``func(env_runner)`` where each env runner lives; returns what they return.
 
@@ -132,11 +138,14 @@ class EnvRunnerCalls(NamesNearest, ABC):
             healthy_only: has no meaning here: one that failed is not there to be called.
             remote_worker_ids: which actors, from 1 on; by default all.
             timeout_seconds: how long to wait for each.
+            others: RLlib's other arguments may be ``None`` or false.
 
         Raises:
+            TypeError: one is not.
             TaskError: ``func`` raised in an actor.
             GetTimeoutError: it took longer.
         """
+        refuse_arguments("foreach_env_runner", others, _NOT_ASKED)
         handles = {
             index: _applied(self.workers[index], func, kwargs or {})
             for index in self._chosen(local_env_runner, remote_worker_ids)

@@ -20,6 +20,23 @@ ENV = "__env_single__"
 """RLlib's name for the spaces of an environment, beside those of modules."""
 
 
+_PLAY = "play(duration, unit) plays so many whole episodes, or at least so many timesteps"
+NOT_SAMPLED = {
+    "num_episodes": f"sample() gives one fragment; {_PLAY}",
+    "num_timesteps": f"sample() gives one fragment of rollout_fragment_length; {_PLAY}",
+    "num_env_steps": f"sample() gives one fragment of rollout_fragment_length; {_PLAY}",
+    "explore": "set env_runner.explore before",
+    "force_reset": "call env_runner.reset(generation) before, with a number that none had yet",
+}
+"""Arguments of RLlib's ``sample``, and what there is instead."""
+WHOLE = dict.fromkeys(
+    ("components", "not_components"),
+    "state trees are whole; algo.get_weights() has weights, and env_runner.pipeline.get_state() "
+    "what connectors know",
+)
+"""The same of ``get_state``."""
+
+
 class Inspected(NamesNearest):
     """Mixin of env runners."""
 

@@ -232,3 +232,77 @@ def test_parts_of_several_modules():
     spec = two_agents().get_multi_rl_module_spec()
     assert set(spec.build().keys()) == {"a", "b"}
     assert two_agents().build_env_to_module_connector().keys() == {"a", "b"}
+
+
+# Arguments of RLlib's.
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("num_episodes", 3, r"play\(duration, unit\)"),
+        ("num_timesteps", 3, r"play\(duration, unit\)"),
+        ("explore", True, "set env_runner.explore"),
+        ("force_reset", True, r"env_runner.reset\(generation\)"),
+        ("nonsense", 1, "there is no such argument"),
+    ],
+)
+@pytest.mark.parametrize("make", [config, two_agents])
+def test_sample_says_what_there_is_instead_of_rllibs_arguments(make, name, value, hint):
+    with make().build_algo() as algo:
+        with pytest.raises(TypeError, match=rf"EnvRunner.sample\({name}=...\) .*{hint}"):
+            algo.env_runner.sample(**{name: value})
+        algo.env_runner.sample(num_timesteps=None, num_episodes=None, explore=None)
+
+
+def test_other_calls_say_it_as_well():
+    with config().build_algo() as algo:
+        group, runner = algo.env_runner_group, algo.env_runner
+        assert group.foreach_env_runner("ping", return_obj_refs=False) == ["pong"]
+        with pytest.raises(TypeError, match="foreach_env_runner_async"):
+            group.foreach_env_runner("ping", return_obj_refs=True)
+        with pytest.raises(TypeError, match=r"env_runner.pipeline.get_state\(\)"):
+            runner.get_state(components="env_to_module_connector")
+        assert runner.get_state(components=None).keys() == runner.get_state().keys()
+        with pytest.raises(TypeError, match=r"PPO.get_state\(components=...\) .*get_weights\(\)"):
+            algo.get_state(components=["learner_group"])
+        assert algo.config.get_rollout_fragment_length(worker_index=1) == 16
+        assert DQNConfig().get_rollout_fragment_length(worker_index=1) == 1
+
+
+def test_the_resources_of_an_algorithm_are_bundles():
+    settings = config(2, 1).learners(num_gpus_per_learner=0.5)
+    settings.evaluation(evaluation_interval=1, evaluation_num_env_runners=1)
+    bundles = PPO.default_resource_request(settings)
+    assert bundles == [{"CPU": 1}] * 4 + [{"CPU": 1, "GPU": 0.5}]
+
+
+def test_an_episode_of_a_callback_has_rllibs_names():
+    seen = []
+    settings = config().callbacks(on_episode_end=lambda *, episode, **kw: seen.append(episode))
+    with settings.build_algo() as algo:
+        algo.train()
+    episode = seen[0]
+    assert episode.env_steps() == episode.agent_steps() == len(episode)
+    assert 0.0 < episode.get_duration_s() == episode.get_duration_s() < 60.0
+    assert episode.agent_id is episode.module_id is None
+    assert len(episode.get_observations(fill=None)) == len(episode) + 1
+    with pytest.raises(TypeError, match=r"get_observations\(fill=...\) .*an episode is whole"):
+        episode.get_observations(-3, fill=0.0)
+    with pytest.raises(AttributeError, match=r"numpy.stack\(episode.get_observations"):
+        episode.to_numpy()
+    for name in ("slice", "cut", "get_state"):
+        with pytest.raises(AttributeError, match=f"SingleAgentEpisode.{name} is not supported: "):
+            getattr(episode, name)
+
+
+def test_an_episode_of_several_agents_counts_its_steps():
+    seen = []
+    settings = two_agents().callbacks(on_episode_step=lambda *, episode, **kw: seen.append(episode))
+    with settings.build_algo() as algo:
+        algo.train()
+    episode = seen[0]
+    assert episode.env_steps() == len(episode)
+    assert episode.agent_steps() == sum(episode.steps.values()) >= episode.env_steps()
+    with pytest.raises(AttributeError, match="agent_ids are all that have appeared"):
+        episode.get_agents_to_act()

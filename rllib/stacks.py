@@ -2,12 +2,14 @@
 
 An actor that called ``listen`` writes its stacks to a file without a name when it gets a signal,
 from C, whatever its interpreter does; processes of the same user read it through ``/proc``. Linux
-alone has such files; elsewhere only this process can be asked.
+alone has such files; elsewhere only this process can be asked. What other nodes' actors do is asked
+by a task on each of them.
 """
 
 import faulthandler
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -17,23 +19,39 @@ from typing import Any
 
 import psutil
 
+from rllib import core
+from rllib.core import api
+from rllib.core.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
 NAME = "rllib-stacks"
 ANSWER_S = 1.0
 """Seconds that a process may take to write them."""
+NODES_S = 10.0
+"""And all nodes."""
+
+Told = tuple[str, int, str]
+"""Host and number of a process, and its stacks with a title."""
 
 
-def listen(actor: Any = None) -> None:
-    """Be ready to tell the stacks of this process, an actor's."""
+def listen(actor: Any, job: str) -> None:
+    """Be ready to tell the stacks of this process, an actor's of a driver with this job."""
     if not hasattr(os, "memfd_create"):
         return
-    file = os.memfd_create(NAME, os.MFD_CLOEXEC)
+    file = os.memfd_create(f"{NAME}-{job}", os.MFD_CLOEXEC)
     faulthandler.register(signal.SIGUSR2, file, all_threads=True)
 
 
 def of_all() -> str:
-    """Stacks of this process and of all that it has started."""
+    """Stacks of this process, of all that it has started, and of its actors on other nodes."""
     parts = [_titled(psutil.Process(), of_this_process())]
-    parts += [_titled(child, text) for child, text in _of_children()]
+    children = {child.pid: text for child, text in _of_children()}
+    parts += [_titled(psutil.Process(pid), text) for pid, text in children.items()]
+    here = socket.gethostname()
+    parts += [
+        f"on {host}: {text}"
+        for host, pid, text in of_nodes()
+        if host != here or pid not in children
+    ]
     return "\n".join(parts)
 
 
@@ -43,6 +61,37 @@ def of_this_process() -> str:
         faulthandler.dump_traceback(file, all_threads=True)
         file.seek(0)
         return file.read()
+
+
+def of_nodes() -> list[Told]:
+    """Stacks of the actors of this job, of all nodes that answer in time."""
+    if not core.is_initialized() or api.runtime().serial:
+        return []
+    try:
+        told = _ask_nodes()
+        ready, _ = core.wait(told, num_returns=len(told), timeout=NODES_S)
+        return sorted({each for handle in ready for each in core.get(handle)})
+    except core.exceptions.CoreError as error:
+        return [("nodes", 0, f"they do not tell: {error}\n")]
+
+
+def _ask_nodes() -> list[Any]:
+    job = core.get_runtime_context().get_job_id()
+    ask = core.remote(num_cpus=0)(of_job)
+    living = [node["NodeID"] for node in core.nodes() if node["Alive"]]
+    places = [NodeAffinitySchedulingStrategy(each, soft=False) for each in living]
+    return [ask.options(scheduling_strategy=place).remote(job) for place in places]
+
+
+def of_job(job: str) -> list[Told]:
+    """Stacks of the actors of a job on this machine."""
+    host = socket.gethostname()
+    found = []
+    for pid in psutil.pids():
+        file = _file_of(pid)
+        if file is not None and str(file.readlink()).startswith(f"/memfd:{NAME}-{job}"):
+            found.append((host, pid, _titled(psutil.Process(pid), _ask(pid, file))))
+    return found
 
 
 def _of_children() -> Iterator[tuple[psutil.Process, str]]:

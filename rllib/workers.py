@@ -80,7 +80,7 @@ class RemoteWorker(Worker):
         actor_class = core.remote(**options)(cls) if options else core.remote(cls)
         self.actor = actor_class.remote(*args)
         if not api.runtime().serial:  # else it is this very process
-            self.actor.__ray_call__.remote(stacks.listen)
+            self.actor.__ray_call__.remote(stacks.listen, core.get_runtime_context().get_job_id())
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Send the call; returns references at once."""

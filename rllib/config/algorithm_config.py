@@ -521,7 +521,8 @@ class AlgorithmConfig(ConfigBuilder):
         Raises:
             ConfigError: the settings or criteria make no sense.
             RunError: the folder has a run of another configuration.
-            KeyboardInterrupt: it was interrupted.
+            KeyboardInterrupt: Ctrl-C has ended it.
+            SystemExit: SIGTERM or SIGUSR1 has, with that exit code.
         """
         from rllib.runs.from_python import train_run
 

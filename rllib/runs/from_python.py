@@ -1,6 +1,7 @@
 """A whole run from Python: what ``rllib train`` does, with a config that is there already."""
 
 import contextlib
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +54,9 @@ def train_run(
             console = console or console_here()
             train(plan, folder, console, signals, resume_with_changes=resume_with_changes)
     except Interrupted as interruption:
-        raise KeyboardInterrupt(str(interruption)) from interruption
+        if interruption.signum == signal.SIGINT:
+            raise KeyboardInterrupt(str(interruption)) from interruption
+        raise SystemExit(interruption.exit_code) from interruption
     return SavedRun(path)
 
 

@@ -1,10 +1,14 @@
 """A whole run in one line of Python."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from rllib.algorithm import Algorithm
 from rllib.algorithms.ppo import PPOConfig
+from rllib.callbacks import RLlibCallback
 from rllib.errors import ConfigError, RunError
 from rllib.runs.from_python import criteria, default_name
 
@@ -43,6 +47,29 @@ def test_actors_are_there_for_as_long_as_the_run() -> None:
     config = small().env_runners(num_env_runners=1)
     run = config.train(stop={"training_iteration": 1})
     assert run.rows[-1]["num_env_steps_sampled_lifetime"] > 0
+
+
+class Stops(RLlibCallback):
+    """Sends itself a signal in the second iteration."""
+
+    signum = signal.SIGTERM
+
+    def on_train_result(self, *, algorithm: Algorithm, **_: object) -> None:
+        if algorithm.iteration == 2:
+            os.kill(os.getpid(), self.signum)
+
+
+class Interrupts(Stops):
+    signum = signal.SIGINT
+
+
+def test_a_signal_ends_it_with_a_checkpoint_as_the_command() -> None:
+    with pytest.raises(SystemExit) as raised:
+        small().callbacks(Stops).train(until=1000, name="ended")
+    assert raised.value.code == 128 + signal.SIGTERM
+    assert Path("runs/ended/checkpoints/latest").exists()
+    with pytest.raises(KeyboardInterrupt):
+        small().callbacks(Interrupts).train(until=1000, name="interrupted")
 
 
 def test_a_run_needs_an_end_that_makes_sense() -> None:

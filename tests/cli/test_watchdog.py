@@ -1,5 +1,6 @@
 """A run that makes no progress: what every process is doing is written down."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from patience import wait_until
 
 from rllib import core, stacks
+from rllib.core.testing import Cluster
 from rllib.runs.watchdog import STALLS, Watchdog
 
 
@@ -59,7 +61,7 @@ def test_the_stack_of_an_actor_that_hangs_is_there() -> None:
         pytest.skip("Linux alone has files without a name")
     with core.init(num_cpus=1):
         actor = core.remote(Hangs).remote()
-        core.get(actor.__ray_call__.remote(stacks.listen))
+        core.get(actor.__ray_call__.remote(stacks.listen, core.get_runtime_context().get_job_id()))
         actor.wait_for_godot.remote()
         text: list[str] = []
 
@@ -70,3 +72,18 @@ def test_the_stack_of_an_actor_that_hangs_is_there() -> None:
         wait_until(is_told)
         assert "test_the_stack_of_an_actor_that_hangs_is_there" in text[0]
         core.kill(actor)
+
+
+def test_so_is_that_of_one_on_another_node() -> None:
+    if not hasattr(stacks.os, "memfd_create"):
+        pytest.skip("Linux alone has files without a name")
+    with Cluster(head={"num_cpus": 0}) as cluster:
+        cluster.add_node(num_cpus=1)
+        core.init(address=cluster.address)
+        actor = core.remote(Hangs).remote()
+        core.get(actor.__ray_call__.remote(stacks.listen, core.get_runtime_context().get_job_id()))
+        pid = core.get(actor.__ray_call__.remote(lambda actor: os.getpid()))
+        actor.wait_for_godot.remote()
+        wait_until(lambda: any("wait_for_godot" in text for _, _, text in stacks.of_nodes()))
+        assert {found for _, found, _ in stacks.of_nodes()} == {pid}  # as all see all of this host
+        core.shutdown()

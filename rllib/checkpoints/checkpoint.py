@@ -13,9 +13,11 @@ folder is opened. The checksums find damage, not forgery: who can write the fold
 """
 
 import errno
+import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable, Mapping
@@ -27,7 +29,7 @@ import psutil
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from rllib.checkpoints.files import sync_file, sync_folder, write_durably
+from rllib.checkpoints.files import exchange, sync_file, sync_folder, write_durably
 from rllib.checkpoints.rows import FILE, Piece, Seal, Segment, StateTree
 from rllib.checkpoints.tree import Encoded, Tensors, all_rows, decode
 from rllib.errors import CheckpointError
@@ -58,7 +60,7 @@ Logs = dict[str, tuple[Segment, ...]]
 
 
 def save(path: str | Path, state: StateTree, *, metadata: Mapping[str, Any]) -> Logs:
-    """Write a checkpoint folder; at any moment ``path`` is the old one, the new one, or absent.
+    """Write a checkpoint folder; killed at any moment, it leaves the old one or the new one.
 
     Args:
         path: the folder to make. An empty folder or an older checkpoint there is replaced.
@@ -80,6 +82,7 @@ def save(path: str | Path, state: StateTree, *, metadata: Mapping[str, Any]) -> 
     except RecursionError:
         raise CheckpointError("state: nested too deeply, or contains itself") from None
     metadata_json = _to_json(dict(metadata), "metadata")
+    recover(target)
     _check_replaceable(target)
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     shutil.rmtree(beside, ignore_errors=True)
@@ -91,7 +94,7 @@ def save(path: str | Path, state: StateTree, *, metadata: Mapping[str, Any]) -> 
         seals = {name: _seal_of(beside / name) for name in FILES} | _add_rows(beside, encoded)
         write_durably(beside / MANIFEST, _manifest_json(seals))
         sync_folder(beside)
-        _move_into_place(beside, target)
+        move_into_place(beside, target)
     except (OSError, SafetensorError) as error:
         size = _size_of(encoded) + len(state_json)
         raise CheckpointError(_write_problem(target, error, size)) from error
@@ -155,6 +158,49 @@ def sealed_files(path: str | Path) -> dict[str, Seal]:
         CheckpointError: the manifest is damaged.
     """
     return _manifest(_checkpoint_folder(path)).files
+
+
+def verify(path: str | Path) -> None:
+    """Read a checkpoint's files without making anything of them.
+
+    Raises:
+        CheckpointError: one of them is missing, damaged or too large.
+    """
+    _verified(_checkpoint_folder(path))
+
+
+def standing(path: str | Path) -> Path:
+    """Where a checkpoint is: under its name or, if its writer was killed while it replaced it where
+    folders cannot be exchanged, still under that of what steps aside."""
+    folder = Path(path)
+    if os.path.lexists(folder):
+        return folder
+    aside = [each for each in _aside(folder) if (each / MANIFEST).is_file()]
+    return max(aside, key=lambda each: each.stat().st_mtime, default=folder)
+
+
+def recover(path: Path) -> None:
+    """Give a checkpoint its name back that had stepped aside; only for the one who writes it."""
+    if (found := standing(path)) != path:
+        found.rename(path)
+    for rest in _aside(path):
+        shutil.rmtree(rest, ignore_errors=True)
+
+
+def recover_all(folder: Path) -> None:
+    """The same for every checkpoint that has a place in a folder."""
+    for aside in folder.glob(".*.old"):
+        if found := _ASIDE.fullmatch(aside.name):
+            recover(folder / found[1])
+
+
+_ASIDE = re.compile(r"\.(.+)\.[0-9]+\.old")
+
+
+def _aside(path: Path) -> list[Path]:
+    names = path.absolute().parent.glob(f".{glob.escape(path.absolute().name)}.*.old")
+    found = ((each, _ASIDE.fullmatch(each.name)) for each in names if not each.is_symlink())
+    return [each for each, match in found if match and match[1] == path.absolute().name]
 
 
 def load_metadata(path: str | Path) -> dict[str, Any]:
@@ -235,8 +281,16 @@ def _check_replaceable(target: Path) -> None:
         raise CheckpointError(f"{target}: exists and is no checkpoint; it is left as it is")
 
 
-def _move_into_place(beside: Path, target: Path) -> None:
-    """Rename; an older checkpoint steps aside first, since folders cannot be renamed over."""
+def move_into_place(beside: Path, target: Path) -> None:
+    """Give a complete folder the name of a checkpoint, in place of an older one.
+
+    Where the two cannot be exchanged at once, the older one steps aside first, since folders cannot
+    be renamed over: ``standing`` and ``recover`` know where.
+    """
+    if target.exists() and exchange(beside, target):
+        sync_folder(target.parent)
+        shutil.rmtree(beside, ignore_errors=True)
+        return
     aside = target.with_name(f".{target.name}.{os.getpid()}.old")
     shutil.rmtree(aside, ignore_errors=True)
     if target.exists():
@@ -263,7 +317,7 @@ def _write_problem(target: Path, error: Exception, size: int) -> str:
 
 
 def _checkpoint_folder(path: str | Path) -> Path:
-    folder = Path(path)
+    folder = standing(path)
     if not os.path.lexists(folder):
         raise CheckpointError(f"{folder}: no such checkpoint")
     if not folder.is_dir():

@@ -1,6 +1,8 @@
 """Writing files so that a crash at any moment leaves the old content or the new, never a mix."""
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -51,6 +53,19 @@ def sync_folder(path: Path) -> None:
     """Wait until the names in a folder are on disk (where the platform can open a folder)."""
     if os.name == "posix":
         _fsync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places at once; False where the system or the disk cannot do that."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    if rename is None:
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    return bool(rename(_HERE, names[0], _HERE, names[1], _EXCHANGE) == 0)
+
+
+_HERE, _EXCHANGE = -100, 2
+"""``AT_FDCWD`` and ``RENAME_EXCHANGE`` of Linux."""
 
 
 def _fsync(path: Path, flags: int) -> None:

@@ -1,11 +1,13 @@
 """The checkpoints of one run: which is the latest, and which may go."""
 
 import math
+import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from rllib.checkpoints.checkpoint import MANIFEST
+from rllib.checkpoints.checkpoint import MANIFEST, recover_all
 from rllib.checkpoints.files import write_atomically
 
 LATEST, BEST = "latest", "best"
@@ -45,8 +47,9 @@ class CheckpointFolder:
             score: how good it is, the greater the better; ``None`` if that is not known.
         """
         write_atomically(self.path / LATEST, f"{checkpoint.name}\n")
-        newer = [path for path in self.all() if path.name > checkpoint.name]
-        older = [path for path in self.all() if path.name < checkpoint.name]
+        this = self.iteration_of(checkpoint)
+        newer = [path for path in self.all() if self.iteration_of(path) > this]
+        older = [path for path in self.all() if self.iteration_of(path) < this]
         if score is not None and not self._best_score_among(older) > score:
             write_atomically(self.path / BEST, f"{checkpoint.name} {score!r}\n")
         best = self.best()
@@ -64,10 +67,7 @@ class CheckpointFolder:
 
     def _read_best(self) -> tuple[Path | None, float]:
         """A pointer that is damaged, or to what is gone, points to nothing."""
-        pointer = self.path / BEST
-        name, _, text = (
-            pointer.read_text().strip().partition(" ") if pointer.is_file() else ("",) * 3
-        )
+        name, _, text = self._read(BEST).partition(" ")
         named = self.path / name
         try:
             return (named, float(text)) if named in self.all() else (None, -math.inf)
@@ -76,24 +76,46 @@ class CheckpointFolder:
 
     def latest(self) -> Path | None:
         """The latest checkpoint, or None; the newest one if ``latest`` names one that is gone."""
-        pointer = self.path / LATEST
-        named = self.path / pointer.read_text().strip() if pointer.is_file() else None
-        complete = self.all()
-        return named if named in complete else max(complete, default=None)
+        named, complete = self.path / self._read(LATEST), self.all()
+        return named if named in complete else next(reversed(complete), None)
+
+    def _read(self, pointer: str) -> str:
+        """What a pointer says, whatever was done to it; nothing if it is none."""
+        file = self.path / pointer
+        return file.read_text("utf-8", "replace").strip() if file.is_file() else ""
 
     def all(self) -> list[Path]:
         """Every checkpoint, oldest first."""
-        return sorted(path.parent for path in self.path.glob(f"{PREFIX}[0-9]*/{MANIFEST}"))
+        found = (path.parent for path in self.path.glob(f"{PREFIX}*/{MANIFEST}"))
+        return sorted(filter(is_checkpoint, found), key=self.iteration_of)
 
     def clean(self) -> None:
         """Remove what a killed writer left half done; only for the one who holds the run."""
+        recover_all(self.path)
         for path in self.path.glob(".*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            _delete(path)
+
+
+_NAME = re.compile(rf"{PREFIX}[0-9]{{9,18}}", re.ASCII)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether it is called as a checkpoint of a run is."""
+    return _NAME.fullmatch(path.name) is not None
 
 
 def _remove(checkpoint: Path) -> None:
     """Take the name away first, so that no half-removed checkpoint is ever found."""
     doomed = checkpoint.with_name(f".{checkpoint.name}.old")
-    shutil.rmtree(doomed, ignore_errors=True)
+    if os.path.lexists(doomed):
+        _delete(doomed)
     checkpoint.rename(doomed)
-    shutil.rmtree(doomed)
+    _delete(doomed)
+
+
+def _delete(path: Path) -> None:
+    """Of a link, only the link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

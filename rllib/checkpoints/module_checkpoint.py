@@ -139,7 +139,7 @@ class _Saved:
 def _located(path: Path) -> tuple[Path, str | None]:
     """The checkpoint's folder, and which module is meant by a path that goes on within it."""
     for folder in (path, *path.parents):
-        if (folder / checkpoint.MANIFEST).exists():
+        if (checkpoint.standing(folder) / checkpoint.MANIFEST).exists():
             return folder, None if folder == path else path.name
     raise CheckpointError(f"{path}: no such checkpoint")
 

@@ -9,14 +9,22 @@ A run has the same checkpoints there as on its own disk. Rows, which they share,
 """
 
 import contextlib
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
-from rllib.checkpoints.checkpoint import MANIFEST, MAX_JSON_BYTES, sealed_files
+from rllib.checkpoints.checkpoint import (
+    MANIFEST,
+    MAX_JSON_BYTES,
+    move_into_place,
+    sealed_files,
+    verify,
+)
 from rllib.checkpoints.files import write_atomically
-from rllib.checkpoints.folder import BEST, LATEST, PREFIX, CheckpointFolder
+from rllib.checkpoints.folder import BEST, LATEST, PREFIX, CheckpointFolder, is_checkpoint
 from rllib.checkpoints.rows import FILE
 from rllib.errors import CheckpointError
 
@@ -68,27 +76,39 @@ class Remote:
     # Sending
 
     def put(self, folder: Path) -> None:
-        """Send one checkpoint with all its files; the manifest, which seals it, comes last.
+        """Send one checkpoint with all its files, in place of an older one.
+
+        The manifest, which seals it, goes first and comes last: files of two checkpoints under one
+        manifest are never there.
 
         Raises:
             RemoteError: that is not possible now.
         """
         with self._reaching():
             self._system.makedirs(self._at(), exist_ok=True)
-            for name in (*sealed_files(folder), MANIFEST):
-                self._system.put_file(str(folder / name), self._at(name))
+            self._unseal()
+            names = (*sealed_files(folder), MANIFEST)
+            for name in names:
+                self._put(folder / name, name)
+            self._remove(name for name in self._names() - set(names) if FILE.fullmatch(name))
+
+    def _unseal(self, *parts: str) -> None:
+        if MANIFEST in self._names(*parts):
+            self._system.rm(self._at(*parts, MANIFEST))
 
     def mirror(self, checkpoints: CheckpointFolder, others: Iterable[Path]) -> None:
-        """Make what is there the same as the checkpoints of a run.
+        """Make what is there the same as the checkpoints of a run, unless it is newer.
 
         Args:
             checkpoints: of the run.
             others: files that are sent besides.
 
         Raises:
-            RemoteError: that is not possible now; what was there last is still good.
+            RemoteError: that is not possible now, or what is there is newer, which another machine
+                may have trained; what was there last is still good.
         """
         with self._reaching():
+            self._refuse_newer(checkpoints)
             files = {path.name: sealed_files(path) for path in checkpoints.all()}
             rows = {each for names in files.values() for each in names if FILE.fullmatch(each)}
             there = self._names()
@@ -102,9 +122,22 @@ class Remote:
             self._remove(name for name in there if name.startswith(PREFIX) and name not in files)
             self._remove(f"{ROWS}/{name}" for name in self._names(ROWS) - rows)
 
+    def _refuse_newer(self, checkpoints: CheckpointFolder) -> None:
+        there, latest = self.latest_iteration(), checkpoints.latest()
+        here = -1 if latest is None else checkpoints.iteration_of(latest)
+        if there > here:
+            text = (
+                f"has a checkpoint of iteration {there}, and iteration {here} would take its place"
+            )
+            way_out = (
+                "continue from there (run again), start over (--fresh), or take another --name"
+            )
+            raise RemoteError(f"{self.url}: {text}; {way_out}")
+
     def _put_apart(self, folder: Path, names: Iterable[str]) -> None:
         self._system.makedirs(self._at(ROWS), exist_ok=True)
         self._system.makedirs(self._at(folder.name), exist_ok=True)
+        self._unseal(folder.name)
         known = self._names(ROWS)
         for name in (*names, MANIFEST):
             if not FILE.fullmatch(name):
@@ -150,30 +183,76 @@ class Remote:
             for name, seal in sealed_files(folder).items():
                 self._get(name, folder, seal.bytes)
 
-    def restore(self, checkpoints: CheckpointFolder, others: Iterable[Path]) -> bool:
-        """Fetch the latest checkpoint of a run, and what else there is, if there is one.
-
-        Args:
-            checkpoints: of the run; it has none.
-            others: files that are fetched besides, if they are there.
+    def latest_iteration(self) -> int:
+        """The training iteration of the latest checkpoint of a run; -1 if there is none.
 
         Raises:
-            CheckpointError: it cannot be fetched, or is damaged.
+            RemoteError: that cannot be told now.
         """
         with self._reaching():
-            if LATEST not in self._names():
+            return max(self._iterations(), default=-1)
+
+    def _iterations(self) -> list[int]:
+        """Of the checkpoints of a run, the latest one first."""
+        names = self._names()
+        found = {int(each.removeprefix(PREFIX)) for each in names if is_checkpoint(Path(each))}
+        if LATEST not in names:
+            return []
+        text = self._system.cat_file(self._at(LATEST)).decode(errors="replace").strip()
+        latest = int(text.removeprefix(PREFIX)) if is_checkpoint(Path(text)) else max(found)
+        # What is newer is of another past, or was not sent whole.
+        return [latest, *sorted((each for each in found if each < latest), reverse=True)]
+
+    def restore(
+        self, checkpoints: CheckpointFolder, others: Iterable[Path], after: int = -1
+    ) -> bool:
+        """Fetch the latest checkpoint of a run, and what else there is, if there is one.
+
+        Of several it is the latest that is good; those that are not are warned of.
+
+        Args:
+            checkpoints: of the run.
+            others: files that are fetched besides, if they are there.
+            after: the training iteration that there is already; older ones are not fetched.
+
+        Raises:
+            CheckpointError: none can be fetched, or all are damaged.
+        """
+        damaged: list[str] = []
+        with self._reaching():
+            wanted = [each for each in self._iterations() if each > after]
+            fetched = (self._fetch(checkpoints, each, damaged) for each in wanted)
+            target = next(filter(None, fetched), None)
+            if target is None and damaged and after < 0:
+                raise RemoteError(damaged[0])
+            for text in damaged:
+                warn(f"{text}; an older checkpoint takes its place", RuntimeWarning, stacklevel=2)
+            if target is None:
                 return False
-            named = self._system.cat_file(self._at(LATEST)).decode().strip()
-            target = checkpoints.path_for(checkpoints.iteration_of(Path(named)))
-            beside = target.with_name(f".{target.name}.tmp")
-            beside.mkdir(parents=True)
-            self._get_apart(target.name, beside)
             for file in others:
                 if file.name in self._names():
                     write_atomically(file, self._system.cat_file(self._at(file.name)))
-            beside.rename(target)
             checkpoints.publish(target)
         return True
+
+    def _fetch(
+        self, checkpoints: CheckpointFolder, iteration: int, damaged: list[str]
+    ) -> Path | None:
+        """Fetch one of the checkpoints; None if it is not good, with the reason."""
+        target = checkpoints.path_for(iteration)
+        beside = target.with_name(f".{target.name}.tmp")
+        beside.mkdir(parents=True)
+        try:
+            self._get_apart(target.name, beside)
+            verify(beside)
+            move_into_place(beside, target)
+        except (CheckpointError, FileNotFoundError) as error:
+            place = "" if isinstance(error, RemoteError) else f"{self.url}/{target.name}: "
+            damaged.append(f"{place}{error}")
+            return None
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        return target
 
     def _get_apart(self, name: str, folder: Path) -> None:
         self._get(f"{name}/{MANIFEST}", folder)

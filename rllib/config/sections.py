@@ -503,12 +503,14 @@ class CheckpointingSection(Section):
     checkpoint_num_to_keep: PositiveInt = 2
     """Number of newest checkpoints that are kept."""
     checkpoint_score_metric: str | None = None
-    """Metric ("env_runners/episode_return_mean") by whose greatest value one more checkpoint is
-    kept, however old it is; ``checkpoints/best`` names it. Null keeps the newest alone."""
+    """Metric ("env_runners/episode_return_mean") by whose best value one more checkpoint is kept,
+    however old it is; ``checkpoints/best`` names it. Null keeps the newest alone."""
+    checkpoint_score_order: Literal["max", "min"] = "max"
+    """Whether the greatest value of that metric is the best, or the least."""
     checkpoint_url: str | None = None
     """Where checkpoints are copied to besides, on whatever file system fsspec knows
-    ("s3://bucket/runs"), below the name of the run. A run that has none on its disk goes on from
-    the latest one there."""
+    ("s3://bucket/runs"), below the name of the run. A run goes on from the latest one there if it
+    is newer than those on its disk."""
 
 
 class Sections(

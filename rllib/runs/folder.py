@@ -14,15 +14,18 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rllib.checkpoints.checkpoint import load_metadata
 from rllib.checkpoints.files import write_atomically
 from rllib.checkpoints.folder import CheckpointFolder
 from rllib.checkpoints.remote import Remote
+from rllib.config import AlgorithmConfig
 from rllib.config.file import load_plan
 from rllib.config.plan import RunPlan
 from rllib.errors import CheckpointError, ConfigError, RunError
@@ -74,25 +77,33 @@ class RunFolder:
             remote = Remote(f"{url}/{self.path.name}")
             remote.mirror(self.checkpoints, self._beside_checkpoints)
 
-    def copy_from(self, url: str | None, *, fresh: bool) -> bool:
-        """Fetch what it takes to continue, if nothing is here and something is there.
+    def copy_from(self, url: str | None, *, fresh: bool) -> str | None:
+        """Fetch what it takes to continue, if what is there is newer than what is here.
 
         Args:
             url: of a folder of runs.
             fresh: whether to remove what is there instead.
 
+        Returns:
+            What there is to say of it.
+
         Raises:
-            RunError: it cannot be fetched.
+            RunError: it cannot be fetched, and nothing is here.
         """
-        if url is None or self.checkpoints.latest() is not None:
-            return False
+        if url is None:
+            return None
+        latest = self.checkpoints.latest()
+        here = -1 if latest is None else self.checkpoints.iteration_of(latest)
         try:
             remote = Remote(f"{url}/{self.path.name}")
             if fresh:
                 remote.clear()
-            return remote.restore(self.checkpoints, self._beside_checkpoints)
+            is_fetched = remote.restore(self.checkpoints, self._beside_checkpoints, after=here)
         except CheckpointError as error:
-            raise RunError(f"checkpoint_url: {error}") from error
+            if latest is None:
+                raise RunError(f"checkpoint_url: {error}") from error
+            return f"checkpoint_url: {error}; this run goes on from what is here"
+        return f"fetched from {url}" if is_fetched else None
 
     def has_results(self) -> bool:
         """Whether a training iteration was ever logged here."""
@@ -107,10 +118,18 @@ class RunFolder:
     def earlier_plan(self) -> RunPlan | None:
         """What the training that is here was started with; None if there is none to continue.
 
+        Where the file is gone, what the latest checkpoint says of it, or None if that names code.
+
         Raises:
             RunError: it cannot be read.
         """
-        if self.checkpoints.latest() is None:
+        latest = self.checkpoints.latest()
+        if latest is None:
+            return None
+        if not (self.path / CONFIG).exists():
+            with contextlib.suppress(CheckpointError, ConfigError):
+                config = AlgorithmConfig.from_state(load_metadata(latest))
+                return RunPlan(self.path.name, config, {})
             return None
         try:
             return load_plan(str(self.path / CONFIG))
@@ -120,8 +139,18 @@ class RunFolder:
 
     def changes(self, plan: RunPlan) -> list[str]:
         """A line for each setting by which ``plan`` differs from the training that is here."""
-        old = self.earlier_plan()
-        return list(_changes(_fixed(old), _fixed(plan))) if old else []
+        old = self._earlier_settings(plan)
+        return list(_changes(old, _fixed(plan))) if old else []
+
+    def _earlier_settings(self, plan: RunPlan) -> dict[str, Any] | None:
+        """Those that must stay the same, from the file or else from the latest checkpoint."""
+        latest = self.checkpoints.latest()
+        if latest is not None and not (self.path / CONFIG).exists():
+            with contextlib.suppress(CheckpointError):  # it will be refused when it is loaded
+                return _written_beside(load_metadata(latest), _fixed(plan))
+            return None
+        earlier = self.earlier_plan()
+        return _fixed(earlier) if earlier else None
 
     def refuse_changes(self, plan: RunPlan) -> None:
         """Raise ``RunError`` if ``plan`` would not continue the training that is here."""
@@ -209,6 +238,19 @@ def _fixed(plan: RunPlan) -> dict[str, Any]:
         if section not in FREE_SECTIONS:
             settings |= {f"{section}.{key}": value for key, value in values.items()}
     return settings
+
+
+def _written_beside(metadata: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """The fixed settings in a checkpoint, by the names of those of now; imports nothing."""
+    settings = dict(metadata.get("config") or {})
+    if "algorithm" in metadata:
+        settings["algorithm"] = metadata["algorithm"]
+    before = {}
+    for name, value in now.items():
+        same = json.loads(json.dumps(value, default=str))
+        written = settings.get(name.rpartition(".")[2], same)
+        before[name] = value if written == same else written
+    return before
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:

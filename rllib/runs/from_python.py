@@ -50,8 +50,9 @@ def train_run(
             _runtime(config),
             hold(path, keep=keep, fresh=fresh) as folder,
         ):
-            folder.copy_from(config.checkpoint_url, fresh=fresh)
             console = console or console_here()
+            if news := folder.copy_from(config.checkpoint_url, fresh=fresh):
+                console.say(news)
             train(plan, folder, console, signals, resume_with_changes=resume_with_changes)
     except Interrupted as interruption:
         if interruption.signum == signal.SIGINT:

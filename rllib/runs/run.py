@@ -27,6 +27,7 @@ from rllib.runs.media import Media
 from rllib.runs.progress import Progress
 from rllib.runs.record import ENV_STEPS, ITERATION, PROGRESS, flatten
 from rllib.runs.saver import Saver
+from rllib.runs.score import Score
 from rllib.runs.settings import telling
 from rllib.runs.signals import StopSignals
 from rllib.runs.stopping import reached
@@ -168,6 +169,7 @@ class _Loop:
         self._profile_s = profile_s
         self._profile: Profile | None = None
         self._console, self._signals = console, signals
+        self._score = Score(plan.config, console.note)
         self._clock = CheckpointClock(plan.config, algo.iteration, time.monotonic())
         timeout, action = plan.config.stall_timeout_s, plan.config.stall_action
         self._watchdog = Watchdog(folder.path, timeout, action, console.note)
@@ -232,7 +234,7 @@ class _Loop:
             self._console.update(metrics)
             if self._profile is not None and not self._profile.is_over:
                 self._tell_profile(self._profile.add(result))
-            score = metrics.get(self._plan.config.checkpoint_score_metric or "")
+            score = self._score.of(result, metrics)
             if reason is not None or self._signals.received is not None:
                 saver.finish(score, hurried=self._signals.received is not None)
                 return reason

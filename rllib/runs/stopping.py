@@ -115,7 +115,7 @@ def reached(stop: Mapping[str, float], result: Mapping[str, Any]) -> str | None:
             finished episode, evaluation or update.
     """
     known = {path for path, _ in leaves(result)}
-    problems = [_unknown(key, known) for key in stop if not _may_come(key, known)]
+    problems = [_unknown(key, known) for key in stop if not may_come(key, known)]
     if problems:
         raise ConfigError(problems)
     metrics = flatten(result)
@@ -125,7 +125,7 @@ def reached(stop: Mapping[str, float], result: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _may_come(metric: str, known: Iterable[str]) -> bool:
+def may_come(metric: str, known: Iterable[str]) -> bool:
     """Whether it is there, or may be as soon as there is anything at all of its section."""
     if metric in {*known, *COMMON_METRICS}:
         return True

@@ -55,7 +55,8 @@ class Counting:
         version, numbers, gauss = self.random.getstate()
         state = {"iteration": self.iteration, "random": [version, list(numbers), gauss]}
         weights = {"modules": {}}
-        return Snapshot(state | {"learner": weights}, {"training_iteration": self.iteration})
+        facts = {"training_iteration": self.iteration, **self.config.get_state()}
+        return Snapshot(state | {"learner": weights}, facts)
 
     def tell_saved(self, path: str | Path) -> None:
         """Nobody is to be told."""

@@ -1,5 +1,6 @@
 """Checkpoint files: what goes in comes out, and what was damaged or forged does not come in."""
 
+import contextlib
 import errno
 import json
 import os
@@ -408,6 +409,47 @@ def test_killed_at_any_moment_the_latest_checkpoint_is_good(tmp_path: Path) -> N
         shutil.rmtree(folder.path)
 
 
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_checkpoint_that_is_replaced_is_there_at_every_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool
+) -> None:
+    """The process is killed between any two calls that change a name."""
+    if not can_exchange:
+        monkeypatch.setattr(checkpoint_module, "exchange", lambda *_: False)
+    rename, path, seen = Path.rename, tmp_path / "checkpoint", []
+    save(path, {"n": 1}, metadata={})
+
+    def looked_at(source: Path, target: Path) -> Path:
+        found = rename(source, target)
+        seen.append(load(path)[0]["n"])
+        if len(seen) == kill_at:
+            raise KeyboardInterrupt
+        return found
+
+    for kill_at in (1, 2):
+        seen.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", looked_at)
+            patch.setattr(checkpoint_module.shutil, "rmtree", lambda *_, **__: None)
+            with contextlib.suppress(KeyboardInterrupt):
+                save(path, {"n": 2}, metadata={})
+        assert seen == ([] if can_exchange else [1, 2][:kill_at])
+        shutil.rmtree(tmp_path / f".checkpoint.{os.getpid()}.tmp", ignore_errors=True)
+        assert load(path)[0]["n"] in (1, 2)
+        save(path, {"n": 1}, metadata={})
+        assert [each.name for each in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_a_run_gives_what_had_stepped_aside_its_name_back(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path / "checkpoints", keep=2)
+    published(folder, 1, 2)
+    folder.path_for(2).rename(folder.path / ".iteration_000000002.77.old")
+    shutil.copytree(folder.path_for(1), folder.path / ".iteration_000000001.78.old")
+    folder.clean()
+    assert folder.all() == [folder.path_for(1), folder.path_for(2)]
+    assert not list(folder.path.glob(".*"))
+
+
 # The checkpoints of a run.
 
 
@@ -470,9 +512,43 @@ def test_checkpoints_after_the_one_continued_from_go_when_it_is_overtaken(tmp_pa
     assert folder.all() == [folder.path_for(1), folder.path_for(2)]
 
 
-@pytest.mark.parametrize("pointer", ["", "../../etc", "/etc", "iteration_000000007", "\x00"])
-def test_a_pointer_to_nothing_gives_the_newest_instead(tmp_path: Path, pointer: str) -> None:
+@pytest.mark.parametrize(
+    "pointer", [b"", b"../../etc", b"/etc", b"iteration_000000007", b"\x00", b"\xff\xfe\x80"]
+)
+def test_a_pointer_to_nothing_gives_the_newest_instead(tmp_path: Path, pointer: bytes) -> None:
     folder = CheckpointFolder(tmp_path / "checkpoints", keep=2)
     published(folder, 1, 2)
-    (folder.path / "latest").write_text(pointer)
+    for name in ("latest", "best"):
+        (folder.path / name).write_bytes(pointer)
     assert folder.latest() == folder.path_for(2)
+    assert folder.best() is None
+
+
+@pytest.mark.parametrize("name", ["iteration_12abc", "iteration_5", "iteration_00000000\u0663"])
+def test_folders_of_other_names_are_no_checkpoints(tmp_path: Path, name: str) -> None:
+    folder = CheckpointFolder(tmp_path / "checkpoints", keep=1)
+    published(folder, 1)
+    shutil.copytree(folder.path_for(1), folder.path / name)
+    (folder.path / "latest").write_text(name)
+    published(folder, 2)
+    assert folder.latest() == folder.path_for(2)
+    assert (folder.path / name).is_dir()
+
+
+def test_iterations_are_told_apart_as_numbers(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path / "checkpoints", keep=2)
+    published(folder, 999_999_999, 1_000_000_000)
+    (folder.path / "latest").unlink()
+    assert folder.latest() == folder.path_for(1_000_000_000)
+
+
+def test_of_links_only_the_link_goes(tmp_path: Path) -> None:
+    folder, outside = CheckpointFolder(tmp_path / "checkpoints", keep=1), tmp_path / "outside"
+    published(folder, 1)
+    shutil.move(folder.path_for(1), outside)
+    folder.path_for(1).symlink_to(outside)
+    (folder.path / ".hidden").symlink_to(outside)
+    folder.clean()
+    published(folder, 2)
+    assert folder.all() == [folder.path_for(2)]
+    assert load(outside)[0] == {"n": 1}

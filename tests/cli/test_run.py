@@ -23,8 +23,10 @@ import rllib.runs.saver
 from rllib import core
 from rllib.checkpoints.checkpoint import TENSORS
 from rllib.checkpoints.folder import CheckpointFolder
+from rllib.checkpoints.remote import RemoteError
 from rllib.errors import CheckpointError
 from rllib.runs.console import Console
+from rllib.runs.folder import RunFolder
 from rllib.runs.record import read_json_lines
 from rllib.runs.session import Order, Session
 from rllib.runs.signals import StopSignals
@@ -357,6 +359,38 @@ def test_the_checkpoint_of_the_greatest_metric_is_kept(train: Train) -> None:
     assert Path("runs/toy/checkpoints/best").read_text().startswith(f"iteration_{best:09d} ")
 
 
+def test_smaller_may_be_better(train: Train) -> None:
+    metric = "checkpoint_score_metric=env_runners/episode_return_mean"
+    code, _ = train(metric, "checkpoint_score_order=min", "checkpoint_frequency=1")
+    assert code == 0
+    returns = [value for _, value in curve()]
+    worst = 1 + max(i for i, value in enumerate(returns) if value == min(returns))
+    assert Path("runs/toy/checkpoints/best").read_text().startswith(f"iteration_{worst:09d} ")
+
+
+def test_a_misspelt_metric_of_the_best_is_told_once_with_the_nearest(train: Train) -> None:
+    code, output = train("checkpoint_score_metric=env_runners/episode_return_meen")
+    assert code == 0
+    assert output.count("results have no 'env_runners/episode_return_meen' so far") == 1
+    assert "there are: env_runners/episode_return_mean, num_env" in output
+
+
+def test_without_its_config_a_run_goes_by_what_is_in_the_checkpoint(train: Train) -> None:
+    train(stop=("training_iteration=2",))
+    Path("runs/toy/config.yaml").unlink()
+    code, output = train("lr=0.25", stop=("training_iteration=3",))
+    assert code == 2
+    assert "training.lr: was 0.001, now 0.25" in output
+    changed = {"resume_with_changes": True, "stop": ("training_iteration=3",)}
+    code, output = train("lr=0.25", **changed)
+    assert code == 0, output
+    assert "training.lr: was 0.001, now 0.25" in output
+    Path("runs/toy/config.yaml").unlink()
+    code, output = train("lr=0.25", stop=("training_iteration=4",))
+    assert code == 0, output
+    assert "continuing from runs/toy/checkpoints/iteration_000000003" in output
+
+
 def fill_disk(monkeypatch: pytest.MonkeyPatch, is_full: Callable[[], bool]) -> None:
     """The disk takes a part of what is written to it, and then nothing, while it is full."""
     write, durably = os.write, rllib.checkpoints.files.write_durably
@@ -487,6 +521,42 @@ def test_a_run_goes_on_from_its_copy_on_another_machine(train: Train, tmp_path: 
     shutil.rmtree("runs")
     train(url, fresh=True, stop=("training_iteration=2",))
     assert [row["training_iteration"] for row in rows()] == [1, 2]
+
+
+def test_the_newer_one_of_here_and_elsewhere_goes_on(train: Train, tmp_path: Path) -> None:
+    """Machine A trains, machine B goes on, and A, whose disk is old by then, comes back."""
+    url = f"checkpoint_url=file://{tmp_path}/elsewhere"
+    train(url, stop=("training_iteration=3",))
+    shutil.copytree("runs", "runs_of_a")
+    train(url, stop=("training_iteration=8",))
+    code, output = train(url, stop=("training_iteration=9",), runs_dir=Path("runs_of_a"))
+    assert code == 0, output
+    assert f"fetched from file://{tmp_path}/elsewhere" in output
+    assert "continuing from runs_of_a/toy/checkpoints/iteration_000000008" in output
+    elsewhere = CheckpointFolder(tmp_path / "elsewhere" / "toy", keep=2)
+    assert [elsewhere.iteration_of(path) for path in elsewhere.all()] == [8, 9]
+
+
+def test_what_is_newer_elsewhere_is_never_removed(train: Train, tmp_path: Path) -> None:
+    """Also where it came there while this machine was training."""
+    elsewhere = tmp_path / "elsewhere"
+    train(f"checkpoint_url=file://{elsewhere}", stop=("training_iteration=8",))
+    shutil.rmtree("runs")
+    train(stop=("training_iteration=3",))
+    folder = RunFolder(Path("runs/toy"), keep=2)
+    with pytest.raises(RemoteError, match="has a checkpoint of iteration 8, and iteration 3 would"):
+        folder.copy_to(f"file://{elsewhere}")
+    assert (elsewhere / "toy/latest").read_text() == "iteration_000000008\n"
+    code, output = train(f"checkpoint_url=file://{elsewhere}", fresh=True)
+    assert code == 0, output
+    assert (elsewhere / "toy/latest").read_text() == "iteration_000000005\n"
+
+
+def test_what_cannot_be_asked_is_gone_on_without(train: Train) -> None:
+    train(stop=("training_iteration=3",))
+    code, output = train("checkpoint_url=nosuch://bucket")
+    assert code == 0
+    assert "nosuch; this run goes on from what is here" in output
 
 
 def test_an_url_that_cannot_be_reached_is_one_message(train: Train) -> None:

@@ -1,7 +1,9 @@
 """Checkpoints that are written while training goes on, shared in parts, and copied elsewhere."""
 
+import contextlib
 import errno
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -286,6 +288,61 @@ def test_damage_elsewhere_is_noticed(tmp_path: Path, url: str) -> None:
     with pytest.raises(RemoteError, match="damaged or changed: 1 bytes, it should be"):
         remote.restore(other, [])
     assert other.latest() is None
+
+
+@both
+def test_where_the_latest_one_elsewhere_is_damaged_an_older_one_is_fetched(
+    tmp_path: Path, url: str
+) -> None:
+    folder, remote = CheckpointFolder(tmp_path / "checkpoints", keep=2), Remote(url)
+    for stop in (10, 20):
+        save(folder.path_for(stop), {"n": np.array(stop)}, metadata={})
+        folder.publish(folder.path_for(stop))
+    remote.mirror(folder, [])
+    where = remote._at("iteration_000000020", "tensors.safetensors")
+    size = remote._system.size(where)
+    remote._system.pipe_file(where, bytes(size))
+    other = CheckpointFolder(tmp_path / "other", keep=2)
+    with pytest.warns(RuntimeWarning, match="20: .*SHA-256.*an older checkpoint takes its place"):
+        assert remote.restore(other, [])
+    assert load(other.path_for(10))[0]["n"] == 10
+    assert other.all() == [other.latest()] == [other.path_for(10)]
+    with pytest.warns(RuntimeWarning, match="SHA-256"):
+        assert not remote.restore(other, [], after=10)
+    assert other.all() == [other.path_for(10)]
+
+
+@both
+def test_files_of_two_checkpoints_are_never_under_one_manifest(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at whatever file, the new one is there whole, or none is."""
+    remote, back = Remote(url), tmp_path / "back"
+    for number in (1, 2):
+        save(tmp_path / f"{number}", {"n": np.arange(number)}, metadata={})
+    sent, put = [], remote._put
+    for last in range(5):
+        remote.put(tmp_path / "1")
+
+        def fail(file: Path, name: str, last: int = last) -> None:
+            if len(sent) == last:
+                raise OSError("killed")
+            sent.append(name)
+            put(file, name)
+
+        sent.clear()
+        monkeypatch.setattr(remote, "_put", fail)
+        with contextlib.suppress(RemoteError):
+            remote.put(tmp_path / "2")
+        monkeypatch.undo()
+        shutil.rmtree(back, ignore_errors=True)
+        back.mkdir()
+        if len(sent) == 4:
+            remote.get(back)
+            assert len(load(back)[0]["n"]) == 2
+        else:
+            with pytest.raises(RemoteError, match=r"manifest\.json"):
+                remote.get(back)
 
 
 def test_an_url_that_nobody_knows_is_told() -> None:

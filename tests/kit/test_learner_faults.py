@@ -197,6 +197,32 @@ def test_the_only_learner_goes_on_from_the_newest_snapshot(processes, name):
     assert min(seen) > 3
 
 
+@pytest.mark.parametrize("name", ["PPO", "IMPALA"])
+def test_no_step_is_lost_that_was_made_before_the_newest_snapshot(processes, name, monkeypatch):
+    settings = config(name).learners(max_requests_in_flight_per_learner=1)
+    with settings.build_algo() as algo:
+        learners, fetch, made = pids(algo), algo.learner_group.fetch_metrics, []
+
+        def noted(update):
+            metrics = fetch(update)
+            made.append([metrics[f"num_{count}_lifetime"] for count in COUNTS])
+            return metrics
+
+        monkeypatch.setattr(algo.learner_group, "fetch_metrics", noted)
+        for _ in range(3):
+            algo.train()
+        kill_all(algo, learners)
+        # The newest snapshot is that of before the last update.
+        assert algo.learner_group.foreach_learner(counted) == [made[-2]]
+
+
+COUNTS = ("gradient_updates", "module_steps_trained")
+
+
+def counted(learner):
+    return [learner.descent.num_steps, learner.num_steps_trained_lifetime]
+
+
 def test_a_group_goes_on_from_one_that_is_left(processes):
     with config("PPO", 3).build_algo() as algo:
         algo.train()

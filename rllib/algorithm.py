@@ -164,6 +164,7 @@ class Algorithm(NamesNearest, ABC):
             own = cast(type[Learner[Any]], config.learner_class or self.learner_class)
             learner_class = self.interface.learner_class(own)
             self.learner_group = LearnerGroup(learner_class, config, self.interface.spaces)
+            self.learner_group.guard = self.ask_learners
             self._parts.callback(self.learner_group.stop)
             self.env_runner_group = EnvRunnerGroup(
                 config, self.interface, on_recreated=self._on_recreated
@@ -267,6 +268,7 @@ class Algorithm(NamesNearest, ABC):
         """Env runners act by the weights that learners go on from."""
         self.env_runner_group.forget_syncs()
         self._sync_weights()
+        self.env_runner_group.crew.prepare_again()
 
     def _open_books(self) -> Iteration:
         is_remote = self.learner_group.is_remote

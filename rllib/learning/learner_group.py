@@ -48,6 +48,8 @@ class LearnerGroup(NamesNearest):
     Attributes:
         version: counts what may have changed the weights.
         num_restarts: how often a learner that died was started anew.
+        guard: calls a function that asks learners, again if one dies meanwhile; see
+            ``Algorithm.ask_learners``.
 
     Raises:
         ConfigError: several learners on the engine that runs one call at a time, or more resources
@@ -74,6 +76,7 @@ class LearnerGroup(NamesNearest):
         self.version = 0
         self.num_restarts = 0
         self.snapshots = Snapshots(config.learner_snapshot_every_s)
+        self.guard: Callable[[Callable[[], Any]], Any] = lambda ask: ask()
         self._make = partial(
             make_worker,
             *(learner_class, config, spaces),
@@ -237,6 +240,8 @@ class LearnerGroup(NamesNearest):
     ) -> list[Any]:
         """Call ``func(learner)`` where each learner lives; returns what they return.
 
+        Learners of an algorithm that die meanwhile are started anew, and all are called again.
+
         Args:
             func: may be any function; it travels to actors. With several agents it gets a
                 ``MultiLearner``, whose ``learners`` are by module id.
@@ -247,11 +252,14 @@ class LearnerGroup(NamesNearest):
             GetTimeoutError: it took longer.
         """
         self.version += 1  # it may have changed weights
-        handles = [worker.call("apply", func) for worker in self.workers]
-        answers = [fetch(handle, timeout_seconds) for handle in handles]
+        answers: list[Any] = self.guard(partial(self._applied, func, timeout_seconds))
         if self._restarts:
             self.snapshots.renew(partial(self.workers[0].call, "get_state"))
         return answers
+
+    def _applied(self, func: Callable[[Any], Any], timeout: float | None) -> list[Any]:
+        handles = [worker.call("apply", func) for worker in self.workers]
+        return [fetch(handle, timeout) for handle in handles]
 
     @property
     def is_local(self) -> bool:

@@ -102,8 +102,7 @@ class Media:
     def _histogram_values(self) -> Iterator[Any]:
         from tensorboardX.proto.summary_pb2 import HistogramProto, Summary
 
-        ask = partial(self._algo.learner_group.foreach_learner, histograms)
-        first = self._algo.ask_learners(ask)[0]
+        first = self._algo.learner_group.foreach_learner(histograms)[0]
         for name, (edges, counts, total, squares) in first.items():
             proto = HistogramProto(
                 min=edges[0],

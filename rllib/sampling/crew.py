@@ -186,6 +186,13 @@ class Crew:
         handles = self.prepare(index, worker)
         self._starting[handles[-1]] = _Start(index, handles)
 
+    def prepare_again(self) -> None:
+        """Tell those who are being started what is known now: what they were told may be lost."""
+        starting, self._starting = self._starting, {}
+        for each in starting.values():
+            handles = self.prepare(each.runner, self.workers[each.runner])
+            self._starting[handles[-1]] = _Start(each.runner, handles)
+
     def _take_in(self, index: int, handles: list[Any]) -> None:
         try:
             for handle in handles:

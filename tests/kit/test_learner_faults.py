@@ -18,7 +18,7 @@ from rllib.algorithms.ppo import PPOConfig, PPOLearner
 from rllib.callbacks import RLlibCallback
 from rllib.envs.counter import CounterEnv
 from rllib.envs.multi_agent import make_multi_agent
-from rllib.errors import EnvError, LearnerError
+from rllib.errors import EnvError, LateError, LearnerError
 from rllib.learning import learner_group
 from rllib.learning.snapshots import Snapshots
 from rllib.preload import PRELOAD
@@ -420,6 +420,7 @@ ASKED = {
     "get_weights": lambda algo, path: algo.get_weights(),
     "set_weights": lambda algo, path: algo.set_weights(algo.known_weights),
     "get_module": lambda algo, path: algo.get_module(),
+    "call": lambda algo, path: algo.learner_group.foreach_learner(counted),
     "act": lambda algo, path: algo.compute_single_action(np.zeros(4, np.float32)),
 }
 
@@ -437,6 +438,20 @@ def test_a_learner_may_die_before_whatever_is_asked_of_it(processes, tmp_path):
             # No older than the checkpoint, although no update has followed on which another
             # snapshot would have been taken.
             assert algo.params_hash() == expected, name
+
+
+@pytest.mark.filterwarnings("ignore:env runner 0 failed and is started anew")
+def test_env_runners_that_are_being_started_get_the_weights_of_the_new_learner(processes):
+    with config("PPO").build_algo() as algo:
+        algo.train()
+        actor, group = Slow.remote(), algo.env_runner_group
+        core.kill(actor)
+        group.note_weights(actor.state.remote(0), 1)  # which nobody has made
+        group.failed(0, LateError("it is slow"))
+        algo.on_learners_revived()
+        while group.crew.restarts.num_restarts < 1 or len(group.crew.healthy) < 2:
+            algo.train()
+        assert algo.learner_group.num_restarts == 0
 
 
 def test_learners_are_started_anew_only_so_often(processes):

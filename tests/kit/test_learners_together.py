@@ -1,0 +1,121 @@
+"""Several learners of every algorithm compute the gradients that one computes of everything."""
+
+import numpy as np
+import pytest
+from point_env import POINT
+from together import together
+
+from rllib.algorithms.dqn import DQNConfig
+from rllib.algorithms.ppo import PPOConfig
+from rllib.algorithms.sac import SACConfig
+from rllib.algorithms.td3 import TD3Config
+from rllib.config.multi_agent import DEFAULT_POLICY_ID
+from rllib.envs.multi_agent_cartpole import MultiAgentCartPole
+from rllib.learning.shares import divide
+from rllib.tensors import rows
+
+NUM_ROWS = 48
+TOLERANCE = {"atol": 1e-6, "rtol": 0}
+
+
+def gradients(learner):
+    return {name: each.gradient.numpy().copy() for name, each in learner.optimizers.items()}
+
+
+def settings_of(config_class, env="CartPole-v1", **training):
+    return (
+        config_class()
+        .environment(env)
+        .env_runners(num_env_runners=0, num_envs_per_env_runner=6, rollout_fragment_length=20)
+        .learners(num_learners=0)
+        .training(grad_clip=None, **training)
+        .rl_module(model_config={"fcnet_hiddens": (8,), "head_fcnet_hiddens": (8,)})
+        .debugging(seed=7)
+    )
+
+
+def off_policy(config_class, env="CartPole-v1", **training):
+    replay = {"replay_buffer_config": {"type": "EpisodeReplayBuffer", "capacity": 1000}}
+    beginning = {"num_steps_sampled_before_learning_starts": 100}
+    return settings_of(config_class, env, **replay, **beginning, **training)
+
+
+OFF_POLICY = {
+    "dqn": lambda: off_policy(DQNConfig),
+    # Of continuous actions each learner draws its own; here it is a mean over all actions.
+    "discrete sac": lambda: off_policy(SACConfig, actor_lr=1e-3),
+    "td3": lambda: off_policy(TD3Config, POINT, target_noise=0.0, policy_delay=1),
+}
+
+
+def together_and_alone(make_learner, batches_of, size):
+    """Gradients after one update of one learner with everything, and of each of several."""
+    alone = make_learner(1)
+    alone.update(*batches_of(0, 1))
+    made = [make_learner(size) for _ in range(size)]
+
+    def member(peers):
+        made[peers.rank].join(peers)
+        return made[peers.rank].update(*batches_of(peers.rank, size))
+
+    together(size, member)
+    return gradients(alone), [gradients(each) for each in made]
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("make", OFF_POLICY.values(), ids=OFF_POLICY)
+def test_off_policy_learners(make, size):
+    settings = make().training(train_batch_size_per_learner=NUM_ROWS)
+    with settings.build_algo() as algo:
+        while len(algo.replays[DEFAULT_POLICY_ID]) < 150:
+            algo.collect()
+        draw = algo.draws(1)[DEFAULT_POLICY_ID]
+        learner_class, spaces = algo.learner_class, algo.interface.spaces
+
+    def learner(number):
+        own = settings.copy().training(train_batch_size_per_learner=NUM_ROWS // number)
+        return learner_class(own, spaces)
+
+    def part(rank, number):
+        share = NUM_ROWS // number
+        return [rows(draw, slice(rank * share, (rank + 1) * share))]
+
+    alone, several = together_and_alone(learner, part, size)
+    for name, expected in alone.items():
+        assert np.abs(expected).max() > 1e-3
+        for each in several:
+            np.testing.assert_allclose(each[name], expected, **TOLERANCE)
+
+
+TWO = {
+    "policies": ["even", "odd"],
+    "policy_mapping_fn": lambda agent, episode: ("even", "odd")[agent % 2],
+}
+
+
+def test_learners_of_several_agents():
+    settings = settings_of(PPOConfig, MultiAgentCartPole, num_epochs=1, minibatch_size=None)
+    settings.environment(env_config={"num_agents": 4}).multi_agent(**TWO)
+    settings.training(train_batch_size_per_learner=480, use_kl_loss=False)
+    with settings.build_algo() as algo:
+        fragments = [algo.env_runner.sample()[0] for _ in range(2)]
+        learner_class, spaces = type(algo.learner_group.workers[0].target), algo.interface.spaces
+    made = [learner_class(settings, spaces) for _ in range(3)]
+    made[2].update(*fragments)
+    shares = divide(2, 2)
+
+    def member(peers):
+        learner, own = made[peers.rank], shares[peers.rank]
+        learner.group = peers
+        for each in learner.learners.values():
+            each.join(peers)
+        return learner.update(*(fragments[i] for i in own), shares=[*own.values()])
+
+    together(2, member)
+    alone = made.pop()
+    for module_id in ("even", "odd"):
+        expected = gradients(alone.learners[module_id])["default_optimizer"]
+        assert np.abs(expected).max() > 1e-3
+        for several in made:
+            found = gradients(several.learners[module_id])["default_optimizer"]
+            np.testing.assert_allclose(found, expected, **TOLERANCE)

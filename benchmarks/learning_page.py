@@ -32,8 +32,10 @@ RLLIB_STOPS = {
     "ppo_stateless_cartpole": (350, 2_000_000),
     "ppo_pendulum": (-300, 400_000),
     "sac_pendulum": (-250, 20_000),
+    "ppo_multi_agent_cartpole": (450, 400_000),
 }
-"""Return and env steps at which RLlib's own tuned example of that name stops, by preset."""
+"""Return and env steps at which RLlib's own tuned example of that name stops, by preset; that of
+several agents stops at the sum of so much for each."""
 
 Floats = NDArray[np.float64]
 
@@ -82,20 +84,25 @@ def _cells(preset: str, row: Mapping[str, Any]) -> Sequence[str]:
     greedy = " greedy" if name.startswith("evaluation") else ""
     return (
         f"`{preset}`",
-        f"{round(threshold, 2):,}{greedy}",
+        f"{round(threshold, 2):,}{greedy}{_of_each(name)}",
         _short(row["budget"]),
         _range(row["env_steps"], _short),
         _range(row["seconds"], _whole),
         f"{row['reached']} of {len(row['runs'])}",
-        _rllib_stop(preset),
+        _rllib_stop(preset, _of_each(name)),
     )
 
 
-def _rllib_stop(preset: str) -> str:
+def _of_each(name: str) -> str:
+    """Of a threshold that every one of several agents reaches."""
+    return " each" if name.endswith("least_agent_episode_return_mean") else ""
+
+
+def _rllib_stop(preset: str, of_each: str) -> str:
     if preset not in RLLIB_STOPS:
         return ""
     episode_return, env_steps = RLLIB_STOPS[preset]
-    return f"{episode_return} or {_short(env_steps)}"
+    return f"{episode_return}{of_each} or {_short(env_steps)}"
 
 
 def _published_cells(preset: str, row: Mapping[str, Any]) -> Sequence[str]:

@@ -35,11 +35,15 @@ OF_ENV_RUNNERS = (
     *("num_agent_steps_sampled", "num_env_steps_dropped_lifetime", "num_module_steps_sampled"),
     *("num_env_step_failures_lifetime",),
     *("agent_episode_returns_mean", "module_episode_returns_mean"),
+    "least_agent_episode_return_mean",
 )
 SECTIONS = (
     *("env_runners", "evaluation", "learners", "timers", "replay_buffer", "env_runner_group"),
     "fault_tolerance",
 )
+
+# What comes with the first finished episode of several agents.
+OF_SEVERAL_AGENTS = "env_runners/least_agent_episode_return_mean"
 
 # Sections of which the first results may have nothing.
 LATE = ("evaluation", "learners")
@@ -127,8 +131,11 @@ def reached(stop: Mapping[str, float], result: Mapping[str, Any]) -> str | None:
 
 def may_come(metric: str, known: Iterable[str]) -> bool:
     """Whether it is there, or may be as soon as there is anything at all of its section."""
+    known = {*known}
     if metric in {*known, *COMMON_METRICS}:
         return True
+    if metric == OF_SEVERAL_AGENTS:
+        return COMMON_METRICS[3] not in known
     section = metric.partition("/")[0]
     return section in LATE and not any(path.startswith(f"{section}/") for path in known)
 

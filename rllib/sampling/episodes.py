@@ -16,6 +16,7 @@ from rllib.sampling.endless import EndWatch
 
 ONE_AGENT = (DEFAULT_AGENT_ID, DEFAULT_POLICY_ID)
 """What RLlib calls a single agent, and its module."""
+LEAST_AGENT = "least_agent_episode_return_mean"
 
 
 class Episode(NamedTuple):
@@ -212,14 +213,20 @@ class EpisodeWindow:
         spreads = _spread("episode_return", returns) | _spread("episode_len", lengths)
         return count | spreads | self._means_of_agents(spreads["episode_return_mean"])
 
-    def _means_of_agents(self, mean: float) -> dict[str, dict[str, float]]:
-        """Under RLlib's names, which are also those of a single agent and its module."""
+    def _means_of_agents(self, mean: float) -> dict[str, Any]:
+        """Under RLlib's names, which are also those of a single agent and its module.
+
+        Of several agents also the least mean: all of them have learnt when that one has.
+        """
         found = {
             "agent_episode_returns_mean": [episode.by_agent for episode in self.episodes],
             "module_episode_returns_mean": [episode.by_module for episode in self.episodes],
         }
         means = {name: _means(each) for name, each in found.items() if any(each)}
-        return means or {name: {one: mean} for name, one in zip(found, ONE_AGENT, strict=True)}
+        if not means:
+            return {name: {one: mean} for name, one in zip(found, ONE_AGENT, strict=True)}
+        least = min(means["agent_episode_returns_mean"].values())
+        return means | {LEAST_AGENT: least}
 
     def get_state(self) -> dict[str, Any]:
         """State tree."""

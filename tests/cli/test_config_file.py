@@ -329,6 +329,7 @@ def test_a_metric_that_results_never_have_is_refused_before_training(
     "metric",
     [
         "env_runners/agent_episode_returns_mean/a",
+        "env_runners/least_agent_episode_return_mean",
         "env_runners/weights_seq_no",
         "evaluation/env_runners/episode_len_max",
         "learners/default_policy/vf_loss",

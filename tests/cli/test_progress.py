@@ -232,3 +232,13 @@ def test_an_unknown_metric_is_an_error_at_the_first_result(metric: str, hint: st
     with pytest.raises(ConfigError) as caught:
         reached({metric: 1}, result)
     assert hint in str(caught.value)
+
+
+def test_the_least_agent_comes_with_the_first_episode_of_several_agents() -> None:
+    stop = {"env_runners/least_agent_episode_return_mean": 3.0}
+    assert reached(stop, {"env_runners": {"num_episodes": 0}}) is None
+    episodes = {"episode_return_mean": 9.0}
+    least = episodes | {"least_agent_episode_return_mean": 4.0}
+    assert reached(stop, {"env_runners": least}) == f"{next(iter(stop))} = 4"
+    with pytest.raises(ConfigError, match="results have no such metric"):
+        reached(stop, {"env_runners": episodes})

@@ -118,7 +118,8 @@ def test_results_tell_agents_and_modules_apart():
     steps = runners["num_module_steps_sampled"]
     assert sum(runners["num_agent_steps_sampled"].values()) == steps["even"] + steps["odd"]
     assert runners["module_episode_returns_mean"].keys() == {"even", "odd"}
-    assert len(runners["agent_episode_returns_mean"]) == 5
+    assert len(means := runners["agent_episode_returns_mean"]) == 5
+    assert runners["least_agent_episode_return_mean"] == min(means.values())
 
 
 def test_policies_that_are_not_to_be_trained_stay_as_they_are():

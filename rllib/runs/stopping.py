@@ -42,8 +42,12 @@ SECTIONS = (
     "fault_tolerance",
 )
 
-# What comes with the first finished episode of several agents.
-OF_SEVERAL_AGENTS = "env_runners/least_agent_episode_return_mean"
+# What else comes with the first finished episode, or begins like that.
+OF_AGENTS = (
+    "env_runners/agent_episode_returns_mean/",
+    "env_runners/module_episode_returns_mean/",
+    "env_runners/least_agent_episode_return_mean",
+)
 
 # Sections of which the first results may have nothing.
 LATE = ("evaluation", "learners")
@@ -134,7 +138,7 @@ def may_come(metric: str, known: Iterable[str]) -> bool:
     known = {*known}
     if metric in {*known, *COMMON_METRICS}:
         return True
-    if metric == OF_SEVERAL_AGENTS:
+    if metric.startswith(OF_AGENTS):
         return COMMON_METRICS[3] not in known
     section = metric.partition("/")[0]
     return section in LATE and not any(path.startswith(f"{section}/") for path in known)

@@ -22,6 +22,7 @@ from rllib.absent import NamesNearest, refuse_arguments
 from rllib.acting import Acting, ActingEpisode, ActingPolicy, refuse
 from rllib.callbacks import Callbacks
 from rllib.checkpoints import checkpoint
+from rllib.checkpoints.declared import added_by, added_by_learner, check_declared
 from rllib.checkpoints.fit import check_fit, connectors_of
 from rllib.checkpoints.module_checkpoint import weights_of_component
 from rllib.checkpoints.plausible import check_demands, check_spaces, making
@@ -622,6 +623,7 @@ class Algorithm(NamesNearest, ABC):
             "evaluation_metrics": self.evaluation.metrics.get_state() if self.evaluation else {},
             "faults": self.faults.totals(),
             "evaluation_faults": self.evaluation_faults.totals(),
+            "callbacks": self.callbacks.get_state(),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -642,7 +644,24 @@ class Algorithm(NamesNearest, ABC):
                 f"{type(error).__name__}: {error}"
             ) from error
 
+    def _check_declared(self, state: dict[str, Any]) -> None:
+        """Compare what classes of the user's add to the state with what they tell now."""
+        own = added_by(self)
+        check_declared(type(self).__name__, {k: state[k] for k in own if k in state}, own)
+        learner_class = self.config.learner_class or self.learner_class
+        if learner_class.__module__.startswith("rllib."):
+            return
+        for added in self.learner_group.foreach_learner(added_by_learner):
+            for place, parts in added.items():
+                found: Any = state["learner"]
+                for name in place:
+                    found = found[name]
+                found = {name: found[name] for name in parts if name in found}
+                check_declared(learner_class.__name__, found, parts)
+
     def _set_state(self, state: dict[str, Any]) -> None:
+        self._check_declared(state)
+        self.callbacks.set_state(state.get("callbacks", {}))
         self._books = self._open_books()  # what was under way belongs to another past
         self.ask_learners(partial(self.learner_group.set_state, state["learner"]))
         self.iteration = int(state["iteration"])

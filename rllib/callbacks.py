@@ -13,9 +13,11 @@
 its own objects, made in its own process.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from rllib.checkpoints.declared import as_loaded, check_declared
 from rllib.config.names import explain_unknown
 from rllib.errors import CallbackError, ConfigError, Problem, RLlibError
 
@@ -33,6 +35,9 @@ class RLlibCallback:
 
     A hook takes its arguments by name; ``**kwargs`` takes those to come. ``metrics_logger`` is the
     place for metrics of one's own. What a hook raises ends training (``CallbackError``).
+
+    One that has ``get_state`` and ``set_state`` is part of checkpoints: the object of the
+    algorithm's process, as those of env runners are made anew.
     """
 
     # In the process of the algorithm.
@@ -199,6 +204,34 @@ class Callbacks:
     def __contains__(self, hook: object) -> bool:
         """Whether anybody listens: what costs time is left out for a hook that nobody has."""
         return bool(self._calls.get(str(hook)))
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree, by name: of the objects that have ``get_state`` and ``set_state``.
+
+        Raises:
+            CheckpointError: it holds something else than plain data and arrays; names the key.
+        """
+        return {name: as_loaded(each.get_state(), name) for name, each in self._keepers()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``get_state``; objects that it does not know begin anew.
+
+        Raises:
+            CheckpointError: an object's state is not what its own ``get_state`` declares.
+        """
+        known = [(name, each) for name, each in self._keepers() if name in state]
+        for name, each in known:
+            check_declared(name, state[name], as_loaded(each.get_state(), name))
+        for name, each in known:
+            each.set_state(state[name])
+
+    def _keepers(self) -> Iterator[tuple[str, Any]]:
+        """Objects that keep something, by the name of their class; the second of two has a 2."""
+        counts: Counter[str] = Counter()
+        for each in self.objects:
+            if hasattr(each, "get_state") and hasattr(each, "set_state"):
+                counts[name := type(each).__qualname__] += 1
+                yield name if counts[name] == 1 else f"{name} {counts[name]}", each
 
     def call(self, hook: str, **arguments: Any) -> None:
         """Call everybody who listens.

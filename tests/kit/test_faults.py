@@ -275,9 +275,10 @@ def test_a_checkpoint_is_written_also_while_an_env_runner_is_dead(tmp_path):
         algo.train()
         (pid, _) = algo.env_runner_group.foreach_env_runner(lambda runner: os.getpid())
         os.kill(pid, signal.SIGKILL)
-        with pytest.warns(RuntimeWarning, match="env runner 0 failed"):
-            path = algo.save_to_path(tmp_path / "saved")
+        path = algo.save_to_path(tmp_path / "saved")
         expected = algo.params_hash()
+        with pytest.warns(RuntimeWarning, match="env runner 0 failed"):
+            algo.train()  # who only writes what env runners tell replaces none
     heir_settings = config("PPO", tmp_path, None)
     with type(algo).from_checkpoint(path, heir_settings) as heir:
         assert heir.params_hash() == expected

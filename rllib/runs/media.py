@@ -14,7 +14,7 @@ from rllib.learning.gradients import named_gradients
 from rllib.results.video import FPS, Frame, add_picture, film_player
 from rllib.runs.loggers import Loggers
 from rllib.runs.record import ENV_STEPS, Metrics
-from rllib.runs.tensorboard import TensorBoard
+from rllib.runs.tensorboard import TensorBoard, load_tensorboardx
 
 if TYPE_CHECKING:
     from rllib.algorithm import Algorithm
@@ -100,6 +100,7 @@ class Media:
             _show(loggers, [self._film(seed=iteration)], step)
 
     def _histogram_values(self) -> Iterator[Any]:
+        load_tensorboardx()
         from tensorboardX.proto.summary_pb2 import HistogramProto, Summary
 
         first = self._algo.learner_group.foreach_learner(histograms)[0]
@@ -116,6 +117,7 @@ class Media:
             yield Summary.Value(tag=name, histo=proto)
 
     def _film(self, seed: int) -> Any:
+        load_tensorboardx()
         from tensorboardX.proto.summary_pb2 import Summary
 
         frames: list[Frame] = []

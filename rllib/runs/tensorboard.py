@@ -4,8 +4,10 @@ import os
 import shutil
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,16 @@ from rllib.runs.settings import Settings
 
 TENSORBOARD = "tensorboard"
 FLUSH_EVERY_S = 2.0
+
+
+_loading = threading.Lock()
+
+
+def load_tensorboardx() -> None:
+    """Import the whole of it, before a part: of two threads that each import a part, as that of
+    curves and the one that trains, one may find half of what the other is importing."""
+    with _loading:
+        import_module("tensorboardX")
 
 
 class Curves:
@@ -63,6 +75,7 @@ class TensorBoard:
             rename: gives metrics the names that curves have.
             settings: for the tab of hyperparameters.
         """
+        load_tensorboardx()
         from tensorboardX.proto.event_pb2 import Event, SessionLog
         from tensorboardX.proto.summary_pb2 import Summary
         from tensorboardX.record_writer import RecordWriter

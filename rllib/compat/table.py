@@ -150,7 +150,8 @@ ALIASES: dict[str, dict[str, str]] = {
     "rllib.core": _COLUMNS | _IDS | _COMPONENTS,
     "rllib.core.columns": _COLUMNS,
     "rllib.core.learner": _LEARNER | _LEARNER_GROUP,
-    "rllib.core.learner.learner": _LEARNER,
+    "rllib.core.learner.learner": _LEARNER
+    | {"DEFAULT_OPTIMIZER": "rllib.learning.learner:DEFAULT_OPTIMIZER"},
     "rllib.core.learner.learner_group": _LEARNER_GROUP,
     "rllib.core.learner.utils": {"make_target_network": "rllib.compat.modules:make_target_network"},
     "rllib.core.rl_module": _MODULE | _SPEC | _MULTI_SPEC | _MULTI_MODULE,

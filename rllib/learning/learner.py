@@ -20,9 +20,11 @@ from typing import Any, ClassVar, Generic
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from rllib.absent import NamesNearest, refuse_overrides
 from rllib.checkpoints.torch_state import get_module_state, set_module_state
+from rllib.columns import Columns
 from rllib.config import AlgorithmConfig
 from rllib.config.over_time import OverTime
 from rllib.connectors.learner import build_learner_pipeline
@@ -32,6 +34,7 @@ from rllib.learning.descent import Descent
 from rllib.learning.devices import Uploads, ahead, learner_device, meeting_device
 from rllib.learning.gradients import own_parameters
 from rllib.learning.loss import Loss, Metrics, Report, StepReport, merge, report_of
+from rllib.learning.loss_for_module import Later, Logged, columns_of, total_of
 from rllib.learning.minibatches import BatchT, count_steps, epochs
 from rllib.learning.optimizer import Adam
 from rllib.learning.peers import Alone, Members, Peers
@@ -87,7 +90,6 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         "shutdown": "a learner alone holds nothing that has to be ended",
         "add_module": FIXED_MODULES,
         "remove_module": FIXED_MODULES,
-        "compute_loss_for_module": "it is called compute_loss(minibatch) here",
         "compute_losses": "it is called compute_loss(minibatch) here",
         "configure_optimizers_for_module": "it is called configure_optimizers() here",
         "register_optimizer": "configure_optimizers() returns them by name",
@@ -98,7 +100,8 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         "postprocess_gradients": "config.training(grad_clip=..., grad_clip_by=...) clips",
         "before_gradient_based_update": "minibatches(batch) begins an update",
         "should_module_be_updated": "config.multi_agent(policies_to_train=...) says it",
-        "metrics": "compute_loss returns metrics with the loss, and after_update may add some",
+        "metrics": "compute_loss returns metrics with the loss, and after_update may add some; a "
+        "learner that overrides compute_loss_for_module has a logger",
     }
 
     def __init_subclass__(cls, **others: Any) -> None:
@@ -119,6 +122,10 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         self.settings = OverTime(config)
         self.timestep, self.now = 0, config.at(0)
         self.steps_per_learner = 0.0
+        own = type(self).compute_loss_for_module
+        self._is_for_module = own is not Learner.compute_loss_for_module
+        if self._is_for_module:
+            self.metrics = Logged()
         with TorchStream(derive_seed(config.seed, Role.MODULE_INIT)).active():
             self.module = config.get_rl_module_spec(spaces).build().to(self.device)
             self.optimizers = self.configure_optimizers()
@@ -200,6 +207,40 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
     def compute_loss(self, minibatch: BatchT) -> Loss:
         """The loss of one minibatch, with gradients: a mean over its rows."""
 
+    def compute_loss_for_module(
+        self, *, module_id: str, config: Any, batch: Mapping[str, Any], fwd_out: Mapping[str, Any]
+    ) -> Tensor:
+        """RLlib's way to a loss of one's own: what it returns is minimised instead.
+
+        What overrides it calls it for the algorithm's own loss of the same minibatch, and may log
+        by ``self.metrics.log_value(key, value)``.
+
+        Args:
+            module_id: of the module that learns.
+            config: the settings, with schedules at their present values.
+            batch: the minibatch: ``obs``, ``actions``, ``action_logp``, ...
+            fwd_out: what the train forward gives for it, made anew.
+        """
+        return total_of(self._loss, type(self).__name__)
+
+    def get_parameters(self, module: nn.Module) -> list[nn.Parameter]:
+        """All of a module."""
+        return list(module.parameters())
+
+    def _loss_for_module(self, minibatch: BatchT) -> Loss:
+        """The algorithm's with what ``compute_loss_for_module`` makes of it as its total."""
+        loss = self.compute_loss(minibatch)
+        total_of(loss, type(self).__name__)  # before anything of one's own is asked
+        self._loss, batch = loss, columns_of(minibatch)
+        inputs = {name: batch[name] for name in (Columns.OBS, Columns.STATE_IN) if name in batch}
+        total = self.compute_loss_for_module(
+            module_id=self.config.policy_ids[0],
+            config=self.now,
+            batch=batch,
+            fwd_out=Later(lambda: self.module.forward_train(inputs)),
+        )
+        return loss._replace(total=total, metrics={**loss.metrics, **self.metrics.take()})
+
     def has_loss_of(
         self, owner: "type[Learner[Any]]", *parts: str, in_16_bits: bool = False
     ) -> bool:
@@ -214,7 +255,7 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         dtypes = (None, torch.bfloat16) if in_16_bits else (None,)
         names = ("compute_loss", *parts)
         is_own = all(getattr(type(self), name) is getattr(owner, name) for name in names)
-        return is_own and self.precision.dtype in dtypes
+        return is_own and not self._is_for_module and self.precision.dtype in dtypes
 
     def after_gradient_based_update(self, timestep: int) -> None:
         """Called after every gradient step: the place to move target networks."""
@@ -289,7 +330,8 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         """One gradient step; a learner without rows takes part by what the others compute."""
         weight = count_steps(minibatch) if self.group.size > 1 else 1
         with self.precision.autocast():
-            loss = self.compute_loss(minibatch) if weight else None
+            compute = self._loss_for_module if self._is_for_module else self.compute_loss
+            loss = compute(minibatch) if weight else None
         report = self.descent.step(loss, weight, self.group)
         self.after_gradient_based_update(self.timestep)
         return report

@@ -87,10 +87,12 @@ class ActorQModule(RLModule):
     @classmethod
     def _head(cls, action_space: gym.Space[Any], shape: ActorQConfig) -> ActionHead:
         is_float = isinstance(action_space, gym.spaces.Box) and action_space.dtype.kind == "f"
-        if not (is_float or isinstance(action_space, gym.spaces.Discrete)):
+        takes_choices = cls.kind != "deterministic"
+        if not (is_float or (takes_choices and isinstance(action_space, gym.spaces.Discrete))):
+            wanted = "a Box of floats" + (", or Discrete" if takes_choices else "")
             raise ConfigError(
-                f"action space {action_space} is not supported by critics, which need a Box of "
-                "floats, or Discrete. Wrap the environment so that it has one of these."
+                f"action space {action_space} is not supported by critics, which need {wanted}. "
+                "Wrap the environment so that it has one of these."
             )
         return action_head(action_space, cls.kind, noise_std=shape.exploration_noise)
 

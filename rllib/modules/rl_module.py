@@ -285,6 +285,12 @@ class RLModule(nn.Module):
 
         return MultiRLModule({DEFAULT_POLICY_ID: self})
 
+    def __getitem__(self, module_id: str) -> "RLModule":
+        """Itself: a learner has one module, which RLlib's scripts name by its id."""
+        if not isinstance(module_id, str):
+            raise TypeError(f"{type(self).__name__}[module_id] takes an id, got {module_id!r}")
+        return self
+
     def unwrapped(self) -> "RLModule":
         """Itself: learners wrap no module."""
         return self

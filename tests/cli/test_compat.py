@@ -213,10 +213,10 @@ def test_override_says_whose_method_is_replaced() -> None:
 def test_override_says_what_there_is_instead() -> None:
     from rllib.algorithms.ppo import PPOLearner
 
-    with pytest.raises(NameError, match=r"compute_loss_for_module is not supported: it is called"):
+    with pytest.raises(NameError, match=r"compute_losses is not supported: it is called"):
 
         @override(PPOLearner)
-        def compute_loss_for_module() -> None:
+        def compute_losses() -> None:
             """Is called otherwise here."""
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rllib.algorithms.ppo import PPOConfig, PPOLearner
+from rllib.algorithms.sac import SACConfig, SACLearner
 from rllib.config import AlgorithmConfig
 from rllib.envs.make import Spaces, probe_spaces
 from rllib.errors import CheckpointError, TrainingError
@@ -218,7 +219,7 @@ def test_a_learner_class_of_ones_own():
 @pytest.mark.parametrize(
     ("name", "instead"),
     [
-        ("compute_loss_for_module", r"it is called compute_loss\(minibatch\) here"),
+        ("compute_losses", r"it is called compute_loss\(minibatch\) here"),
         ("configure_optimizers_for_module", r"it is called configure_optimizers\(\) here"),
         ("build", "a learner is complete once it is made"),
     ],
@@ -226,6 +227,43 @@ def test_a_learner_class_of_ones_own():
 def test_a_method_that_rllib_would_call_is_refused_rather_than_ignored(name, instead):
     with pytest.raises(TypeError, match=f"Mine.{name} would never be called: {instead}"):
         type("Mine", (PPOLearner,), {name: lambda self, **kwargs: None})
+
+
+class Halved(PPOLearner):
+    """RLlib's shape: another total of the algorithm's loss."""
+
+    def compute_loss_for_module(self, *, module_id, config, batch, fwd_out):
+        assert config.kl_coeff == self.config.kl_coeff
+        assert batch["obs"].shape == (len(batch["actions"]), 4)
+        loss = super().compute_loss_for_module(
+            module_id=module_id, config=config, batch=batch, fwd_out=fwd_out
+        )
+        self.metrics.log_value((module_id, "whole"), loss.detach())
+        return loss / 2
+
+
+def test_a_loss_in_rllibs_shape_stands_for_the_algorithms():
+    config, plain = ppo_learner()
+    halved = Halved(config, plain.spaces)
+    assert plain.by_hand is not None
+    assert halved.by_hand is None  # what is worked out by hand is another loss
+    runner = EnvRunner(config, plain.spaces, 0)
+    runner.set_weights(plain.get_weights(), 1)
+    batch, _ = runner.sample()
+    found, expected = halved.update(batch), plain.update(batch)
+    assert found["total_loss"] == pytest.approx(found["whole"] / 2)
+    assert found.keys() - {"whole"} == expected.keys()
+
+
+def test_a_loss_in_rllibs_shape_is_for_algorithms_with_one_loss():
+    class Added(SACLearner):
+        def compute_loss_for_module(self, **others):
+            raise AssertionError("not to be called")
+
+    config = SACConfig().environment("CartPole-v1").learners(learner_class=Added)
+    config.training(num_steps_sampled_before_learning_starts=0, actor_lr=1e-3)
+    with config.build_algo() as algo, pytest.raises(TypeError, match="each of its optimisers"):
+        algo.train()
 
 
 def test_the_kl_weight_follows_its_target():

@@ -10,6 +10,8 @@ import torch
 from rllib.algorithms.td3 import TD3Config, TD3Learner, td3_targets
 from rllib.distributions import Deterministic
 from rllib.envs.make import Spaces
+from rllib.errors import ConfigError
+from rllib.modules.actor_q_module import TD3Module
 from rllib.replay import Transitions
 
 OBS = gym.spaces.Box(-1, 1, (3,), np.float32)
@@ -143,3 +145,9 @@ def test_pendulum_is_swung_up_in_8000_steps():
             if result["env_runners"].get("episode_return_mean", -1600) > -400:
                 return
             assert result["num_env_steps_sampled_lifetime"] < 8000
+
+
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(3), gym.spaces.MultiDiscrete([2, 3])])
+def test_actions_that_it_cannot_take_are_told_what_it_takes(space):
+    with pytest.raises(ConfigError, match=r"need a Box of floats\. Wrap"):
+        TD3Module(gym.spaces.Box(-1, 1, (3,)), space)

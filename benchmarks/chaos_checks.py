@@ -24,6 +24,7 @@ from typing import Any
 import psutil
 
 from benchmarks import facts
+from benchmarks.chaos_hostile import hostile_refused
 from benchmarks.chaos_memory import GONE_S, memory_capped
 from benchmarks.chaos_resume import resumed_alike
 from benchmarks.chaos_store import store_full
@@ -232,6 +233,7 @@ ROWS: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "driver ended": (driver_ended, 50),
     "store and disk full": (store_full, 30),
     "memory capped": (memory_capped, 60),
+    "hostile files": (hostile_refused, 1000),
 }
 
 

@@ -76,6 +76,8 @@ def pauses(results: dict[str, Any], checks: dict[str, Any]) -> str:
         lines += ["", _filled(full)]
     if capped := checks.get("memory capped"):
         lines += ["", _capped(capped)]
+    if hostile := checks.get("hostile files"):
+        lines += ["", _refused(hostile)]
     return "\n".join(lines)
 
 
@@ -105,6 +107,23 @@ def _capped(row: dict[str, Any]) -> str:
         f"env runners were ended in {row['trained_s']} s, each with the figures in its message, "
         f"and others took their place; the kernel ended {by_kernel} processes, and {row['lost']} "
         "values were lost."
+    )
+
+
+def _refused(row: dict[str, Any]) -> str:
+    mutated, others = row["mutated"], dict(row["attacks"])
+    presets = others.pop("mutated presets")
+    kinds = ", ".join(f"{kind} {sum(found.values())}" for kind, found in others.items())
+    read = sum(found.get("read", 0) for found in others.values())
+    untyped = sum(found.get("untyped", 0) for found in (mutated, presets, *others.values()))
+    touched = "was" if row["canary_touched"] else "was not"
+    return (
+        f"Of {sum(mutated.values()):,} mutated files of a checkpoint, sealed anew, "
+        f"{mutated['refused']} were refused and {mutated.get('read', 0)} could still be read; of "
+        f"{sum(presets.values())} mutated presets {presets['refused']} and "
+        f"{presets.get('read', 0)}. Attempts to load what was made to do harm ({kinds}): {read} "
+        f"were not refused. {untyped} of all ended in another error than rllib's, the canary "
+        f"{touched} touched, and all took {row['memory_mib']:.0f} MiB more than before."
     )
 
 

@@ -52,6 +52,16 @@ def is_enough(row, kills, result):
     return broken >= 3 and result["training_iteration"] > 1
 
 
+def test_hostile_files_are_refused_whatever_reads_them():
+    found = chaos_checks.hostile_refused(40)
+    assert not found["canary_touched"]
+    assert found["memory_mib"] < 128
+    assert "untyped" not in {outcome for each in found["attacks"].values() for outcome in each}
+    for kind in found["attacks"].keys() - {"mutated presets"}:
+        assert found["attacks"][kind].keys() == {"refused"}, kind
+    assert "untyped" not in found["mutated"]
+
+
 def test_a_writer_that_is_killed_again_and_again_loses_nothing():
     found = chaos_checks.killed_while_writing(8)
     assert found["unreadable_or_lost"] == 0

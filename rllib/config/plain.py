@@ -86,7 +86,7 @@ def _within(value: Any, field_of: FieldOf, place: str) -> Iterator[Problem]:
 
 
 def _powers(key: str, value: Any, field: FieldInfo, place: str) -> Iterator[Problem]:
-    way_out = "pass the config that it was written with"
+    way_out = "pass the config that it was written with: from_checkpoint(path, config=...)"
     if _has(field, Mark.ENVIRON) and value:
         text = "a checkpoint sets no environment variables, by which code could be loaded"
         yield Problem(f"{text}; {way_out}", place)

@@ -147,7 +147,7 @@ def _check_counts(path: str | Path, config: "AlgorithmConfig", state: State) -> 
     _compare(path, "num_env_runners", max(1, config.num_env_runners), len(runners))
     _compare(path, "num_learners", max(1, config.num_learners), len(streams))
     num_envs = config.num_envs_per_env_runner
-    held = {len(each["episodes"]["returns"]) for each in runners.values() if "episodes" in each}
+    held = {_num_envs(each["episodes"]) for each in runners.values() if "episodes" in each}
     for number in held:
         _compare(path, "num_envs_per_env_runner", num_envs, number)
     evaluation = config.get_evaluation_config_object()
@@ -161,6 +161,11 @@ def _check_counts(path: str | Path, config: "AlgorithmConfig", state: State) -> 
             of = " of evaluation" * settings.in_evaluation
             text = f"its settings ask for {settings[name]:,} {name}{of}, the limit is {limit:,}"
             raise CheckpointError(f"{path}: {text}; {_WAY_OUT}")
+
+
+def _num_envs(episodes: Any) -> int:
+    """How many play them: those of several agents are told one by one, others by column."""
+    return len(episodes if isinstance(episodes, list) else episodes["returns"])
 
 
 def _compare(path: str | Path, name: str, asked: int, held: int) -> None:

@@ -165,3 +165,12 @@ def test_a_resumed_run_is_the_same_run(name, tmp_path):
     assert result["env_runners"].get("episode_return_mean") == (
         expected["env_runners"].get("episode_return_mean")
     )
+
+
+def test_agents_of_one_policy_go_on_by_the_checkpoint_alone(tmp_path):
+    named = ppo("MultiAgentCartPole").multi_agent(policies={"default_policy"})
+    with named.build_algo() as first:
+        first.train()
+        path = first.save_to_path(tmp_path / "saved")
+    with Algorithm.from_checkpoint(path) as second:
+        assert second.env_runner_group.resumed == {0}

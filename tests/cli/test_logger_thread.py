@@ -149,7 +149,7 @@ def test_who_interrupts_the_waiting_has_told_all_that_it_ends(
     with pytest.raises(KeyboardInterrupt):
         loggers.close()
     Hanging.may_go_on.set()
-    wait_until(lambda: all(each.is_closed for each in Kept.instances))
+    wait_until(lambda: [each.is_closed for each in Kept.instances] == [True, True])
     assert [each.rows for each in Kept.instances] == [[1], [1]]
 
 

@@ -104,7 +104,9 @@ class AttachedRuntime(NativeRuntime):
         """A message of the node service."""
         if isinstance(record, wire.Printed):
             if self._printer is not None:
-                self._printer.show(Line(record.text, record.label, record.pid))
+                self._printer.show(
+                    Line(record.text, record.label, record.pid, left_out=record.left_out)
+                )
         else:
             super().on_node(record)
 

@@ -36,6 +36,7 @@ from rllib.core.cluster.credentials import ClusterError, Credentials, token_file
 from rllib.core.cluster.diagnosis import why_nobody_answers
 from rllib.core.cluster.dock import Dock
 from rllib.core.cluster.door import GRPC, Door, host_of
+from rllib.core.cluster.outbox import Outbox
 from rllib.core.cluster.proofs import Doorkeeper, Prover
 from rllib.core.cluster.tunnels import Tunnels
 from rllib.core.native.peers import GATEWAY
@@ -79,12 +80,14 @@ class Link:
         self.closed = asyncio.Event()
         self._write = write
         self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+        self._outbox = Outbox()
+        self._wake = asyncio.Event()
 
     def send(self, message: Any) -> None:
-        """Queue a message; what is sent to a node that is gone is dropped."""
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, message)
+        """Queue a message; what is sent to a node that is gone is dropped. Raises `TooLarge`."""
+        if self._outbox.put(message):
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._wake.set)
 
     def close(self) -> None:
         """End it."""
@@ -92,19 +95,19 @@ class Link:
             self._loop.call_soon_threadsafe(self.closed.set)
 
     async def pour(self) -> None:
-        """Write what is queued, all of it at a time; a beat where there is nothing."""
+        """Write what is queued, as many batches as it takes; a beat where there is nothing. What
+        the other side does not read stays queued."""
         while True:
-            batch = [await self._next()]
-            while not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            await self._write(messages.encode(batch))
+            await self._write(await self._next())
 
-    async def _next(self) -> Any:
-        try:
+    async def _next(self) -> bytes:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BEAT_S):
-                return await self._queue.get()
-        except TimeoutError:
-            return messages.Beat()
+                while not (batch := self._outbox.take()):
+                    self._wake.clear()
+                    await self._wake.wait()
+                return batch
+        return messages.encode([messages.Beat()])
 
 
 class Listener(ABC):

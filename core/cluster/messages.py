@@ -13,7 +13,7 @@ from rllib.core.native import wire
 from rllib.core.native.wire.message import Message
 from rllib.core.native.wire.record import Record
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised with every change of a message; nodes of different ones refuse each other."""
 
 
@@ -73,6 +73,8 @@ class Shown(Message, tag="shown"):
     worker: bytes
     pid: int
     line: str
+    left_out: int = 0
+    """In place of so many lines, which came faster than they could be told."""
 
 
 class Beat(Message, tag="beat"):

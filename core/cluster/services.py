@@ -24,6 +24,7 @@ from typing import Any
 from rllib.core.cluster import messages
 from rllib.core.cluster.credentials import is_loopback, split_address
 from rllib.core.cluster.gateway import Gateway, Link, Listener
+from rllib.core.cluster.outbox import TooLarge, answers, stand_in
 from rllib.core.native import platform, wire
 from rllib.core.native.amounts import floats
 from rllib.core.native.archives import STORE, find_archive
@@ -33,7 +34,7 @@ from rllib.core.native.instructions import Instruction, Start, Stop, Tell, Warn
 from rllib.core.native.memory_monitor import size_of
 from rllib.core.native.node import Node, WorkerProcess
 from rllib.core.native.objects import NativeRef
-from rllib.core.native.output import Line
+from rllib.core.native.output import MAX_WAITING, Line, Valve
 from rllib.core.native.peers import Peer
 from rllib.core.native.reactor import WRITE
 from rllib.core.native.scheduler import Scheduler
@@ -51,6 +52,24 @@ class AttachedDriver:
         self.process = process
         self.control = control
         self.pid = 0
+        self._output = Valve[tuple[str, int]](MAX_WAITING)
+
+    def send(self, record: Any) -> None:
+        """Queue it; output is left out, and counted, where the driver does not read."""
+        if not isinstance(record, wire.Printed) or self._shows(record):
+            self.control.send(wire.record_frame(record))
+
+    def _shows(self, printed: wire.Printed) -> bool:
+        source = printed.label, printed.pid
+        return self._output.lets_through(source, self.control.queued_bytes, printed.left_out)
+
+    def flush(self) -> None:
+        """Write what the kernel takes."""
+        self.control.flush()
+        if self._output.closed and not self.control.queued_bytes:
+            for (label, pid), count in self._output.open():
+                self.control.send(wire.record_frame(wire.Printed(label, pid, "", count)))
+            self.control.flush()
 
 
 class ServiceNode(Node, Listener):
@@ -92,11 +111,11 @@ class ServiceNode(Node, Listener):
         self._drivers[driver.process] = driver
         self._reactor.register(driver.control.fd, lambda mask: self._on_driver(driver, mask))
         order = self._keeper.order(driver.process, self._runtime.namespace, "")
-        driver.control.send(wire.record_frame(order))
+        driver.send(order)
         self._flush_driver(driver)
 
     def _flush_driver(self, driver: AttachedDriver) -> None:
-        driver.control.flush()
+        driver.flush()
         self._watch(driver.control)
 
     def _on_driver(self, driver: AttachedDriver, mask: int) -> None:
@@ -141,7 +160,7 @@ class ServiceNode(Node, Listener):
         if driver is None:
             super()._deliver(client, message)
         else:
-            driver.control.send(wire.record_frame(message))
+            driver.send(message)
             self._flush_driver(driver)
 
     def fetch_for(self, peer: Peer, wanted: wire.FetchFor) -> None:
@@ -218,11 +237,22 @@ class HeadNode(ServiceNode):
             return
         match instruction:
             case Tell(client, message):
-                member.link.send(messages.Told(client, message))
+                self._tell_there(member, client, message)
             case Start(worker):
                 member.link.send(messages.Begin(worker))
             case Stop(worker):
                 member.link.send(messages.End(worker))
+
+    def _tell_there(self, member: Member, client: bytes, record: Any) -> None:
+        try:
+            member.link.send(messages.Told(client, record))
+        except TooLarge as error:
+            short = stand_in(record)
+            if short is None:
+                name = type(record).__name__
+                self._printer.warn(f"a process on {member.name} is not told {name}: {error}")
+            else:
+                member.link.send(messages.Told(client, short))
 
     def _member_of(self, instruction: Tell | Start | Stop) -> Member | None:
         process = instruction.client if isinstance(instruction, Tell) else instruction.worker
@@ -256,13 +286,14 @@ class HeadNode(ServiceNode):
         process.last_lines.append(line)
         self._print(process.worker, process.pid, line)
 
-    def _print(self, worker: bytes, pid: int, text: str) -> None:
+    def _print(self, worker: bytes, pid: int, text: str, left_out: int = 0) -> None:
         """Show what a worker prints here, and to all drivers."""
         label = self._scheduler.label(worker)
         if self._log_to_driver:
-            self._printer.show(Line(text, label, pid))
+            self._printer.show(Line(text, label, pid, left_out=left_out))
         drivers = [*self._drivers, *(d for m in self._members.values() for d in m.drivers)]
-        self._perform([Tell(driver, wire.Printed(label, pid, text)) for driver in drivers])
+        printed = wire.Printed(label, pid, text, left_out)
+        self._perform([Tell(driver, printed) for driver in drivers])
 
     def _detached(self, driver: AttachedDriver) -> None:
         self._client_gone(driver.process)
@@ -347,8 +378,8 @@ class HeadNode(ServiceNode):
                 down = self._scheduler.worker_down(worker, reason, fate, unbegun=unbegun)
                 self._perform(down)
                 self._perform(self._census.gone(worker))
-            case messages.Shown(worker, pid, line):
-                self._print(worker, pid, line)
+            case messages.Shown(worker, pid, line, left_out):
+                self._print(worker, pid, line, left_out)
 
     @staticmethod
     def _check(key: bytes, process: bytes) -> None:
@@ -393,8 +424,20 @@ class Uplink:
 
     def handle(self, client: bytes, message: Any) -> list[Instruction]:
         """Pass it on; what comes of it comes back as messages."""
-        self.send(messages.Relay(client, message))
+        try:
+            self.send(messages.Relay(client, message))
+        except TooLarge as error:
+            return self._instead(client, message, str(error))
         return []
+
+    def _instead(self, client: bytes, message: Any, why: str) -> list[Instruction]:
+        """Of what is too large, the head hears in short, or its client that it is."""
+        short = stand_in(message)
+        if short is not None:
+            self.send(messages.Relay(client, short))
+            return []
+        told: list[Instruction] = [Tell(client, each) for each in answers(message, why)]
+        return told or [Warn(f"the head is not told {type(message).__name__}: {why}")]
 
     def worker_down(
         self, worker_id: bytes, reason: str, fate: wire.Fate = "", *, unbegun: bool = False
@@ -453,7 +496,7 @@ class AgentNode(ServiceNode):
             case wire.Accuse(process) if key_of(process) == self.site.key:
                 super()._decide(client, record)
             case _:
-                self._scheduler.handle(client, record)
+                self._perform(self._scheduler.handle(client, record))
 
     def _attached(self, driver: AttachedDriver) -> None:
         self._scheduler.send(messages.Attached(driver.process, driver.pid))

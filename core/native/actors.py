@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from rllib.core.native import wire
+from rllib.core.native.failures import shortened
 from rllib.core.native.instructions import Instruction, Tell
 
 MAX_TOMBSTONES = 10_000
 MAX_ROWS = 1_000
 """Dead actors that are still listed."""
+_MAX_DEATH = 4_000
+"""Characters of how one died, in such a list."""
 
 
 @dataclass(slots=True, eq=False)
@@ -153,7 +156,7 @@ class Actors:
         story = f"actor {order.class_name} is dead: {reason}"
         died = wire.ActorDied(order.actor, story, fate, cause)
         row = actor.row()
-        row.state, row.worker, row.death = "DEAD", b"", reason
+        row.state, row.worker, row.death = "DEAD", b"", shortened(reason, _MAX_DEATH)
         self._dead.append(row)
         self._tombstones[order.actor] = died
         if len(self._tombstones) > MAX_TOMBSTONES:

@@ -29,7 +29,7 @@ from rllib.core.native.call import current_job
 from rllib.core.native.connection import Frame
 from rllib.core.native.engine import NativeRuntime
 from rllib.core.native.eventloop import EventLoop
-from rllib.core.native.failures import dump_error
+from rllib.core.native.failures import dump_error, dump_for_node
 from rllib.core.native.lanes import AsyncLane, ClosedLane, Job, Lane, LastLane, MainLane, ThreadLane
 from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.peers import Peer
@@ -326,7 +326,7 @@ class Executor:
             self._note(job, failed=True)
             name = f"{job.intern.name}.__init__"
             failure = TaskError.from_exception(name, error, os.getpid())
-            self._tell_built(str(failure), dump_error(failure))
+            self._tell_built(*dump_for_node(failure))
             return
         self._main.done(job)
         self._open_lanes(instance, job.intern)

@@ -8,6 +8,33 @@ import pickle
 from rllib.core.exceptions import CoreError, TaskError
 from rllib.core.serialization import pack, unpack
 
+MAX_STORY = 1 << 16
+"""Characters of an error that go through a control stream."""
+MAX_CAUSE = 1 << 20
+"""Bytes of a pickled one."""
+
+
+def shortened(text: str, most: int) -> str:
+    """The first ``most`` characters, and how many more there were."""
+    left = len(text) - most
+    return text if left <= 0 else f"{text[:most]}... ({left:,} more characters left out)"
+
+
+def dump_for_node(error: TaskError) -> tuple[str, bytes]:
+    """Story and payload of an error of which nodes tell each other. Of one that is large only the
+    story goes, as far as there is room."""
+    story, payload = str(error), dump_error(error)
+    if len(payload) <= MAX_CAUSE and len(story) <= MAX_STORY:
+        return story, payload
+    text = shortened(error.remote_traceback, MAX_STORY)
+    if len(payload) > MAX_CAUSE:
+        text += f"\n(the exception takes {len(payload):,} bytes, and is left out)"
+        cause = None
+    else:
+        cause = error.cause
+    short = TaskError(error.function, text, error.pid, cause)
+    return str(short), dump_error(short)
+
 
 def dump_error(error: Exception) -> bytes:
     """An exception as a reply's payload; a cause that cannot be pickled is left behind."""

@@ -25,10 +25,11 @@ from rllib.core.native.census import Census
 from rllib.core.native.connection import Connection
 from rllib.core.native.control_groups import Usage
 from rllib.core.native.engine import NativeRuntime
+from rllib.core.native.failures import shortened
 from rllib.core.native.instructions import Instruction, Start, Stop, Tell, Warn
 from rllib.core.native.memory_monitor import explain, size_of
 from rllib.core.native.node_link import NodeLink
-from rllib.core.native.output import Folder, Line, Printer
+from rllib.core.native.output import MAX_LINE, Folder, Line, Printer
 from rllib.core.native.peers import Peer
 from rllib.core.native.reactor import READ, WRITE
 from rllib.core.native.sites import Site
@@ -37,6 +38,8 @@ from rllib.core.native.storekeeper import StoreKeeper
 from rllib.core.native.victims import Occupant, choose_victim
 
 _LAST_LINES = 20
+_MAX_LAST = 1_000
+"""Characters of each."""
 _UNREADABLE = "it sent what could not be read"
 
 
@@ -71,7 +74,8 @@ class WorkerProcess:
             how += f", because {self.why}"
         text = f"worker process {self.pid} {how}"
         if self.last_lines:
-            text += "; its last output:\n    " + "\n    ".join(self.last_lines)
+            lines = (shortened(line, _MAX_LAST) for line in self.last_lines)
+            text += "; its last output:\n    " + "\n    ".join(lines)
         return text
 
 
@@ -355,6 +359,9 @@ class Node(NodeLink):
             self._reactor.unregister(process.output)
             return False
         *lines, process.rest = (process.rest + data).split(b"\n")
+        if len(process.rest) > MAX_LINE:
+            lines.append(process.rest)
+            process.rest = b""
         for line in lines:
             self._show(process, line.decode(errors="replace"))
         return True

@@ -14,10 +14,18 @@ import queue
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from rllib.core import logs
 
+MAX_LINE = 1 << 18
+"""Bytes; what is longer is shown in parts."""
+MAX_WAITING = 16 << 20
+"""Bytes of output that wait to be told to another process; see `Valve`."""
+_MAX_QUEUED = 128 << 20
+"""Characters that wait for the terminal."""
 _PATIENCE_S = 1.0
 FOLD_S = 5.0
 """How long a line is remembered after it was shown."""
@@ -32,10 +40,45 @@ class Line:
     pid: int = 0
     bare: bool = False
     """Whether the text alone is shown."""
+    left_out: int = 0
+    """In place of so many lines, which came faster than they could be shown."""
 
     def __str__(self) -> str:
         named = self.label and not self.bare
-        return f"({self.label} pid={self.pid}) {self.text}" if named else self.text
+        text = self.text
+        if self.left_out:
+            text = f"[{self.left_out:,} lines left out: they came faster than they could be shown]"
+        return f"({self.label} pid={self.pid}) {text}" if named else text
+
+
+Source = TypeVar("Source", bound=Hashable)
+"""Whose output it is, and for whom."""
+
+
+class Valve(Generic[Source]):
+    """Lets output through until too much waits to be shown, then none of it until nothing waits.
+
+    So what is left out is a piece, in whose place its length is told, and not every other line.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._left: dict[Source, int] = {}
+        self.closed = False
+
+    def lets_through(self, source: Source, waiting: int, left_out: int = 0) -> bool:
+        """Whether a line goes through while so much waits, or what comes in place of ``left_out``
+        lines. They are counted if not."""
+        self.closed = self.closed or waiting > self._most
+        if self.closed:
+            self._left[source] = self._left.get(source, 0) + (left_out or 1)
+        return not self.closed
+
+    def open(self) -> list[tuple[Source, int]]:
+        """Nothing waits: how many lines were left out of whose output."""
+        self.closed = False
+        left, self._left = self._left, {}
+        return list(left.items())
 
 
 @dataclass(slots=True)
@@ -100,12 +143,28 @@ class Printer:
     def __init__(self, folder: Folder | None = None) -> None:
         self._lines: queue.SimpleQueue[Line | str | None] = queue.SimpleQueue()
         self._folder = folder
+        self._valve = Valve[Line](_MAX_QUEUED)
+        self._queued = 0  # characters, counted by whoever shows lines
+        self._printed = 0  # of these, counted by the thread
         self._thread = threading.Thread(target=self._work, name="rllib-output", daemon=True)
         self._thread.start()
 
     def show(self, line: Line) -> None:
-        """Queue a line."""
+        """Queue a line; where a terminal does not take what is queued, it is left out."""
+        waiting = self._queued - self._printed
+        if not waiting:
+            self._tell_left_out()
+        source = Line("", line.label, line.pid, line.bare)
+        if self._valve.lets_through(source, waiting, line.left_out):
+            self._put(line)
+
+    def _put(self, line: Line) -> None:
+        self._queued += len(line.text)
         self._lines.put(line)
+
+    def _tell_left_out(self) -> None:
+        for source, count in self._valve.open():
+            self._put(replace(source, left_out=count))
 
     def warn(self, text: str) -> None:
         """Queue what the runtime itself has to say."""
@@ -126,6 +185,7 @@ class Printer:
                     logs.warn(line)
             else:
                 _print([str(line)] if folder is None else folder.take(line, time.monotonic()))
+                self._printed += len(line.text)
         _print([] if folder is None else folder.rest())
 
     def _time_left(self) -> float | None:
@@ -134,6 +194,7 @@ class Printer:
 
     def close(self) -> None:
         """Print what is queued, unless the terminal blocks."""
+        self._tell_left_out()
         self._lines.put(None)
         self._thread.join(_PATIENCE_S)
 

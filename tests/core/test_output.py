@@ -1,7 +1,11 @@
 """Identical lines of several workers are shown once; nothing else is held back."""
 
+import io
+import threading
+
 import pytest
 
+from rllib.core.native import output
 from rllib.core.native.output import Folder, Line, Printer
 
 
@@ -65,3 +69,31 @@ def test_without_a_folder_every_line_is_shown(capsys: pytest.CaptureFixture[str]
         printer.show(line(pid))
     printer.close()
     assert capsys.readouterr().err.splitlines() == ["(task pid=1) hello", "(task pid=2) hello"]
+
+
+class Terminal(io.StringIO):
+    """One that takes nothing until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.reads.wait()
+        return super().write(text)
+
+
+def test_of_what_a_terminal_does_not_take_lines_are_left_out_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr(output, "_MAX_QUEUED", 100)
+    printer = Printer()
+    for number in range(20):
+        printer.show(line(1, f"line {number:2}".ljust(20)))
+    terminal.reads.set()
+    printer.close()
+    *shown, notice = terminal.getvalue().splitlines()
+    assert [each.split()[-1] for each in shown] == ["0", "1", "2", "3", "4", "5"]
+    assert notice == "(task pid=1) [14 lines left out: they came faster than they could be shown]"

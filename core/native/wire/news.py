@@ -123,6 +123,8 @@ class Printed(Message, tag="printed"):
     label: str
     pid: int
     text: str
+    left_out: int = 0
+    """In place of so many lines, which came faster than they could be told."""
 
 
 class Survey(Message, tag="survey"):

@@ -189,6 +189,7 @@ class Scheduler:
             self._drop_client(worker.worker)
         for client in clients:
             self._drop_client(client)
+        self._ask_again()
         self._look_again()
         return self._instructions()
 
@@ -206,6 +207,12 @@ class Scheduler:
         site.reachable = True
         self._look_again()
         return self._instructions()
+
+    def _ask_again(self) -> None:
+        """Of what waits, that is refused which would be refused now."""
+        demands, self._demands = self._demands, []
+        for demand in demands:
+            self._demand(demand)
 
     def _look_again(self) -> None:
         """What there is has changed: what never fits may fit now, or the other way round."""

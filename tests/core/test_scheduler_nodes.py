@@ -4,6 +4,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from rllib.core.labels import parse
 from rllib.core.native import wire
@@ -216,3 +219,127 @@ def test_resources_of_all_nodes_are_told_together() -> None:
         ("a", {"CPU": 1.0}),
         ("b", {"CPU": 2.0}),
     ]
+
+
+def test_what_waits_for_a_node_that_is_gone_is_refused() -> None:
+    books = Books(a=2, b=1)
+    books.ask(lease(1, node="b"))
+    waiting = lease(2, node="b"), actor("x", node="b"), lease(3, node="b", soft=True)
+    assert places(books.ask(*waiting)) == ["a"]
+    found = books.scheduler.node_down(key("b"), "node b is gone", ())
+    assert not [each for each in found if isinstance(each, Warn)]
+    refused = [each.message for each in found if getattr(each.message, "fate", "")]
+    assert [type(each) for each in refused] == [wire.LeaseLost, wire.ActorDied]
+    assert {each.fate for each in refused} == {"unschedulable"}
+    assert "may run only on node b, which is not there" in refused[0].reason
+
+
+class RandomNodes(RuleBasedStateMachine):
+    """Nodes come and go, in any order with everything else: each node's amounts are conserved, and
+    nobody waits for a node that is not there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.books = Books(a=2, b=1)
+        self.count = 0
+        self.starting: list[bytes] = []
+        self.waiting: dict[int | bytes, wire.Needs] = {}
+        self.leases: dict[int, bytes] = {}
+
+    def perform(self, instructions: list[Any]) -> None:
+        for instruction in instructions:
+            match instruction:
+                case Start(worker):
+                    self.starting.append(worker)
+                case Tell(message=wire.LeaseGranted(number, worker)):
+                    del self.waiting[number]
+                    self.leases[number] = worker
+                case Tell(message=wire.LeaseLost(number)):
+                    self.waiting.pop(number, None)
+                    self.leases.pop(number, None)
+                case Tell(message=wire.ActorPlaced(name)):
+                    del self.waiting[name]
+                case Tell(message=wire.ActorDied(name)):
+                    self.waiting.pop(name, None)
+
+    def handle(self, message: Any, client: bytes = key("a") + b"driver") -> None:
+        self.perform(self.books.scheduler.handle(client, message))
+
+    needs = st.fixed_dictionaries(
+        {},
+        optional={
+            "node": st.sampled_from("abc"),
+            "soft": st.booleans(),
+            "spread": st.booleans(),
+            "near": st.sampled_from("abc").map(key),
+            "environment": st.sampled_from(["", "e"]),
+        },
+    )
+
+    @rule(cpus=st.sampled_from([0.0, 1.0, 2.0]), needs=needs)
+    def lease(self, cpus: float, needs: dict[str, Any]) -> None:
+        self.count += 1
+        wanted = lease(self.count, cpus, **needs)
+        self.waiting[self.count] = wanted.needs
+        self.handle(wanted)
+
+    @rule(needs=needs)
+    def actor(self, needs: dict[str, Any]) -> None:
+        self.count += 1
+        wanted = actor(f"x{self.count}", **needs)
+        self.waiting[wanted.actor] = wanted.needs
+        self.handle(wanted)
+
+    @precondition(lambda self: self.starting)
+    @rule(data=st.data())
+    def ready(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(self.starting))
+        self.starting.remove(worker)
+        self.handle(wire.WorkerReady(worker), worker)
+
+    @precondition(lambda self: self.leases or self.waiting)
+    @rule(data=st.data(), spoiled=st.booleans())
+    def give_back(self, data: st.DataObject, spoiled: bool) -> None:
+        numbers = [each for each in (*self.leases, *self.waiting) if isinstance(each, int)]
+        if numbers:
+            number = data.draw(st.sampled_from(numbers))
+            self.leases.pop(number, None)
+            self.waiting.pop(number, None)
+            self.handle(wire.ReturnLease(number, spoiled))
+
+    @rule(name=st.sampled_from("bc"), cpus=st.sampled_from([1, 2]))
+    def join(self, name: str, cpus: float) -> None:
+        if self.books.scheduler.sites.named(name) is None:
+            self.perform(self.books.join(name, cpus))
+
+    @rule(name=st.sampled_from("bc"))
+    def leave(self, name: str) -> None:
+        self.starting = [each for each in self.starting if key_of(each) != key(name)]
+        gone = {n for n, worker in self.leases.items() if key_of(worker) == key(name)}
+        self.perform(self.books.scheduler.node_down(key(name), "gone", ()))
+        assert not gone & self.leases.keys()
+
+    @rule(name=st.sampled_from("bc"), heard=st.booleans())
+    def fall_silent(self, name: str, heard: bool) -> None:
+        scheduler = self.books.scheduler
+        if heard:
+            self.perform(scheduler.node_heard(key(name)))
+        else:
+            scheduler.node_silent(key(name))
+
+    @invariant()
+    def nobody_waits_for_a_node_that_is_gone(self) -> None:
+        there = {site.node for site in self.books.scheduler.sites}
+        hard = {needs.node for needs in self.waiting.values() if needs.node and not needs.soft}
+        assert hard <= there
+
+    @invariant()
+    def amounts_are_conserved(self) -> None:
+        for site in self.books.scheduler.sites:
+            held = [w.share.amounts["CPU"] for w in site.workforce if w.share is not None]
+            assert site.pool.free["CPU"] + sum(held) == site.pool.total["CPU"]
+            assert site.pool.free["CPU"] >= 0
+
+
+TestRandomNodes = RandomNodes.TestCase
+TestRandomNodes.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -10,6 +10,7 @@ trusted.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import secrets
@@ -40,34 +41,67 @@ def token_file() -> Path:
 def read_token(*, make: bool) -> str:
     """The token; a new one where there is none, if ``make``.
 
-    Raises `ClusterError` where there is none, and for a file that others can read.
+    Raises `ClusterError` where there is none, for a file that is or can be read by others, and for
+    what is no token: with an empty one everybody could prove to have it.
     """
     path = token_file()
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
     except FileNotFoundError:
         if not make:
             raise ClusterError(
                 f"there is no token in {path}: copy that file from the head node (mode 0600), or "
                 "pipe what `rllib token` prints there into `rllib token --set` here"
             ) from None
-        return write_token(secrets.token_urlsafe(32))
-    if mode & 0o077:
+        return _first_token(path)
+    if found.st_uid not in (os.getuid(), 0):
+        raise ClusterError(f"{path} is another user's: chown {os.getuid()} {path}")
+    if found.st_mode & 0o077:
         raise ClusterError(f"{path} can be read by others: chmod 600 {path}")
-    return path.read_text().strip()
+    token = path.read_text(errors="replace").strip()
+    if not _is_token(token):
+        raise ClusterError(
+            f"what is in {path} is no token ({_RULE}): remove the file on the head node, which "
+            "makes a new one; elsewhere pipe what `rllib token` prints there into "
+            "`rllib token --set`"
+        )
+    return token
+
+
+_RULE = "at least 16 printable characters without spaces"
+
+
+def _is_token(text: str) -> bool:
+    return len(text) >= 16 and text.isascii() and text.isprintable() and " " not in text
+
+
+def _first_token(path: Path) -> str:
+    """A new one, or that of another process that makes one at the same time, and is first."""
+    draft = _draft(path, secrets.token_urlsafe(32))
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+    return read_token(make=False)
 
 
 def write_token(token: str) -> str:
-    """Keep it; another process that makes one at the same time wins or loses as a whole."""
-    if len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token:
-        raise ClusterError("a token is at least 16 printable characters without spaces")
+    """Keep it instead of the one that is there. Raises `ClusterError`."""
+    if not _is_token(token):
+        raise ClusterError(f"a token is {_RULE}")
     path = token_file()
+    _draft(path, token).replace(path)
+    return token
+
+
+def _draft(path: Path, token: str) -> Path:
+    """A file beside that one, with the token as a whole."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f"token.{secrets.token_hex(4)}")
     with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
         file.write(token + "\n")
-    draft.replace(path)
-    return token
+    return draft
 
 
 class Tls(NamedTuple):

@@ -43,27 +43,29 @@ class Door:
         self._admit = admit
         self._begin = begin
         self._numbers = itertools.count(1)
+        self._listener: socket.socket | None = None
 
     def listen(self, host: str, port: int) -> int:
         """Open the port; its number. Raises `ClusterError`."""
         try:
-            self._listener = _listening(host, port)
+            listener = self._listener = _listening(host, port)
         except OSError as error:
             raise ClusterError(
                 f"{host}:{port} cannot be listened at: it is in use, or no address of this machine"
             ) from error
-        self._begin(self._accept())
-        return int(self._listener.getsockname()[1])
+        self._begin(self._accept(listener))
+        return int(listener.getsockname()[1])
 
     def close(self) -> None:
-        """Close the port."""
-        self._listener.close()
+        """Close the port, if it was opened."""
+        if self._listener is not None:
+            self._listener.close()
 
-    async def _accept(self) -> None:
+    async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                sock, address = await loop.sock_accept(self._listener)
+                sock, address = await loop.sock_accept(listener)
             except OSError:  # out of descriptors, or it was gone at once
                 await asyncio.sleep(_PAUSE_S)
                 continue

@@ -205,6 +205,7 @@ class Gateway:
             "Greet": self._on_greet,
             "Control": self._on_control,
         }
+        self._local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         guard = _Guard(self._doorkeeper, self._refusals)
         self._server = grpc.aio.server(interceptors=[guard], options=_OPTIONS)
         streams = {k: grpc.stream_stream_rpc_method_handler(f) for k, f in handlers.items()}
@@ -213,7 +214,6 @@ class Gateway:
         self._credentials.listen(self._server, f"unix:{self._directory / GRPC}")
         await self._server.start()
         bound = self._door.listen(host, port)
-        self._local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._local.setblocking(False)
         self._local.bind(str(self._directory / GATEWAY))
         self._local.listen(1024)

@@ -1,11 +1,13 @@
 """``rllib start``, ``status``, ``train --address``, ``stop``, in that order."""
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
 from clusters import Command
 
+from rllib.core.cluster.credentials import home
 from rllib.core.cluster.launch import local_services
 
 TRAIN = [
@@ -30,6 +32,19 @@ def test_a_cluster_is_started_used_and_ended_by_commands(command: Command) -> No
     assert not list(local_services())
     assert "no node" in command("stop")
     assert "there is no node" in command("status", code=2)
+
+
+def test_a_port_that_is_in_use_is_said_to_be(command: Command) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"127.0.0.1:{port} cannot be listened at: it is in use" in command(
+            "start", "--head", "--port", port, code=2
+        )
+    elsewhere = ["--host", "192.0.2.1", "--insecure"]  # nobody's (RFC 5737)
+    told = command("start", "--head", "--port", "0", *elsewhere, code=2)
+    assert "or no address of this machine" in told
+    for log in (home() / "logs").iterdir():
+        assert "Traceback" not in log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ import contextlib
 import os
 import pickle
 import random
+import secrets
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,51 @@ def test_a_token_is_made_once_and_is_nobody_elses(
     with pytest.raises(ClusterError, match="16"):
         write_token("short")
     assert token not in repr(Credentials(token))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "\n", "short\n", "has spaces in it, and many\n", "\xff" * 20]
+)
+def test_a_file_without_a_token_opens_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.setenv("RLLIB_HOME", str(tmp_path))
+    token_file().write_text(content, "latin-1")
+    token_file().chmod(0o600)
+    for make in (False, True):
+        with pytest.raises(ClusterError, match=rf"{token_file()} is no token.*rllib token --set"):
+            read_token(make=make)
+
+
+def test_a_token_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLLIB_HOME", str(tmp_path))
+    read_token(make=True)
+    me = os.getuid()
+    if me == 0:
+        os.chown(token_file(), 4321, -1)
+    else:
+        monkeypatch.setattr(os, "getuid", lambda: me + 1)
+    with pytest.raises(ClusterError, match=f"{token_file()} is another user's: chown"):
+        read_token(make=True)
+
+
+def test_heads_that_start_at_once_make_one_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLLIB_HOME", str(tmp_path / "home"))
+    at_once, make = threading.Barrier(4, timeout=30), secrets.token_urlsafe
+
+    def makes(size: int) -> str:
+        at_once.wait()  # none of them has found one
+        return make(size)
+
+    monkeypatch.setattr(secrets, "token_urlsafe", makes)
+    with ThreadPoolExecutor(4) as heads:
+        tokens = set(heads.map(lambda _: read_token(make=True), range(4)))
+    assert tokens == {read_token(make=False)}
+    assert list(token_file().parent.iterdir()) == [token_file()]
 
 
 def test_beyond_loopback_tls_or_a_word_is_wanted() -> None:

@@ -271,6 +271,7 @@ class Gateway:
 
     async def _on_control(self, _requests: Any, context: Any) -> None:
         """A node joins, and stays until the stream ends."""
+        self._door.know(context.peer())
         first = await context.read()
         join = _read_join(first)
         if join is None:
@@ -347,7 +348,11 @@ class Gateway:
     async def _accept_locals(self) -> None:
         """Processes here that want to talk to one elsewhere."""
         while True:
-            sock, _address = await self._loop.sock_accept(self._local)
+            try:
+                sock, _address = await self._loop.sock_accept(self._local)
+            except OSError:  # out of descriptors
+                await asyncio.sleep(_TICK_S)
+                continue
             self._begin(self._on_local(sock))
 
     def _begin(self, work: Coroutine[Any, Any, Any]) -> None:

@@ -33,6 +33,7 @@ from rllib.core.cluster.gateway import Gateway
 from rllib.core.cluster.options import TLS_VARIABLES
 from rllib.core.cluster.services import AgentNode, HeadNode, ServiceNode
 from rllib.core.native.driver import DriverRuntime, start_driver
+from rllib.core.native.platform import raise_descriptors
 from rllib.core.system_config import system_config
 
 RECORD = "service.json"
@@ -82,6 +83,7 @@ class Running(NamedTuple):
 
 def main(order: Order) -> NoReturn:
     """Run a node service; returns to nobody."""
+    raise_descriptors()
     end = _End(order.lifeline)
     try:
         running, runtime, gateway = _start(order, end)

@@ -104,6 +104,9 @@ class ServiceNode(Node, Listener):
             sock, _address = self._attach.accept()
         except BlockingIOError:
             return
+        except OSError:  # out of descriptors
+            self._reactor.rest(self._attach.fileno())
+            return
         if platform.peer_user(sock) != os.getuid():
             sock.close()
             return

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import struct
 import threading
@@ -41,6 +42,9 @@ _DIG_S = 70.0
 _PAUSE_S = 0.2
 _LINGER_S = 1.0
 _LINGER_READS = 64
+_FULL = (errno.EMFILE, errno.ENFILE)
+"""There are no descriptors left."""
+_NOBODY = (FileNotFoundError, ConnectionError)
 
 
 class Refused(OSError):
@@ -102,12 +106,15 @@ class Tunnels:
         self._carry(near, far, Ends(me, key_of(to)), ended)
 
     async def _way(self, to: bytes, address: str) -> Wire | None:
-        """As `_knock`, but what a network that is cut for a while has spoiled is tried again."""
+        """As `_knock`, but what a network that is cut for a while has spoiled is tried again, and
+        what this node had no descriptors for."""
         async with asyncio.timeout(_DIG_S):
             while True:
                 try:
                     return await self._knock(to, address)
-                except ConnectionError:  # nothing was carried yet
+                except OSError as error:  # nothing was carried yet
+                    if not (isinstance(error, ConnectionError) or error.errno in _FULL):
+                        raise
                     await asyncio.sleep(_PAUSE_S)
 
     async def _knock(self, to: bytes, address: str) -> Wire | None:
@@ -132,19 +139,15 @@ class Tunnels:
 
     # -- from elsewhere ------------------------------------------------------------------------
 
-    async def admit(self, sock: socket.socket, host: str) -> None:
-        """Somebody has said MAGIC. Closes the socket of whom it does not let in."""
+    async def admit(self, sock: socket.socket, host: str) -> bool:
+        """Somebody has said MAGIC; whether he is let in. Else the socket is to be closed."""
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                prepare(sock)
                 far = await secured(sock, self._tls, server=True)
-                try:
-                    await self._admit(far, host)
-                except BaseException:
-                    far.close()
-                    raise
-        except (OSError, TimeoutError):
-            sock.close()
+                await self._admit(far, host)
+        except OSError:  # or his time is up
+            return False
+        return True
 
     async def _admit(self, far: Wire, host: str) -> None:
         (length,) = _LENGTH.unpack(await read_exactly(far, _LENGTH.size))
@@ -160,7 +163,11 @@ class Tunnels:
         if near is None:
             await _dismiss(far, GONE)
             raise Refused("that process is gone")
-        await write_all(far, OPEN)
+        try:
+            await write_all(far, OPEN)
+        except BaseException:
+            near.close()
+            raise
         caller = bytes.fromhex(shown.split(" ")[1])
         ends = Ends(bytes.fromhex(to), caller[:KEY_BYTES])
         self._carry(near, far, ends, lambda tunnel, _reason: self._tunnels.discard(tunnel))
@@ -213,7 +220,10 @@ async def _connected(address: str) -> socket.socket:
 
 
 async def _connected_locally(directory: Path, to: str) -> socket.socket | None:
-    """The socket of a process here, if it lives; of nothing else that came is a name made."""
+    """The socket of a process here, if it lives; of nothing else that came is a name made.
+
+    Raises `OSError` where that cannot be told.
+    """
     if len(to) != 2 * _ID_BYTES or not set(to) <= set("0123456789abcdef"):
         return None
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -222,7 +232,7 @@ async def _connected_locally(directory: Path, to: str) -> socket.socket | None:
         await asyncio.get_running_loop().sock_connect(sock, str(directory / f"{to}.sock"))
     except BaseException as error:
         sock.close()
-        if isinstance(error, OSError):
+        if isinstance(error, _NOBODY):
             return None
         raise
     return sock

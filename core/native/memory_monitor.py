@@ -105,11 +105,18 @@ class MemoryMonitor:
     def _watch(self) -> None:
         pause_s = 0.0
         while not self._stopped.wait(pause_s):
-            usage = memory_usage()
-            pause_s = next_look_s(usage, self._threshold, self._refresh_s)
-            if usage.share > self._threshold and not self._is_being_freed():
-                self._ended = self._relieve(usage)
-                self._patient_until = time.monotonic() + PATIENCE_S
+            try:
+                pause_s = self._look()
+            except (OSError, ValueError, psutil.Error):  # out of descriptors, or out of memory
+                pause_s = self._refresh_s
+
+    def _look(self) -> float:
+        """Seconds until the next one. Raises `OSError` where nothing can be read now."""
+        usage = memory_usage()
+        if usage.share > self._threshold and not self._is_being_freed():
+            self._ended = self._relieve(usage)
+            self._patient_until = time.monotonic() + PATIENCE_S
+        return next_look_s(usage, self._threshold, self._refresh_s)
 
     def _is_being_freed(self) -> bool:
         """Whether who was ended last is still there, and may be for a while."""

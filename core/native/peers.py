@@ -139,6 +139,9 @@ class Peers:
             sock, _address = self._listener.accept()
         except BlockingIOError:
             return
+        except OSError:  # out of descriptors
+            self._reactor.rest(self._listener.fileno())
+            return
         if not _same_user(sock):
             sock.close()
             return

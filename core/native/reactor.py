@@ -26,6 +26,7 @@ Handler = Callable[[int], None]
 
 _LEAVE_S = 5.0
 _PAUSE_S = 1e-3
+_REST_S = 0.1
 _SPIN_S = 50e-6
 _SHORT_S = 100e-6
 """Waits below this are followed by one that begins with looking again and again."""
@@ -46,6 +47,7 @@ class Reactor:
         self._lock = lock
         self._finish = finish
         self._handlers: dict[int, Handler] = {}
+        self._resting: dict[int, Handler] = {}
         self._postponed: deque[Callable[[], None]] = deque()
         self._poller = poller or new_poller()
         self._turn = threading.Lock()  # held by the thread that reads
@@ -72,8 +74,25 @@ class Reactor:
 
     def unregister(self, fd: int) -> None:
         """Forget ``fd``; call before closing it. Does nothing for one that is not known."""
+        self._resting.pop(fd, None)
         if self._handlers.pop(fd, None) is not None and not self._stopping:
             self._poller.unregister(fd)
+
+    def rest(self, fd: int) -> None:
+        """Do not read ``fd`` for a while: what is to be done about it cannot be done now, and would
+        be tried again and again. For handlers."""
+        handler = self._handlers[fd]
+        self.unregister(fd)
+        self._resting[fd] = handler
+        timer = threading.Timer(_REST_S, self._resume, (fd, handler))
+        timer.daemon = True
+        timer.start()
+
+    def _resume(self, fd: int, handler: Handler) -> None:
+        with self._lock:
+            if self._resting.get(fd) is handler and not self._stopping:
+                del self._resting[fd]
+                self.register(fd, handler)
 
     # -- waiting -------------------------------------------------------------------------------
 

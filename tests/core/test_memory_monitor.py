@@ -213,6 +213,26 @@ def test_the_next_one_is_ended_when_the_last_one_is_gone_and_memory_still_full(
         monitor.stop()
 
 
+def test_what_cannot_be_read_for_a_while_is_read_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, relieved = iter([OSError(24, "Too many open files"), ValueError()]), threading.Event()
+
+    def reading() -> Usage:
+        for error in looks:
+            raise error
+        return Usage(99, 100)
+
+    def relieve(_usage: Usage) -> int:
+        relieved.set()
+        return 0
+
+    monkeypatch.setattr(memory_monitor, "memory_usage", reading)
+    monitor = memory_monitor.MemoryMonitor(SystemConfig(memory_monitor_refresh_ms=1), relieve)
+    try:
+        assert relieved.wait(10)
+    finally:
+        monitor.stop()
+
+
 def test_a_process_that_ended_is_not_there() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     wait_until(lambda: not memory_monitor.is_there(child.pid))  # a zombie

@@ -7,6 +7,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 from patience import SOON_S, wait_until
@@ -80,6 +82,37 @@ def test_the_background_reads_while_nobody_waits(loop: Loop) -> None:
     loop.bell.ring()
     wait_until(lambda: loop.bell.rings == ["rllib-io"])
     wait_until(lambda: loop.finished)
+
+
+def test_what_rests_is_not_read_until_later(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rllib.core.native.reactor.threading.Timer", Alarm)
+    bell, reactor = loop.bell, loop.reactor
+    with loop.lock:
+        reactor.rest(bell.fd)
+    bell.ring()
+    assert not reactor.run_until(lambda: bool(bell.rings), time.monotonic())
+    Alarm.last.function()
+    wait_until(lambda: len(bell.rings) == 1)
+    with loop.lock:
+        reactor.rest(bell.fd)
+        reactor.unregister(bell.fd)
+    Alarm.last.function()  # it may be another one's by now
+    assert bell.fd not in reactor._handlers
+
+
+class Alarm:
+    """In place of `threading.Timer`."""
+
+    last: "Alarm"
+
+    def __init__(
+        self, _seconds: float, function: Callable[..., None], given: tuple[Any, ...]
+    ) -> None:
+        self.function = partial(function, *given)
+        Alarm.last = self
+
+    def start(self) -> None:
+        """It rings when it is told to."""
 
 
 def test_a_thread_that_waits_reads_itself(loop: Loop) -> None:

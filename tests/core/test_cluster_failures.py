@@ -151,7 +151,7 @@ def test_who_cannot_be_a_driver_hears_why(home: Path) -> None:
             core.init(address=cluster.address, num_cpus=3)
     token = home / "token"
     kept = token.read_text()
-    token.write_text("another token of some length")
+    token.write_text("another-token-of-some-length")
     with Cluster(head={"num_cpus": 1}) as cluster:
         token.write_text(kept)
         with pytest.raises(ClusterError, match="token"):

@@ -155,7 +155,7 @@ def is_loopback(host: str) -> bool:
     try:
         return all(
             ipaddress.ip_address(found[4][0]).is_loopback
-            for found in socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+            for found in socket.getaddrinfo(bare(host), None, type=socket.SOCK_STREAM)
         )
     except (OSError, ValueError):
         return False
@@ -171,16 +171,26 @@ def check_exposure(host: str, tls: Tls | None, *, insecure: bool) -> None:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port. Raises `ClusterError` for anything else."""
+    """Host, without the brackets of IPv6, and port. Raises `ClusterError` for anything else."""
     host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isdigit() and int(port) < 1 << 16):
+    if not (bare(host) and colon and port.isdigit() and int(port) < 1 << 16):
         raise ClusterError(f"{address!r} is no address: write HOST:PORT")
-    return host, int(port)
+    return bare(host), int(port)
+
+
+def joined_address(host: str, port: int) -> str:
+    """The address that `split_address` takes apart."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def bare(host: str) -> str:
+    """Without the brackets of IPv6."""
+    return host.removeprefix("[").removesuffix("]")
 
 
 def is_anywhere(host: str) -> bool:
     """Whether who listens there listens at all addresses of the machine."""
-    return host in ("0.0.0.0", "::", "[::]")
+    return host in ("0.0.0.0", "::")
 
 
 def is_same(one: str, other: str) -> bool:
@@ -191,7 +201,7 @@ def is_same(one: str, other: str) -> bool:
 def _ends(address: str) -> set[tuple[str, int]]:
     host, port = split_address(address)
     try:
-        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError:
         return set()
     return {(str(each[4][0]), port) for each in found}

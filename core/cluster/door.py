@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from rllib.core.cluster.credentials import ClusterError
+from rllib.core.cluster.credentials import ClusterError, joined_address
 from rllib.core.cluster.strangers import Stranger, strangers_within
 from rllib.core.cluster.tunnels import MAGIC
 from rllib.core.cluster.wires import prepare, ready
@@ -58,7 +58,7 @@ class Door:
             listener = self._listener = _listening(host, port)
         except OSError as error:
             raise ClusterError(
-                f"{host}:{port} cannot be listened at: it is in use, or no address of this machine"
+                f"{joined_address(host, port)} cannot be listened at: it is in use, or no address of this machine"
             ) from error
         self._begin(self._accept(listener))
         return int(listener.getsockname()[1])

@@ -32,7 +32,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it comments on every connecti
 import grpc
 
 from rllib.core.cluster import messages
-from rllib.core.cluster.credentials import ClusterError, Credentials, token_file
+from rllib.core.cluster.credentials import ClusterError, Credentials, joined_address, token_file
 from rllib.core.cluster.diagnosis import why_nobody_answers
 from rllib.core.cluster.dock import Dock
 from rllib.core.cluster.door import GRPC, Door, host_of
@@ -218,8 +218,7 @@ class Gateway:
         self._local.bind(str(self._directory / GATEWAY))
         self._local.listen(1024)
         self._begin(self._accept_locals())
-        bracketed = f"[{host}]" if ":" in host else host
-        return f"{bracketed}:{bound}"
+        return joined_address(host, bound)
 
     async def _close(self) -> None:
         for task in list(self._tasks):

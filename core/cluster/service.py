@@ -21,9 +21,11 @@ from rllib.core.cluster.credentials import (
     ClusterError,
     Credentials,
     Tls,
+    bare,
     check_exposure,
     is_anywhere,
     is_loopback,
+    joined_address,
     own_address,
     read_token,
     split_address,
@@ -108,7 +110,7 @@ def _answer(fd: int, said: object) -> None:
 
 
 def _start(order: Order, end: _End) -> tuple[Running, DriverRuntime, Gateway]:
-    host = order.host or _host_for(order)
+    host = bare(order.host) or _host_for(order)
     check_exposure(host, order.tls, insecure=order.insecure)
     credentials = Credentials(read_token(make=not order.head), order.tls)
     if order.tls:  # workers know by it that the cluster encrypts, and drivers among them how
@@ -165,8 +167,7 @@ def _reachable(bound: str, head: str) -> str:
     host, port = split_address(bound)
     if not is_anywhere(host):
         return bound
-    found = own_address(head or _SOMEWHERE)
-    return f"[{found}]:{port}" if ":" in found else f"{found}:{port}"
+    return joined_address(own_address(head or _SOMEWHERE), port)
 
 
 def _host_for(order: Order) -> str:

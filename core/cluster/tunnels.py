@@ -207,7 +207,7 @@ async def _connected(address: str) -> socket.socket:
     """A connection to that address. Raises `OSError`."""
     loop = asyncio.get_running_loop()
     host, port = split_address(address)
-    found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     family, kind, protocol, _name, where = found[0]
     sock = socket.socket(family, kind, protocol)
     prepare(sock)

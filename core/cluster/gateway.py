@@ -31,6 +31,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it comments on every connecti
 
 import grpc
 
+from rllib import __version__
 from rllib.core.cluster import messages
 from rllib.core.cluster.credentials import ClusterError, Credentials, joined_address, token_file
 from rllib.core.cluster.diagnosis import why_nobody_answers
@@ -274,7 +275,8 @@ class Gateway:
         first = await context.read()
         join = _read_join(first)
         if join is None:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a node begins with Join")
+            text = f"another version of rllib is there, {__version__}, or a node did not begin with Join"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
             return
         link = Link(context.write)
         reason = self._listener.joined(link, join)

@@ -29,6 +29,10 @@ class Join(Message, tag="join"):
     labels: dict[str, str]
     service: bytes
     """The process id of the service itself."""
+    python: str
+    """Version of Python: functions travel as its bytecode."""
+    release: str
+    """Version of `rllib`."""
 
 
 class Relay(Message, tag="relay"):

@@ -17,10 +17,12 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rllib import __version__
 from rllib.core.cluster import messages
 from rllib.core.cluster.credentials import is_loopback, split_address
 from rllib.core.cluster.gateway import Gateway, Link, Listener
@@ -41,6 +43,7 @@ from rllib.core.native.scheduler import Scheduler
 from rllib.core.native.sites import Site, key_of, new_process_id, node_key
 from rllib.core.native.victims import Occupant
 
+PYTHON = ".".join(map(str, sys.version_info[:3]))
 ATTACH = "attach.sock"
 """In the session's directory: where a driver connects that wants to be on this node."""
 
@@ -221,6 +224,16 @@ def _is_at_home(address: str) -> bool:
     return is_loopback(split_address(address)[0])
 
 
+def _other_versions(join: messages.Join) -> str:
+    """What differs, in words: of the versions of Python and of this library the first two parts
+    have to be the same, or functions and values of the one mean nothing to the other."""
+    pairs = ("Python", join.python, PYTHON), ("rllib", join.release, __version__)
+    for what, theirs, ours in pairs:
+        if theirs.split(".")[:2] != ours.split(".")[:2]:
+            return f"it runs {what} {theirs}, and this head {what} {ours}: install the same"
+    return ""
+
+
 class HeadNode(ServiceNode):
     """The node with the scheduler."""
 
@@ -324,6 +337,8 @@ class HeadNode(ServiceNode):
     def _objection(self, join: messages.Join) -> str:
         if join.protocol != messages.PROTOCOL:
             return f"it speaks protocol {join.protocol}, and this head {messages.PROTOCOL}"
+        if reason := _other_versions(join):
+            return reason
         if _is_at_home(join.address) and not _is_at_home(self.site.address):
             return (
                 f"other nodes cannot reach it at {join.address}: join {self.site.address}, or say "
@@ -484,6 +499,8 @@ class AgentNode(ServiceNode):
             list(site.pool.devices),
             site.labels,
             self._runtime.me,
+            PYTHON,
+            __version__,
         )
         link = self.gateway.join(address, join, timeout_s)
         with self._runtime.lock:

@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import msgspec
 import numpy as np
 import psutil
 import pytest
 from cluster_actors import Counter, actor_on
 from patience import patience
 
+import rllib
 from rllib import core
-from rllib.core.cluster import credentials
+from rllib.core.cluster import credentials, messages
 from rllib.core.cluster.credentials import (
     ClusterError,
     Credentials,
@@ -36,6 +38,7 @@ from rllib.core.cluster.credentials import (
 )
 from rllib.core.cluster.options import TLS_VARIABLES, tls_of
 from rllib.core.cluster.proofs import Prover
+from rllib.core.cluster.services import PYTHON
 from rllib.core.cluster.tunnels import GONE, MAGIC, TUNNEL
 from rllib.core.native.session import base_directory
 from rllib.core.native.sites import node_key
@@ -257,6 +260,49 @@ def test_those_who_connect_and_say_nothing_keep_nobody_out() -> None:
 
 
 CONTROL = "/rllib.Node/Control"
+
+
+JOIN = messages.Join(
+    *(messages.PROTOCOL, "b" * 32, "host", "127.0.0.1:1", {}, [], {}, bytes(16)),
+    python=PYTHON,
+    release=rllib.__version__,
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"python": "3.7.1"}, f"it runs Python 3.7.1, and this head Python {PYTHON}"),
+        ({"release": "9.8.7"}, f"it runs rllib 9.8.7, and this head rllib {rllib.__version__}"),
+        ({"protocol": 3}, f"it speaks protocol 3, and this head {messages.PROTOCOL}"),
+        ({"python": f"{PYTHON}rc1"}, ""),
+    ],
+)
+def test_a_node_of_another_version_is_refused(said: dict[str, Any], reason: str) -> None:
+    with Cluster() as cluster:
+        answer = join_with(cluster, msgspec.structs.replace(JOIN, **said))
+    (first, *_) = messages.read_down(answer)
+    assert getattr(first, "reason", "").startswith(reason)
+    assert isinstance(first, messages.Refused if reason else messages.Welcome)
+
+
+def test_a_node_that_joins_in_another_way_hears_of_versions() -> None:
+    with Cluster() as cluster, pytest.raises(grpc.aio.AioRpcError, match="another version of rllib"):
+        join_with(cluster, ["join", 3, "node"])
+
+
+def join_with(cluster: Cluster, join: Any) -> bytes:
+    """What the head says to it."""
+
+    async def say() -> bytes:
+        shown = Prover(read_token(make=False), os.urandom(16)).call(node_key(cluster.head.id), CONTROL)
+        async with channel_to(cluster) as channel:
+            call = channel.stream_stream(CONTROL)(metadata=shown)
+            await call.write(messages.encode([join]))
+            answer: bytes = await call.read()
+            return answer
+
+    return asyncio.run(say())
 
 
 def channel_to(cluster: Cluster, address: str = "") -> grpc.aio.Channel:

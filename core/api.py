@@ -88,7 +88,8 @@ def init(
     ``address``, or else the environment variable ``RLLIB_ADDRESS``, chooses the engine:
     ``"inline"`` runs everything in this process, serially; ``None``, ``"local"`` and ``"auto"``
     start the native engine on this machine; ``"HOST:PORT"`` makes this process a driver of the
-    cluster whose head listens there (see ``rllib start``); ``"ray"`` and ``"ray:..."``, with an
+    cluster whose head listens there (see ``rllib start``; ``RLLIB_TLS_CERT`` and so on, or
+    ``RLLIB_INSECURE=1``, are about the way there); ``"ray"`` and ``"ray:..."``, with an
     address of Ray's, hand everything to an installed Ray; ``"ray://HOST:PORT"`` to a cluster of
     Ray's, from a machine that is none of its nodes. ``num_cpus`` (default: the cores this
     process may use), ``num_gpus`` and ``resources`` are logical amounts that tasks and actors ask

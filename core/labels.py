@@ -15,6 +15,8 @@ NODE_ID = "ray.io/node-id"
 """The label that every machine has, under Ray's name."""
 ACCELERATOR = "ray.io/accelerator-type"
 """The label of a machine with GPUs: their kind."""
+DRIVERS_OWN = "rllib/drivers-own"
+"""The label of a node of a cluster that was started for one driver, and ends with it."""
 
 _WORD = r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
 _NAME = re.compile(_WORD)

@@ -166,7 +166,8 @@ def check_exposure(host: str, tls: Tls | None, *, insecure: bool) -> None:
     if tls is None and not insecure and not is_loopback(host):
         raise ClusterError(
             f"{host} can be reached from other machines, and the token opens everything here: give "
-            "--tls-cert, --tls-key and --tls-ca, or say --insecure if the network is trusted"
+            "--tls-cert, --tls-key and --tls-ca (or set RLLIB_TLS_CERT, _KEY and _CA), or say "
+            "--insecure (or set RLLIB_INSECURE=1) if the network is trusted"
         )
 
 

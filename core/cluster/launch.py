@@ -26,6 +26,7 @@ from rllib.core.cluster.credentials import (
     split_address,
 )
 from rllib.core.cluster.service import RECORD, Order, Running
+from rllib.core.labels import DRIVERS_OWN
 from rllib.core.native.session import base_directory
 
 _START_S = 30.0
@@ -142,6 +143,7 @@ def connect(
     log_to_driver: bool,
     runtime_env: Mapping[str, Any],
     tls: Tls | None = None,
+    insecure: bool = False,
 ) -> AttachedRuntime:
     """Be a driver of the cluster with that head: on the node of this machine if there is one, else
     on one that is started for this process, with ``amounts``, or nothing, to offer.
@@ -149,7 +151,7 @@ def connect(
     Raises `ClusterError`.
     """
     split_address(address)
-    running, release = _node_for(address, amounts, tls)
+    running, release = _node_for(address, amounts, tls, insecure=insecure)
     try:
         runtime = attach(
             Path(running.session), namespace, log_to_driver=log_to_driver, release=release
@@ -162,7 +164,7 @@ def connect(
 
 
 def _node_for(
-    address: str, amounts: Mapping[str, float], tls: Tls | None
+    address: str, amounts: Mapping[str, float], tls: Tls | None, *, insecure: bool
 ) -> tuple[Running, Callable[[], None]]:
     here = [each for each in local_services() if _is_of(each, address)]
     here.sort(key=lambda each: not _is_at(each, address))
@@ -174,7 +176,10 @@ def _node_for(
             )
         return here[0], _nothing
     offered = {"CPU": 0.0, "GPU": 0.0, "memory": 0.0, **amounts}
-    service = Service(Order(head=address, amounts=offered, tls=tls, quiet=True))
+    labels = {DRIVERS_OWN: "true"}
+    service = Service(
+        Order(head=address, amounts=offered, labels=labels, tls=tls, insecure=insecure, quiet=True)
+    )
     return service.running, service.stop
 
 

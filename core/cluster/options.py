@@ -13,6 +13,14 @@ from rllib.core.cluster.credentials import Tls
 TLS_VARIABLES = ("RLLIB_TLS_CERT", "RLLIB_TLS_KEY", "RLLIB_TLS_CA")
 """Environment variables that name the files of `Tls`."""
 
+INSECURE_VARIABLE = "RLLIB_INSECURE"
+"""Environment variable that, with any value but 0, says that the network is trusted."""
+
+
+def is_network_trusted() -> bool:
+    """Whether the environment says so."""
+    return os.environ.get(INSECURE_VARIABLE, "") not in ("", "0")
+
 
 def tls_of(cert: str = "", key: str = "", ca: str = "") -> Tls | None:
     """The files that are given, or else those of the environment; all three or none.
@@ -69,4 +77,5 @@ def connect_driver(
         log_to_driver=log_to_driver,
         runtime_env=runtime_env,
         tls=tls_of(),
+        insecure=is_network_trusted(),
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rllib.cli.shared import fail
+from rllib.cli.shared import Insecure, fail, trust_network
 
 _RETRY_S = 0.5
 _MOST_DEATHS = 10
@@ -20,6 +20,7 @@ def status(
     address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="By default a node of this machine.")
     ] = None,
+    insecure: Insecure = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     nodes: Annotated[
         int, typer.Option(metavar="COUNT", help="Fail unless there are so many nodes.")
@@ -34,11 +35,12 @@ def status(
     """
     from rllib import core
 
+    trust_network(insecure)
     deadline = time.monotonic() + wait
     _connect(address, deadline)
     try:
         report = _report()
-        while (there := sum(node["alive"] for node in report["nodes"])) < nodes:
+        while (there := _standing(report)) < nodes:
             if time.monotonic() > deadline:
                 fail(f"there are {there} nodes, not {nodes}")
             time.sleep(_RETRY_S)
@@ -48,6 +50,13 @@ def status(
             typer.echo(line)
     finally:
         core.shutdown()
+
+
+def _standing(report: Report) -> int:
+    """How many nodes live, without those that were started for one driver and end with it."""
+    from rllib.core.labels import DRIVERS_OWN
+
+    return sum(node["alive"] and DRIVERS_OWN not in node["labels"] for node in report["nodes"])
 
 
 def _connect(address: str | None, deadline: float) -> None:
@@ -76,13 +85,19 @@ def _connect(address: str | None, deadline: float) -> None:
 
 
 def _report() -> Report:
-    """All that is shown."""
+    """All that is shown; if a node was started for this command alone, that is not."""
     from rllib import core
+    from rllib.core.labels import DRIVERS_OWN
     from rllib.core.util import state
 
     total, free = core.cluster_resources(), core.available_resources()
     stores = {store.node_id: store.asdict() for store in state.list_stores(timeout=5.0)}
-    nodes = state.list_nodes(limit=10_000)
+    me = core.get_runtime_context().get_node_id()
+    nodes = [
+        node
+        for node in state.list_nodes(limit=10_000)
+        if node.node_id != me or DRIVERS_OWN not in node.labels
+    ]
     actors = state.list_actors(limit=10_000)
     objects = state.list_objects(limit=100_000, timeout=5.0, raise_on_missing_output=False)
     return {

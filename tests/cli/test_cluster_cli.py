@@ -2,12 +2,14 @@
 
 import re
 import socket
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from clusters import Command
 
-from rllib.core.cluster.credentials import home
+from rllib.core.cluster.credentials import ClusterError, home, own_address
 from rllib.core.cluster.launch import local_services
 
 TRAIN = [
@@ -32,6 +34,29 @@ def test_a_cluster_is_started_used_and_ended_by_commands(command: Command) -> No
     assert not list(local_services())
     assert "no node" in command("stop")
     assert "there is no node" in command("status", code=2)
+
+
+def test_a_cluster_is_used_from_a_machine_without_a_node(command: Command) -> None:
+    host = own_host()
+    started = command("start", "--head", "--host", host, "--insecure", "--port", "0")
+    (address,) = re.findall(r"runs at (\S+),", started)
+    with TemporaryDirectory(dir="/tmp") as elsewhere:  # nodes of one machine are found there
+        away = partial(command, TMPDIR=elsewhere)
+        assert "--insecure" in away("status", "--address", address, code=2)
+        found = away("status", "--address", address, "--insecure", "--nodes", "1")
+        assert "Nodes: 1\n" in found, "its own is none"
+        told = away("status", "--address", address, "--nodes", "2", code=2, RLLIB_INSECURE="1")
+        assert "there are 1 nodes, not 2" in told
+        assert "--insecure" in away(*TRAIN, "--address", address, code=2)
+        assert "finished" in away(*TRAIN, "--address", address, "--insecure")
+
+
+def own_host() -> str:
+    """An address of this machine that is not loopback."""
+    try:
+        return own_address("192.0.2.1:9")
+    except ClusterError:
+        pytest.skip("this machine has no network")
 
 
 def test_a_port_that_is_in_use_is_said_to_be(command: Command) -> None:

@@ -5,12 +5,12 @@ It keeps trying whatever goes wrong between the two, be it a certificate that ra
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rllib.core.cluster.credentials import Tls
+from rllib.core.cluster.credentials import TLS_NAME, Tls, split_address
+from rllib.core.cluster.tunnels import MAGIC
 
 _TRY_S = 3.0
 _NOTHING = "nobody answers there in time"
@@ -19,14 +19,28 @@ _REFUSED = "it refuses this node's certificate, which has expired or is signed b
 
 def why_nobody_answers(address: str, tls: Tls | None) -> str:
     """What goes wrong, in words. Takes seconds at most."""
-    host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), _TRY_S) as sock:
-            return _of_tls(sock, tls) if tls else _without_tls(sock)
+        with _connected(address) as sock:
+            told = _of_tls(sock, tls) if tls else _without_tls(sock)
+        if tls and told.startswith(_REFUSED):
+            _be_refused(address, tls)
+        return told
     except ConnectionRefusedError:
         return "nobody listens there"
     except OSError as error:
         return f"{_NOTHING} ({error})"
+
+
+def _connected(address: str) -> socket.socket:
+    return socket.create_connection(split_address(address), _TRY_S)
+
+
+def _be_refused(address: str, tls: Tls) -> None:
+    """So that the head can tell in its log: of what gRPC refuses it hears nothing."""
+    with contextlib.suppress(OSError), _connected(address) as sock:
+        sock.sendall(MAGIC)
+        with _context(tls).wrap_socket(sock, server_hostname=TLS_NAME) as secured:
+            secured.recv(1)
 
 
 def _without_tls(sock: socket.socket) -> str:
@@ -44,11 +58,8 @@ def _without_tls(sock: socket.socket) -> str:
 
 def _of_tls(sock: socket.socket, tls: Tls) -> str:
     """How far a handshake comes."""
-    from rllib.core.cluster.credentials import TLS_NAME
-
     try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        context.load_cert_chain(tls.cert, tls.key)
+        context = _context(tls)
         context.set_alpn_protocols(["h2"])
         with context.wrap_socket(sock, server_hostname=TLS_NAME) as secured:
             # What it thinks of this side comes after the handshake: gRPC just hangs up.
@@ -59,6 +70,12 @@ def _of_tls(sock: socket.socket, tls: Tls) -> str:
         return _of_alert(error.reason or "")
     except OSError:
         return _NOTHING
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca)
+    context.load_cert_chain(tls.cert, tls.key)
+    return context
 
 
 def _of_alert(reason: str) -> str:

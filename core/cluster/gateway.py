@@ -261,11 +261,19 @@ class Gateway:
         call = self._stub(address, "Greet")(metadata=(("nonce", nonce),), wait_for_ready=True)
         said = await call.read()
         if not isinstance(said, bytes) or not _is_answer(self._prover, nonce, said):
+            await self._be_refused(address, said)
             raise ClusterError(
                 f"the head at {address} has another token than {token_file()}: compare them, see "
                 "`rllib token`"
             )
         return key_of(said)
+
+    async def _be_refused(self, address: str, said: Any) -> None:
+        """So that the head can tell in its log who has another token. What is proved is wanted of
+        no node: who passes the proof on, to one that has this token, gets nothing for it."""
+        if isinstance(said, bytes):
+            shown = self._prover.call(key_of(said), _path("Nothing"))
+            await self._stub(address, "Nothing")(metadata=shown).code()
 
     # -- control -------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -44,6 +45,7 @@ _LINGER_S = 1.0
 _LINGER_READS = 64
 _FULL = (errno.EMFILE, errno.ENFILE)
 """There are no descriptors left."""
+_HUNG_UP = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _NOBODY = (FileNotFoundError, ConnectionError)
 
 
@@ -145,6 +147,10 @@ class Tunnels:
             async with asyncio.timeout(_PATIENCE_S):
                 far = await secured(sock, self._tls, server=True)
                 await self._admit(far, host)
+        except ssl.SSLError as error:
+            if not isinstance(error, _HUNG_UP):
+                self._refused(_story(error), host)
+            return False
         except OSError:  # or his time is up
             return False
         return True
@@ -197,6 +203,13 @@ class Tunnels:
                 tunnel.cut("")
         self._dock.close()
         self._reactor.stop()
+
+
+def _story(error: ssl.SSLError) -> str:
+    """What is wrong with a call that got no further than TLS."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"with a certificate that is not valid here ({error.verify_message})"
+    return f"that did not get through TLS ({error.reason})"
 
 
 def _nothing() -> None:

@@ -6,6 +6,7 @@ Whatever would block returns ``None``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
@@ -248,7 +249,8 @@ def _shook_hands(channel: Channel) -> bool:
     except ssl.SSLWantReadError:
         return False
     except ssl.SSLError:
-        channel.flush()
+        with contextlib.suppress(OSError):  # it may be gone
+            channel.flush()
         raise
     return True
 

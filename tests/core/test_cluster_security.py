@@ -524,6 +524,39 @@ def test_an_expired_certificate_is_refused(certify: Any, monkeypatch: pytest.Mon
         cluster.add_node()
 
 
+def test_of_an_expired_certificate_the_head_tells_once(
+    certify: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: Any
+) -> None:
+    monkeypatch.setattr("rllib.core.testing.JOIN_TIMEOUT_S", 1.0)
+    certify("old", 2020, 2021)
+    certify("ours", 2020, 2049)
+    both = tmp_path / "both"
+    both.write_text("".join((tmp_path / name / "cert").read_text() for name in ("ours", "old")))
+    monkeypatch.setenv("RLLIB_TLS_CA", str(both))
+    with Cluster() as cluster:
+        monkeypatch.setenv("RLLIB_TLS_CERT", str(tmp_path / "old" / "cert"))
+        monkeypatch.setenv("RLLIB_TLS_KEY", str(tmp_path / "old" / "key"))
+        for _ in range(2):
+            with pytest.raises(ClusterError, match="refuses this node's certificate"):
+                cluster.add_node()
+        told = capfd.readouterr().err
+    assert told.count("was refused") == 1
+    assert "not valid here (certificate has expired) was refused" in told
+
+
+def test_of_a_node_with_another_token_the_head_tells_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: Any
+) -> None:
+    with Cluster() as cluster:
+        monkeypatch.setenv("RLLIB_HOME", str(tmp_path))
+        write_token("another-token-altogether")
+        for _ in range(2):
+            with pytest.raises(ClusterError, match="has another token than"):
+                cluster.add_node()
+        told = capfd.readouterr().err
+    assert told.count("with a wrong token was refused") == told.count("was refused") == 1
+
+
 def test_who_cannot_join_hears_why(certify: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rllib.core.testing.JOIN_TIMEOUT_S", 1.0)
     with Cluster() as cluster:

@@ -58,7 +58,8 @@ class Door:
             listener = self._listener = _listening(host, port)
         except OSError as error:
             raise ClusterError(
-                f"{joined_address(host, port)} cannot be listened at: it is in use, or no address of this machine"
+                f"{joined_address(host, port)} cannot be listened at: it is in use, or no address "
+                "of this machine"
             ) from error
         self._begin(self._accept(listener))
         return int(listener.getsockname()[1])

@@ -283,7 +283,9 @@ class Gateway:
         first = await context.read()
         join = _read_join(first)
         if join is None:
-            text = f"another version of rllib is there, {__version__}, or a node did not begin with Join"
+            text = (
+                f"it is another version of rllib ({__version__}), in which a node joins otherwise"
+            )
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
             return
         link = Link(context.write)

@@ -31,7 +31,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it comments on every connecti
 
 import grpc
 
-from rllib import __version__
+import rllib
 from rllib.core.cluster import messages
 from rllib.core.cluster.credentials import ClusterError, Credentials, joined_address, token_file
 from rllib.core.cluster.diagnosis import why_nobody_answers
@@ -283,9 +283,7 @@ class Gateway:
         first = await context.read()
         join = _read_join(first)
         if join is None:
-            text = (
-                f"it is another version of rllib ({__version__}), in which a node joins otherwise"
-            )
+            text = f"it is another version of rllib ({rllib.__version__}), in which a node joins otherwise"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
             return
         link = Link(context.write)

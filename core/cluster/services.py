@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rllib import __version__
+import rllib
 from rllib.core.cluster import messages
 from rllib.core.cluster.credentials import is_loopback, split_address
 from rllib.core.cluster.gateway import Gateway, Link, Listener
@@ -227,7 +227,7 @@ def _is_at_home(address: str) -> bool:
 def _other_versions(join: messages.Join) -> str:
     """What differs, in words: of the versions of Python and of this library the first two parts
     have to be the same, or functions and values of the one mean nothing to the other."""
-    pairs = ("Python", join.python, PYTHON), ("rllib", join.release, __version__)
+    pairs = ("Python", join.python, PYTHON), ("rllib", join.release, rllib.__version__)
     for what, theirs, ours in pairs:
         if theirs.split(".")[:2] != ours.split(".")[:2]:
             return f"it runs {what} {theirs}, and this head {what} {ours}: install the same"
@@ -500,7 +500,7 @@ class AgentNode(ServiceNode):
             site.labels,
             self._runtime.me,
             PYTHON,
-            __version__,
+            rllib.__version__,
         )
         link = self.gateway.join(address, join, timeout_s)
         with self._runtime.lock:

@@ -283,7 +283,7 @@ class Gateway:
         first = await context.read()
         join = _read_join(first)
         if join is None:
-            text = f"it is another version of rllib ({rllib.__version__}), in which a node joins otherwise"
+            text = f"it is another version of rllib, {rllib.__version__}: nodes join otherwise"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
             return
         link = Link(context.write)

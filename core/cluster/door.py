@@ -20,7 +20,7 @@ from rllib.core.cluster.credentials import ClusterError, joined_address
 from rllib.core.cluster.strangers import Stranger, strangers_within
 from rllib.core.cluster.tunnels import MAGIC
 from rllib.core.cluster.wires import prepare, ready
-from rllib.core.native.platform import most_descriptors
+from rllib.core.native.descriptors import most_descriptors
 
 GRPC = "grpc.sock"
 """In the session's directory: where the gRPC server listens."""

@@ -34,8 +34,8 @@ from rllib.core.cluster.dock import Dock
 from rllib.core.cluster.gateway import Gateway
 from rllib.core.cluster.options import TLS_VARIABLES
 from rllib.core.cluster.services import AgentNode, HeadNode, ServiceNode
+from rllib.core.native.descriptors import raise_descriptors
 from rllib.core.native.driver import DriverRuntime, start_driver
-from rllib.core.native.platform import raise_descriptors
 from rllib.core.system_config import system_config
 
 RECORD = "service.json"

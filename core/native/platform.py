@@ -14,9 +14,7 @@ where it is not needed; child processes inherit it. Processes may differ in thei
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
 import select
 import socket
 import struct
@@ -26,8 +24,6 @@ VARIABLE = "RLLIB_PORTABLE"
 
 _SOL_LOCAL = 0
 _LOCAL_PEERCRED = 1
-_ENDLESS = 10_240
-"""Descriptors where there is no limit: what macOS allows then."""
 _XUCRED = struct.Struct("=IIh2x16I")
 """Version, user, number of groups, groups: what macOS and the BSDs tell of a socket's peer."""
 
@@ -61,22 +57,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def most_descriptors() -> int:
-    """How many files and sockets this process may have open."""
-    return _within(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-
-
-def raise_descriptors() -> None:
-    """Have it be as many as the system allows; child processes inherit that."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):  # macOS has a limit besides
-        resource.setrlimit(resource.RLIMIT_NOFILE, (_within(hard), hard))
-
-
-def _within(limit: int) -> int:
-    return _ENDLESS if limit == resource.RLIM_INFINITY else limit
 
 
 def peer_user(sock: socket.socket) -> int:

@@ -1,7 +1,6 @@
 """What all commands share: where the user's modules are found, and how an error ends a command."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,19 +19,6 @@ Run = Annotated[
     ),
 ]
 RunsDir = Annotated[Path, typer.Option(help="Folder of all runs.")]
-
-Insecure = Annotated[
-    bool,
-    typer.Option(
-        "--insecure", help="Trust the network: no TLS on the way to a cluster of `rllib start`."
-    ),
-]
-
-
-def trust_network(insecure: bool) -> None:
-    """Have this process and its children do so, if that was said."""
-    if insecure:
-        os.environ["RLLIB_INSECURE"] = "1"  # as `core.init` takes it
 
 
 def fail(text: str) -> NoReturn:

@@ -1,6 +1,7 @@
 """``rllib status``."""
 
 import json
+import os
 import time
 from collections import Counter
 from shutil import get_terminal_size
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rllib.cli.shared import Insecure, fail, trust_network
+from rllib.cli.shared import fail
 
 _RETRY_S = 0.5
 _MOST_DEATHS = 10
@@ -20,7 +21,9 @@ def status(
     address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="By default a node of this machine.")
     ] = None,
-    insecure: Insecure = False,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Trust the network: no TLS on the way there.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     nodes: Annotated[
         int, typer.Option(metavar="COUNT", help="Fail unless there are so many nodes.")
@@ -34,8 +37,10 @@ def status(
     Example: rllib status --nodes 4 --wait 300
     """
     from rllib import core
+    from rllib.core.cluster.options import INSECURE_VARIABLE
 
-    trust_network(insecure)
+    if insecure:
+        os.environ[INSECURE_VARIABLE] = "1"
     deadline = time.monotonic() + wait
     _connect(address, deadline)
     try:

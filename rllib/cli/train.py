@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rllib.cli import completion
-from rllib.cli.shared import Insecure, explained, find_modules_here, trust_network
+from rllib.cli.shared import explained, find_modules_here
 from rllib.runs.signals import CLEAN_UP_S, GRACE_S, Interrupted, StopSignals
 
 
@@ -79,7 +79,6 @@ def train(
             "from anywhere through Ray Client.",
         ),
     ] = "native",
-    insecure: Insecure = False,
     seeds: Annotated[
         str | None,
         typer.Option(metavar="1..5", help="One run after the other, NAME_seed1 and so on."),
@@ -101,7 +100,6 @@ def train(
     Example: rllib train --config ppo_cartpole lr=3e-4 num_env_runners=4
     """
     find_modules_here()
-    trust_network(insecure)
     code = 0
     try:
         with StopSignals(grace).installed() as signals, explained():

@@ -48,7 +48,7 @@ def test_a_cluster_is_used_from_a_machine_without_a_node(command: Command) -> No
         told = away("status", "--address", address, "--nodes", "2", code=2, RLLIB_INSECURE="1")
         assert "there are 1 nodes, not 2" in told
         assert "--insecure" in away(*TRAIN, "--address", address, code=2)
-        assert "finished" in away(*TRAIN, "--address", address, "--insecure")
+        assert "finished" in away(*TRAIN, "--address", address, RLLIB_INSECURE="1")
 
 
 def own_host() -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import random
 import signal
 import subprocess
@@ -156,14 +155,8 @@ def _newest(folder: Path, name: str) -> int:
 
 
 def _rllib(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    paths = os.pathsep.join([str(facts.ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        [sys.executable, "-m", "rllib", "train", "--config", "run.yaml", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    one_thread = {"OMP_NUM_THREADS": "1"}
+    return facts.begin_run(folder, "--config", "run.yaml", *arguments, environ=one_thread)
 
 
 SIGNALS = {"INT": signal.SIGINT, "TERM": signal.SIGTERM, "KILL": signal.SIGKILL}

@@ -88,11 +88,11 @@ def tried(num: int, folder: Path) -> dict[str, Any]:
     sys.path.insert(0, str(folder))
     warnings.simplefilter("ignore")  # numbers that overflow, for one
     payload = pickle.dumps(Canary(canary))
-    with _config().build_algo() as algo:
+    with small_config().build_algo() as algo:
         algo.train()
         algo.save_to_path(good)
         before = _peak()
-        loaders = _loaders(algo)
+        loaders = loaders_of(algo)
         mutants = Counter(_mutants(num, good, forged, payload, loaders))
         kinds: dict[str, Counter[str]] = {}
         for kind, outcome in _attacked(good, forged, payload, loaders):
@@ -109,7 +109,8 @@ def tried(num: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def _config() -> DQNConfig:
+def small_config() -> DQNConfig:
+    """Of everything that a checkpoint may have, as little as possible."""
     return (
         DQNConfig()
         .environment("CartPole-v1")
@@ -129,7 +130,7 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def _loaders(algo: Any) -> tuple[Callable[[Path], Any], ...]:
+def loaders_of(algo: Any) -> tuple[Callable[[Path], Any], ...]:
     """Everything that reads a checkpoint."""
     module = algo.get_module()
     return (
@@ -153,7 +154,7 @@ def _outcome(load: Callable[[Path], Any], path: Path) -> str:
     return "read"
 
 
-def _reseal(folder: Path) -> None:
+def reseal(folder: Path) -> None:
     """Who can write the folder can also seal it."""
     names = [path.name for path in folder.iterdir() if path.name != MANIFEST]
     seals = {name: checkpoint._seal_of(folder / name) for name in names}
@@ -168,13 +169,14 @@ def _mutants(
     shutil.copytree(good, forged)
     for number in range(num):
         file = files[number % len(files)]
-        (forged / file.name).write_bytes(_mutated(file.read_bytes(), rng, payload))
-        _reseal(forged)
+        (forged / file.name).write_bytes(mutated(file.read_bytes(), rng, payload))
+        reseal(forged)
         yield _outcome(loaders[number // len(files) % len(loaders)], forged)
         (forged / file.name).write_bytes(file.read_bytes())
 
 
-def _mutated(data: bytes, rng: random.Random, payload: bytes) -> bytes:
+def mutated(data: bytes, rng: random.Random, payload: bytes) -> bytes:
+    """Cut off, changed, or with something else in it."""
     at = rng.randrange(len(data))
     choices = (
         data[:at],
@@ -223,7 +225,7 @@ def _attacks(payload: bytes) -> Iterator[Attack]:
 def _writing(name: str, data: bytes) -> Callable[[Path], None]:
     def attack(folder: Path) -> None:
         (folder / name).write_bytes(data)
-        _reseal(folder)
+        reseal(folder)
 
     return attack
 
@@ -231,7 +233,7 @@ def _writing(name: str, data: bytes) -> Callable[[Path], None]:
 def _zip_bomb(folder: Path) -> None:
     with zipfile.ZipFile(folder / TENSORS, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("archive/data.pkl", bytes(2**26))
-    _reseal(folder)
+    reseal(folder)
 
 
 def _listing(name: str) -> Callable[[Path], None]:
@@ -300,7 +302,7 @@ def _saying(settings: dict[str, Any], module: dict[str, Any]) -> Callable[[Path]
         metadata["config"] |= settings
         metadata["modules"]["default_policy"] |= module
         (folder / METADATA).write_text(json.dumps(metadata))
-        _reseal(folder)
+        reseal(folder)
 
     return attack
 
@@ -319,7 +321,7 @@ def _configs(num: int, file: Path, canary: Path) -> Iterator[tuple[str, str]]:
     yield "YAML", _outcome(lambda path: load_plan(str(path)), file)
     rng = random.Random(3)
     for _ in range(num):
-        file.write_bytes(_mutated(CONFIG.encode(), rng, b"!!python/object/apply:os.abort []"))
+        file.write_bytes(mutated(CONFIG.encode(), rng, b"!!python/object/apply:os.abort []"))
         yield "mutated presets", _outcome(lambda path: load_plan(str(path)), file)
 
 

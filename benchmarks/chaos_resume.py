@@ -7,9 +7,7 @@ one run goes through, and one is killed (``kill -9``) amid learning and goes on 
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -66,16 +64,9 @@ def _pair(preset: str, seed: int, kill_after: int) -> tuple[int, int]:
 
 
 def _train(folder: Path, preset: str, seed: int, name: str) -> subprocess.Popen[bytes]:
-    paths = os.pathsep.join([str(facts.ROOT), os.environ.get("PYTHONPATH", "")])
     stop = ["--stop", "env_runners/episode_return_mean=450", "--stop", f"{STEPS}={MOST}"]
     settings = [f"seed={seed}", "checkpoint_frequency=5", "checkpoint_every_s=null"]
-    command = ["train", "--config", preset, *settings, *stop, "--name", name]
-    return subprocess.Popen(
-        [sys.executable, "-m", "rllib", *command],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": paths},
-        stdout=subprocess.DEVNULL,
-    )
+    return facts.begin_run(folder, "--config", preset, *settings, *stop, "--name", name)
 
 
 def _saved(run: Path) -> int:

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,20 @@ def run_child(module: str, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     printed: dict[str, Any] = json.loads(done.stdout)
     return {"seconds": round(time.perf_counter() - started, 1)} | printed
+
+
+def begin_run(
+    folder: Path, *arguments: str, environ: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """``rllib train`` with these arguments, in a process of its own that works in ``folder``."""
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-m", "rllib", "train", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": paths} | dict(environ or {}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def _module_and_arguments() -> list[str]:

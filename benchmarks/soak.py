@@ -37,8 +37,8 @@ from rllib import core
 from rllib.config import AlgorithmConfig
 from rllib.config.file import load_plan
 from rllib.preload import preload_for
-from rllib.runs.progress import RETURN
 from rllib.runs.record import PROGRESS, read_json_lines
+from rllib.runs.stopping import RETURN
 
 STORE_BYTES = 24 * MIB
 CHECKPOINT_S = 5.0

@@ -43,9 +43,9 @@ def listen(actor: Any, job: str) -> None:
 
 def of_all() -> str:
     """Stacks of this process, of all that it has started, and of its actors on other nodes."""
-    parts = [_titled(psutil.Process(), of_this_process())]
-    children = {child.pid: text for child, text in _of_children()}
-    parts += [_titled(psutil.Process(pid), text) for pid, text in children.items()]
+    parts = [_titled(os.getpid(), of_this_process())]
+    children = dict(_of_children())
+    parts += [_titled(pid, text) for pid, text in children.items()]
     here = socket.gethostname()
     parts += [
         f"on {host}: {text}"
@@ -88,25 +88,24 @@ def of_job(job: str) -> list[Told]:
     host = socket.gethostname()
     found = []
     for pid in psutil.pids():
-        file = _file_of(pid)
-        if file is not None and str(file.readlink()).startswith(f"/memfd:{NAME}-{job}"):
-            found.append((host, pid, _titled(psutil.Process(pid), _ask(pid, file))))
+        if (file := _file_of(pid, f"{NAME}-{job}")) is not None:
+            found.append((host, pid, _titled(pid, _ask(pid, file))))
     return found
 
 
-def _of_children() -> Iterator[tuple[psutil.Process, str]]:
+def _of_children() -> Iterator[tuple[int, str]]:
     if sys.platform != "linux":
         return
     for child in psutil.Process().children(recursive=True):
         if (file := _file_of(child.pid)) is not None:
-            yield child, _ask(child.pid, file)
+            yield child.pid, _ask(child.pid, file)
 
 
-def _file_of(pid: int) -> Path | None:
-    """The file of a process that listens."""
+def _file_of(pid: int, name: str = NAME) -> Path | None:
+    """The file of that name, or with more in it, of a process that listens."""
     try:
         files = [*Path(f"/proc/{pid}/fd").iterdir()]
-        return next((file for file in files if NAME in str(file.readlink())), None)
+        return next((file for file in files if name in str(file.readlink())), None)
     except OSError:  # it has ended
         return None
 
@@ -127,9 +126,10 @@ def _ask(pid: int, file: Path) -> str:
         return f"it has ended: {error.strerror}\n"
 
 
-def _titled(process: psutil.Process, text: str) -> str:
+def _titled(pid: int, text: str) -> str:
     try:
-        title = f"process {process.pid} ({' '.join(process.cmdline())[:80]}, {process.status()})"
-    except psutil.Error:
-        title = f"process {process.pid}"
+        process = psutil.Process(pid)
+        title = f"process {pid} ({' '.join(process.cmdline())[:80]}, {process.status()})"
+    except psutil.Error:  # it has ended
+        title = f"process {pid}"
     return f"{title}\n{text}"

@@ -1,6 +1,6 @@
 """What agents have, one after the other, as state trees."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,14 +18,18 @@ class Agent(NamedTuple):
     agent_id: Any
 
 
-def agents_to_state(rows: Iterable[tuple[Agent, Any]]) -> list[Any]:
-    """Agents with something that is a state tree, in this order."""
-    return [[int(agent.env_index), agent.agent_id, tree] for agent, tree in rows]
+def agents_to_state(
+    things: Iterable[tuple[Agent, Any]], to_state: Callable[[Any], Any]
+) -> list[Any]:
+    """Agents, each with the state tree of what it has, in this order."""
+    return [[int(agent.env_index), agent.agent_id, to_state(each)] for agent, each in things]
 
 
-def agents_from_state(state: Iterable[Any]) -> list[tuple[Agent, Any]]:
+def agents_from_state(
+    state: Iterable[Any], from_state: Callable[[Any], Any]
+) -> list[tuple[Agent, Any]]:
     """What `agents_to_state` was given."""
-    return [(Agent(env_index, agent_id), tree) for env_index, agent_id, tree in state]
+    return [(Agent(env_index, agent_id), from_state(each)) for env_index, agent_id, each in state]
 
 
 def row_to_state(row: Any) -> Any:

@@ -200,12 +200,10 @@ class Actor:
 
     def get_state(self) -> dict[str, Any]:
         """State tree of what its agents do and remember, and of its connectors."""
-        noises = ((agent, row_to_state(each)) for agent, each in self.noises.items())
-        states = ((agent, rows_to_state(each)) for agent, each in self.states.items())
         return {
             "trajectories": self.trajectories.get_state(),
-            "noises": agents_to_state(noises),
-            "states": agents_to_state(states),
+            "noises": agents_to_state(self.noises.items(), row_to_state),
+            "states": agents_to_state(self.states.items(), rows_to_state),
             "memories": [] if self.memories is None else self.memories.get_state(),
             "connectors": self.pipeline.get_state(),
         }
@@ -214,8 +212,8 @@ class Actor:
         """Go on from ``get_state``."""
         self.pipeline.set_state(state["connectors"])
         self.trajectories.set_state(state["trajectories"])
-        self.noises = {k: row_from_state(each) for k, each in agents_from_state(state["noises"])}
-        self.states = {k: rows_from_state(each) for k, each in agents_from_state(state["states"])}
+        self.noises = dict(agents_from_state(state["noises"], row_from_state))
+        self.states = dict(agents_from_state(state["states"], rows_from_state))
         if self.memories is not None:
             self.memories.set_state(state["memories"])
 
@@ -571,9 +569,9 @@ class MultiAgentEnvRunner(Inspected):
         env_state = self.env.get_state()
         if env_state is None:
             return {}
-        waiting = {name: _seen_to_state(each) for name, each in self.waiting.items()}
+        waiting = {k: agents_to_state(each, row_to_state) for k, each in self.waiting.items()}
         last_seen = [
-            _seen_to_state((Agent(index, agent_id), obs) for agent_id, obs in seen.items())
+            agents_to_state(((Agent(index, k), obs) for k, obs in seen.items()), row_to_state)
             for index, seen in enumerate(self.env.last_seen)
         ]
         return {
@@ -596,7 +594,8 @@ class MultiAgentEnvRunner(Inspected):
         for name, actor in self.actors.items():
             actor.set_state(state["actors"][name])
         self.waiting = defaultdict(list)
-        self.waiting.update({k: _seen_from_state(each) for k, each in state["waiting"].items()})
+        for name, each in state["waiting"].items():
+            self.waiting[name] = agents_from_state(each, row_from_state)
         for episode, told in zip(self.episodes, state["episodes"], strict=True):
             episode.set_state(told)
             # For callbacks it begins here: what they had put into custom_data is gone.
@@ -609,7 +608,7 @@ class MultiAgentEnvRunner(Inspected):
         if state["actors"].keys() != self.actors.keys():
             return False
         last_seen = [
-            {agent.agent_id: obs for agent, obs in _seen_from_state(each)}
+            {agent.agent_id: obs for agent, obs in agents_from_state(each, row_from_state)}
             for each in state["last_seen"]
         ]
         try:
@@ -621,14 +620,6 @@ class MultiAgentEnvRunner(Inspected):
     def stop(self) -> None:
         """Close the environments."""
         self.env.close()
-
-
-def _seen_to_state(rows: Iterable[tuple[Agent, NDArray[Any]]]) -> list[Any]:
-    return agents_to_state((agent, row_to_state(obs)) for agent, obs in rows)
-
-
-def _seen_from_state(state: list[Any]) -> list[tuple[Agent, NDArray[Any]]]:
-    return [(agent, row_from_state(obs)) for agent, obs in agents_from_state(state)]
 
 
 class Tally:

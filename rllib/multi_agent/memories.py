@@ -109,11 +109,11 @@ class AgentMemories:
 
     def get_state(self) -> list[Any]:
         """State tree of all memories."""
-        return agents_to_state((agent, rows_to_state(row)) for agent, row in self.rows.items())
+        return agents_to_state(self.rows.items(), rows_to_state)
 
     def set_state(self, state: list[Any]) -> None:
         """Go on from `get_state`."""
-        self.rows = {agent: rows_from_state(row) for agent, row in agents_from_state(state)}
+        self.rows = dict(agents_from_state(state, rows_from_state))
 
     def _load(self, agents: Sequence[Agent]) -> None:
         if not self.blank:

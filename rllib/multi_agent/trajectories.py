@@ -154,12 +154,12 @@ class Trajectories:
     def get_state(self) -> list[Any]:
         """Of each agent what it did last and saw last, after `take`: between two fragments."""
         assert not self.num_rows, "what is complete has to be taken before"
-        return agents_to_state((agent, _pending(each)) for agent, each in self.columns.items())
+        return agents_to_state(self.columns.items(), _pending)
 
     def set_state(self, state: list[Any]) -> None:
         """Go on from `get_state`."""
         self.free.clear()
-        self.columns = {agent: _column_of(each) for agent, each in agents_from_state(state)}
+        self.columns = dict(agents_from_state(state, _column_of))
 
     def _column(self, agent: Agent) -> _Column:
         column = self.columns.get(agent)

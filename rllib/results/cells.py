@@ -11,8 +11,9 @@ from rllib.results.curves import Group, curve_of
 from rllib.results.evaluate import Evaluation
 from rllib.results.page import LARGE, axis_words, legend, svg
 from rllib.results.saved import SavedRun
-from rllib.runs.progress import LENGTH, RETURN
+from rllib.runs.progress import LENGTH
 from rllib.runs.record import ENV_STEPS, ITERATION, Metrics, flatten
+from rllib.runs.stopping import RETURN
 
 HEADLINES = {
     "training iterations": ITERATION,

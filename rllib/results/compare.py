@@ -10,8 +10,8 @@ import numpy as np
 from rllib.config.plain import differences
 from rllib.results.curves import AXES, TIME, Curve, Group, curve_of, find_group, reached_at
 from rllib.results.statistics import Interval, probability_of_improvement
-from rllib.runs.progress import RETURN
 from rllib.runs.record import ENV_STEPS
+from rllib.runs.stopping import RETURN
 
 
 @dataclass(frozen=True)

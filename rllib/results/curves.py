@@ -12,8 +12,8 @@ from rllib.errors import RunError
 from rllib.results.saved import SavedRun, find_run
 from rllib.results.statistics import Floats, Interval, bootstrap, iqm_of_rows
 from rllib.runs.folder import CONFIG
-from rllib.runs.progress import RETURN
 from rllib.runs.record import ENV_STEPS
+from rllib.runs.stopping import RETURN
 
 TIME = "time_total_s"
 AXES = {"steps": ENV_STEPS, "time": TIME}

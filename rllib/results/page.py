@@ -17,10 +17,10 @@ from rllib.errors import RunError
 from rllib.results.compare import Comparison, table
 from rllib.results.curves import Curve, Group, curve_of
 from rllib.results.saved import SavedRun
-from rllib.runs.progress import RETURN
 from rllib.runs.record import ENV_STEPS, Metrics
 from rllib.runs.settings import telling
 from rllib.runs.starts import words
+from rllib.runs.stopping import RETURN
 from rllib.runs.watchdog import STALLS
 
 LEFT, RIGHT, BOTTOM, TOP = 70, 20, 40, 15

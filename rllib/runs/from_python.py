@@ -14,10 +14,9 @@ from rllib.preload import preload_for
 from rllib.runs.console import Console
 from rllib.runs.folder import hold
 from rllib.runs.notebook import console_here
-from rllib.runs.progress import RETURN
 from rllib.runs.run import train
 from rllib.runs.signals import Interrupted, StopSignals
-from rllib.runs.stopping import criterion_problem
+from rllib.runs.stopping import RETURN, criterion_problem
 
 if TYPE_CHECKING:
     from rllib.results.saved import SavedRun

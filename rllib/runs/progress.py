@@ -7,9 +7,8 @@ from itertools import pairwise
 
 from rllib.metrics.stages import Stages, headline, stages_of, verdict
 from rllib.runs.record import ENV_STEPS, ITERATION, Metrics
-from rllib.runs.stopping import COUNTERS
+from rllib.runs.stopping import COUNTERS, RETURN
 
-RETURN = "env_runners/episode_return_mean"
 LENGTH = "env_runners/episode_len_mean"
 RESTARTS = "fault_tolerance/num_remote_worker_restarts"
 WINDOW_S = 10.0

@@ -10,11 +10,12 @@ from rllib.metrics.names import ALL_MODULES
 from rllib.runs.record import flatten, leaves
 
 # Metrics that every run has, though some only once an episode has ended.
+RETURN = "env_runners/episode_return_mean"
 COMMON_METRICS = (
     "training_iteration",
     "time_total_s",
     "num_env_steps_sampled_lifetime",
-    "env_runners/episode_return_mean",
+    RETURN,
     "env_runners/episode_return_min",
     "env_runners/episode_return_max",
     "env_runners/episode_len_mean",
@@ -78,7 +79,7 @@ def criterion_problem(metric: str, threshold: object) -> str | None:
     if "/" in metric or metric in COMMON_METRICS:
         return None
     guess = RENAMED_METRICS.get(metric) or _near(metric, COMMON_METRICS)
-    hint = f"did you mean {guess!r}?" if guess else f"for example {COMMON_METRICS[3]!r}"
+    hint = f"did you mean {guess!r}?" if guess else f"for example {RETURN!r}"
     return f"unknown metric; {hint}"
 
 
@@ -139,7 +140,7 @@ def may_come(metric: str, known: Iterable[str]) -> bool:
     if metric in {*known, *COMMON_METRICS}:
         return True
     if metric.startswith(OF_AGENTS):
-        return COMMON_METRICS[3] not in known
+        return RETURN not in known
     section = metric.partition("/")[0]
     return section in LATE and not any(path.startswith(f"{section}/") for path in known)
 

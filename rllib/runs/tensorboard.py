@@ -13,9 +13,9 @@ from typing import Any
 
 from rllib.metrics.stages import bottleneck, stages_of, verdict
 from rllib.runs.logger_thread import Logger
-from rllib.runs.progress import RETURN
 from rllib.runs.record import ENV_STEPS, TIMESTAMP, Metrics
 from rllib.runs.settings import Settings
+from rllib.runs.stopping import RETURN
 
 TENSORBOARD = "tensorboard"
 FLUSH_EVERY_S = 2.0

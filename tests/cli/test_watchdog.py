@@ -4,6 +4,7 @@ import os
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 from patience import wait_until
 
@@ -72,6 +73,12 @@ def test_the_stack_of_an_actor_that_hangs_is_there() -> None:
         wait_until(is_told)
         assert "test_the_stack_of_an_actor_that_hangs_is_there" in text[0]
         core.kill(actor)
+
+
+def test_one_that_ends_meanwhile_costs_no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = psutil.pids()[-1] + 100_000
+    monkeypatch.setattr(stacks, "_of_children", lambda: iter([(gone, "it waited\n")]))
+    assert f"process {gone}\nit waited" in stacks.of_all()
 
 
 def test_so_is_that_of_one_on_another_node() -> None:

@@ -14,45 +14,21 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from benchmarks.chaos_hostile import Canary, loaders_of, mutated, reseal, small_config
 from rllib.algorithm import Algorithm
-from rllib.algorithms.dqn import DQNConfig
-from rllib.checkpoints import checkpoint as checkpoint_module
 from rllib.checkpoints.checkpoint import MANIFEST, METADATA, STATE, TENSORS
 from rllib.checkpoints.rows import SavedRows
 from rllib.config.file import load_plan, read_draft
 from rllib.errors import CheckpointError, ConfigError, RLlibError
-from rllib.modules.multi_rl_module import MultiRLModule
 from rllib.modules.rl_module import RLModule
 
 NUM_MUTATIONS = 1000
 MOST_BYTES = 64 * 2**20
 
 
-class Canary:
-    """Touches a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
 @pytest.fixture(scope="module")
 def algo():
-    config = (
-        DQNConfig()
-        .environment("CartPole-v1")
-        .env_runners(num_env_runners=0)
-        .rl_module(model_config={"fcnet_hiddens": [4]})
-        .training(
-            replay_buffer_config={"type": "PrioritizedEpisodeReplayBuffer", "capacity": 100},
-            num_steps_sampled_before_learning_starts=10,
-            train_batch_size_per_learner=4,
-        )
-        .reporting(min_sample_timesteps_per_iteration=60)
-    )
-    with config.build_algo() as made:
+    with small_config().build_algo() as made:
         made.train()
         yield made
 
@@ -69,27 +45,12 @@ def forged(good, tmp_path):
     return Path(shutil.copytree(good, tmp_path / "forged"))
 
 
-def reseal(folder):
-    """Who can write the folder can also seal it."""
-    names = [path.name for path in folder.iterdir() if path.name != MANIFEST]
-    seals = {name: checkpoint_module._seal_of(folder / name) for name in names}
-    (folder / MANIFEST).write_bytes(checkpoint_module._manifest_json(seals))
-
-
 def test_a_thousand_mutated_files_are_refused_or_harmless(algo, good, forged, tmp_path):
     """Sealed anew after each mutation, so that it is the content that is looked at."""
     rng, canary = random.Random(5), tmp_path / "canary"
     payload = pickle.dumps(Canary(canary))
     files = sorted(path for path in good.iterdir() if path.name != MANIFEST)
-    module = algo.get_module()
-    loaders = (
-        algo.restore_from_path,
-        lambda path: Algorithm.from_checkpoint(path).stop(),
-        RLModule.from_checkpoint,
-        MultiRLModule.from_checkpoint,
-        module.restore_from_path,
-        lambda path: algo.restore_from_path(path, component="learner_group/learner/rl_module"),
-    )
+    loaders = loaders_of(algo)
     warnings.simplefilter("ignore")  # numbers that overflow, for one
     refused, before = 0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in range(NUM_MUTATIONS):
@@ -106,25 +67,6 @@ def test_a_thousand_mutated_files_are_refused_or_harmless(algo, good, forged, tm
     assert 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) < MOST_BYTES
     algo.restore_from_path(good)
     assert np.isfinite(algo.train()["learners"]["default_policy"]["total_loss"])
-
-
-def mutated(data, rng, payload):
-    at = rng.randrange(len(data))
-    match rng.randrange(7):
-        case 0:
-            return data[:at]
-        case 1:
-            return data[:at] + bytes([rng.randrange(256)]) + data[at + 1 :]
-        case 2:
-            return data[:at] + data[rng.randrange(len(data)) :]
-        case 3:
-            return data[:at] + payload + data[at:]
-        case 4:
-            return data[:at] + b"9" * rng.choice((1, 20, 400)) + data[at:]
-        case 5:
-            return data[:at] + rng.choice((b"[", b"{", b"null", b"-", b"1e999")) * 50 + data[at:]
-        case _:
-            return payload
 
 
 def forge(folder, *, config=None, facts=None, **others):

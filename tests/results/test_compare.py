@@ -17,8 +17,8 @@ from rllib.results.curves import Curve, curve_of, find_group, reached_at
 from rllib.results.page import page
 from rllib.results.picture import write_picture
 from rllib.results.saved import SavedRun
-from rllib.runs.progress import RETURN
 from rllib.runs.record import ENV_STEPS
+from rllib.runs.stopping import RETURN
 
 CONFIG = """\
 algorithm: PPO

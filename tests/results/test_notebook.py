@@ -15,8 +15,9 @@ from rllib.results.evaluate import evaluate_run
 from rllib.results.saved import SavedRun
 from rllib.runs.console import Console
 from rllib.runs.notebook import NotebookConsole, console_here, in_notebook, view
-from rllib.runs.progress import RETURN, Progress
+from rllib.runs.progress import Progress
 from rllib.runs.record import ENV_STEPS, ITERATION
+from rllib.runs.stopping import RETURN
 
 CELLS = (
     """

@@ -26,6 +26,9 @@ PATHS = "_paths"
 NAMESPACE = "_namespace"
 """A field of our own: in which such a driver's workers look for names."""
 
+JOB = "_job"
+"""A field of our own: the id of such a driver's job. So a worker serves one driver alone."""
+
 FIELDS = ("env_vars", "working_dir", "py_modules", "excludes")
 
 _NOT_SUPPORTED = (

@@ -1,7 +1,7 @@
 """A driver on a node of a cluster: to the node it is one more client, and to user code the runtime.
 
 It shares memory with the workers of its node, and talks to all others through the node's gateway.
-The node, not the driver, owns workers: they serve other drivers after it.
+The node, not the driver, owns workers; but each serves the tasks and actors of one driver alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from rllib.core.native.interrupts import InterruptGuard
 from rllib.core.native.ledger import LEDGER, Cells, Ledger
 from rllib.core.native.node_link import NodeSocket
 from rllib.core.native.output import Folder, Line, Printer
-from rllib.core.runtime_env import NAMESPACE, PATHS
+from rllib.core.native.session import JOB_BYTES, hex_id
+from rllib.core.runtime_env import JOB, NAMESPACE, PATHS
 
 _PATIENCE_S = 10.0
 
@@ -87,6 +88,7 @@ class AttachedRuntime(NativeRuntime):
         ledger = Ledger(Cells.open(session / LEDGER), order.cell, order.store_bytes)
         super().__init__(order.worker, session, namespace, ledger)
         self.driver = self.calls.agent = order.driver
+        self.job = hex_id(order.worker.hex(), JOB_BYTES)
         self.recorder = trace.recorder(session, "driver")
         self.interrupts = InterruptGuard(self.lock, self.reactor)
         self._release = release
@@ -95,10 +97,11 @@ class AttachedRuntime(NativeRuntime):
         self._printer = Printer(Folder() if fold else None) if log_to_driver else None
 
     def set_environment(self, runtime_env: Mapping[str, Any]) -> None:
-        """What everything starts with: that, and what workers, who serve several drivers one after
-        the other, must know of this one."""
+        """What everything starts with: that, and what workers, which are the node's, must know of
+        this driver."""
         paths = [str(Path(path).absolute()) for path in sys.path]
-        self.placing.enter({**runtime_env, PATHS: paths, NAMESPACE: self.namespace})
+        own = {PATHS: paths, NAMESPACE: self.namespace, JOB: self.job}
+        self.placing.enter({**runtime_env, **own})
 
     def on_node(self, record: Any) -> None:
         """A message of the node service."""

@@ -52,7 +52,7 @@ from rllib.core.native.plans import Plans, constructor_target, method_target
 from rllib.core.native.questions import NodeQuestions
 from rllib.core.native.reactor import Reactor
 from rllib.core.native.room import Room
-from rllib.core.native.session import hex_id, node_id
+from rllib.core.native.session import JOB_BYTES, hex_id, node_id
 from rllib.core.native.sites import key_of, nearest
 from rllib.core.native.spillfiles import SPILL, FileLostError, SpillFiles
 from rllib.core.native.streams import UNLIMITED, NativeStream
@@ -90,6 +90,8 @@ class NativeRuntime(NodeQuestions):
         self._directory = directory
         self.ledger = ledger
         self.namespace = namespace
+        self.job = hex_id(directory.name, JOB_BYTES)
+        """Of the driver; on a node that serves several, each of them has its own."""
         self.lock = threading.RLock()
         self.reactor = Reactor(self.lock, self.flush)
         self.reports = Reports(self.reactor.nudge)
@@ -487,9 +489,8 @@ class NativeRuntime(NodeQuestions):
 
     def where(self) -> Where:
         """The driver, or a worker between jobs."""
-        name = self._directory.name
         return Where(
-            job_id=hex_id(name, 4),
+            job_id=self.job,
             node_id=node_id(self._directory),
             worker_id=self.me.hex(),
             namespace=self.namespace,

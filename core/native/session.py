@@ -19,6 +19,9 @@ _MAX_SOCKET_PATH = 60
 """Of a directory: a Unix socket's path has 103 characters on macOS, a few more on Linux, of which
 the sockets' own names need the rest."""
 
+JOB_BYTES = 4
+"""Of the id of a job."""
+
 
 class Session:
     """The directory, the lock that says that its driver lives, and the janitor."""

@@ -26,7 +26,7 @@ from rllib.core.native.peers import Peer
 from rllib.core.native.process import exit_process
 from rllib.core.native.sites import key_of
 from rllib.core.records import ActorShape
-from rllib.core.runtime_env import NAMESPACE
+from rllib.core.runtime_env import JOB, NAMESPACE
 
 
 def main(order: wire.Make, directory: str, control: int) -> NoReturn:
@@ -106,6 +106,7 @@ class WorkerRuntime(NativeRuntime):
         self._environment.show_gpus(given.gpus)
         self._environment.adopt(given.environment)
         self.namespace = self._environment.fields.get(NAMESPACE, self.namespace)
+        self.job = self._environment.fields.get(JOB, self.job)
         if not self._environment.is_entered:
             self.executor.prepare = self._environment.enter
 

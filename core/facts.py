@@ -96,6 +96,8 @@ class StoreFacts:
     """On disk."""
     fetched: int = 0
     """Large values that were fetched from other nodes: once for all who read them here."""
+    received: int = 0
+    """Bytes of all large values that came from other nodes: arguments, results, copies."""
 
 
 @dataclass(frozen=True, slots=True)

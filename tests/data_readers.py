@@ -43,3 +43,9 @@ def total(array: Any) -> int:
 def fetched(*nodes: Node) -> list[int]:
     found = {each.node_id: each.fetched for each in state.list_stores()}
     return [found[node.id] for node in nodes]
+
+
+def received(*nodes: Node) -> list[int]:
+    """Bytes of large values that came there from other nodes."""
+    found = {each.node_id: each.received for each in state.list_stores()}
+    return [found[node.id] for node in nodes]

@@ -84,8 +84,6 @@ class Dock:
         self._claims = itertools.count(1)
         self._unclaimed: dict[int, Landing] = {}
         self._helper = ThreadPoolExecutor(1, "rllib-dock")
-        self.landed = 0
-        self.landed_bytes = 0
 
     def berth(self, coming: wire.Coming) -> Berth | None:
         """Room for it, if there is some at once. Raises `WireError` for absurd sizes."""
@@ -111,13 +109,12 @@ class Dock:
 
     def land(self, berth: Berth, process: bytes, by: object) -> Landing:
         """Hand it to a process of this node. Raises `PeerGoneError` for one that has ended."""
-        self.landed += 1
-        self.landed_bytes += berth.size
         region, claim = berth.region, next(self._claims)
         if region is None:
             return Landing(claim, None, None, process, None, by)
         segment, at = _place(region)
         with self._runtime.lock:
+            self._places.landed_bytes += berth.size
             peer = None
             if process != self._runtime.me:
                 peer = self._runtime.peers.get(process)

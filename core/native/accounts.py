@@ -70,7 +70,7 @@ class Table(wire.Message):
     objects: list[ObjectRow] = msgspec.field(default_factory=list)
 
 
-read_store = msgspec.msgpack.Decoder(tuple[int, int, int, int]).decode
+read_store = msgspec.msgpack.Decoder(tuple[int, int, int, int, int]).decode
 read_leases = msgspec.msgpack.Decoder(list[int]).decode
 read_table = msgspec.msgpack.Decoder(Table).decode
 
@@ -94,14 +94,16 @@ def account(
     return msgspec.msgpack.encode(Table(len(calls) + len(arrived), list(tasks)))
 
 
-def _store(runtime: NativeRuntime) -> tuple[int, int, int, int]:
-    """Of its node: bytes in use, the limit, bytes on disk, and values fetched from elsewhere."""
+def _store(runtime: NativeRuntime) -> tuple[int, int, int, int, int]:
+    """Of its node: bytes in use, the limit, bytes on disk; values fetched from elsewhere, and bytes
+    of all that came from there."""
     folder = Path(runtime.where().session, SPILL)
     return (
         runtime.ledger.total,
         runtime.ledger.capacity,
         spilled_bytes(folder),
         runtime.calls.fetched,
+        runtime.places.landed_bytes,
     )
 
 

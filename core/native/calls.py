@@ -10,7 +10,7 @@ from rllib.core.native import wire
 from rllib.core.native.call import FETCH, NOTHING, Call, NativeActor, Target
 from rllib.core.native.connection import Frame
 from rllib.core.native.failures import load_error
-from rllib.core.native.objects import BorrowedRef, NativeRef, Stored
+from rllib.core.native.objects import Away, BorrowedRef, NativeRef, Stored
 from rllib.core.native.peers import Peer, PeerGoneError, Peers
 from rllib.core.native.sites import key_of
 from rllib.core.native.streams import UNLIMITED
@@ -85,8 +85,27 @@ class Calls:
             if not ref.fetching:
                 ref.fetching = True
                 (self._ask_owner if direct else self._fetch)(ref)
-        elif ref._owner != self._values.me:
+        else:
+            self._check_own(ref)
+
+    def _check_own(self, ref: NativeRef) -> None:
+        if ref._owner != self._values.me:
             ref.resolve(ForeignReferenceError(f"{ref!r} belongs to a runtime that was shut down"))
+
+    def look(self, ref: NativeRef) -> None:
+        """See that it becomes known whether there is a value, and where; a large one on another
+        node does not come for that."""
+        if not isinstance(ref, BorrowedRef):
+            self._check_own(ref)
+        elif not (ref.looking or ref.fetching):
+            ref.looking = True
+            self._ask_owner(ref, look=True)
+
+    def found(self, peer: Peer, record: wire.Found) -> None:
+        """An owner says where a value is."""
+        call = peer.inflight.pop(record.seq, None)
+        if call is not None and call.target is FETCH and call.refs[0].outcome is None:
+            call.refs[0].found(Away(record.at, record.size))
 
     def fetch_again(self, ref: BorrowedRef) -> None:
         """The file of a borrowed value is lost: have its owner see to that."""
@@ -99,9 +118,11 @@ class Calls:
         else:
             self._ask_owner(ref, lost=lost)
 
-    def _ask_owner(self, ref: BorrowedRef, *, lost: bool = False, direct: bool = False) -> None:
-        seq = next(self._numbers)
-        if not self._send_fetch(ref._owner, ref, wire.Fetch(seq, ref._number, lost, direct)):
+    def _ask_owner(
+        self, ref: BorrowedRef, *, lost: bool = False, direct: bool = False, look: bool = False
+    ) -> None:
+        question = wire.Fetch(next(self._numbers), ref._number, lost, direct, look)
+        if not self._send_fetch(ref._owner, ref, question):
             ref.resolve(_owner_died(ref))
 
     def _ask_for(self, ref: BorrowedRef, service: bytes, *, lost: bool = False) -> None:

@@ -53,7 +53,6 @@ from rllib.core.native.questions import NodeQuestions
 from rllib.core.native.reactor import Reactor
 from rllib.core.native.room import Room
 from rllib.core.native.session import JOB_BYTES, hex_id, node_id
-from rllib.core.native.sites import key_of, nearest
 from rllib.core.native.spillfiles import SPILL, FileLostError, SpillFiles
 from rllib.core.native.streams import UNLIMITED, NativeStream
 from rllib.core.native.tasks import Tasks
@@ -86,7 +85,6 @@ class NativeRuntime(NodeQuestions):
     def __init__(self, me: bytes, directory: Path, namespace: str, ledger: Ledger) -> None:
         super().__init__()
         self.me = me
-        self._key = key_of(me)
         self._directory = directory
         self.ledger = ledger
         self.namespace = namespace
@@ -105,7 +103,7 @@ class NativeRuntime(NodeQuestions):
         self.values = Values(me, self.peers, self.places, self.reports)
         self.calls = Calls(self.peers, self.values, self._numbers)
         self.actor_calls = ActorCalls(self.peers, self.calls, self._tell_node)
-        self.tasks = Tasks(self.peers, self.calls, self._tell_node)
+        self.tasks = Tasks(me, self.peers, self.calls, self._tell_node)
         self.lineage = Lineage(me, lambda: self._new_refs(1)[0], self.tasks.submit)
         self.cancelling = Cancelling(self.peers, self.calls, self.actor_calls, self.tasks)
         self.placing = Placing(directory, lambda: self.driver)
@@ -158,26 +156,9 @@ class NativeRuntime(NodeQuestions):
         needs: Sequence[NativeRef] = ()
         if args or kwargs:
             needs = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, NativeRef)]
-            if needs:
-                self._bring_near(task, needs)
         with self.lock:
             self._check_open()
             self.tasks.submit(task, needs)
-
-    def _bring_near(self, task: Task, needs: Sequence[NativeRef]) -> None:
-        """A task goes where most bytes of its arguments are, if that is another node."""
-        resources, place = task.kind
-        if all(key_of(ref._owner) == self._key for ref in needs):
-            return  # as always where there is one node
-        if place.group or place.node or place.spread:
-            return
-        near = nearest([(self._place_of(ref), ref.known_size()) for ref in needs], self._key)
-        if near:
-            task.kind = resources, place._replace(near=near)
-
-    def _place_of(self, ref: NativeRef) -> bytes:
-        """The key of the node where its value is, as far as this process knows."""
-        return self._key if isinstance(ref.outcome, Stored) else key_of(ref._owner)
 
     def _new_stream(self, call: Call, backpressure: int) -> NativeStream:
         stream = NativeStream(self, call.refs[0], call if backpressure > 0 else None)

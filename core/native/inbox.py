@@ -81,6 +81,8 @@ class Inbox:
                 self._runtime.on_fetch_for(peer, record)
             case wire.Elsewhere(seq, process):
                 self._runtime.calls.fetch_elsewhere(peer, seq, process)
+            case wire.Found():
+                self._runtime.calls.found(peer, record)
             case wire.Landed():
                 self._runtime.places.landed(record, peer)
             case wire.Moved():
@@ -130,6 +132,8 @@ class Inbox:
         assert outcome is not None
         if isinstance(outcome, Exception):
             frame = wire.error_frame(wanted.seq, dump_error(outcome))
+        elif wanted.look and peer.remote and outcome.region is not None:
+            frame = wire.record_frame(wire.Found(wanted.seq, self._runtime.me, outcome.size))
         elif source := self._source(peer, wanted, outcome):
             frame = wire.record_frame(wire.Elsewhere(wanted.seq, source))
         else:

@@ -133,10 +133,38 @@ class Stored:
 Outcome = Stored | Exception
 
 
-class NativeRef(ObjectRef[Any]):
-    """A reference with its value, its error, or neither yet."""
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Away:
+    """Where a value lies that exists, and has not come to this process."""
 
-    __slots__ = ("on_ready", "outcome")
+    at: bytes
+    """A process on its node."""
+    size: int
+    """In bytes."""
+
+
+WANTED = Away(b"", 0)
+"""In the place of one, as long as there is no value: it is to come as soon as it exists."""
+
+
+class OnceKnown:
+    """A callback that does not need the value, but that there is one."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self._callback = callback
+
+    def __call__(self) -> None:
+        """Run it."""
+        self._callback()
+
+
+class NativeRef(ObjectRef[Any]):
+    """A reference with its value, its error, or neither yet; of a value that is away, it may know
+    where."""
+
+    __slots__ = ("away", "on_ready", "outcome")
 
     failures: ClassVar[int] = 0
     """Errors that references of this process were given; so that waiting for many is cheap."""
@@ -144,11 +172,19 @@ class NativeRef(ObjectRef[Any]):
     def __init__(self, owner: bytes, number: int) -> None:
         super().__init__(owner, number)
         self.outcome: Outcome | None = None
+        self.away: Away | None = None
         self.on_ready: list[Callable[[], object]] | None = None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether its value exists and has not come."""
+        return self.outcome is None and self.away is not None and self.away is not WANTED
 
     def known_size(self) -> int:
         """Bytes of its value; 0 where they are not known."""
-        return self.outcome.size if isinstance(self.outcome, Stored) else 0
+        if isinstance(self.outcome, Stored):
+            return self.outcome.size
+        return 0 if self.away is None else self.away.size
 
     def resolve(self, outcome: Outcome) -> None:
         """Give it its value or error, once."""
@@ -167,6 +203,22 @@ class NativeRef(ObjectRef[Any]):
             self.on_ready = [callback]
         else:
             self.on_ready.append(callback)
+
+    def when_known(self, callback: Callable[[], object]) -> None:
+        """Run ``callback`` once there is an outcome, here or elsewhere; at once if there is."""
+        if self.is_away:
+            callback()
+        else:
+            self.when_ready(OnceKnown(callback))
+
+    def found(self, away: Away) -> None:
+        """Its value exists, on another node."""
+        self.away = away
+        waiting, self.on_ready = self.on_ready or [], None
+        known = [each for each in waiting if isinstance(each, OnceKnown)]
+        self.on_ready = [each for each in waiting if not isinstance(each, OnceKnown)] or None
+        for callback in known:
+            callback()
 
 
 class SiblingRef(NativeRef):
@@ -201,12 +253,15 @@ class LifeRef(NativeRef):
 class BorrowedRef(NativeRef):
     """A reference of another process's object."""
 
-    __slots__ = ("_dropped", "fetching", "first", "received", "size")
+    __slots__ = ("_dropped", "fetching", "first", "looking", "received", "size")
 
     def __init__(self, owner: bytes, number: int, dropped: Callable[[Drop], None]) -> None:
         super().__init__(owner, number)
         self.received = 0
         self.fetching = False
+        """Whether its owner, or the node service, was asked for the value."""
+        self.looking = False
+        """Whether its owner was asked where the value is."""
         self.first = number
         """The number of the first of the results of its call."""
         self.size = 0

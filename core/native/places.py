@@ -80,6 +80,8 @@ class Places:
         self._streams = itertools.count(1)
         self._docked: dict[Key, Any] = {}
         self._refused = float("-inf")
+        self.landed_bytes = 0
+        """In a node service: of large values that came here from other nodes, for whomever."""
         self.arena = Arena(me, ledger, files.folder.parent)
         self.spiller = Spiller(lock, self.arena, ledger, files, self._moved)
 

@@ -26,8 +26,9 @@ from rllib.core.exceptions import (
 from rllib.core.native import wire
 from rllib.core.native.calls import Calls
 from rllib.core.native.leases import Kind, Lease, Line, Task, delay_s
-from rllib.core.native.objects import NativeRef
+from rllib.core.native.objects import NativeRef, Stored
 from rllib.core.native.peers import PeerGoneError, Peers
+from rllib.core.native.sites import key_of, nearest
 
 _FATES: dict[wire.Fate, type[CoreError]] = {
     "": WorkerCrashedError,
@@ -40,7 +41,10 @@ _FATES: dict[wire.Fate, type[CoreError]] = {
 class Tasks:
     """Runs under the runtime's lock."""
 
-    def __init__(self, peers: Peers, calls: Calls, tell_node: Callable[[Any], None]) -> None:
+    def __init__(
+        self, me: bytes, peers: Peers, calls: Calls, tell_node: Callable[[Any], None]
+    ) -> None:
+        self._key = key_of(me)
         self._peers = peers
         self._calls = calls
         self._tell_node = tell_node
@@ -55,9 +59,10 @@ class Tasks:
         return bool(self._unready) or any(line.waiting for line in self._lines.values())
 
     def submit(self, task: Task, needs: Sequence[NativeRef]) -> None:
-        """Run the task as soon as what it ``needs`` exists and a lease is free."""
-        missing = [ref for ref in needs if ref.outcome is None]
+        """Run the task as soon as what it ``needs`` exists, wherever, and a lease is free."""
+        missing = [ref for ref in needs if ref.outcome is None and not ref.is_away]
         if not missing:
+            self._bring_near(task, needs)
             self._enqueue(task)
             return
         left = len(missing)
@@ -67,12 +72,30 @@ class Tasks:
             left -= 1
             if not left and task in self._unready:
                 del self._unready[task]
+                self._bring_near(task, needs)
                 self._enqueue(task)
 
         self._unready[task] = None
         for ref in missing:
-            self._calls.want(ref)
-            ref.when_ready(one_ready)
+            self._calls.look(ref)
+            ref.when_known(one_ready)
+
+    def _bring_near(self, task: Task, needs: Sequence[NativeRef]) -> None:
+        """A task goes where most bytes of its arguments are, if that is another node."""
+        if all(key_of(ref._owner) == self._key and ref.away is None for ref in needs):
+            return  # as always where there is one node
+        resources, place = task.kind
+        if place.group or place.node or place.spread:
+            return
+        near = nearest([(self._place_of(ref), ref.known_size()) for ref in needs], self._key)
+        if near != place.near:
+            task.kind = resources, place._replace(near=near)
+
+    def _place_of(self, ref: NativeRef) -> bytes:
+        """The key of the node where its value is, as far as this process knows."""
+        if isinstance(ref.outcome, Stored):
+            return self._key
+        return key_of(ref.away.at if ref.is_away and ref.away else ref._owner)
 
     def _enqueue(self, task: Task) -> None:
         line = self._lines.get(task.kind)

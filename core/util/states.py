@@ -86,6 +86,8 @@ class StoreState(State):
     """On disk."""
     fetched: int = 0
     """Large values that came from other machines, each once for all who read it here."""
+    received: int = 0
+    """Bytes of all large values that came from other machines: arguments, results, copies."""
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,9 @@ def nodes() -> list[NodeState]:
 def stores(timeout: float) -> list[StoreState]:
     """Of machines that live."""
     return [
-        StoreState(facts.node, facts.used, facts.capacity, facts.spilled, facts.fetched)
+        StoreState(
+            facts.node, facts.used, facts.capacity, facts.spilled, facts.fetched, facts.received
+        )
         for facts in api.runtime().stores(timeout)
     ]
 

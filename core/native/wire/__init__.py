@@ -94,6 +94,7 @@ from rllib.core.native.wire.peer import CancelRef as CancelRef
 from rllib.core.native.wire.peer import Elsewhere as Elsewhere
 from rllib.core.native.wire.peer import Fetch as Fetch
 from rllib.core.native.wire.peer import FetchFor as FetchFor
+from rllib.core.native.wire.peer import Found as Found
 from rllib.core.native.wire.peer import Freed as Freed
 from rllib.core.native.wire.peer import Hello as Hello
 from rllib.core.native.wire.peer import Host as Host

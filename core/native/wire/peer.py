@@ -53,6 +53,17 @@ class Fetch(Message, tag="fetch"):
     """I had it, in a file that is not there any more."""
     direct: bool = False
     """Send it yourself: whom you have named has it no more."""
+    look: bool = False
+    """I do not need the value: `Found` will do, where it is not at hand for me."""
+
+
+class Found(Message, tag="found"):
+    """Owner to borrower, instead of a REPLY: that value exists, in so many bytes, on the node of
+    process ``at``."""
+
+    seq: Number
+    at: bytes
+    size: Number
 
 
 class FetchFor(Message, tag="fetch_for"):

@@ -35,6 +35,7 @@ from rllib.core.native.wire.peer import (
     Elsewhere,
     Fetch,
     FetchFor,
+    Found,
     Freed,
     Hello,
     Host,
@@ -80,6 +81,7 @@ Record = (
     | Landed
     | Fetch
     | FetchFor
+    | Found
     | Elsewhere
     | Lent
     | Released

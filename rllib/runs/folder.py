@@ -106,8 +106,8 @@ class RunFolder:
         return f"fetched from {url}" if is_fetched else None
 
     def has_results(self) -> bool:
-        """Whether a training iteration was ever logged here."""
-        return any(read_json_lines(self.path / PROGRESS))
+        """Whether there is a checkpoint, or a training iteration was ever logged here."""
+        return bool(self.checkpoints.all()) or any(read_json_lines(self.path / PROGRESS))
 
     def write_config(self, plan: RunPlan, iteration: int) -> None:
         """Write the complete configuration of the run, and that it goes on after an iteration."""

@@ -182,9 +182,11 @@ class Session:
         return exit_code
 
     def _whereabouts(self) -> str:
+        if self._folder is None:  # a signal may have come while torch was half imported
+            return ""
         from rllib.runs.run import whereabouts
 
-        return f"; {whereabouts(self._folder)}" if self._folder else ""
+        return f"; {whereabouts(self._folder)}"
 
 
 def _checked_name(name: str) -> str:

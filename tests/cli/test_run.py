@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -20,14 +21,16 @@ import rllib.checkpoints.files
 import rllib.runs.loggers
 import rllib.runs.record
 import rllib.runs.saver
+import rllib.runs.session
 from rllib import core
 from rllib.checkpoints.checkpoint import TENSORS
 from rllib.checkpoints.folder import CheckpointFolder
 from rllib.checkpoints.remote import RemoteError
 from rllib.errors import CheckpointError
 from rllib.runs.console import Console
+from rllib.runs.folder import CONFIG as CONFIG_FILE
 from rllib.runs.folder import RunFolder
-from rllib.runs.record import read_json_lines
+from rllib.runs.record import PROGRESS, read_json_lines
 from rllib.runs.session import Order, Session
 from rllib.runs.signals import StopSignals
 
@@ -227,6 +230,25 @@ def test_a_run_that_fails_before_its_first_result_leaves_no_folder(
     assert not Path("runs/toy").exists()
 
 
+@pytest.mark.parametrize("lost", [PROGRESS, CONFIG_FILE])
+def test_checkpoints_stay_when_a_run_without_its_record_fails_at_once(
+    train: Train, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    train()
+    (Path("runs/toy") / lost).unlink()
+
+    def fail(self: object, config: object) -> None:
+        raise RuntimeError("no such display")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(counting_algo.Counting, "__init__", fail)
+        assert train(stop=("training_iteration=7",))[0] == 1
+    assert checkpoints() == [4, 5]
+    code, output = train(stop=("training_iteration=7",))
+    assert code == 0
+    assert "continuing from runs/toy/checkpoints/iteration_000000005" in output
+
+
 def test_what_was_logged_after_the_checkpoint_is_taken_back(train: Train) -> None:
     train("fail_at=4")
     assert [row["training_iteration"] for row in rows()] == [1, 2, 3]
@@ -311,6 +333,17 @@ def test_a_signal_before_training_ends_at_once_and_leaves_no_folder(
     assert code == 130
     assert "there is no checkpoint yet" in output
     assert not Path("runs/toy").exists()
+
+
+def test_a_signal_while_torch_is_being_imported_imports_no_more_of_it(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        monkeypatch.setitem(sys.modules, "rllib.runs.run", None)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(rllib.runs.session, "read_draft", interrupted)
+    assert train() == (143, "stopped by SIGTERM\n")
 
 
 # Bad input.

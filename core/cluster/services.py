@@ -409,9 +409,8 @@ class HeadNode(ServiceNode):
         with self._in_turn():
             key = self._key_of(link)
             if key:
-                self._scheduler.node_silent(key)
                 text = f"{self._members[key].name} has not been heard of for a while"
-                self._perform([Warn(text)])
+                self._perform([Warn(text), *self._scheduler.node_silent(key)])
 
     def left(self, link: Link, reason: str) -> None:
         """What was there is gone."""

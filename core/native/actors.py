@@ -11,8 +11,7 @@ Life of an actor::
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rllib.core.native import wire
@@ -32,7 +31,7 @@ class Actor:
 
     order: wire.PlaceActor
     owner: bytes
-    watchers: set[bytes]
+    watchers: set[bytes] = field(default_factory=set)
     worker: bytes = b""
     built: bool = False
     restarts: int = 0
@@ -77,15 +76,18 @@ class Actors:
         self._out = out
         self._actors: dict[bytes, Actor] = {}
         self._names: dict[tuple[str, str], Actor] = {}
+        self._watched: dict[bytes, dict[Actor, None]] = {}
+        """By clients who hear of them."""
         self._tombstones: dict[bytes, wire.ActorDied] = {}
         self._dead: deque[wire.ActorRow] = deque(maxlen=MAX_ROWS)
-
-    def __iter__(self) -> Iterator[Actor]:
-        return iter(list(self._actors.values()))
 
     def get(self, actor_id: bytes) -> Actor | None:
         """The living actor of that id."""
         return self._actors.get(actor_id)
+
+    def owned_by(self, client: bytes) -> list[Actor]:
+        """Those that end with that process."""
+        return [actor for actor in self._watched.get(client, ()) if actor.owner == client]
 
     def order(self, client: bytes, order: wire.PlaceActor) -> Actor | None:
         """Register a new actor; ``None`` where its name is taken, of which the client hears."""
@@ -95,7 +97,9 @@ class Actors:
         if order.name and key in self._names:
             return None
         owner = order.owner or client
-        actor = self._actors[order.actor] = Actor(order, owner, {client, owner})
+        actor = self._actors[order.actor] = Actor(order, owner)
+        for watcher in (client, owner):
+            self._add_watcher(actor, watcher)
         if order.name:
             self._names[key] = actor
         return actor
@@ -128,9 +132,13 @@ class Actors:
             unknown = wire.ActorDied(actor_id, "the actor is dead: it ended a while ago")
             self._out.append(Tell(client, self._tombstones.get(actor_id, unknown)))
             return
-        actor.watchers.add(client)
+        self._add_watcher(actor, client)
         if actor.placed is not None:
             self._out.append(Tell(client, actor.placed))
+
+    def _add_watcher(self, actor: Actor, client: bytes) -> None:
+        actor.watchers.add(client)
+        self._watched.setdefault(client, {})[actor] = None
 
     def place(self, actor: Actor, worker: bytes, assignment: wire.Assignment) -> None:
         """It has a process, in which its owner constructs it."""
@@ -162,10 +170,18 @@ class Actors:
         if len(self._tombstones) > MAX_TOMBSTONES:
             del self._tombstones[next(iter(self._tombstones))]
         self._announce(actor, died)
+        for client in actor.watchers:
+            self._forget(actor, client)
+
+    def _forget(self, actor: Actor, client: bytes) -> None:
+        watched = self._watched[client]
+        del watched[actor]
+        if not watched:
+            del self._watched[client]
 
     def drop_client(self, client: bytes) -> None:
         """A client died: nothing is told to it any more."""
-        for actor in self._actors.values():
+        for actor in self._watched.pop(client, ()):
             actor.watchers.discard(client)
 
     def _announce(self, actor: Actor, message: Any) -> None:

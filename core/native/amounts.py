@@ -20,6 +20,15 @@ def units(amounts: Mapping[str, float]) -> Amounts:
     return {name: round(value * UNIT) for name, value in amounts.items()}
 
 
+Kind = tuple[tuple[str, int], ...]
+"""Amounts, as a key."""
+
+
+def kind_of(amounts: Amounts) -> Kind:
+    """The same whatever the order."""
+    return tuple(sorted(amounts.items()))
+
+
 def floats(amounts: Amounts) -> dict[str, float]:
     """Units as amounts again."""
     return {name: value / UNIT for name, value in amounts.items()}
@@ -52,7 +61,7 @@ class Pool:
         self.total = total
         self.free = dict(total)
         self.freed: Callable[[], object] | None = None
-        """Called when more is free than before."""
+        """Called when more is free than before, or it has a share less."""
         self.shares = 0
         """How many were taken and not given back."""
         self._devices = devices
@@ -72,7 +81,7 @@ class Pool:
             return None
         self.shares += 1
         for name, amount in needs.items():
-            self.change(name, -amount)
+            self._add(name, -amount)
         for name, amount in devices.items():
             self._free_devices[name] -= amount
         return Share(self, needs, devices)
@@ -102,15 +111,27 @@ class Pool:
 
     def change(self, name: str, amount: int) -> None:
         """Have more or less free, for a moment even less than nothing: see `Share.hold_cpus`."""
+        self._add(name, amount)
+        if amount > 0:
+            self._tell()
+
+    def _add(self, name: str, amount: int) -> None:
         self.free[name] = self.free.get(name, 0) + amount
-        if amount > 0 and self.freed is not None:
+
+    def _tell(self) -> None:
+        if self.freed is not None:
             self.freed()
 
     def returned(self, share: Share) -> None:
         """The inverse of `take`."""
+        self.undo(share)
+        self._tell()
+
+    def undo(self, share: Share) -> None:
+        """Have it as it was before `take`, so that nothing is free that was not before."""
         self.shares -= 1
         for name, amount in share.amounts.items():
-            self.change(name, amount)
+            self._add(name, amount)
         for name, amount in share.devices.items():
             self._free_devices[name] += amount
 
@@ -128,6 +149,10 @@ class Share:
     def give_back(self) -> None:
         """All of it; the share is not used any more."""
         self.pool.returned(self)
+
+    def undo(self) -> None:
+        """The same for one that was taken only to see whether it can be."""
+        self.pool.undo(self)
 
     def hold_cpus(self, amount: int) -> None:
         """Hold that much CPU from now on. Whoever goes on after having lent its CPU takes it back

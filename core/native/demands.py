@@ -4,13 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from rllib.core.labels import shown
+from rllib.core.labels import Alternatives, shown
 from rllib.core.native import wire
 from rllib.core.native.actors import Actor
-from rllib.core.native.amounts import Amounts, Share, units
-from rllib.core.native.sites import Kind
+from rllib.core.native.amounts import Amounts, Kind, Share, kind_of, units
+from rllib.core.native.sites import Site
+
+Key = tuple[bytes, int] | bytes
+"""Of a demand: its client and the lease's number, or the actor's id."""
+
+
+class Wish(NamedTuple):
+    """What decides where there is room for a demand. The rest only says where it would like to be
+    best, so of demands with the same wish all have room somewhere, or none."""
+
+    amounts: Kind
+    group: bytes
+    bundle: int
+    node: str
+    """The only one that will do, if there is such a node."""
+    labels: Alternatives
+
+
+LeaseKind = tuple[bool, Wish, tuple[Any, ...]]
+"""Demands of one client with the same kind can use each other's leases: by the same rule as there,
+all that they need has to be the same."""
+
+
+class Reserved(NamedTuple):
+    """What a demand has that waits for a process only."""
+
+    site: Site
+    share: Share
 
 
 @dataclass(slots=True, eq=False)
@@ -21,28 +48,31 @@ class Demand:
     needs: wire.Needs
     lease: int = 0
     actor: Actor | None = None
-    fits: bool | None = None
-    """Whether there is enough in all; ``None`` where nobody has looked yet."""
+    number: int = 0
+    """The later it came, the higher."""
+    reserved: Reserved | None = None
     amounts: Amounts = field(init=False)
-    amounts_key: Kind = field(init=False)
+    wish: Wish = field(init=False)
+    kind: LeaseKind = field(init=False)
 
     def __post_init__(self) -> None:
-        self.amounts = units(self.needs.resources)
-        self.amounts_key = tuple(sorted(self.amounts.items()))
+        needs = self.needs
+        self.amounts = units(needs.resources)
+        amounts = kind_of(self.amounts)
+        only = "" if needs.soft else needs.node
+        self.wish = Wish(amounts, needs.group, needs.bundle, only, needs.labels)
+        setting = (needs.captures, needs.node, needs.environment, needs.spread, needs.near)
+        self.kind = self.actor is None, self.wish, setting
+
+    @property
+    def key(self) -> Key:
+        """By which it is found."""
+        return (self.client, self.lease) if self.actor is None else self.actor.order.actor
 
     @property
     def name(self) -> str:
         """What to call it in a message to the user."""
         return "a task" if self.actor is None else f"actor {self.actor.order.class_name}"
-
-    @property
-    def kind(self) -> tuple[Any, ...]:
-        """Demands of one client with the same kind can use each other's leases: by the same rule as
-        there, all that they need has to be the same."""
-        needs = self.needs
-        place = (needs.group, needs.bundle, needs.captures, needs.node, needs.soft)
-        setting = (needs.environment, needs.labels, needs.spread, needs.near)
-        return self.actor is None, tuple(sorted(needs.resources.items())), place, setting
 
     def complaint_of_labels(self, there: Sequence[Mapping[str, str]]) -> str:
         """That it waits for a machine which is not there."""

@@ -13,13 +13,14 @@ a node that is gone are reserved elsewhere; the others stay where they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from rllib.core.facts import GroupFacts
 from rllib.core.labels import matches, shown
 from rllib.core.native import wire
-from rllib.core.native.amounts import Pool, Share, floats, units
+from rllib.core.native.amounts import Amounts, Pool, Share, floats, kind_of, units
 from rllib.core.native.instructions import Instruction, Tell, Warn
 from rllib.core.native.sites import Site, Sites
 
@@ -44,7 +45,8 @@ class Group:
     kept: dict[int, Bundle] = field(default_factory=dict)
     """Of one that has lost a node: those that are still reserved, by their numbers."""
     watchers: list[tuple[bytes, int]] = field(default_factory=list)
-    warned: bool = False
+    fits: bool | None = None
+    """Whether the nodes are enough for it; ``None`` where nobody has looked yet."""
 
     def state(self) -> str:
         """In Ray's words."""
@@ -65,6 +67,12 @@ class Groups:
         self._names: dict[tuple[str, str], bytes] = {}
         self._leaving: list[Bundle] = []
         self._removed: dict[bytes, wire.CreateGroup] = {}
+        self._news = True
+        """Whether there are groups that nobody has looked at since `Sites.changes` was another."""
+        self._changes = 0
+        self._starved = False
+        self._obstacles: dict[Shape, str] = {}
+        """Why groups of that shape can never be placed, or nothing if they can."""
 
     def get(self, group_id: bytes) -> Group | None:
         """The group, unless it was removed."""
@@ -80,6 +88,7 @@ class Groups:
                 return
             self._names[key] = order.group
         self._groups[order.group] = Group(order)
+        self._news = True
 
     def watch(self, client: bytes, question: wire.WatchGroup) -> None:
         """Answer as soon as the group is placed, or removed."""
@@ -102,6 +111,7 @@ class Groups:
         if len(self._removed) > MAX_TOMBSTONES:
             del self._removed[next(iter(self._removed))]
         self._settle(group, removed=True)
+        self._news = True
         bundles = group.bundles or list(group.kept.values())
         self._leaving += bundles
         return [bundle.pool for bundle in bundles]
@@ -114,11 +124,14 @@ class Groups:
             left = {k: bundle for k, bundle in reserved.items() if bundle.site is not site}
             if len(left) < len(reserved):
                 group.bundles, group.kept = [], left
+                self._news = True
 
     def look_again(self) -> None:
         """There are other nodes than before: what could never be placed may be placed now."""
+        self._news = True
+        self._obstacles.clear()
         for group in self._groups.values():
-            group.warned = False
+            group.fits = None
 
     def tidy(self) -> None:
         """Give bundles back that were removed and are not in use any more."""
@@ -129,40 +142,64 @@ class Groups:
 
     def place(self) -> bool:
         """Reserve what fits, oldest first; whether a group waits that could fit."""
-        starved = False
+        if self._news or self._changes != self._sites.changes:
+            self._starved = self._place()
+            self._news, self._changes = False, self._sites.changes
+        return self._starved
+
+    def _place(self) -> bool:
+        full: set[Shape] = set()
         for group in list(self._waiting()):
-            if self._is_infeasible(group):
+            if not self._can_fit(group) or (shape := _shape(group)) in full:
                 continue
-            group.bundles = _reserve([(s, s.pool) for s in self._usable()], group.order, group.kept)
+            group.bundles = _reserve(self._roomy(group.order), group.order, group.kept)
             if group.bundles:
-                group.kept = {}
-                self._settle(group, removed=False)
-            starved |= not group.bundles
-        return starved
+                self._placed(group)
+            else:
+                full.add(shape)
+        return bool(full)
+
+    def _roomy(self, order: wire.CreateGroup) -> list[Place]:
+        """Where there may be room for one of its bundles."""
+        kinds = {kind_of(units(bundle)) for bundle in order.bundles}
+        return [(site, site.pool) for site in self._usable() if not kinds <= site.closed_to]
+
+    def _placed(self, group: Group) -> None:
+        group.kept = {}
+        for bundle in group.bundles:
+            bundle.pool.freed = self._sites.changed
+        self._sites.changed()
+        self._settle(group, removed=False)
 
     def _waiting(self) -> Iterator[Group]:
         return (group for group in self._groups.values() if not group.bundles)
 
-    def _is_infeasible(self, group: Group) -> bool:
-        """Whether it can never be placed; the user hears of that once."""
-        if group.warned:
-            return True
-        order = group.order
+    def _can_fit(self, group: Group) -> bool:
+        """Whether it can ever be placed; the user hears of one that cannot, once."""
+        if group.fits is None:
+            shape = _shape(group)
+            if shape not in self._obstacles:
+                self._obstacles[shape] = self._obstacle(group.order)
+            why = self._obstacles[shape]
+            group.fits = not why
+            if why:
+                what = f"placement group {group.order.name or group.order.group.hex()[:12]}"
+                of = f"of {group.order.bundles} cannot be placed"
+                self._out.append(Warn(f"{what} {of}: {why}; it waits for ever"))
+        return group.fits
+
+    def _obstacle(self, order: wire.CreateGroup) -> str:
+        """Why it cannot be placed however much is free; empty where it can."""
         sites = list(self._usable())
         if order.strategy == "STRICT_SPREAD" and len(order.bundles) > len(sites):
             there = "there is one node" if len(sites) == 1 else f"there are {len(sites)}"
-            why = f"STRICT_SPREAD wants a node for each bundle, and {there}"
-        elif not all(any(_matches(site, order, k) for site in sites) for k in _numbers(order)):
+            return f"STRICT_SPREAD wants a node for each bundle, and {there}"
+        if not all(any(_matches(site, order, k) for site in sites) for k in _numbers(order)):
             labels = " and ".join(str(dict(each)) for each in self._sites.labels())
-            why = f"it wants {shown(order.labels)} of a node's labels, and they are {labels}"
-        elif not _reserve([(site, site.pool.unused()) for site in sites], order, {}):
-            why = f"there is only {' and '.join(str(floats(s.pool.total)) for s in sites)} in all"
-        else:
-            return False
-        group.warned = True
-        what = f"placement group {order.name or order.group.hex()[:12]} of {order.bundles}"
-        self._out.append(Warn(f"{what} cannot be placed: {why}; it waits for ever"))
-        return True
+            return f"it wants {shown(order.labels)} of a node's labels, and they are {labels}"
+        if not _reserve([(site, site.pool.unused()) for site in sites], order, {}):
+            return f"there is only {' and '.join(str(floats(s.pool.total)) for s in sites)} in all"
+        return ""
 
     def _usable(self) -> Iterator[Site]:
         return (site for site in self._sites if site.reachable)
@@ -203,6 +240,17 @@ def _nodes(group: Group) -> list[str]:
     return [bundle.site.node for bundle in group.bundles]
 
 
+Shape = tuple[object, ...]
+"""Of groups that ask for the same, all fit or none."""
+
+
+def _shape(group: Group) -> Shape:
+    order = group.order
+    bundles = tuple(tuple(sorted(bundle.items())) for bundle in order.bundles)
+    kept = tuple((number, bundle.site.key) for number, bundle in group.kept.items())
+    return bundles, order.strategy, order.labels, kept
+
+
 def _numbers(order: wire.CreateGroup) -> range:
     return range(len(order.bundles))
 
@@ -234,21 +282,32 @@ def _fill(
     places: Sequence[Place], order: wire.CreateGroup, kept: Mapping[int, Bundle], choose: Choose
 ) -> list[Bundle]:
     found = dict(kept)
+    mine: set[Site] = set()
     for number in _numbers(order):
         if number not in found:
-            allowed = [place for place in places if _matches(place[0], order, number)]
-            bundle = _take(choose(allowed, found), order.bundles[number])
+            allowed = _allowed(places, order, number)
+            bundle = _take(choose(allowed, found), units(order.bundles[number]), mine)
             if bundle is None:
                 for each in found.keys() - kept.keys():
-                    found[each].share.give_back()
+                    found[each].share.undo()
                 return []
             found[number] = bundle
+            mine.add(bundle.site)
     return [found[number] for number in _numbers(order)]
 
 
-def _take(places: Sequence[Place], needs: Mapping[str, float]) -> Bundle | None:
+def _allowed(places: Sequence[Place], order: wire.CreateGroup, number: int) -> Sequence[Place]:
+    if not order.labels:
+        return places
+    return [place for place in places if _matches(place[0], order, number)]
+
+
+def _take(places: Sequence[Place], needs: Amounts, mine: Set[Site]) -> Bundle | None:
+    """``mine`` have other bundles of this attempt, with which they may have room after all."""
+    kind = kind_of(needs)
     for site, pool in places:
-        share = pool.take(units(needs))
+        known = pool is site.pool and site not in mine
+        share = site.take(needs, kind) if known else pool.take(needs)
         if share is not None:
             return Bundle(share, share.as_pool(), site)
     return None
@@ -263,8 +322,8 @@ def _as_they_come(places: Sequence[Place], _found: Mapping[int, Bundle]) -> Sequ
 
 
 def _evenly(places: Sequence[Place], found: Mapping[int, Bundle]) -> Sequence[Place]:
-    here = [bundle.site for bundle in found.values()]
-    return sorted(places, key=lambda place: here.count(place[0]))
+    here = Counter(bundle.site for bundle in found.values())
+    return sorted(places, key=lambda place: here[place[0]])
 
 
 def _one_each(places: Sequence[Place], found: Mapping[int, Bundle]) -> Sequence[Place]:

@@ -95,12 +95,14 @@ class Lease:
 class Line:
     """The tasks of one kind that wait, the leases, and how many more were asked for."""
 
-    __slots__ = ("leases", "requested", "waiting")
+    __slots__ = ("leases", "requested", "waiting", "wanted_back")
 
     def __init__(self) -> None:
         self.waiting: deque[Task] = deque()
         self.leases: list[Lease] = []
         self.requested = 0
+        self.wanted_back = False
+        """Others wait for what a lease of these holds: the next that is not in use is for them."""
 
     def roomiest(self) -> Lease | None:
         """The lease with the least to do."""

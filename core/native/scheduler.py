@@ -4,7 +4,9 @@ Events go in (messages of clients, news of workers), instructions come out. The 
 performs them; tests compare them. A *client* is whoever asks: the driver or a worker, named by its
 id. A *demand* is a lease or an actor that waits for resources and a process::
 
-    Scheduler --demands, leases
+    Scheduler
+        |--- Backlog        demands that are not served yet        (backlog)
+        |--- Loans          workers that are lent                  (lending)
         |--- Sites          the nodes that there are               (sites)
         |      |--- Pool       what there is, and what is free        (amounts)
         |      '--- Workforce  processes, and which of them are idle  (workforce)
@@ -24,15 +26,19 @@ from rllib.core.labels import matches
 from rllib.core.measurements import Measurements
 from rllib.core.native import wire
 from rllib.core.native.actors import Actor, Actors
-from rllib.core.native.amounts import Amounts, Pool, Share, floats, units
-from rllib.core.native.demands import Demand
+from rllib.core.native.amounts import Amounts, Pool, floats, units
+from rllib.core.native.backlog import Backlog, Line
+from rllib.core.native.demands import Demand, Key, Reserved
 from rllib.core.native.groups import Bundle, Groups
 from rllib.core.native.instructions import Instruction, Stop, Tell, Warn
+from rllib.core.native.lending import Loans, Starving
 from rllib.core.native.sites import Site, Sites
 from rllib.core.native.victims import Occupant
 from rllib.core.native.workforce import Worker, Workforce
 
 GROUP_REMOVED = "its placement group was removed"
+_GROUPS: Starving = b"", Demand(b"", wire.Needs({})).kind
+"""Stands for placement groups among those who starve."""
 
 
 class Scheduler:
@@ -51,15 +57,15 @@ class Scheduler:
         """What is to be done; a further `Site` puts its part there, too."""
         self.home = Site(node, key, total, new_id, self.out, gpus, labels)
         self.sites = Sites(self.home)
-        self._demands: list[Demand] = []
-        self._leases: dict[tuple[bytes, int], Worker] = {}
+        self._backlog = Backlog()
         self._turn = 0
         self._complaints: set[str] = set()
-        self._rested: set[Workforce] = set()
-        """Which may have more idle workers than they keep."""
+        self._stirred: dict[Workforce, None] = {}
+        """Which may have too many or too few workers, or idle ones that somebody waits for."""
         self._measurements = Measurements()
         self._actors = Actors(self.out)
         self._groups = Groups(self.sites, self.out)
+        self._loans = Loans(self.out)
 
     # -- events --------------------------------------------------------------------------------
 
@@ -73,9 +79,7 @@ class Scheduler:
             case wire.WatchActor(actor):
                 self._actors.watch(client, actor)
             case wire.WorkerReady(worker):
-                workforce = self._workforce_of(worker)
-                workforce.became_ready(worker)
-                self._rested.add(workforce)
+                self._stir(worker).became_ready(worker)
             case wire.Blocked(waiting):
                 self._set_waiting(client, waiting)
             case wire.PlaceActor() | wire.ActorBuilt() | wire.ActorExits() | wire.KillActor():
@@ -135,10 +139,10 @@ class Scheduler:
     def _free_without(self, idle: Iterable[tuple[bytes, list[int]]]) -> Amounts:
         """What would be free if these leases were returned."""
         free = self.sites.free()
-        pools = [site.pool for site in self.sites]
+        pools = {site.pool for site in self.sites}
         for client, leases in idle:
             for lease in leases:
-                worker = self._leases.get((client, lease))
+                worker = self._loans.get(client, lease)
                 if worker and worker.share and worker.share.pool in pools:
                     for name, amount in worker.share.amounts.items():
                         free[name] = free.get(name, 0) + amount
@@ -147,7 +151,7 @@ class Scheduler:
     @property
     def lessees(self) -> set[bytes]:
         """The processes that have leases."""
-        return {client for client, _lease in self._leases}
+        return self._loans.clients()
 
     def worker_down(
         self, worker_id: bytes, reason: str, fate: wire.Fate = "", *, unbegun: bool = False
@@ -158,7 +162,7 @@ class Scheduler:
         return self._instructions()
 
     def _lose_worker(self, worker_id: bytes, reason: str, fate: wire.Fate, unbegun: bool) -> None:
-        worker = self._workforce_of(worker_id).lost(worker_id)
+        worker = self._stir(worker_id).lost(worker_id)
         if worker is not None:
             self._end_use(worker, reason, fate, unbegun)
             self._drop_client(worker_id)
@@ -181,6 +185,7 @@ class Scheduler:
         site = self.sites.remove(key, reason)
         if site is None:
             return []
+        self._displace(site)
         self._groups.lose(site)
         for worker in site.workforce:
             site.workforce.lost(worker.worker)
@@ -193,35 +198,51 @@ class Scheduler:
         self._look_again()
         return self._instructions()
 
-    def node_silent(self, key: bytes) -> None:
+    def node_silent(self, key: bytes) -> list[Instruction]:
         """A node has not been heard of for a while: it keeps what it has, and gets nothing new."""
         site = self.sites.get(key)
-        if site is not None:
-            site.reachable = False
+        if site is None:
+            return []
+        site.reachable = False
+        self._displace(site)
+        return self._instructions()
 
     def node_heard(self, key: bytes) -> list[Instruction]:
         """It has been heard of again."""
         site = self.sites.get(key)
         if site is None or site.reachable:
             return []
-        site.reachable = True
+        self.sites.open(site)
         self._look_again()
         return self._instructions()
 
+    def _displace(self, site: Site) -> None:
+        """Who waits for a process there waits for room elsewhere."""
+        displaced: list[Demand] = site.workforce.waiting()
+        for demand in displaced:
+            self._release(demand)
+        self._backlog.displaced(displaced)
+
     def _ask_again(self) -> None:
         """Of what waits, that is refused which would be refused now."""
-        demands, self._demands = self._demands, []
-        for demand in demands:
-            self._demand(demand)
+        for line in self._backlog.lines():
+            if self._obstacle(line.first) is not None:
+                for demand in list(line.waiting):
+                    self._backlog.remove(demand)
+                    self._demand(demand)
 
     def _look_again(self) -> None:
         """What there is has changed: what never fits may fit now, or the other way round."""
         self._groups.look_again()
-        for demand in self._demands:
-            demand.fits = None
+        self._backlog.look_again()
 
     def _workforce_of(self, worker_id: bytes) -> Workforce:
         return self.sites.of(worker_id).workforce
+
+    def _stir(self, worker_id: bytes) -> Workforce:
+        workforce = self._workforce_of(worker_id)
+        self._stirred[workforce] = None
+        return workforce
 
     def _instructions(self) -> list[Instruction]:
         self._groups.tidy()
@@ -247,18 +268,27 @@ class Scheduler:
     # -- demands -------------------------------------------------------------------------------
 
     def _demand(self, demand: Demand) -> None:
+        obstacle = self._obstacle(demand)
+        if obstacle is not None:
+            self._refuse(demand, *obstacle)
+            return
+        line = self._backlog.add(demand)
+        if line.fits is False:  # as another one has found
+            self._complain_of(demand)
+
+    def _obstacle(self, demand: Demand) -> tuple[str, wire.Fate] | None:
+        """Why it is not to wait, if so."""
         needs = demand.needs
-        named = self.sites.named(needs.node) if needs.node and not needs.soft else None
-        if needs.node and not needs.soft and named is None:
-            text = f"{demand.name} may run only on node {needs.node}, which is not there"
-            self._refuse(demand, text, "unschedulable")
-        elif named is not None and not matches(named.labels, needs.labels):
-            text = f"{demand.name} may run only on node {needs.node}, and wants other labels of it"
-            self._refuse(demand, text, "unschedulable")
-        elif needs.group and self._groups.get(needs.group) is None:
-            self._refuse(demand, GROUP_REMOVED, "group removed")
-        else:
-            self._demands.append(demand)
+        if needs.group and self._groups.get(needs.group) is None:
+            return GROUP_REMOVED, "group removed"
+        if not needs.node or needs.soft:
+            return None
+        named, only = self.sites.named(needs.node), f"{demand.name} may run only on node"
+        if named is None:
+            return f"{only} {needs.node}, which is not there", "unschedulable"
+        if not matches(named.labels, needs.labels):
+            return f"{only} {needs.node}, and wants other labels of it", "unschedulable"
+        return None
 
     def _refuse(self, demand: Demand, reason: str, fate: wire.Fate) -> None:
         """It will not be served."""
@@ -267,56 +297,60 @@ class Scheduler:
         else:
             self._actors.end(demand.actor, reason, fate)
 
-    def _pump(self, *, groups_starve: bool) -> None:
-        """Give workers to demands, oldest first, as far as resources and workers go."""
-        unserved: list[Demand] = []
-        starved: list[Demand] = []
-        reserved: dict[Site, list[Share]] = {}  # for workers that would be used at once
-        for demand in self._demands:
-            found = self._take(demand)
-            if found is None:
-                if self._has_hope(demand):
-                    starved.append(demand)
-                unserved.append(demand)
-                continue
-            site, share = found
-            worker = site.workforce.choose(demand.needs.environment)
-            if worker is None:
-                reserved.setdefault(site, []).append(share)
-                unserved.append(demand)
-            else:
-                self._assign(demand, worker, share)
-        self._demands = unserved
-        self._start_workers(reserved)
-        if starved or groups_starve:
-            self._ask_leases_back(starved, groups_starve)
-        while self._rested:
-            self._rested.pop().retire()
+    def _withdraw(self, key: Key) -> None:
+        """Nobody waits for it any more, if anybody did."""
+        demand = self._backlog.get(key)
+        if demand is not None:
+            self._backlog.remove(demand)
+            self._release(demand)
 
     @staticmethod
-    def _start_workers(reserved: Mapping[Site, list[Share]]) -> None:
-        for site, shares in reserved.items():
-            for share in shares:
-                share.give_back()
-            for _ in range(len(shares) - site.workforce.starting):
-                site.workforce.start()
+    def _release(demand: Demand) -> None:
+        """Give back what was reserved for it."""
+        reserved, demand.reserved = demand.reserved, None
+        if reserved is not None:
+            reserved.site.workforce.leave(demand, demand.needs.environment)
+            reserved.share.give_back()
 
-    def _take(self, demand: Demand) -> tuple[Site, Share] | None:
-        """What it needs, if it is free where it may run."""
+    def _pump(self, *, groups_starve: bool) -> None:
+        """Give resources and workers to demands, oldest first, as far as they go."""
+        for workforce in self._stirred:
+            for demand, worker in workforce.served():
+                self._assign(demand, worker)
+        self._backlog.serve(self._reserve, self.sites.changes)
+        for workforce in self._stirred:
+            workforce.start_missing()
+        self._loans.ask_back(self._starving(groups_starve=groups_starve))
+        for workforce in self._stirred:
+            workforce.retire()
+        self._stirred.clear()
+
+    def _reserve(self, demand: Demand) -> bool:
+        """Take what it needs, and a worker as soon as there is one; whether so much is free."""
+        demand.reserved = self._take(demand)
+        if demand.reserved is None:
+            return False
+        workforce, environment = demand.reserved.site.workforce, demand.needs.environment
+        worker = workforce.choose(environment)
+        if worker is not None:
+            self._assign(demand, worker)
+        else:
+            workforce.wait(demand, environment)
+            self._stirred[workforce] = None
+        return True
+
+    def _take(self, demand: Demand) -> Reserved | None:
         if demand.needs.group:
             return self._take_of_group(demand)
-        for site in self.sites.in_order(demand.needs, demand.client, demand.amounts_key):
-            share = site.pool.take(demand.amounts)
-            if share is not None:
-                return site, share
-            self.sites.close(site, demand.amounts_key)
-        return None
+        kind = demand.wish.amounts
+        found = self.sites.take(demand.needs, demand.client, demand.amounts, kind)
+        return None if found is None else Reserved(*found)
 
-    def _take_of_group(self, demand: Demand) -> tuple[Site, Share] | None:
+    def _take_of_group(self, demand: Demand) -> Reserved | None:
         for bundle in self._bundles(demand.needs):
             share = bundle.pool.take(demand.amounts)
             if share is not None:
-                return bundle.site, share
+                return Reserved(bundle.site, share)
         return None
 
     def _bundles(self, needs: wire.Needs) -> list[Bundle]:
@@ -330,20 +364,29 @@ class Scheduler:
             return [bundle.pool for bundle in self._bundles(needs)]
         return [site.pool for site in self.sites.matching(needs)]
 
-    def _has_hope(self, demand: Demand) -> bool:
-        """Whether it will fit once others are done; the user hears of what never fits, once."""
-        if demand.fits is None:
+    def _has_hope(self, line: Line) -> bool:
+        """Whether these will fit once others are done; the user hears of what never fits, once."""
+        if line.fits is None:
+            demand = line.first
             known = self._groups.get(demand.needs.group)
             if demand.needs.group and (known is None or not known.bundles):
                 return False  # it has its hope when the group is placed
             pools = self._pools(demand.needs)
-            demand.fits = any(pool.could_cover(demand.amounts) for pool in pools)
-            if not any(matches(labels, demand.needs.labels) for labels in self.sites.labels()):
-                self._complain(demand.complaint_of_labels(self.sites.labels()))
-            elif not demand.fits:
-                there = self._there() if known is None else known.order.bundles
-                self._complain(demand.complaint(there))
-        return demand.fits
+            line.fits = any(pool.could_cover(demand.amounts) for pool in pools)
+            if not line.fits:
+                for each in line.waiting:
+                    self._complain_of(each)
+        return line.fits
+
+    def _complain_of(self, demand: Demand) -> None:
+        labels = self.sites.labels()
+        if not any(matches(each, demand.needs.labels) for each in labels):
+            self._complain(demand.complaint_of_labels(labels))
+        else:
+            known = self._groups.get(demand.needs.group)
+            self._complain(
+                demand.complaint(self._there() if known is None else known.order.bundles)
+            )
 
     def _there(self) -> Any:
         """What a node has; of several, each by itself, as nothing runs on two."""
@@ -356,24 +399,21 @@ class Scheduler:
             self._complaints.add(text)
             self.out.append(Warn(text))
 
-    def _ask_leases_back(self, starved: list[Demand], groups_starve: bool) -> None:
-        """Ask clients whose leases serve others than those who starve: a client that has more
-        tasks of one kind than leases needs no reminder of itself."""
-        kinds = {(demand.client, demand.kind) for demand in starved}
-        asked: dict[bytes, list[int]] = {}
-        for (client, lease), worker in self._leases.items():
-            others_starve = groups_starve or kinds - {(client, worker.user.kind)}
-            if others_starve and not worker.waiting:
-                asked.setdefault(client, []).append(lease)
-        for client in sorted(asked):
-            self.out.append(Tell(client, wire.LeasesWanted(asked[client])))
+    def _starving(self, *, groups_starve: bool) -> set[Starving]:
+        lines = [line for line in self._backlog.lines() if self._has_hope(line)]
+        kinds = {kind for line in lines for kind in line.kinds}
+        return kinds | {_GROUPS} if groups_starve else kinds
 
-    def _assign(self, demand: Demand, worker: Worker, share: Share) -> None:
+    def _assign(self, demand: Demand, worker: Worker) -> None:
+        """It has what it needs, and a worker."""
+        assert demand.reserved is not None
+        self._backlog.remove(demand)
+        share, demand.reserved = demand.reserved.share, None
         self._turn += 1
         worker.user, worker.share, worker.turn = demand, share, self._turn
         assignment = demand.assignment(share)
         if demand.actor is None:
-            self._leases[demand.client, demand.lease] = worker
+            self._loans.lend(demand, worker)
             granted = wire.LeaseGranted(demand.lease, worker.worker, assignment)
             self.out.append(Tell(demand.client, granted))
         else:
@@ -392,22 +432,22 @@ class Scheduler:
         elif demand.actor is not None:
             if demand.actor.worker == worker.worker:  # else it has been given up before
                 self._actor_down(demand.actor, reason, fate, unbegun)
-        elif self._leases.pop((demand.client, demand.lease), None) is not None:
+        elif self._loans.end(demand.client, demand.lease) is not None:
             self.out.append(Tell(demand.client, wire.LeaseLost(demand.lease, reason, fate)))
 
     def _give_up(self, reason: str) -> None:
-        demands, self._demands = self._demands, []
-        for demand in demands:
+        for demand in self._backlog:
+            self._withdraw(demand.key)
             self._refuse(demand, reason, "")
 
     def _drop_client(self, client: bytes) -> None:
         """A client died: what it waited for, used or owned ends with it."""
-        self._demands = [demand for demand in self._demands if demand.client != client]
-        for key in [key for key in self._leases if key[0] == client]:
-            self.out.append(Stop(self._leases.pop(key).worker))
-        for actor in self._actors:
-            if actor.owner == client:
-                self._end_actor(actor, "the process that created it died")
+        for demand in self._backlog.of(client):
+            self._withdraw(demand.key)
+        for worker in self._loans.drop_client(client):
+            self.out.append(Stop(worker.worker))
+        for actor in self._actors.owned_by(client):
+            self._end_actor(actor, "the process that created it died")
         self._actors.drop_client(client)
         self._groups.drop_client(client)
 
@@ -417,16 +457,16 @@ class Scheduler:
         if worker is None or worker.waiting == waiting or worker.share is None:
             return
         worker.waiting = waiting
+        if not waiting:
+            self._loans.goes_on(worker)
         worker.share.hold_cpus(0 if waiting else worker.user.amounts.get("CPU", 0))
 
     def _return_lease(self, client: bytes, lease: int, spoiled: bool) -> None:
-        worker = self._leases.pop((client, lease), None)
+        worker = self._loans.end(client, lease)
         if worker is not None:
-            workforce = self._workforce_of(worker.worker)
-            workforce.rest(worker, spoiled=spoiled)
-            self._rested.add(workforce)
+            self._stir(worker.worker).rest(worker, spoiled=spoiled)
         else:  # not granted yet
-            self._demands = [d for d in self._demands if (d.client, d.lease) != (client, lease)]
+            self._withdraw((client, lease))
 
     # -- actors --------------------------------------------------------------------------------
 
@@ -476,7 +516,7 @@ class Scheduler:
     def _end_actor(
         self, actor: Actor, reason: str, *, fate: wire.Fate = "", cause: bytes = b""
     ) -> None:
-        self._demands = [demand for demand in self._demands if demand.actor is not actor]
+        self._withdraw(actor.order.actor)
         self._actors.end(actor, reason, fate, cause)
         if self._workforce_of(actor.worker).get(actor.worker) is not None:
             self.out.append(Stop(actor.worker))
@@ -486,10 +526,10 @@ class Scheduler:
     def _remove_group(self, group: bytes) -> None:
         """Whoever waits for its bundles is refused, whoever uses them is ended."""
         pools = self._groups.remove(group)
-        waiting = [demand for demand in self._demands if demand.needs.group == group]
-        self._demands = [demand for demand in self._demands if demand.needs.group != group]
-        for demand in waiting:
-            self._refuse(demand, GROUP_REMOVED, "group removed")
+        for demand in self._backlog:
+            if demand.needs.group == group:
+                self._withdraw(demand.key)
+                self._refuse(demand, GROUP_REMOVED, "group removed")
         for worker in self._workers():
             if worker.share is not None and worker.share.pool in pools:
                 self._evict(worker)
@@ -499,7 +539,7 @@ class Scheduler:
         if demand.actor is not None:
             if self._actors.get(demand.actor.order.actor) is demand.actor:
                 self._end_actor(demand.actor, GROUP_REMOVED)
-        elif self._leases.pop((demand.client, demand.lease), None) is not None:
+        elif self._loans.end(demand.client, demand.lease) is not None:
             self._refuse(demand, GROUP_REMOVED, "group removed")
             self.out.append(Stop(worker.worker))
 

@@ -155,6 +155,13 @@ class Tasks:
             self._give_back(lease)
         self._pump(lease.kind, line)
         if not lease.tasks:
+            self._run_dry(lease, line)
+
+    def _run_dry(self, lease: Lease, line: Line) -> None:
+        """Nothing is left to do for a lease, unless others of its line have too much."""
+        if line.wanted_back and lease in line.leases:
+            self._give_back(lease)
+        else:
             self._take_over(line)
 
     def on_returned(self, task: Task, flags: int) -> None:
@@ -202,7 +209,7 @@ class Tasks:
         line.leases.append(lease)
         self._pump(lease.kind, line)
         if not lease.tasks:
-            self._take_over(line)
+            self._run_dry(lease, line)
 
     def on_lost(self, number: int, reason: str, fate: wire.Fate) -> None:
         """The worker of a lease died, or there will be none."""
@@ -273,18 +280,20 @@ class Tasks:
             yield from line.waiting
 
     def on_wanted(self, numbers: Collection[int]) -> None:
-        """Others wait for resources, which these leases have: give back those that are not in
-        use, or else the one that is next free.
+        """Others wait for resources, which leases of these kinds have: give back those that are not
+        in use, or else the one that is next free.
 
         The node asks again if that does not suffice; so a rush of tasks takes turns with others.
         """
-        for line in self._lines.values():
-            wanted = [lease for lease in line.leases if lease.number in numbers]
-            idle = [lease for lease in wanted if not lease.tasks]
+        wanted = (self._leases[number].kind for number in numbers if number in self._leases)
+        for kind in dict.fromkeys(wanted):
+            line = self._lines[kind]
+            idle = [lease for lease in line.leases if not lease.tasks]
             for lease in idle:
                 self._give_back(lease)
-            if not idle and not any(lease.leaves for lease in wanted):
-                self._begin_leaving(min(wanted, key=delay_s, default=None))
+            line.wanted_back = not idle
+            if not idle and not any(lease.leaves for lease in line.leases):
+                self._begin_leaving(min(line.leases, key=delay_s, default=None))
 
     def _begin_leaving(self, lease: Lease | None) -> None:
         """Send nothing more to a lease; it is given back when it has done what it has begun."""
@@ -296,7 +305,9 @@ class Tasks:
             self._peers.tell(lease.peer.process, wire.Recall(behind))
 
     def _give_back(self, lease: Lease) -> None:
-        self._lines[lease.kind].leases.remove(lease)
+        line = self._lines[lease.kind]
+        line.leases.remove(lease)
+        line.wanted_back = False
         del self._leases[lease.number]
         self._tell_node(wire.ReturnLease(lease.number, lease.spoiled))
 

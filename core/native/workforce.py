@@ -8,11 +8,12 @@ Life of a worker::
     any state --down--> gone
 
 A worker that has run in an environment (variables, working directory, modules; see `runtime_env`)
-serves only that one from then on.
+serves only that one from then on. Who finds none waits here, and gets the next that will do.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,9 @@ class Workforce:
         self._workers: dict[bytes, Worker] = {}
         self._idle: list[Worker] = []
         self._start_failures = 0
+        self._turn = 0
+        self._queues: dict[str, OrderedDict[Any, int]] = {}
+        """Who waits for a process, by environment, and since when."""
         self.starting = 0
 
     def __iter__(self) -> Iterator[Worker]:
@@ -69,17 +73,16 @@ class Workforce:
     def __len__(self) -> int:
         return len(self._workers)
 
-    @property
-    def num_in_use(self) -> int:
-        """How many serve an actor or a lease."""
-        return len(self._workers) - self.starting - len(self._idle)
-
     def get(self, worker_id: bytes) -> Worker | None:
         """The worker, unless it is gone."""
         return self._workers.get(worker_id)
 
-    def start(self) -> None:
-        """Have one more process forked."""
+    def start_missing(self) -> None:
+        """Have as many processes forked as are waited for."""
+        for _ in range(sum(map(len, self._queues.values())) - self.starting):
+            self._start()
+
+    def _start(self) -> None:
         worker = Worker(self._new_id(), started_after=self._start_failures)
         self._workers[worker.worker] = worker
         self.starting += 1
@@ -103,6 +106,39 @@ class Workforce:
                     self._idle.remove(worker)
                     worker.environment = environment
                     return worker
+        return None
+
+    def wait(self, user: Any, environment: str) -> None:
+        """Let ``user`` wait for a process for that environment."""
+        self._turn += 1
+        self._queues.setdefault(environment, OrderedDict())[user] = self._turn
+
+    def leave(self, user: Any, environment: str) -> None:
+        """It waits no more."""
+        queue = self._queues[environment]
+        del queue[user]
+        if not queue:
+            del self._queues[environment]
+
+    def waiting(self) -> list[Any]:
+        """Who waits for a process."""
+        return [user for queue in self._queues.values() for user in queue]
+
+    def served(self) -> Iterator[tuple[Any, Worker]]:
+        """Those who have waited for a process, longest first, each with an idle one for it."""
+        while (found := self._serve()) is not None:
+            yield found
+
+    def _serve(self) -> tuple[Any, Worker] | None:
+        if not self._idle:
+            return None
+        longest = sorted(self._queues, key=lambda each: next(iter(self._queues[each].values())))
+        for environment in longest:
+            worker = self.choose(environment)
+            if worker is not None:
+                user = next(iter(self._queues[environment]))
+                self.leave(user, environment)
+                return user, worker
         return None
 
     def rest(self, worker: Worker, *, spoiled: bool) -> None:

@@ -16,6 +16,7 @@ from rllib.core.native.groups import Bundle
 from rllib.core.native.instructions import Start, Stop, Tell, Warn
 from rllib.core.native.scheduler import Scheduler
 from rllib.core.native.workforce import MAX_START_FAILURES
+from tests.scheduler_books import assert_nobody_waits_in_vain, shares
 
 DRIVER = b"driver"
 
@@ -687,8 +688,11 @@ class RandomEvents(RuleBasedStateMachine):
         return placed + groups._leaving
 
     def shares(self) -> list[Share]:
-        used = [worker.share for worker in self.node.home.workforce if worker.share is not None]
-        return used + [bundle.share for bundle in self.reserved()]
+        return [*shares(self.node), *(bundle.share for bundle in self.reserved())]
+
+    @invariant()
+    def nobody_waits_in_vain(self) -> None:
+        assert_nobody_waits_in_vain(self.node)
 
     def held(self, pool: Pool, name: str) -> int:
         return sum(share.amounts.get(name, 0) for share in self.shares() if share.pool is pool)

@@ -13,6 +13,7 @@ from rllib.core.native import wire
 from rllib.core.native.instructions import Start, Stop, Tell, Warn
 from rllib.core.native.scheduler import Scheduler
 from rllib.core.native.sites import KEY_BYTES, Site, key_of
+from tests.scheduler_books import assert_nobody_waits_in_vain, shares
 
 
 def key(name: str) -> bytes:
@@ -325,7 +326,11 @@ class RandomNodes(RuleBasedStateMachine):
         if heard:
             self.perform(scheduler.node_heard(key(name)))
         else:
-            scheduler.node_silent(key(name))
+            self.perform(scheduler.node_silent(key(name)))
+
+    @invariant()
+    def nobody_waits_in_vain(self) -> None:
+        assert_nobody_waits_in_vain(self.books.scheduler)
 
     @invariant()
     def nobody_waits_for_a_node_that_is_gone(self) -> None:
@@ -336,7 +341,8 @@ class RandomNodes(RuleBasedStateMachine):
     @invariant()
     def amounts_are_conserved(self) -> None:
         for site in self.books.scheduler.sites:
-            held = [w.share.amounts["CPU"] for w in site.workforce if w.share is not None]
+            mine = [each for each in shares(self.books.scheduler) if each.pool is site.pool]
+            held = [share.amounts["CPU"] for share in mine]
             assert site.pool.free["CPU"] + sum(held) == site.pool.total["CPU"]
             assert site.pool.free["CPU"] >= 0
 

@@ -25,8 +25,9 @@ class LeaseLost(Message, tag="lease_lost"):
 
 
 class LeasesWanted(Message, tag="leases_wanted"):
-    """Others wait for resources: return those of these ``leases`` that have nothing to do, or else
-    one that is next done. Returning others would free nothing: they have lent their CPUs."""
+    """Others wait for resources: of each kind of which one of these ``leases`` is, return those
+    that have nothing to do, or else one that is next done. Returning leases of which all have lent
+    their CPUs would free nothing."""
 
     leases: list[int]
 

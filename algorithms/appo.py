@@ -26,6 +26,7 @@ from rllib.algorithms.impala import (
     actor_critic,
     explained,
 )
+from rllib.checkpoints.components import Paths
 from rllib.checkpoints.torch_state import get_module_state, set_module_state
 from rllib.columns import Columns
 from rllib.config.types import Fraction, ScheduleOr
@@ -202,9 +203,9 @@ class APPOLearner(IMPALALearner):
             self.follower.move(self.now.tau)
         self.penalty.adapt(metrics["mean_kl_loss"], self.now.kl_target)
 
-    def get_state(self) -> dict[str, Any]:
+    def get_state(self, components: Paths = None, **others: Any) -> dict[str, Any]:
         """State tree; the target network is part of it."""
-        return super().get_state() | {
+        return super().get_state(components, **others) | {
             "target": get_module_state(self.target.state_dict()),
             "kl_coeff": self.kl_coeff,
             "pace": self.pace.get_state(),

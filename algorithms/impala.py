@@ -305,10 +305,10 @@ class IMPALA(Algorithm):
         super().on_learners_revived()
         self.sampler.reset()
 
-    def get_state(self, components: Any = None, **others: Any) -> dict[str, Any]:
-        """State tree; what was sampled for nothing is counted on."""
+    def _whole_state(self) -> dict[str, Any]:
+        """What was sampled for nothing is counted on."""
         dropped = {"num_env_steps_dropped_lifetime": self.num_env_steps_dropped_lifetime}
-        return super().get_state(components, **others) | dropped
+        return super()._whole_state() | dropped
 
     def _set_state(self, state: dict[str, Any]) -> None:
         super()._set_state(state)

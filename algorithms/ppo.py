@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rllib.algorithm import Algorithm
 from rllib.batch import SampleBatch
+from rllib.checkpoints.components import Paths
 from rllib.columns import Columns
 from rllib.config import AlgorithmConfig
 from rllib.config.sections import TrainBatchSize
@@ -275,9 +276,9 @@ class PPOLearner(Learner[PPOBatch]):
         metrics["curr_entropy_coeff"] = self.now.entropy_coeff
         self.penalty.adapt(metrics["mean_kl_loss"], self.now.kl_target)
 
-    def get_state(self) -> dict[str, Any]:
+    def get_state(self, components: Paths = None, **others: Any) -> dict[str, Any]:
         """State tree; the weight of the KL penalty is part of it."""
-        return super().get_state() | {"kl_coeff": self.kl_coeff}
+        return super().get_state(components, **others) | {"kl_coeff": self.kl_coeff}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from ``get_state``."""

@@ -14,6 +14,7 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from rllib.checkpoints.components import Paths
 from rllib.columns import Columns
 from rllib.config.types import ScheduleOr
 from rllib.distributions import Deterministic
@@ -120,9 +121,9 @@ class TD3Learner(ActorQLearner):
         delay = self.now.policy_delay
         return self.turns.step(delay) and self.pace.step(self.updates_between_moves / delay)
 
-    def get_state(self) -> dict[str, Any]:
+    def get_state(self, components: Paths = None, **others: Any) -> dict[str, Any]:
         """State tree; how soon it is the actor's turn is part of it."""
-        return super().get_state() | {"turns": self.turns.get_state()}
+        return super().get_state(components, **others) | {"turns": self.turns.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from ``get_state``."""

@@ -18,10 +18,11 @@ from time import perf_counter
 from typing import Any, ClassVar, Self, TypeVar, cast
 from warnings import warn
 
-from rllib.absent import NamesNearest, refuse_arguments
+from rllib.absent import NamesNearest
 from rllib.acting import Acting, ActingEpisode, ActingPolicy, refuse
 from rllib.callbacks import Callbacks
 from rllib.checkpoints import checkpoint
+from rllib.checkpoints.components import OF_ALGORITHM, Paths, at, chosen_modules, weights_at
 from rllib.checkpoints.declared import added_by, added_by_learner, check_declared
 from rllib.checkpoints.fit import check_fit, connectors_of
 from rllib.checkpoints.module_checkpoint import weights_of_component
@@ -88,11 +89,6 @@ ABSENT_METHODS = {
     "log_result": "callbacks(on_train_result=...) is called with each result",
 }
 """Methods of RLlib's that there are not, and what there is instead."""
-_WHOLE = dict.fromkeys(
-    ("components", "not_components"),
-    "state trees are whole; get_weights() has the modules' weights by id",
-)
-"""The same of arguments of ``get_state``."""
 
 
 class Algorithm(NamesNearest, ABC):
@@ -595,16 +591,33 @@ class Algorithm(NamesNearest, ABC):
 
     # Going on later.
 
-    def get_state(self, components: Any = None, **others: Any) -> dict[str, Any]:
+    def get_state(
+        self,
+        components: Paths = None,
+        *,
+        not_components: Paths = None,
+        inference_only: bool = False,
+    ) -> dict[str, Any]:
         """State tree of all that is needed to go on: see ``set_state``.
 
-        RLlib's arguments may be ``None``.
-
         Learners that die meanwhile are started anew, as in training.
+
+        Args:
+            components: ``learner_group/learner/rl_module`` gives weights alone, by module id.
+            not_components: less these, such as ``learner_group/learner/rl_module/other``.
+            inference_only: and less what acting does not need.
+
+        Raises:
+            TypeError: it is another part that is asked for.
         """
-        refuse_arguments(
-            f"{type(self).__name__}.get_state", {"components": components, **others}, _WHOLE
-        )
+        call, ids = f"{type(self).__name__}.get_state", self.interface.module_ids
+        part = chosen_modules(call, OF_ALGORITHM, ids, components, not_components, inference_only)
+        if part is None:
+            return self._whole_state()
+        ask = partial(self.learner_group.weights_of, part, inference_only=inference_only)
+        return at(OF_ALGORITHM, self.ask_learners(ask))
+
+    def _whole_state(self) -> dict[str, Any]:
         group = self.env_runner_group
         learner = self.ask_learners(self.learner_group.get_state)  # first: the rest is of after it
         return {
@@ -627,7 +640,7 @@ class Algorithm(NamesNearest, ABC):
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from ``get_state``.
+        """Go on from ``get_state``, or take its weights alone, as ``set_weights`` does.
 
         With environments whose state can be had (``rllib.envs.snapshot``) and the same layout, the
         run goes on as if it had never stopped, bit for bit. Otherwise all but the environments
@@ -637,7 +650,10 @@ class Algorithm(NamesNearest, ABC):
             CheckpointError: the state lacks something, or is that of another network.
         """
         try:
-            self._set_state(state)
+            if (weights := weights_at(OF_ALGORITHM, state)) is not None:
+                self.set_weights(weights)
+            else:
+                self._set_state(state)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise CheckpointError(
                 f"the checkpoint does not hold what {type(self).__name__} needs to go on: "

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt, field_validator
 
 from rllib.algorithm import Algorithm
+from rllib.checkpoints.components import Paths
 from rllib.checkpoints.rows import Rows
 from rllib.config import AlgorithmConfig
 from rllib.config.model import ModelConfig
@@ -256,9 +257,9 @@ class OffPolicyLearner(Learner[BatchT]):
         """Gradient steps from one move of the target networks to the next, at present."""
         return self._period.of(self.now)
 
-    def get_state(self) -> dict[str, Any]:
+    def get_state(self, components: Paths = None, **others: Any) -> dict[str, Any]:
         """State tree; how soon target networks move is part of it."""
-        return super().get_state() | {"pace": self.pace.get_state()}
+        return super().get_state(components, **others) | {"pace": self.pace.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from ``get_state``."""
@@ -393,10 +394,10 @@ class OffPolicy(Algorithm):
         each = [replay.statistics() for replay in self.replays.values()]
         return ReplayStatistics(*map(sum, zip(*each, strict=True)))._asdict()
 
-    def get_state(self, components: Any = None, **others: Any) -> dict[str, Any]:
-        """State tree; the replay buffers are part of it."""
+    def _whole_state(self) -> dict[str, Any]:
+        """The replay buffers are part of it."""
         replays = self.replays if self.config.store_buffer_in_checkpoints else {}
-        return super().get_state(components, **others) | {
+        return super()._whole_state() | {
             "replays": {name: self._state_of(name, replay) for name, replay in replays.items()},
             "updates_owed": list(self.owed.total.as_integer_ratio()),
         }

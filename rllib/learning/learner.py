@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rllib.absent import NamesNearest, refuse_overrides
+from rllib.checkpoints.components import OF_LEARNER, Paths, at, chosen_modules
 from rllib.checkpoints.torch_state import get_module_state, set_module_state
 from rllib.columns import Columns
 from rllib.config import AlgorithmConfig
 from rllib.config.over_time import OverTime
 from rllib.connectors.learner import build_learner_pipeline
 from rllib.envs.make import Spaces
-from rllib.errors import ConfigError
+from rllib.errors import CheckpointError, ConfigError
 from rllib.learning.descent import Descent
 from rllib.learning.devices import Uploads, ahead, learner_device, meeting_device
 from rllib.learning.gradients import own_parameters
@@ -379,8 +380,32 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         """Call ``function(self, *args)`` where the learner lives; returns what it returns."""
         return function(self, *args)
 
-    def get_state(self) -> dict[str, Any]:
-        """State tree: weights, optimisers, counters, and this learner's random streams by rank."""
+    def weights_of(self, module_ids: Sequence[str], *, inference_only: bool) -> dict[str, Any]:
+        """Copies of weights by module id; there is one module here."""
+        return {name: self.module.get_state(inference_only=inference_only) for name in module_ids}
+
+    def get_state(
+        self,
+        components: Paths = None,
+        *,
+        not_components: Paths = None,
+        inference_only: bool = False,
+    ) -> dict[str, Any]:
+        """State tree: weights, optimisers, counters, and this learner's random streams by rank.
+
+        Args:
+            components: ``rl_module`` gives weights alone, by module id.
+            not_components: less these, such as ``rl_module/other``.
+            inference_only: and less what acting does not need.
+
+        Raises:
+            TypeError: it is another part that is asked for.
+        """
+        call = f"{type(self).__name__}.get_state"
+        ids = self.config.policy_ids[:1]
+        part = chosen_modules(call, OF_LEARNER, ids, components, not_components, inference_only)
+        if part is not None:
+            return at(OF_LEARNER, self.weights_of(part, inference_only=inference_only))
         return {
             "module": self.get_module_state(),
             "optimizers": {name: each.get_state() for name, each in self.optimizers.items()},
@@ -401,8 +426,10 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         """Go on from ``get_state``; without a random stream for its rank, with its own.
 
         Raises:
-            CheckpointError: the weights are those of another network.
+            CheckpointError: the weights are those of another network, or are all there is.
         """
+        if OF_LEARNER in state:
+            raise CheckpointError("set_module_weights({module_id: ...}) takes weights alone")
         set_module_state(self.module, state["module"])
         for name, optimizer in self.optimizers.items():
             optimizer.set_state(state["optimizers"][name])

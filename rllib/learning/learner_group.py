@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from rllib import core
 from rllib.absent import NamesNearest
+from rllib.checkpoints.components import OF_GROUP, Paths, at, chosen_modules, weights_at
 from rllib.config import AlgorithmConfig
 from rllib.core import api
 from rllib.core.exceptions import CoreError, GetTimeoutError
@@ -191,11 +192,35 @@ class LearnerGroup(NamesNearest):
         weights: dict[str, Any] = self._answers([self.workers[0].call("get_module_state")])[0]
         return weights
 
-    def get_state(self) -> dict[str, Any]:
+    def weights_of(self, module_ids: Sequence[str], *, inference_only: bool) -> dict[str, Any]:
+        """Copies of weights by module id: all of them, or what acting needs."""
+        handle = self.workers[0].call("weights_of", module_ids, inference_only=inference_only)
+        weights: dict[str, Any] = self._answers([handle])[0]
+        return weights
+
+    def get_state(
+        self,
+        components: Paths = None,
+        *,
+        not_components: Paths = None,
+        inference_only: bool = False,
+    ) -> dict[str, Any]:
         """State tree of the learners: they differ in nothing but their random streams.
 
         It is the newest snapshot as well: what a checkpoint has is not lost with the learners.
+
+        Args:
+            components: ``learner/rl_module`` gives weights alone, by module id.
+            not_components: less these, such as ``learner/rl_module/other``.
+            inference_only: and less what acting does not need.
+
+        Raises:
+            TypeError: it is another part that is asked for.
         """
+        call, ids = "LearnerGroup.get_state", self.config.policy_ids
+        part = chosen_modules(call, OF_GROUP, ids, components, not_components, inference_only)
+        if part is not None:
+            return at(OF_GROUP, self.weights_of(part, inference_only=inference_only))
         handles = [self.workers[0].call("get_state")]
         handles += [worker.call("get_streams") for worker in self.workers[1:]]
         state, *streams = self._answers(handles)
@@ -210,7 +235,10 @@ class LearnerGroup(NamesNearest):
             self.snapshots.put(state)
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from ``get_state``, also of another number of learners."""
+        """Go on from ``get_state``, also of another number of learners, or take weights alone."""
+        if (weights := weights_at(OF_GROUP, state)) is not None:
+            self.set_weights(weights)
+            return
         self._join()
         self.version += 1
         self._answers([worker.call("set_state", state) for worker in self.workers])

@@ -4,7 +4,7 @@ Each module of an algorithm has a learner of its own; this holds them together w
 have them together.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -137,9 +137,37 @@ class MultiRLModule(nn.Module):
 
     # State.
 
-    def get_state(self, *, inference_only: bool = False) -> dict[str, dict[str, Any]]:
-        """Copies of the weights, by id and name."""
-        return {name: m.get_state(inference_only=inference_only) for name, m in self.items()}
+    def get_state(
+        self,
+        components: str | Collection[str] | None = None,
+        *,
+        not_components: str | Collection[str] | None = None,
+        inference_only: bool = False,
+    ) -> dict[str, dict[str, Any]]:
+        """Copies of the weights, by id and name.
+
+        Args:
+            components: ids; by default all.
+            not_components: ids that are left out.
+            inference_only: leave out what acting does not need.
+
+        Raises:
+            KeyError: there is no module of an id.
+        """
+        names = self.keys() if components is None else self._ids(components)
+        without = self._ids(not_components or ())
+        return {
+            name: self[name].get_state(inference_only=inference_only)
+            for name in names
+            if name not in without
+        }
+
+    def _ids(self, named: str | Collection[str]) -> list[str]:
+        """Those that are named, each of which there is."""
+        names = [named] if isinstance(named, str) else list(named)
+        for name in names:
+            self[name]
+        return names
 
     def set_state(self, state: Mapping[str, Mapping[str, Any]]) -> None:
         """Take over weights by id; modules that are not named stay as they are.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rllib.checkpoints.components import OF_LEARNER, Paths, at, chosen_modules
 from rllib.config import AlgorithmConfig
 from rllib.errors import ConfigError, Problem, TrainingError
 from rllib.learning.bystander import Bystander, learner_for
@@ -100,8 +101,25 @@ class MultiLearner:
         """State tree of the random streams, by module id."""
         return {name: learner.get_streams() for name, learner in self.learners.items()}
 
-    def get_state(self) -> dict[str, Any]:
-        """State tree: of each module, and this learner's random streams by rank."""
+    def weights_of(self, module_ids: Sequence[str], *, inference_only: bool) -> dict[str, Any]:
+        """Copies of weights by module id."""
+        return self.module.get_state(module_ids, inference_only=inference_only)
+
+    def get_state(
+        self,
+        components: Paths = None,
+        *,
+        not_components: Paths = None,
+        inference_only: bool = False,
+    ) -> dict[str, Any]:
+        """State tree: of each module, and this learner's random streams by rank.
+
+        Its arguments, and errors, are those of ``Learner.get_state``.
+        """
+        call, ids = "MultiLearner.get_state", list(self.learners)
+        part = chosen_modules(call, OF_LEARNER, ids, components, not_components, inference_only)
+        if part is not None:
+            return at(OF_LEARNER, self.weights_of(part, inference_only=inference_only))
         return {
             "modules": {name: learner.get_state() for name, learner in self.learners.items()},
             "streams": {str(self.group.rank): self.get_streams()},

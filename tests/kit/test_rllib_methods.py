@@ -198,6 +198,73 @@ def test_learners_and_loggers_say_what_there_is_instead():
         MetricsLogger().merge_and_log_n_dicts([])
 
 
+# State by RLlib's components.
+
+
+@pytest.mark.parametrize("make", [config, two_agents])
+def test_weights_alone_are_a_component_of_every_state(make):
+    with make().build_algo() as algo:
+        weights = algo.get_weights()
+        learner = {"rl_module": weights}
+        group = {"learner": learner}
+        found = [
+            algo.learner_group.foreach_learner(lambda each: each.get_state("rl_module"))[0],
+            algo.learner_group.get_state(components="learner/rl_module"),
+            algo.get_state(components=["learner_group/learner/rl_module"]),
+        ]
+        found[0] = {"rl_module": found[0]["rl_module"]}  # an algorithm's learner adds its own
+        for state, expected in zip(found, [learner, group, {"learner_group": group}], strict=True):
+            np.testing.assert_equal(state, expected)
+        halved = {k: {n: w / 2 for n, w in each.items()} for k, each in weights.items()}
+        algo.set_state({"learner_group": {"learner": {"rl_module": halved}}})
+        np.testing.assert_equal(algo.get_weights(), halved)
+        algo.learner_group.set_state(group)
+        np.testing.assert_equal(algo.get_weights(), weights)
+
+
+def test_components_name_single_modules():
+    with two_agents().build_algo() as algo:
+        group = algo.learner_group
+        (modules,) = group.foreach_learner(lambda each: each.module)
+        assert group.get_state("learner/rl_module/b")["learner"]["rl_module"].keys() == {"b"}
+        found = group.get_state("learner/rl_module", not_components="learner/rl_module/b")
+        assert found["learner"]["rl_module"].keys() == {"a"}
+        part = group.get_state("learner/rl_module/a", inference_only=True)
+        small = part["learner"]["rl_module"]["a"]
+        np.testing.assert_equal(small, modules["a"].get_state(inference_only=True))
+        assert small.keys() < modules["a"].get_state().keys()
+        assert modules.get_state("a").keys() == modules.get_state(not_components=["b"]).keys()
+        assert modules.get_state(["a", "b"]).keys() == {"a", "b"}
+        with pytest.raises(KeyError, match="no module 'c'; there are: a, b"):
+            modules.get_state("c")
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ({"components": "learner/optimizer"}, "there is learner/rl_module and, below it, "),
+        ({"not_components": "learner/optimizer"}, "there is learner/rl_module and, below it, "),
+        ({"not_components": "learner/rl_module"}, "name components, too"),
+        ({"inference_only": True}, "name components, too"),
+    ],
+)
+def test_what_is_no_component_says_what_there_is(given, hint):
+    name = next(iter(given))
+    with two_agents().build_algo() as algo:
+        with pytest.raises(TypeError, match=rf"LearnerGroup.get_state\({name}=.*{hint}"):
+            algo.learner_group.get_state(**given)
+        nothing = dict.fromkeys(("components", "not_components"))
+        assert algo.learner_group.get_state(**nothing).keys() == {"modules", "streams"}
+
+
+def test_a_learner_takes_a_whole_state_only():
+    learner = config().build_learner()
+    state = learner.get_state("rl_module")
+    with pytest.raises(CheckpointError, match="set_module_weights"):
+        learner.set_state(state)
+    learner.set_module_weights(state["rl_module"])
+
+
 # Config.
 
 
@@ -264,7 +331,7 @@ def test_other_calls_say_it_as_well():
         with pytest.raises(TypeError, match=r"env_runner.pipeline.get_state\(\)"):
             runner.get_state(components="env_to_module_connector")
         assert runner.get_state(components=None).keys() == runner.get_state().keys()
-        with pytest.raises(TypeError, match=r"PPO.get_state\(components=...\) .*get_weights\(\)"):
+        with pytest.raises(TypeError, match=r"PPO.get_state\(components='learner_group'\) "):
             algo.get_state(components=["learner_group"])
         assert algo.config.get_rollout_fragment_length(worker_index=1) == 16
         assert DQNConfig().get_rollout_fragment_length(worker_index=1) == 1

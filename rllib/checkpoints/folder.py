@@ -4,6 +4,7 @@ import math
 import os
 import re
 import shutil
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,21 @@ from rllib.checkpoints.files import write_atomically
 
 LATEST, BEST = "latest", "best"
 PREFIX = "iteration_"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What there is of a run's checkpoints at one moment.
+
+    Attributes:
+        checkpoints: the folders, oldest first.
+        latest: one of them, or None.
+        pointers: what the files ``latest`` and ``best`` say, if they are there.
+    """
+
+    checkpoints: tuple[Path, ...]
+    latest: Path | None
+    pointers: Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -39,12 +55,15 @@ class CheckpointFolder:
         """The training iteration after which a checkpoint of this folder was written."""
         return int(checkpoint.name.removeprefix(PREFIX))
 
-    def publish(self, checkpoint: Path, score: float | None = None) -> None:
+    def publish(
+        self, checkpoint: Path, score: float | None = None, spare: Collection[Path] = ()
+    ) -> None:
         """Declare a complete checkpoint the latest, then remove those beyond ``keep``.
 
         Args:
             checkpoint: in this folder.
             score: how good it is, the greater the better; ``None`` if that is not known.
+            spare: checkpoints that somebody still reads; see ``prune``.
         """
         write_atomically(self.path / LATEST, f"{checkpoint.name}\n")
         this = self.iteration_of(checkpoint)
@@ -52,10 +71,22 @@ class CheckpointFolder:
         older = [path for path in self.all() if self.iteration_of(path) < this]
         if score is not None and not self._best_score_among(older) > score:
             write_atomically(self.path / BEST, f"{checkpoint.name} {score!r}\n")
-        best = self.best()
-        for path in newer + older[: max(0, len(older) + 1 - self.keep)]:
-            if path in newer or path != best:
+        for path in newer:
+            _remove(path)
+        self.prune(spare)
+
+    def prune(self, spare: Collection[Path] = ()) -> None:
+        """Remove all but the newest ``keep``, the best one, and those that somebody still reads."""
+        kept = {*spare, self.best()}
+        for path in self.all()[: -self.keep]:
+            if path not in kept:
                 _remove(path)
+
+    def contents(self) -> Contents:
+        """What there is now."""
+        files = {name: self.path / name for name in (BEST, LATEST)}
+        pointers = {name: file.read_bytes() for name, file in files.items() if file.is_file()}
+        return Contents(tuple(self.all()), self.latest(), pointers)
 
     def best(self) -> Path | None:
         """The checkpoint of the greatest score, or None."""

@@ -24,7 +24,13 @@ from rllib.checkpoints.checkpoint import (
     verify,
 )
 from rllib.checkpoints.files import write_atomically
-from rllib.checkpoints.folder import BEST, LATEST, PREFIX, CheckpointFolder, is_checkpoint
+from rllib.checkpoints.folder import (
+    LATEST,
+    PREFIX,
+    CheckpointFolder,
+    Contents,
+    is_checkpoint,
+)
 from rllib.checkpoints.rows import FILE
 from rllib.errors import CheckpointError
 
@@ -96,11 +102,11 @@ class Remote:
         if MANIFEST in self._names(*parts):
             self._system.rm(self._at(*parts, MANIFEST))
 
-    def mirror(self, checkpoints: CheckpointFolder, others: Iterable[Path]) -> None:
+    def mirror(self, contents: Contents, others: Iterable[Path]) -> None:
         """Make what is there the same as the checkpoints of a run, unless it is newer.
 
         Args:
-            checkpoints: of the run.
+            contents: checkpoints of the run, which stay while they are sent.
             others: files that are sent besides.
 
         Raises:
@@ -108,23 +114,23 @@ class Remote:
                 may have trained; what was there last is still good.
         """
         with self._reaching():
-            self._refuse_newer(checkpoints)
-            files = {path.name: sealed_files(path) for path in checkpoints.all()}
+            self._refuse_newer(contents.latest)
+            files = {path.name: sealed_files(path) for path in contents.checkpoints}
             rows = {each for names in files.values() for each in names if FILE.fullmatch(each)}
             there = self._names()
-            for path in checkpoints.all():
-                if path.name not in there or path == checkpoints.latest():
+            for path in contents.checkpoints:
+                if path == contents.latest or MANIFEST not in self._names(path.name):
                     self._put_apart(path, files[path.name])
             for file in others:
                 self._put(file, file.name)
-            for name in (BEST, LATEST):
-                self._put(checkpoints.path / name, name)
+            for name, pointer in contents.pointers.items():
+                self._system.pipe_file(self._at(name), pointer)
             self._remove(name for name in there if name.startswith(PREFIX) and name not in files)
             self._remove(f"{ROWS}/{name}" for name in self._names(ROWS) - rows)
 
-    def _refuse_newer(self, checkpoints: CheckpointFolder) -> None:
-        there, latest = self.latest_iteration(), checkpoints.latest()
-        here = -1 if latest is None else checkpoints.iteration_of(latest)
+    def _refuse_newer(self, latest: Path | None) -> None:
+        there = self.latest_iteration()
+        here = -1 if latest is None else CheckpointFolder.iteration_of(latest)
         if there > here:
             text = (
                 f"has a checkpoint of iteration {there}, and iteration {here} would take its place"

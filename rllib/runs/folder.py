@@ -23,7 +23,7 @@ from typing import Any
 
 from rllib.checkpoints.checkpoint import load_metadata
 from rllib.checkpoints.files import write_atomically
-from rllib.checkpoints.folder import CheckpointFolder
+from rllib.checkpoints.folder import CheckpointFolder, Contents
 from rllib.checkpoints.remote import Remote
 from rllib.config import AlgorithmConfig
 from rllib.config.file import load_plan
@@ -67,15 +67,17 @@ class RunFolder:
         """What it takes to continue, besides a checkpoint."""
         return self.path / CONFIG, self.path / PROGRESS, self.path / STARTS
 
-    def copy_to(self, url: str | None) -> None:
-        """Copy what it takes to continue to the URL of a folder of runs, if there is one.
+    def copy_to(self, url: str, contents: Contents) -> None:
+        """Copy what it takes to continue to the URL of a folder of runs.
+
+        Args:
+            url: of the folder.
+            contents: the checkpoints, which stay meanwhile.
 
         Raises:
-            RemoteError: that is not possible now.
+            CheckpointError: that is not possible now.
         """
-        if url is not None:
-            remote = Remote(f"{url}/{self.path.name}")
-            remote.mirror(self.checkpoints, self._beside_checkpoints)
+        Remote(f"{url}/{self.path.name}").mirror(contents, self._beside_checkpoints)
 
     def copy_from(self, url: str | None, *, fresh: bool) -> str | None:
         """Fetch what it takes to continue, if what is there is newer than what is here.

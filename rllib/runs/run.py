@@ -21,6 +21,7 @@ from rllib.config.plan import RunPlan
 from rllib.errors import CheckpointError, RunError
 from rllib.profiling.profile import FLAME, TRACE, Profile
 from rllib.runs.console import Console
+from rllib.runs.copies import Copies
 from rllib.runs.folder import RunFolder, writing_to
 from rllib.runs.loggers import Loggers
 from rllib.runs.media import Media
@@ -183,9 +184,10 @@ class _Loop:
                 more=[*self._curves(), *self._plan.config.loggers],
                 tell=self._console.note,
             )
-        copy = partial(self._folder.copy_to, self._plan.config.checkpoint_url)
-        checkpoints = self._folder.checkpoints
-        saver = Saver(self._algo, checkpoints, loggers, copy, self._console.note)
+        url, tell = self._plan.config.checkpoint_url, self._console.note
+        copy = None if url is None else partial(self._folder.copy_to, url)
+        copies = Copies(self._folder.checkpoints, copy, tell)
+        saver = Saver(self._algo, self._folder.checkpoints, loggers, copies, tell)
         progress = Progress(self._plan.stop, time.monotonic(), loggers.history)
         with self._closing(loggers), saver, media as self._media, self._console, self._watchdog:
             self._console.begin(progress)

@@ -2,7 +2,8 @@
 
 ::
 
-    begin: snapshot (a copy)  ->  a thread: record on disk, checkpoint, ``latest``, copy elsewhere
+    begin: snapshot (a copy)  ->  a thread: record on disk, checkpoint, ``latest``
+                                    '-> another one: copies elsewhere (``copies``)
     settle: what came of it: told once where the disk refuses, raised where it is a defect
 """
 
@@ -17,10 +18,10 @@ from safetensors import SafetensorError
 
 from rllib.checkpoints.checkpoint import saved_rows
 from rllib.checkpoints.folder import CheckpointFolder
-from rllib.checkpoints.remote import RemoteError
 from rllib.checkpoints.rows import SavedRows
 from rllib.checkpoints.snapshot import Snapshot
 from rllib.errors import CheckpointError
+from rllib.runs.copies import Copies
 from rllib.runs.loggers import Loggers
 from rllib.runs.signals import Interrupted
 
@@ -40,7 +41,7 @@ class Saver:
         algo: of which.
         checkpoints: where to.
         loggers: whose record goes to disk before each checkpoint.
-        copy: copies them elsewhere.
+        copies: publishes them, and copies them elsewhere.
         tell: says something to the user.
     """
 
@@ -49,12 +50,11 @@ class Saver:
         algo: "Algorithm",
         checkpoints: CheckpointFolder,
         loggers: Loggers,
-        copy: Callable[[], None],
+        copies: Copies,
         tell: Callable[[str], None],
     ) -> None:
         self._algo, self._checkpoints = algo, checkpoints
-        self._loggers, self._copy, self._tell = loggers, copy, tell
-        self._is_copying = True
+        self._loggers, self._copies, self._tell = loggers, copies, tell
         self._hurry = threading.Event()
         self._writing: Future[SavedRows] | None = None
         self._path = Path()
@@ -82,19 +82,8 @@ class Saver:
     ) -> SavedRows:
         sync()
         rows = snapshot.write(path, self._hurry)
-        self._checkpoints.publish(path, score)
-        self._copy_elsewhere()
+        self._copies.publish(path, score)
         return rows
-
-    def _copy_elsewhere(self) -> None:
-        """What cannot be reached for a while costs copies, and is told of once."""
-        try:
-            self._copy()
-            self._is_copying = True
-        except RemoteError as error:
-            if self._is_copying:
-                self._tell(f"a checkpoint is not copied: {error}; it is here, and training goes on")
-            self._is_copying = False
 
     def settle(self) -> bool:
         """Whether nothing is being written; what was, is told of.
@@ -116,7 +105,7 @@ class Saver:
         return self._writing is None
 
     def finish(self, score: float | None, *, hurried: bool = False) -> None:
-        """Write the last checkpoint, after what is being written, and wait for it.
+        """Write the last checkpoint, after what is being written, and wait for it and its copy.
 
         Args:
             score: how good it is, if that is known.
@@ -132,6 +121,7 @@ class Saver:
             self.settle()
         self.begin(score)
         self._finish()
+        self._copies.wait(hurried=hurried)
 
     def __enter__(self) -> Self:
         return self
@@ -145,6 +135,8 @@ class Saver:
         """Training has ended, for whatever reason: what is being written may still be of use."""
         if self._writing is not None:
             wait([self._writing], LAST_S if isinstance(error, Interrupted) else None)
+        if isinstance(error, Exception):
+            self._copies.wait()
 
     def _finish(self) -> None:
         writing, self._writing = self._writing, None

@@ -578,7 +578,7 @@ def test_what_is_newer_elsewhere_is_never_removed(train: Train, tmp_path: Path) 
     train(stop=("training_iteration=3",))
     folder = RunFolder(Path("runs/toy"), keep=2)
     with pytest.raises(RemoteError, match="has a checkpoint of iteration 8, and iteration 3 would"):
-        folder.copy_to(f"file://{elsewhere}")
+        folder.copy_to(f"file://{elsewhere}", folder.checkpoints.contents())
     assert (elsewhere / "toy/latest").read_text() == "iteration_000000008\n"
     code, output = train(f"checkpoint_url=file://{elsewhere}", fresh=True)
     assert code == 0, output

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 
 import rllib.checkpoints.checkpoint as checkpoint_module
+import rllib.runs.copies
 import rllib.runs.saver
-from rllib.checkpoints.checkpoint import load, save, saved_rows
-from rllib.checkpoints.folder import CheckpointFolder
+from rllib.checkpoints.checkpoint import MANIFEST, load, save, saved_rows
+from rllib.checkpoints.folder import CheckpointFolder, Contents
 from rllib.checkpoints.remote import Remote, RemoteError
 from rllib.checkpoints.rows import FILE, Piece, Rows, SavedRows, Seal, Segment, unchanged
 from rllib.errors import CheckpointError
+from rllib.runs.copies import Copies
 from rllib.runs.loggers import Loggers
 from rllib.runs.saver import Saver
 
@@ -42,7 +44,8 @@ def saver(tmp_path: Path, loggers: Loggers, told: list[str]) -> Saver:
     algo: Any = counting_algo.Counting(counting_algo.CountingConfig())
     algo.train()
     checkpoints = CheckpointFolder(tmp_path / "checkpoints", keep=2)
-    return Saver(algo, checkpoints, loggers, lambda: None, told.append)
+    copies = Copies(checkpoints, None, told.append)
+    return Saver(algo, checkpoints, loggers, copies, told.append)
 
 
 def written(saver: Saver) -> None:
@@ -257,7 +260,7 @@ def test_a_mirror_has_the_same_checkpoints_and_sends_rows_once(tmp_path: Path, u
     for stop in (80, 100, 110):
         progress.write_text(f"{stop}\n")
         rows = published(folder, stop, rows)
-        remote.mirror(folder, [progress])
+        remote.mirror(folder.contents(), [progress])
     assert remote._names() == {
         "latest",
         "rows",
@@ -281,7 +284,7 @@ def test_a_mirror_has_the_same_checkpoints_and_sends_rows_once(tmp_path: Path, u
 def test_damage_elsewhere_is_noticed(tmp_path: Path, url: str) -> None:
     folder, remote = CheckpointFolder(tmp_path / "checkpoints", keep=2), Remote(url)
     published(folder, 10, SavedRows())
-    remote.mirror(folder, [])
+    remote.mirror(folder.contents(), [])
     (name,) = remote._names("rows")
     remote._system.pipe_file(remote._at("rows", name), b"x")
     other = CheckpointFolder(tmp_path / "other", keep=2)
@@ -298,7 +301,7 @@ def test_where_the_latest_one_elsewhere_is_damaged_an_older_one_is_fetched(
     for stop in (10, 20):
         save(folder.path_for(stop), {"n": np.array(stop)}, metadata={})
         folder.publish(folder.path_for(stop))
-    remote.mirror(folder, [])
+    remote.mirror(folder.contents(), [])
     where = remote._at("iteration_000000020", "tensors.safetensors")
     size = remote._system.size(where)
     remote._system.pipe_file(where, bytes(size))
@@ -353,16 +356,61 @@ def test_an_url_that_nobody_knows_is_told() -> None:
 def test_what_cannot_be_reached_costs_copies_and_is_told_of_once(
     saver: Saver, told: list[str]
 ) -> None:
-    def unreachable() -> None:
+    def unreachable(contents: Contents) -> None:
         raise RemoteError("s3://bucket: no route to host")
 
-    saver._copy = unreachable
+    saver._copies._copy = unreachable
     saver.finish(None)
     saver._algo.train()
     saver.finish(None)
     text = "a checkpoint is not copied: s3://bucket: no route to host; it is here, and training"
     assert told == [f"{text} goes on"]
     assert saver._checkpoints.latest() == saver._checkpoints.path_for(2)
+
+
+def test_a_copy_that_hangs_keeps_no_checkpoint_from_being_written(
+    saver: Saver, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go, seen = threading.Event(), []
+
+    def slow(contents: Contents) -> None:
+        seen.append([path.name[-1] for path in contents.checkpoints])
+        assert may_go.wait(60)
+        assert all((path / MANIFEST).exists() for path in contents.checkpoints)
+
+    saver._copies._copy = slow
+    monkeypatch.setattr(rllib.runs.copies, "SLOW_S", 0.0)
+    for _ in range(4):
+        saver.begin(None)
+        written(saver)
+        assert saver.settle()
+        saver._algo.train()
+    here = [saver._checkpoints.iteration_of(path) for path in saver._checkpoints.all()]
+    assert here == [1, 3, 4]  # two are kept, and what is on its way
+    (text,) = told
+    assert "is on its way elsewhere for more than 0 seconds; newer ones are here" in text
+    monkeypatch.setattr(rllib.runs.copies, "LAST_S", rllib.runs.copies.SOON_S)
+    monkeypatch.setattr(rllib.runs.copies, "SOON_S", 0.0)
+    saver.finish(None)
+    assert saver._checkpoints.latest() == saver._checkpoints.path_for(5)
+    assert told[1].startswith("waiting for checkpoints to be copied")
+    assert told[2] == "checkpoints are not copied in 2 seconds; they are here"
+    may_go.set()
+    saver._copies.wait()
+    assert seen == [["1"], ["4", "5"]]
+    assert [saver._checkpoints.iteration_of(path) for path in saver._checkpoints.all()] == [4, 5]
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), CheckpointError("manifest.json: damaged")])
+def test_whatever_keeps_a_copy_from_being_made_costs_no_training(
+    saver: Saver, told: list[str], error: Exception
+) -> None:
+    def fail(contents: Contents) -> None:
+        raise error
+
+    saver._copies._copy = fail
+    saver.finish(None)
+    assert told == [f"a checkpoint is not copied: {error}; it is here, and training goes on"]
 
 
 def test_a_thread_that_hangs_keeps_no_process() -> None:

@@ -375,6 +375,14 @@ class AlgorithmConfig(ConfigBuilder):
 
         return ActorCriticModule
 
+    @property
+    def module_spec(self) -> "RLModuleSpec | None":
+        """What was said of the only module, or, of several, of the first one."""
+        spec = self.rl_module_spec
+        if hasattr(spec, "spec_for"):
+            return cast("RLModuleSpec", spec.spec_for(self.policy_ids[0]))
+        return cast("RLModuleSpec | None", spec)
+
     def get_rl_module_spec(
         self, spaces: Any = None, *, env: Any = None, inference_only: bool = False
     ) -> "FullSpec":
@@ -393,7 +401,7 @@ class AlgorithmConfig(ConfigBuilder):
             from rllib.config.parts import interface_for
 
             spaces = interface_for(self, env, spaces).spaces_of(self.policy_ids[0])
-        spec: RLModuleSpec = self.rl_module_spec or RLModuleSpec()
+        spec: RLModuleSpec = self.module_spec or RLModuleSpec()
         default = self.get_default_rl_module_class()
         return spec.completed(default, Spaces(*spaces), self.model, self.action_fit)
 

@@ -88,9 +88,11 @@ class ModelConfig(BaseModel):
     lstm_cell_size: PositiveInt = 256
     """Width of the LSTM's or GRU's state."""
     lstm_use_prev_action: bool = False
-    """Whether the LSTM or GRU also reads the previous action."""
+    """Whether the module, with a memory or without, also reads the previous action: observations
+    become a Dict with the field ``prev_actions``."""
     lstm_use_prev_reward: bool = False
-    """Whether the LSTM or GRU also reads the previous reward."""
+    """Whether the module, with a memory or without, also reads the previous reward: observations
+    become a Dict with the field ``prev_rewards``."""
     lstm_kernel_initializer: Initializer = None
     """How weights of the LSTM or GRU are drawn; null for orthogonal ones."""
     lstm_kernel_initializer_kwargs: Arguments = None

@@ -326,7 +326,7 @@ class FaultToleranceSection(Section):
     hang, "async"."""
     sub_environment_timeout_s: PositiveFloat = 30.0
     """Seconds that a step of an environment in a process of its own may take before it failed, if
-    such are made anew."""
+    such are made anew. Environments of several agents have none, and it is an error there."""
     num_consecutive_env_runner_failures_tolerance: NonNegativeInt = 100
     """Failures in a row, of all env runners, without anything delivered in between, after which
     the next one ends training."""

@@ -50,7 +50,7 @@ def _past(config: AlgorithmConfig) -> Iterable[Connector]:
 
 def _of_model(config: AlgorithmConfig, name: str) -> Any:
     """A setting of the module's networks: what its spec says goes before ``model_config``."""
-    said = getattr(config.rl_module_spec, "model_config", None) or {}
+    said = getattr(config.module_spec, "model_config", None) or {}
     model = config.model.updated(said if isinstance(said, ModelConfig) else _only(said, name))
     return model[name]
 

@@ -23,9 +23,10 @@ def probe_module_spaces(config: AlgorithmConfig) -> ModuleSpaces:
     Raises:
         EnvSetupError: the environment cannot be made, or is none of several agents.
         ConfigError: the spaces of a module are unknown, its agents have different ones, or vectors
-            are to be made in a way that is for environments of one agent.
+            are to be made in a way, or steps have a limit, that is for environments of one agent.
     """
     _check_mode(config)
+    _check_timeout(config)
     env = make_multi_agent_env(multi_agent_creator(config), config.env_config)
     try:
         specs, _ = config.get_multi_agent_setup(env=env)
@@ -48,6 +49,17 @@ def _check_mode(config: AlgorithmConfig) -> None:
         "num_env_runners"
     )
     raise ConfigError(Problem(text, "gym_env_vectorize_mode"))
+
+
+def _check_timeout(config: AlgorithmConfig) -> None:
+    name = "sub_environment_timeout_s"
+    if getattr(config, name) == type(config).model_fields[name].default:
+        return
+    text = (
+        "is for environments of one agent in processes of their own; those of several are stepped "
+        "in their env runner. Leave it out; sample_timeout_s is for one that does not come back"
+    )
+    raise ConfigError(Problem(text, name))
 
 
 def multi_agent_creator(config: AlgorithmConfig) -> Any:

@@ -310,6 +310,18 @@ def test_a_way_to_make_vectors_is_for_environments_of_one_agent(mode):
         pass
 
 
+def test_a_limit_of_steps_is_for_environments_of_one_agent():
+    settings = config().fault_tolerance(
+        restart_failed_sub_environments=True, sub_environment_timeout_s=2.0
+    )
+    with pytest.raises(
+        ConfigError, match=r"sub_environment_timeout_s: .*one agent.*sample_timeout_s"
+    ):
+        settings.build_algo()
+    with settings.fault_tolerance(sub_environment_timeout_s=30.0).build_algo():
+        pass
+
+
 class Saying(OwnMoves):
     """The same, with something in the infos of ``b``."""
 

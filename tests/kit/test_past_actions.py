@@ -12,6 +12,7 @@ from rllib.envs.make import Spaces
 from rllib.envs.packing import leaves
 from rllib.envs.vector import EnvStep
 from rllib.modules.observations import ObservationEncoder
+from rllib.modules.spec import MultiRLModuleSpec, RLModuleSpec
 
 OBS = gym.spaces.Box(-1, 1, (2,))
 DISCRETE, BOX = gym.spaces.Discrete(3, start=1), gym.spaces.Box(-2, 2, (2,))
@@ -153,3 +154,29 @@ def test_a_run_that_goes_on_remembers_what_it_did(tmp_path):
         with PPO.from_checkpoint(path) as again:
             again.train()
             assert again.params_hash() == algo.params_hash()
+
+
+PAST = {"lstm_use_prev_action": True, "lstm_use_prev_reward": True}
+
+
+def spec_of_one():
+    spec = RLModuleSpec(model_config={"fcnet_hiddens": (4,), **PAST})
+    return {"rl_module_spec": MultiRLModuleSpec(rl_module_specs={"default_policy": spec})}
+
+
+@pytest.mark.parametrize(
+    "said", [{"model_config": {"fcnet_hiddens": (4,), **PAST}}, spec_of_one()], ids=["all", "one"]
+)
+def test_a_module_without_a_memory_reads_them_as_well(said):
+    config = (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .env_runners(num_env_runners=0)
+        .training(train_batch_size_per_learner=32, minibatch_size=16, num_epochs=1)
+        .rl_module(**said)
+    )
+    with config.build_algo() as algo:
+        algo.train()
+        module = algo.get_module()
+        assert set(module.observation_space.spaces) == {"obs", "prev_actions", "prev_rewards"}
+        assert next(module.parameters()).shape == (4, 4 + 2 + 1)

@@ -306,14 +306,24 @@ class IMPALA(Algorithm):
         self.sampler.reset()
 
     def _whole_state(self) -> dict[str, Any]:
-        """What was sampled for nothing is counted on."""
-        dropped = {"num_env_steps_dropped_lifetime": self.num_env_steps_dropped_lifetime}
-        return super()._whole_state() | dropped
+        """What was sampled for nothing is counted on, and so are weights: who is restored begins
+        with those of now, whenever the last were offered."""
+        return super()._whole_state() | {
+            "num_env_steps_dropped_lifetime": self.num_env_steps_dropped_lifetime,
+            "weights_seq_no": self.version,
+            "broadcasts": self.broadcasts.get_state(),
+        }
 
     def _set_state(self, state: dict[str, Any]) -> None:
         super()._set_state(state)
-        dropped = state.get("num_env_steps_dropped_lifetime", 0)  # checkpoints of before have none
+        # Checkpoints of before have neither of these.
+        dropped, broadcasts = (
+            state.get("num_env_steps_dropped_lifetime", 0),
+            state.get("broadcasts"),
+        )
         self.num_env_steps_dropped_lifetime = int(dropped)
         self.sampler.reset()
         self.version = self.env_runner_group.weights_seq_no
         self.broadcasts = Pace()
+        if broadcasts is not None:
+            self.broadcasts.set_state(broadcasts)

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rllib.checkpoints.folder import CheckpointFolder, Contents
@@ -14,6 +14,18 @@ LAST_S = 600.0
 """Seconds that the last copy may take when training has ended."""
 SOON_S = 2.0
 """Seconds after which the user hears what is waited for."""
+
+
+@contextlib.contextmanager
+def when_slow(tell: Callable[[], None]) -> Iterator[None]:
+    """Call ``tell``, in another thread, if what is done within takes more than a moment."""
+    timer = threading.Timer(SOON_S, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Copies:

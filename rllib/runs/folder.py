@@ -17,7 +17,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from rllib.config.file import load_plan
 from rllib.config.plan import RunPlan
 from rllib.errors import CheckpointError, ConfigError, RunError
 from rllib.profiling.profile import FOLDER as PROFILE
+from rllib.runs.copies import when_slow
 from rllib.runs.csv_logger import FILE as TABLE
 from rllib.runs.mlflow_logger import FILE as MLFLOW
 from rllib.runs.record import PROGRESS, Metrics, read_json_lines
@@ -79,33 +80,39 @@ class RunFolder:
         """
         Remote(f"{url}/{self.path.name}").mirror(contents, self._beside_checkpoints)
 
-    def copy_from(self, url: str | None, *, fresh: bool) -> str | None:
+    def copy_from(self, url: str | None, *, fresh: bool, say: Callable[[str], None]) -> None:
         """Fetch what it takes to continue, if what is there is newer than what is here.
 
         Args:
             url: of a folder of runs.
             fresh: whether to remove what is there instead.
-
-        Returns:
-            What there is to say of it.
+            say: tells the user what came of it, and from another thread that it takes long.
 
         Raises:
             RunError: it cannot be fetched, and nothing is here.
         """
         if url is None:
-            return None
+            return
         latest = self.checkpoints.latest()
-        here = -1 if latest is None else self.checkpoints.iteration_of(latest)
         try:
-            remote = Remote(f"{url}/{self.path.name}")
-            if fresh:
-                remote.clear()
-            is_fetched = remote.restore(self.checkpoints, self._beside_checkpoints, after=here)
+            with when_slow(
+                lambda: say(f"waiting for {url}, where this run may have been copied to")
+            ):
+                is_fetched = self._fetch(url, latest, fresh=fresh)
         except CheckpointError as error:
             if latest is None:
                 raise RunError(f"checkpoint_url: {error}") from error
-            return f"checkpoint_url: {error}; this run goes on from what is here"
-        return f"fetched from {url}" if is_fetched else None
+            say(f"checkpoint_url: {error}; this run goes on from what is here")
+        else:
+            if is_fetched:
+                say(f"fetched from {url}")
+
+    def _fetch(self, url: str, latest: Path | None, *, fresh: bool) -> bool:
+        here = -1 if latest is None else self.checkpoints.iteration_of(latest)
+        remote = Remote(f"{url}/{self.path.name}")
+        if fresh:
+            remote.clear()
+        return remote.restore(self.checkpoints, self._beside_checkpoints, after=here)
 
     def has_results(self) -> bool:
         """Whether there is a checkpoint, or a training iteration was ever logged here."""

@@ -50,8 +50,7 @@ def train_run(
             hold(path, keep=keep, fresh=fresh) as folder,
         ):
             console = console or console_here()
-            if news := folder.copy_from(config.checkpoint_url, fresh=fresh):
-                console.say(news)
+            folder.copy_from(config.checkpoint_url, fresh=fresh, say=console.say)
             train(plan, folder, console, signals, resume_with_changes=resume_with_changes)
     except Interrupted as interruption:
         if interruption.signum == signal.SIGINT:

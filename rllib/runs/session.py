@@ -132,8 +132,7 @@ class Session:
             keep = plan.config.checkpoint_num_to_keep
             with hold(path, keep=keep, fresh=order.fresh) as self._folder:
                 url = plan.config.checkpoint_url
-                if news := self._folder.copy_from(url, fresh=order.fresh):
-                    self._console.say(news)
+                self._folder.copy_from(url, fresh=order.fresh, say=self._console.say)
                 earlier = self._folder.earlier_plan()
                 plan = laid_out_plan(plan, earlier, self._console.say, is_serial=self._is_inline)
                 self._ensure_runtime(plan)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psutil
 
@@ -38,8 +38,16 @@ def write_start(folder: Path, iteration: int) -> None:
         "iteration": iteration,
         **machine(),
     }
-    with (folder / STARTS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(start) + "\n")
+    with (folder / STARTS).open("ab+") as file:
+        file.write(b"\n" * _is_torn(file) + json.dumps(start).encode() + b"\n")
+
+
+def _is_torn(file: BinaryIO) -> bool:
+    """Whether the last line has no end, as it was cut off."""
+    if not file.seek(0, os.SEEK_END):
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
 
 
 def read_starts(folder: Path) -> list[Start]:

@@ -83,8 +83,10 @@ class TensorBoard:
 
         self._event, self._summary, self._text = Event, Summary, text
         self._bottleneck, self._rename = "", rename or dict
-        beside = folder.with_name(f".{folder.name}.new")
+        beside, before = (folder.with_name(f".{folder.name}.{age}") for age in ("new", "old"))
         shutil.rmtree(beside, ignore_errors=True)
+        if before.exists() and not folder.exists():  # a process was killed between the two renames
+            before.rename(folder)
         beside.mkdir(parents=True)
         name = f"events.out.tfevents.{time.time_ns() // 10**9}.{socket.gethostname()}.{os.getpid()}"
         self._writer = RecordWriter(str(beside / name))
@@ -99,8 +101,11 @@ class TensorBoard:
         for event in pictures(folder, step):
             self._writer.write(event)
         self._flush()
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
+        if folder.exists():
+            folder.rename(before)
         beside.rename(folder)
+        shutil.rmtree(before, ignore_errors=True)
 
     def _write_settings(self, settings: Settings) -> None:
         from tensorboardX.summary import hparams

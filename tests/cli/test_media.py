@@ -103,3 +103,16 @@ def test_an_environment_without_pictures_is_told_before_training(
     assert code == ConfigError.exit_code
     assert "no film" in capsys.readouterr().err
     assert not (tmp_path / "media").exists()
+
+
+def test_pictures_stay_when_a_start_is_killed_while_it_takes_their_place(tmp_path: Path) -> None:
+    from tensorboardX.proto.summary_pb2 import HistogramProto, Summary
+
+    board = TensorBoard(tmp_path / "board", [])
+    board.add([Summary.Value(tag="x", histo=HistogramProto(num=1))], 100)
+    board.close()
+    (tmp_path / "board").rename(tmp_path / ".board.old")  # where it was killed
+    (tmp_path / ".board.new").mkdir()
+    TensorBoard(tmp_path / "board", [{"num_env_steps_sampled_lifetime": 150}]).close()
+    assert len([*pictures(tmp_path / "board", 1000)]) == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["board"]

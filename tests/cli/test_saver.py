@@ -23,6 +23,7 @@ from rllib.checkpoints.remote import Remote, RemoteError
 from rllib.checkpoints.rows import FILE, Piece, Rows, SavedRows, Seal, Segment, unchanged
 from rllib.errors import CheckpointError
 from rllib.runs.copies import Copies
+from rllib.runs.folder import RunFolder
 from rllib.runs.loggers import Loggers
 from rllib.runs.saver import Saver
 
@@ -411,6 +412,29 @@ def test_whatever_keeps_a_copy_from_being_made_costs_no_training(
     saver._copies._copy = fail
     saver.finish(None)
     assert told == [f"a checkpoint is not copied: {error}; it is here, and training goes on"]
+
+
+def test_the_user_hears_what_a_start_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    heard = threading.Event()
+
+    def say(text: str) -> None:
+        told.append(text)
+        heard.set()
+
+    def restore(*args: Any, **settings: Any) -> bool:
+        assert heard.wait(10)
+        return True
+
+    monkeypatch.setattr(rllib.runs.copies, "SOON_S", 0.0)
+    monkeypatch.setattr(Remote, "restore", restore)
+    RunFolder(tmp_path / "run", keep=2).copy_from(f"file://{tmp_path}/far", fresh=False, say=say)
+    assert told == [
+        f"waiting for file://{tmp_path}/far, where this run may have been copied to",
+        f"fetched from file://{tmp_path}/far",
+    ]
 
 
 def test_a_thread_that_hangs_keeps_no_process() -> None:

@@ -304,6 +304,21 @@ def test_a_resumed_run_goes_on(tmp_path, layout):
         assert resumed[-1][steps] == results[-1][steps]
 
 
+@pytest.mark.usefixtures("inline")
+def test_a_resumed_run_counts_its_weights_and_offers_them_when_it_would_have(tmp_path):
+    settings = config(0, 0).training(broadcast_interval=3)
+    _, whole = train(settings, iterations=4)
+    with IMPALA(settings) as first:
+        for _ in range(2):
+            first.train()
+        path, version = first.save_to_path(tmp_path / "checkpoint"), first.version
+    with IMPALA.from_checkpoint(path) as second:
+        assert second.version == second.env_runner_group.weights_seq_no == version
+        resumed = [second.train() for _ in range(2)]
+    for mine, theirs in zip(resumed, whole[2:], strict=True):
+        assert mine["env_runners"]["weights_seq_no"] == theirs["env_runners"]["weights_seq_no"]
+
+
 def test_settings_that_cannot_work_are_refused_with_the_reason():
     with pytest.raises(ConfigError, match=r"vtrace.*no correction but V-trace"):
         IMPALA(config().training(vtrace=False))

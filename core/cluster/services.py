@@ -173,6 +173,14 @@ class ServiceNode(Node, Listener):
         """Get it, or a copy of it that is here."""
         self.copies.serve(peer, wanted)
 
+    def keep(self, peer: Peer, result: wire.Keep) -> None:
+        """Until its owner frees it, or ends."""
+        self.copies.keep(peer, result)
+
+    def claimed(self, claim: int) -> None:
+        """Its owner knows of it."""
+        self.copies.claimed(claim)
+
     def _archive(self, number: int) -> NativeRef | None:
         """That of a snapshot which a process of this node has taken."""
         stored = find_archive(self._directory / STORE, self._runtime.me, number)

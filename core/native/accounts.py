@@ -183,8 +183,10 @@ def _object_rows(
 
 
 def _status(ref: NativeRef) -> str:
-    if isinstance(ref, (BorrowedRef, LifeRef)) or ref.outcome is None:
+    if isinstance(ref, (BorrowedRef, LifeRef)):
         return "NIL"
+    if ref.outcome is None:
+        return "FINISHED" if ref.is_away else "NIL"
     return "FAILED" if isinstance(ref.outcome, Exception) else "FINISHED"
 
 

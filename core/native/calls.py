@@ -10,7 +10,9 @@ from rllib.core.native import wire
 from rllib.core.native.call import FETCH, NOTHING, Call, NativeActor, Target
 from rllib.core.native.connection import Frame
 from rllib.core.native.failures import load_error
-from rllib.core.native.objects import Away, BorrowedRef, NativeRef, Stored
+from rllib.core.native.lineage import Lineage
+from rllib.core.native.objects import WANTED, Away, BorrowedRef, NativeRef, Stored
+from rllib.core.native.outlying import Outlying
 from rllib.core.native.peers import Peer, PeerGoneError, Peers
 from rllib.core.native.sites import key_of
 from rllib.core.native.streams import UNLIMITED
@@ -20,10 +22,13 @@ from rllib.core.native.values import EMPTY, Values
 class Calls:
     """Sends calls and matches replies. Runs under the runtime's lock."""
 
-    def __init__(self, peers: Peers, values: Values, numbers: Iterator[int]) -> None:
+    def __init__(
+        self, peers: Peers, values: Values, numbers: Iterator[int], lineage: Lineage
+    ) -> None:
         self._peers = peers
         self._values = values
         self._numbers = numbers
+        self.outlying = Outlying(peers, values.reports, lineage, self._ask_for)
         self.agent = b""
         """The node service, which fetches for this process what is owned on other nodes; empty in
         the service itself, and where there are no other nodes."""
@@ -79,27 +84,28 @@ class Calls:
             peer.conn.send(wire.record_frame(wire.Taken(call.seq, taken)))
 
     def want(self, ref: NativeRef, *, direct: bool = False) -> None:
-        """See that a value comes: ask for that of a borrowed reference, once; ``direct`` asks its
-        owner wherever it is."""
+        """See that a value comes: ask for that of a borrowed reference, or for an own one that is
+        kept elsewhere, once; ``direct`` asks its owner wherever it is."""
         if isinstance(ref, BorrowedRef):
             if not ref.fetching:
                 ref.fetching = True
                 (self._ask_owner if direct else self._fetch)(ref)
-        else:
-            self._check_own(ref)
-
-    def _check_own(self, ref: NativeRef) -> None:
-        if ref._owner != self._values.me:
-            ref.resolve(ForeignReferenceError(f"{ref!r} belongs to a runtime that was shut down"))
+        elif ref._owner != self._values.me:
+            ref.resolve(_foreign(ref))
+        elif ref.away is None:
+            ref.away = WANTED
+        elif ref.away is not WANTED:
+            self.outlying.bring(ref)
 
     def look(self, ref: NativeRef) -> None:
         """See that it becomes known whether there is a value, and where; a large one on another
         node does not come for that."""
-        if not isinstance(ref, BorrowedRef):
-            self._check_own(ref)
-        elif not (ref.looking or ref.fetching):
-            ref.looking = True
-            self._ask_owner(ref, look=True)
+        if isinstance(ref, BorrowedRef):
+            if not (ref.looking or ref.fetching):
+                ref.looking = True
+                self._ask_owner(ref, look=True)
+        elif ref._owner != self._values.me:
+            ref.resolve(_foreign(ref))
 
     def found(self, peer: Peer, record: wire.Found) -> None:
         """An owner says where a value is."""
@@ -125,13 +131,20 @@ class Calls:
         if not self._send_fetch(ref._owner, ref, question):
             ref.resolve(_owner_died(ref))
 
-    def _ask_for(self, ref: BorrowedRef, service: bytes, *, lost: bool = False) -> None:
+    def _ask_for(self, ref: NativeRef, service: bytes, *, lost: bool = False) -> None:
         """Ask a node service for a copy; without one, the owner."""
         seq = next(self._numbers)
         if not self._send_fetch(service, ref, wire.FetchFor(seq, ref._owner, ref._number, lost)):
-            self._ask_owner(ref, direct=True)
+            self._without_copy(ref)
 
-    def _send_fetch(self, to: bytes, ref: BorrowedRef, question: Any) -> bool:
+    def _without_copy(self, ref: NativeRef) -> None:
+        """There is none where there should have been one."""
+        if isinstance(ref, BorrowedRef):
+            self._ask_owner(ref, direct=True)
+        else:
+            self.outlying.lose(ref)
+
+    def _send_fetch(self, to: bytes, ref: NativeRef, question: Any) -> bool:
         try:
             peer = self._peers.get(to)
         except PeerGoneError:
@@ -149,11 +162,12 @@ class Calls:
 
     def _refetch(self, call: Call, service: bytes = b"") -> None:
         (ref,) = call.refs
-        assert isinstance(ref, BorrowedRef)
+        if ref.outcome is not None:
+            return
         if service and service != self._values.me:
             self._ask_for(ref, service)
         else:
-            self._ask_owner(ref, direct=True)
+            self._without_copy(ref)
 
     # -- replies -------------------------------------------------------------------------------
 
@@ -179,10 +193,20 @@ class Calls:
                 self._on_fetched(call.refs[0], payloads[0], peer)
                 return True
             for ref, each in zip(call.refs, payloads, strict=True):
-                ref.resolve(self._values.result(each, peer))
+                if isinstance(each.block, wire.KeptAt) and call.target.kind == "function":
+                    self._stays(ref, each.block, peer)
+                else:
+                    ref.resolve(self._values.result(each, peer))
             if call.target.kind == "actor":
                 self._on_built(call.actor)
         return True
+
+    def _stays(self, ref: NativeRef, kept: wire.KeptAt, peer: Peer) -> None:
+        """A result did not come along; `Outlying.settle` is to follow."""
+        if key_of(kept.service) != key_of(peer.process):
+            raise wire.WireError("a result is kept on another node than where it was made")
+        wanted = ref.away is WANTED
+        ref.away = Away(kept.service, kept.size, kept.claim, wanted=wanted)
 
     def _on_built(self, actor: NativeActor | None) -> None:
         """The constructor is done: nobody needs its arguments, unless it may have to run again."""
@@ -210,6 +234,10 @@ class Calls:
             self._peers.flush(peer.conn)
 
     def _on_fetched(self, ref: NativeRef, payload: wire.Payload, peer: Peer) -> None:
+        if not isinstance(ref, BorrowedRef):  # a node service has kept it
+            ref.resolve(self._values.result(payload, peer))
+            self.outlying.has_come(ref)
+            return
         handed = peer.process != ref._owner  # by a node service that has a copy
         value = self._values.incoming(payload, peer, handed=handed)
         self.fetched += peer.remote and value.region is not None
@@ -234,9 +262,14 @@ class Calls:
                 else:
                     self._refetch(call)
         self._bereave(peer)
+        self.outlying.service_gone(peer.process)
         for ref in self._values.borrowings.of(peer.process):
             if isinstance(ref.outcome, Stored):
                 ref.outcome = _owner_died(ref)
+
+
+def _foreign(ref: NativeRef) -> ForeignReferenceError:
+    return ForeignReferenceError(f"{ref!r} belongs to a runtime that was shut down")
 
 
 def _owner_died(ref: NativeRef) -> OwnerDiedError:

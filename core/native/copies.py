@@ -6,22 +6,27 @@ a node once for all that read it there at about the same time::
     reader --FetchFor--> node service --Fetch--> owner          the first reader
     reader --FetchFor--> node service                           all others, meanwhile or later
 
-A copy is kept as long as somebody here reads it, and a moment longer. When many nodes fetch a large
+A copy is kept as long as somebody here reads it, and a moment longer. A large result of a task that
+ran here for somebody on another node is kept until he lets go of it (`keep`, and `outlying`), and
+served as a copy is. When many nodes fetch a large
 value, its owner sends it to the first few of them and sends the others there: see `Spreading`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
 import weakref
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rllib.core.exceptions import OutOfDiskError
 from rllib.core.native import wire
 from rllib.core.native.failures import dump_error
-from rllib.core.native.objects import NativeRef, Stored
-from rllib.core.native.peers import Peer
+from rllib.core.native.objects import KEPT, Away, NativeRef, Stored
+from rllib.core.native.peers import Peer, PeerGoneError
 from rllib.core.native.spillfiles import FileLostError
 
 if TYPE_CHECKING:
@@ -32,6 +37,9 @@ LINGER_S = 2.0
 
 FANOUT = 2
 """To so many nodes each one sends a value, at most."""
+
+UNCLAIMED_S = 60.0
+"""So long after the end of a worker its results are kept whose owners have not heard of them."""
 
 Key = tuple[bytes, int]
 """Owner and number of an object."""
@@ -46,6 +54,8 @@ class Copies:
         self._lingering: deque[tuple[float, Stored]] = deque()
         self._coming: dict[Key, NativeRef] = {}
         self._waiting: dict[Key, list[tuple[Peer, int]]] = {}
+        self._claims = itertools.count(1)
+        self._unclaimed: dict[int, Unclaimed] = {}
 
     def serve(self, peer: Peer, wanted: wire.FetchFor) -> None:
         """Answer a process of this node, or the service of another one."""
@@ -101,11 +111,45 @@ class Copies:
         peer.conn.send(wire.record_frame(wire.Elsewhere(seq, b"")))
         self._runtime.peers.hold(peer.conn)
 
+    def keep(self, maker: Peer, result: wire.Keep) -> None:
+        """Keep what a worker here has made for somebody on another node, until that lets go."""
+        stored = self._runtime.values.result(result.value, maker)
+        claim = 0
+        with contextlib.suppress(PeerGoneError):
+            owner = self._runtime.peers.get(result.owner)
+            claim = next(self._claims)
+            owner.hold((KEPT, claim), stored)
+            self._kept[result.owner, result.number] = stored
+            self._unclaimed[claim] = Unclaimed(maker, owner)
+            self._found((result.owner, result.number), stored)
+        maker.conn.send(wire.record_frame(wire.Stays(result.seq, claim)))
+        self._runtime.peers.flush(maker.conn)
+
+    def _found(self, key: Key, stored: Stored) -> None:
+        """What was asked for elsewhere was made here meanwhile."""
+        coming = self._coming.get(key)
+        if coming is not None and coming.outcome is None:
+            coming.resolve(stored)
+
+    def claimed(self, claim: int) -> None:
+        """Its owner knows of it, and frees it."""
+        self._unclaimed.pop(claim, None)
+
     def expire(self) -> None:
-        """Forget what nobody has read for a while."""
-        until = time.monotonic() - LINGER_S
-        while self._lingering and self._lingering[0][0] <= until:
+        """Forget what nobody has read for a while, or was never told of."""
+        now = time.monotonic()
+        while self._lingering and self._lingering[0][0] <= now - LINGER_S:
             self._lingering.popleft()
+        if self._unclaimed:
+            self._expire_unclaimed(now)
+
+    def _expire_unclaimed(self, now: float) -> None:
+        for claim, each in list(self._unclaimed.items()):
+            if each.maker.gone:
+                each.since = min(each.since, now)
+            if each.owner.gone or each.since <= now - UNCLAIMED_S:
+                del self._unclaimed[claim]
+                each.owner.let_go((KEPT, claim))
 
     def give_up(self) -> bool:
         """Let go of the copy that has lingered for longest; whether there was one."""
@@ -119,6 +163,16 @@ class Copies:
         self._lingering.clear()
 
 
+@dataclass(slots=True)
+class Unclaimed:
+    """A result that is kept, of which its owner has not said that he knows of it."""
+
+    maker: Peer
+    owner: Peer
+    since: float = float("inf")
+    """When its maker was first seen to have ended: nobody tells the owner then, if not already."""
+
+
 class Spreading:
     """An owner's side: which node gets a large value from which other one. No I/O.
 
@@ -127,10 +181,13 @@ class Spreading:
     """
 
     def __init__(self) -> None:
-        self._asked: weakref.WeakKeyDictionary[Stored, list[bytes]] = weakref.WeakKeyDictionary()
+        self._asked: weakref.WeakKeyDictionary[Stored | Away, list[bytes]] = (
+            weakref.WeakKeyDictionary()
+        )
 
-    def source(self, stored: Stored, service: bytes) -> bytes:
-        """The node service from which that one gets the value; empty for the owner itself."""
+    def source(self, stored: Stored | Away, service: bytes) -> bytes:
+        """The node service from which that one gets the value; empty for the owner itself, or for
+        who keeps it for him."""
         asked = self._asked.setdefault(stored, [])
         if service not in asked:
             asked.append(service)

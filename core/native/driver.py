@@ -129,6 +129,14 @@ class DriverRuntime(NativeRuntime):
         """Have the node get it."""
         self.node.fetch_for(peer, wanted)
 
+    def on_keep(self, peer: Peer, record: wire.Keep) -> None:
+        """Have the node keep it."""
+        self.node.keep(peer, record)
+
+    def on_claimed(self, peer: Peer, claim: int) -> None:
+        """Have the node note it."""
+        self.node.claimed(claim)
+
     def watch_memory(self, config: SystemConfig) -> None:
         """End workers before the machine's memory is used up."""
 

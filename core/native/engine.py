@@ -53,6 +53,7 @@ from rllib.core.native.questions import NodeQuestions
 from rllib.core.native.reactor import Reactor
 from rllib.core.native.room import Room
 from rllib.core.native.session import JOB_BYTES, hex_id, node_id
+from rllib.core.native.sites import key_of
 from rllib.core.native.spillfiles import SPILL, FileLostError, SpillFiles
 from rllib.core.native.streams import UNLIMITED, NativeStream
 from rllib.core.native.tasks import Tasks
@@ -101,16 +102,19 @@ class NativeRuntime(NodeQuestions):
             me, self.lock, self.peers, self.reports, ledger, files, self._room.find
         )
         self.values = Values(me, self.peers, self.places, self.reports)
-        self.calls = Calls(self.peers, self.values, self._numbers)
+        self.lineage = Lineage(me, lambda: self._new_refs(1)[0], self._run_again)
+        self.calls = Calls(self.peers, self.values, self._numbers, self.lineage)
         self.actor_calls = ActorCalls(self.peers, self.calls, self._tell_node)
         self.tasks = Tasks(me, self.peers, self.calls, self._tell_node)
-        self.lineage = Lineage(me, lambda: self._new_refs(1)[0], self.tasks.submit)
         self.cancelling = Cancelling(self.peers, self.calls, self.actor_calls, self.tasks)
         self.placing = Placing(directory, lambda: self.driver)
         self._plans = Plans(self.placing)
 
     def _tell_node(self, record: Any) -> None:
         self.node.tell(record)
+
+    def _run_again(self, task: Task, needs: Sequence[NativeRef]) -> None:
+        self.tasks.submit(task, needs)
 
     # -- tasks ---------------------------------------------------------------------------------
 
@@ -494,6 +498,16 @@ class NativeRuntime(NodeQuestions):
         """Somebody wants what is owned on another node; he asks his node service."""
         raise wire.WireError("a process was asked for an object of another node")
 
+    def on_keep(self, peer: Peer, record: wire.Keep) -> None:
+        """A worker wants its result kept; it asks its node service."""
+        raise wire.WireError("a process was asked to keep what another one has made")
+
+    def on_stays(self, record: wire.Stays) -> None:
+        """The node service keeps a result; a driver makes none."""
+
+    def on_claimed(self, peer: Peer, claim: int) -> None:
+        """An owner knows of what is kept for him; a node service keeps it."""
+
     def on_recall(self, peer: Peer, calls: list[int]) -> None:
         """Somebody wants calls back; a driver has none."""
 
@@ -547,6 +561,8 @@ class NativeRuntime(NodeQuestions):
             self.node.tell(wire.RoomMade(seq, moved))
 
     def _on_gone(self, peer: Peer) -> None:
+        if self.calls.outlying.has_kept(peer.process):
+            self.tasks.shun(key_of(peer.process))
         self.calls.on_peer_gone(peer)
         self.values.peer_gone(peer)
 

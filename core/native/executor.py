@@ -43,6 +43,10 @@ from rllib.core.serialization import unpack
 _CATEGORIES = {"function": "task", "method": "actor_task", "actor": "actor_creation"}
 """Of `trace.Span`, by what is called."""
 
+STAY_BYTES = 1 << 20
+"""Results of tasks from this size on stay on their node. What is smaller arrives elsewhere in about
+the time that a question takes."""
+
 _PASSED_ON = (TaskError, ActorError, GetTimeoutError)
 """What befell others, and user code let pass: an error of the call, not of its process."""
 
@@ -67,6 +71,9 @@ class Executor:
         self.in_task = False
         self.leaving = False
         """A function's ``max_calls`` is reached: nothing more is run."""
+        self._staying = 0
+        self._leaving_here: dict[int, tuple[Job, Stored]] = {}
+        """Results that the node service is to keep, by the number of the request."""
         self.prepare: Callable[[], object] | None = None
         """What is to be done before anything runs here; what it raises is the job's error."""
 
@@ -380,13 +387,53 @@ class Executor:
             if job.peer.gone:
                 return
             if len(values) == 1 and values[0].is_plain:
-                frame = wire.plain_reply_frame(job.seq, values[0].body)
+                self._send(job.peer, wire.plain_reply_frame(job.seq, values[0].body))
+            elif len(values) == 1 and job.peer.remote and self._may_stay(job, values[0]):
+                self._leave_here(job, values[0])
             else:
-                outgoing = self._runtime.values.outgoing
-                frame = wire.reply_frame(
-                    job.seq, [outgoing(value, job.peer, handed=True) for value in values]
-                )
-            self._send(job.peer, frame)
+                self._send_values(job, values)
+
+    def _send_values(self, job: Job, values: list[Stored]) -> None:
+        outgoing = self._runtime.values.outgoing
+        payloads = [outgoing(value, job.peer, handed=True) for value in values]
+        self._send(job.peer, wire.reply_frame(job.seq, payloads))
+
+    def _may_stay(self, job: Job, value: Stored) -> bool:
+        """Whether a result stays on this node until somebody elsewhere reads it."""
+        if job.intern.kind != "function" or value.region is None or value.refs:
+            return False  # what refers to others is for their owners to count: it goes at once
+        return value.size >= STAY_BYTES and bool(self._runtime.calls.agent)
+
+    def _leave_here(self, job: Job, value: Stored) -> None:
+        """Hand it to the node service, which outlives this process, and then tell its owner."""
+        runtime = self._runtime
+        service = runtime.peers.get(runtime.calls.agent)
+        self._staying += 1
+        number = self._staying
+        self._leaving_here[number] = job, value
+        payload = runtime.values.outgoing(value, service, handed=True)
+        keep = wire.Keep(number, job.peer.process, job.seq, payload)
+        service.conn.send(wire.record_frame(keep))
+        runtime.peers.mark(service.conn)
+        runtime.flush()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether results are being handed over, of which their owners have not heard."""
+        return bool(self._leaving_here)
+
+    def stays(self, answer: wire.Stays) -> None:
+        """The node service has it; under the lock."""
+        if answer.seq not in self._leaving_here:
+            raise wire.WireError("a result is kept that nobody has handed over")
+        job, value = self._leaving_here.pop(answer.seq)
+        if job.peer.gone:
+            return
+        if not answer.claim:
+            self._send_values(job, [value])
+            return
+        kept = wire.KeptAt(self._runtime.calls.agent, answer.claim, value.size)
+        self._send(job.peer, wire.reply_frame(job.seq, [wire.Payload(b"", block=kept)]))
 
     def _fail(self, job: Job, error: BaseException) -> None:
         self._note(job, failed=True)

@@ -11,7 +11,7 @@ from rllib.core.native.connection import Frame
 from rllib.core.native.copies import Spreading
 from rllib.core.native.failures import dump_error
 from rllib.core.native.leases import Task
-from rllib.core.native.objects import NativeRef, Stored
+from rllib.core.native.objects import Away, NativeRef, Stored
 from rllib.core.native.peers import Peer
 from rllib.core.native.spillfiles import FileLostError
 
@@ -59,6 +59,7 @@ class Inbox:
         if isinstance(call, Task):
             if not flags & wire.PLAIN:
                 self._runtime.lineage.keep(call)
+                self._runtime.calls.outlying.settle(call.refs)
             self._runtime.tasks.on_finished(call, flags)
             if not answered:
                 self._runtime.tasks.again(call)
@@ -83,6 +84,12 @@ class Inbox:
                 self._runtime.calls.fetch_elsewhere(peer, seq, process)
             case wire.Found():
                 self._runtime.calls.found(peer, record)
+            case wire.Keep():
+                self._runtime.on_keep(peer, record)
+            case wire.Stays():
+                self._runtime.on_stays(record)
+            case wire.Claimed(claim):
+                self._runtime.on_claimed(peer, claim)
             case wire.Landed():
                 self._runtime.places.landed(record, peer)
             case wire.Moved():
@@ -123,31 +130,55 @@ class Inbox:
             ref.resolve(ObjectLostError(f"{ref!r} was freed already"))
         elif wanted.lost:
             self._runtime.recover([ref])
-        ref.when_ready(lambda: self._send_value(peer, wanted, ref))
+        ref.when_known(lambda: self._send_value(peer, wanted, ref))
 
     def _send_value(self, peer: Peer, wanted: wire.Fetch, ref: NativeRef) -> None:
         if peer.gone:
             return
-        outcome = ref.outcome
-        assert outcome is not None
-        if isinstance(outcome, Exception):
-            frame = wire.error_frame(wanted.seq, dump_error(outcome))
-        elif wanted.look and peer.remote and outcome.region is not None:
-            frame = wire.record_frame(wire.Found(wanted.seq, self._runtime.me, outcome.size))
-        elif source := self._source(peer, wanted, outcome):
-            frame = wire.record_frame(wire.Elsewhere(wanted.seq, source))
+        if ref.is_away and ref.away is not None:
+            frame = self._where(peer, wanted, ref, ref.away)
         else:
-            try:
-                value = self._runtime.values.outgoing(
-                    outcome, peer, handed=False, number=ref._number
-                )
-            except FileLostError:
-                self._runtime.recover([ref])
-                ref.when_ready(lambda: self._send_value(peer, wanted, ref))
-                return
-            frame = wire.reply_frame(wanted.seq, [value])
-        peer.conn.send(frame)
-        self._runtime.peers.hold(peer.conn)
+            frame = self._answer(peer, wanted, ref)
+        if frame:
+            peer.conn.send(frame)
+            self._runtime.peers.hold(peer.conn)
+        elif ref.is_away:  # it is about to come
+            ref.when_ready(lambda: self._send_value(peer, wanted, ref))
+        else:
+            ref.when_known(lambda: self._send_value(peer, wanted, ref))
+
+    def _where(self, peer: Peer, wanted: wire.Fetch, ref: NativeRef, away: Away) -> bytes:
+        """Where a value is that is kept elsewhere; nothing where it has to come here before."""
+        if wanted.look:
+            return wire.record_frame(wire.Found(wanted.seq, away.at, away.size))
+        if peer.process == away.at:
+            if wanted.direct:  # it has it no more
+                self._runtime.calls.outlying.lose(ref)
+                return b""
+            return wire.record_frame(wire.Elsewhere(wanted.seq, away.at))  # as it may know by now
+        if peer.remote and not wanted.direct:
+            source = self._spreading.source(away, peer.process) or away.at
+            return wire.record_frame(wire.Elsewhere(wanted.seq, source))
+        self._runtime.calls.want(ref)
+        return b""
+
+    def _answer(self, peer: Peer, wanted: wire.Fetch, ref: NativeRef) -> bytes:
+        """The value or error of an own object; nothing where it has to be made again before."""
+        outcome = ref.outcome
+        if outcome is None:  # whoever was answered before has found that it is lost
+            return b""
+        if isinstance(outcome, Exception):
+            return wire.error_frame(wanted.seq, dump_error(outcome))
+        if wanted.look and peer.remote and outcome.region is not None:
+            return wire.record_frame(wire.Found(wanted.seq, self._runtime.me, outcome.size))
+        if source := self._source(peer, wanted, outcome):
+            return wire.record_frame(wire.Elsewhere(wanted.seq, source))
+        try:
+            value = self._runtime.values.outgoing(outcome, peer, handed=False, number=ref._number)
+        except FileLostError:
+            self._runtime.recover([ref])
+            return b""
+        return wire.reply_frame(wanted.seq, [value])
 
     def _source(self, peer: Peer, wanted: wire.Fetch, stored: Stored) -> bytes:
         """The node service that sends it instead; empty for this process."""

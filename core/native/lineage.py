@@ -1,8 +1,8 @@
 """How to make a lost value again: by running the task that made it once more.
 
-A value is lost when the file that it was spilled to is gone or damaged. The owner keeps a *recipe*
-of each task whose results lie in shared memory or on disk, as long as one of them is referred to,
-or a result that was made of them::
+A value is lost when the file that it was spilled to is gone or damaged, or the node that kept it
+(see `outlying`). The owner keeps a *recipe* of each task whose results lie in shared memory, on
+disk or on another node, as long as one of them is referred to, or a result that was made of them::
 
     a = f.remote()      recipe of a: f
     b = g.remote(a)     recipe of b: g, of a, whose recipe is f
@@ -140,6 +140,10 @@ class Lineage:
         arguments = [Argument(weakref.ref(ref), *self.recipes.find(ref)) for ref in task.args.refs]
         self.recipes.add(Recipe(task, arguments), task.refs)
 
+    def can_recover(self, ref: NativeRef) -> bool:
+        """Whether the value of an own object could be made again."""
+        return not _obstacle(self.recipes.find(ref)[0])
+
     def recover(self, ref: NativeRef) -> None:
         """Have the lost value of an own object made again; or give ``ref`` the reason why not."""
         recipe, index = self.recipes.find(ref)
@@ -185,7 +189,7 @@ def is_lost(outcome: Any) -> bool:
 
 
 def _may_be_lost(ref: NativeRef) -> bool:
-    return isinstance(ref.outcome, Stored) and ref.outcome.region is not None
+    return ref.is_away or (isinstance(ref.outcome, Stored) and ref.outcome.region is not None)
 
 
 def _obstacle(recipe: Recipe | None) -> str:

@@ -205,6 +205,13 @@ class Node(NodeLink):
         """A process wants what is owned on another node."""
         raise wire.WireError("there are no other nodes")
 
+    def keep(self, peer: Peer, result: wire.Keep) -> None:
+        """A worker has made something for an owner on another node."""
+        raise wire.WireError("there are no other nodes")
+
+    def claimed(self, claim: int) -> None:
+        """An owner on another node knows what is kept for him."""
+
     def _deliver(self, client: bytes, message: Any) -> None:
         if client == self._runtime.me:
             self._runtime.on_node(message)

@@ -30,10 +30,11 @@ Drop = tuple[bytes, int, int]
 class Handed(NamedTuple):
     """What was handed over: the arena, segment and offset of a block, and its size.
 
-    Three things besides blocks are handed over and freed in the same way, under segment numbers
+    Four things besides blocks are handed over and freed in the same way, under segment numbers
     that no arena has: `FILES`, a file of that number; `MOVED`, the old place of a value that its
-    owner has moved, under the number of the move; and `BULKS`, a value that the gateway sends to
-    another node, under the number of that.
+    owner has moved, under the number of the move; `BULKS`, a value that the gateway sends to
+    another node, under the number of that; and `KEPT`, a value that a node service keeps for its
+    owner on another node, under the number of the claim.
     """
 
     arena: bytes
@@ -58,6 +59,7 @@ class HandedBlock:
 FILES = -1
 MOVED = -2
 BULKS = -3
+KEPT = -4
 
 
 @dataclass(slots=True)
@@ -138,9 +140,16 @@ class Away:
     """Where a value lies that exists, and has not come to this process."""
 
     at: bytes
-    """A process on its node."""
+    """A process on its node; of an own object, the node service that keeps it."""
     size: int
     """In bytes."""
+    claim: int = 0
+    """Of an own object: the number under which it is kept there."""
+    hold: HandedBlock | None = None
+    wanted: bool = False
+    """Whether somebody here waits for it."""
+    coming: bool = False
+    """Whether the node service was asked for it."""
 
 
 WANTED = Away(b"", 0)

@@ -248,9 +248,14 @@ class Places:
         return region
 
     def incoming(
-        self, at: wire.BlockAt | wire.FileAt | wire.Streamed, peer: Peer, handed: bool
+        self,
+        at: wire.BlockAt | wire.FileAt | wire.Streamed | wire.KeptAt,
+        peer: Peer,
+        handed: bool,
     ) -> Region | FileRegion:
         """What a message spoke of. Raises `wire.WireError` for a segment that never came."""
+        if isinstance(at, wire.KeptAt):
+            raise wire.WireError("a value stays elsewhere that was to come along")
         if isinstance(at, wire.Streamed):
             return self._streamed(at.number, peer)
         if isinstance(at, wire.FileAt):

@@ -202,6 +202,22 @@ class UnroomedRegion(FileRegion):
         raise AssertionError(self.open())
 
 
+class GoneRegion(FileRegion):
+    """Stands for large parts that were on a node which has ended."""
+
+    __slots__ = ()
+
+    def __init__(self, sizes: list[int]) -> None:
+        super().__init__(Path(), b"", 0, sizes)
+
+    def open(self) -> int:
+        """Raises `FileLostError`."""
+        raise FileLostError("it was on a node that has it no more")
+
+    def _mapped(self) -> Mapping:
+        raise AssertionError(self.open())
+
+
 def stored_size(sizes: list[int]) -> int:
     """Bytes that parts of these sizes take, one aligned after another."""
     return sum(aligned(size) for size in sizes)

@@ -117,7 +117,17 @@ class Tasks:
         self._count += 1
         line.requested += 1
         self._leases[self._count] = Lease(self._count, kind)
+        if kind[1].near:
+            self._give_way(kind)
         self._tell_node(wire.RequestLease(self._count, _needs(kind)))
+
+    def _give_way(self, kind: Kind) -> None:
+        """What is to run near its arguments does not go elsewhere for the sake of leases on that
+        node with which nothing is done."""
+        for line in self._lines.values():
+            for lease in list(line.leases):
+                if lease.kind != kind and not lease.tasks and _is_on(lease, kind[1].near):
+                    self._give_back(lease)
 
     def _start(self, task: Task, lease: Lease) -> None:
         assert lease.peer is not None
@@ -237,6 +247,12 @@ class Tasks:
             self._retry(tasks[0], reason, fate)
         self._pump(lease.kind, line)
 
+    def shun(self, node: bytes) -> None:
+        """A node has ended: nothing is sent to its workers, of whose end word is about to come."""
+        for line in self._lines.values():
+            for lease in line.leases:
+                lease.leaves |= _is_on(lease, node)
+
     @staticmethod
     def _fail(tasks: list[Task], reason: str, fate: wire.Fate) -> None:
         error = _FATES[fate](f"the task cannot run: {reason}")
@@ -310,6 +326,10 @@ class Tasks:
         line.wanted_back = False
         del self._leases[lease.number]
         self._tell_node(wire.ReturnLease(lease.number, lease.spoiled))
+
+
+def _is_on(lease: Lease, node: bytes) -> bool:
+    return lease.peer is not None and key_of(lease.peer.process) == node
 
 
 def _needs(kind: Kind) -> wire.Needs:

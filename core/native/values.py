@@ -51,7 +51,7 @@ class Values:
     def __init__(self, me: bytes, peers: Peers, places: Places, reports: Reports) -> None:
         self.me = me
         self._peers = peers
-        self._reports = reports
+        self.reports = reports
         self.places = places
         self.lendings = Lendings()
         self.borrowings = Borrowings(reports.ref_dropped)
@@ -231,7 +231,7 @@ class Values:
     def report(self) -> None:
         """Pass on what finalisers have reported."""
         self.places.report()
-        reports = self._reports
+        reports = self.reports
         dropped: dict[bytes, list[tuple[int, int]]] = {}
         while reports.dropped:
             owner, number, count = reports.dropped.popleft()
@@ -242,7 +242,7 @@ class Values:
 
     def life_ref(self, number: int, actor: bytes) -> LifeRef:
         """The reference that every handle of a new actor carries."""
-        return LifeRef(self.me, number, actor, self._reports.actor_ended)
+        return LifeRef(self.me, number, actor, self.reports.actor_ended)
 
 
 def _inlined(ref: NativeRef) -> Any:

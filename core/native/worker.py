@@ -82,7 +82,7 @@ class WorkerRuntime(NativeRuntime):
 
     def _is_needed(self) -> bool:
         """Whether others hold objects or actors of this process, or it still waits for others."""
-        is_waiting = self.peers.any_inflight() or self.tasks.under_way
+        is_waiting = self.peers.any_inflight() or self.tasks.under_way or self.executor.under_way
         return is_waiting or bool(self.values.lendings) or self.actor_calls.under_way
 
     def on_call(self, peer: Peer, frame: Frame) -> None:
@@ -94,6 +94,10 @@ class WorkerRuntime(NativeRuntime):
         from rllib.core.native import accounts
 
         return accounts.account(self, topic, self.executor.progress())
+
+    def on_stays(self, record: wire.Stays) -> None:
+        """Tell the owner where its result is."""
+        self.executor.stays(record)
 
     def on_recall(self, peer: Peer, calls: list[int]) -> None:
         """Hand back what was not begun."""

@@ -91,6 +91,7 @@ from rllib.core.native.wire.news import WorkerTable as WorkerTable
 from rllib.core.native.wire.peer import Assigned as Assigned
 from rllib.core.native.wire.peer import Cancel as Cancel
 from rllib.core.native.wire.peer import CancelRef as CancelRef
+from rllib.core.native.wire.peer import Claimed as Claimed
 from rllib.core.native.wire.peer import Elsewhere as Elsewhere
 from rllib.core.native.wire.peer import Fetch as Fetch
 from rllib.core.native.wire.peer import FetchFor as FetchFor
@@ -99,11 +100,13 @@ from rllib.core.native.wire.peer import Freed as Freed
 from rllib.core.native.wire.peer import Hello as Hello
 from rllib.core.native.wire.peer import Host as Host
 from rllib.core.native.wire.peer import Intern as Intern
+from rllib.core.native.wire.peer import Keep as Keep
 from rllib.core.native.wire.peer import Lent as Lent
 from rllib.core.native.wire.peer import Moved as Moved
 from rllib.core.native.wire.peer import Recall as Recall
 from rllib.core.native.wire.peer import Released as Released
 from rllib.core.native.wire.peer import SegmentAt as SegmentAt
+from rllib.core.native.wire.peer import Stays as Stays
 from rllib.core.native.wire.peer import Taken as Taken
 from rllib.core.native.wire.request import Account as Account
 from rllib.core.native.wire.request import Accuse as Accuse
@@ -139,6 +142,7 @@ from rllib.core.native.wire.template import Make as Make
 from rllib.core.native.wire.template import Notice as Notice
 from rllib.core.native.wire.values import BlockAt as BlockAt
 from rllib.core.native.wire.values import FileAt as FileAt
+from rllib.core.native.wire.values import KeptAt as KeptAt
 from rllib.core.native.wire.values import Payload as Payload
 from rllib.core.native.wire.values import RefAt as RefAt
 from rllib.core.native.wire.values import Streamed as Streamed

@@ -86,6 +86,29 @@ class Elsewhere(Message, tag="elsewhere"):
     process: bytes
 
 
+class Keep(Message, tag="keep"):
+    """Worker to its node service: keep this result, whose owner is on another node, until he frees
+    it or ends. Answered by `Stays`."""
+
+    seq: Number
+    owner: bytes
+    number: Number
+    value: Payload
+
+
+class Stays(Message, tag="stays"):
+    """Node service to worker: it is kept under that number; 0 where its owner is gone."""
+
+    seq: Number
+    claim: Number
+
+
+class Claimed(Message, tag="claimed"):
+    """Owner to node service: I know of what you keep under that number, and shall free it."""
+
+    claim: Number
+
+
 class Lent(Message, tag="lent"):
     """Borrower to owner: I passed your object on to process ``to``; count it as a borrower."""
 

@@ -32,6 +32,7 @@ from rllib.core.native.wire.peer import (
     Assigned,
     Cancel,
     CancelRef,
+    Claimed,
     Elsewhere,
     Fetch,
     FetchFor,
@@ -40,10 +41,12 @@ from rllib.core.native.wire.peer import (
     Hello,
     Host,
     Intern,
+    Keep,
     Lent,
     Moved,
     Recall,
     Released,
+    Stays,
     Taken,
 )
 from rllib.core.native.wire.request import (
@@ -82,6 +85,9 @@ Record = (
     | Fetch
     | FetchFor
     | Found
+    | Keep
+    | Stays
+    | Claimed
     | Elsewhere
     | Lent
     | Released

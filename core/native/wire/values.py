@@ -28,6 +28,14 @@ class Streamed(Message, tag="streamed"):
     number: Number
 
 
+class KeptAt(Message, tag="kept"):
+    """The same, where it does not come along: that node service keeps it; see `Keep`."""
+
+    service: bytes
+    claim: Number
+    size: Number
+
+
 class RefAt(Message):
     """A reference inside a value; with its value, if that is at hand, to save a round trip."""
 
@@ -45,7 +53,7 @@ class Payload(Message):
 
     body: bytes
     buffers: list[bytes] = []
-    block: BlockAt | FileAt | Streamed | None = None
+    block: BlockAt | FileAt | Streamed | KeptAt | None = None
     refs: list[RefAt] = []
     label: str = ""
     """Arguments only: what the caller wants the call to be named in errors."""

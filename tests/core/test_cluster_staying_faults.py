@@ -1,0 +1,84 @@
+"""Large results that stay where they were made, when that node ends or has no room for them."""
+
+from typing import Any
+
+import numpy as np
+from cluster_actors import on
+from data_readers import MIB, received
+from patience import patience
+
+from rllib import core
+from rllib.core.testing import Cluster, Node
+
+LARGE = 8 * MIB
+
+
+@core.remote
+def make(size: int = LARGE) -> Any:
+    return np.ones(size, np.uint8)
+
+
+@core.remote
+def more(array: Any) -> Any:
+    return array + 1
+
+
+@core.remote
+def look(*arrays: Any) -> tuple[int, str]:
+    return sum(int(each[-1]) for each in arrays), core.get_runtime_context().get_node_id()
+
+
+def made_on(node: Node, *args: Any) -> Any:
+    return make.options(scheduling_strategy=on(node)).remote(*args)
+
+
+def test_what_finds_no_room_there_is_read_from_the_disk_there() -> None:
+    with Cluster(head={"num_cpus": 2}) as cluster:
+        tight = cluster.add_node(num_cpus=8, object_store_memory=3 * MIB)
+        core.init(address=cluster.address)
+        refs = [made_on(tight, 2 * MIB) for _ in range(4)]
+        assert [core.get(look.remote(ref)) for ref in refs] == 4 * [(1, tight.id)]
+        assert received(cluster.head) == [0]
+        assert [core.get(ref).nbytes for ref in refs] == 4 * [2 * MIB]
+
+
+def test_results_on_a_node_that_dies_are_made_again() -> None:
+    with Cluster(head={"num_cpus": 2}) as cluster:
+        node = cluster.add_node(num_cpus=8, labels={"role": "maker"})
+        core.init(address=cluster.address)
+        maker = make.options(label_selector={"role": "maker"})
+        grown = more.options(label_selector={"role": "maker"})
+        first = maker.remote()
+        second = grown.remote(first)
+        chained = grown.remote(grown.remote(maker.remote()))
+        assert core.get(look.remote(first, second, chained)) == (6, node.id)
+        cluster.add_node(num_cpus=8, labels={"role": "maker"})
+        cluster.kill_node(node)
+        assert core.get(look.remote(first))[0] == 1
+        assert core.get([look.remote(second, chained), look.remote(first, second)])[0][0] == 5
+        assert core.get(chained)[-1] == 3
+
+
+def test_what_cannot_be_made_again_has_come_before_its_node_dies() -> None:
+    with Cluster(head={"num_cpus": 2}) as cluster:
+        node = cluster.add_node(num_cpus=8)
+        core.init(address=cluster.address)
+        once = make.options(max_retries=0, scheduling_strategy=on(node)).remote()
+        given = more.options(scheduling_strategy=on(node)).remote(np.ones(LARGE, np.uint8))
+        assert len(core.wait([once, given], num_returns=2, timeout=patience(10))[0]) == 2
+        cluster.kill_node(node)
+        assert (core.get(once)[-1], core.get(given)[-1]) == (1, 2)
+
+
+def test_a_node_that_dies_amid_the_way_is_made_up_for() -> None:
+    with Cluster(head={"num_cpus": 2}) as cluster:
+        node = cluster.add_node(num_cpus=8, labels={"role": "maker"})
+        core.init(address=cluster.address)
+        maker = make.options(label_selector={"role": "maker"})
+        refs = [maker.remote(100 * MIB) for _ in range(2)]
+        assert core.get(look.remote(*refs)) == (2, node.id)
+        cluster.add_node(num_cpus=8, labels={"role": "maker"})
+        coming = refs[0].future()
+        cluster.kill_node(node)
+        assert coming.result(patience(20)).nbytes == 100 * MIB
+        assert core.get(refs[1], timeout=patience(20)).nbytes == 100 * MIB

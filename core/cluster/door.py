@@ -33,6 +33,9 @@ _PIECE = 1 << 16
 _HTTP2, _TLS = b"P", b"\x16"
 """How gRPC begins, without TLS and with it."""
 
+_WITHOUT_TLS = "without TLS, which this node speaks,"
+_WITH_TLS = "with TLS, which this node does not speak,"
+
 
 class Door:
     """See the module's text. Runs on the gateway's loop."""
@@ -42,10 +45,15 @@ class Door:
         directory: Path,
         admit: Callable[[socket.socket, str], Awaitable[bool]],
         begin: Callable[[Coroutine[Any, Any, None]], None],
+        refused: Callable[[str, str], None],
+        *,
+        has_tls: bool,
     ) -> None:
         self._directory = directory
         self._admit = admit
         self._begin = begin
+        self._refused = refused
+        self._has_tls = has_tls
         self._numbers = itertools.count(1)
         self._listener: socket.socket | None = None
         self._strangers = strangers_within(most_descriptors())
@@ -108,6 +116,8 @@ class Door:
         if is_ours:
             return await self._admit(sock, stranger.host)
         if first in (_HTTP2, _TLS):
+            if (first == _TLS) != self._has_tls:  # of which gRPC would say nothing
+                self._refused(_WITH_TLS if first == _TLS else _WITHOUT_TLS, stranger.host)
             await self._to_grpc(sock, stranger)
         return False
 

@@ -157,7 +157,13 @@ class Gateway:
             listener.broken,
             self._refusals.log,
         )
-        self._door = Door(directory, self._tunnels.admit, self._begin)
+        self._door = Door(
+            directory,
+            self._tunnels.admit,
+            self._begin,
+            self._refusals.log,
+            has_tls=credentials.tls is not None,
+        )
         self._addresses: Mapping[bytes, str] = {}
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._loop = asyncio.new_event_loop()

@@ -34,12 +34,15 @@ from rllib.core.cluster.dock import Dock
 from rllib.core.cluster.gateway import Gateway
 from rllib.core.cluster.options import TLS_VARIABLES
 from rllib.core.cluster.services import AgentNode, HeadNode, ServiceNode
+from rllib.core.labels import DRIVERS_OWN
 from rllib.core.native.descriptors import raise_descriptors
 from rllib.core.native.driver import DriverRuntime, start_driver
 from rllib.core.system_config import system_config
 
 RECORD = "service.json"
 """In the session's directory: what others on this machine may know of it."""
+
+_WITH_STARTER = "the process that started it ended"
 
 _SOMEWHERE = "192.0.2.1:9"
 """An address that is nobody's (RFC 5737): the way there is the way out of this machine."""
@@ -94,7 +97,8 @@ def main(order: Order) -> NoReturn:
         sys.exit(1)
     _answer(order.ready, running._asdict())
     reason = end.wait()
-    print(f"rllib node service at {running.address}: {reason}", file=sys.stderr, flush=True)
+    if DRIVERS_OWN not in order.labels or reason != _WITH_STARTER:  # else it is bound to be so
+        print(f"rllib node service at {running.address}: {reason}", file=sys.stderr, flush=True)
     gateway.stop()
     runtime.shutdown()
     sys.exit(0)
@@ -204,7 +208,7 @@ class _End:
             if self._lifeline >= 0:
                 selector.register(self._lifeline, selectors.EVENT_READ)
             selector.select()
-        return self._reason or "the process that started it ended"
+        return self._reason or _WITH_STARTER
 
 
 if __name__ == "__main__":

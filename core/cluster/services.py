@@ -27,6 +27,7 @@ from rllib.core.cluster import messages
 from rllib.core.cluster.credentials import is_loopback, split_address
 from rllib.core.cluster.gateway import Gateway, Link, Listener
 from rllib.core.cluster.outbox import TooLarge, answers, stand_in
+from rllib.core.labels import DRIVERS_OWN
 from rllib.core.native import platform, wire
 from rllib.core.native.amounts import floats
 from rllib.core.native.archives import STORE, find_archive
@@ -226,6 +227,7 @@ class Member:
         self.drivers: dict[bytes, int] = {}
         self.pids: dict[bytes, int] = {}
         self.service = join.service
+        self.is_drivers_own = DRIVERS_OWN in join.labels
 
 
 def _is_at_home(address: str) -> bool:
@@ -430,7 +432,9 @@ class HeadNode(ServiceNode):
             self._spread_directory()
             story = f"{member.name} is gone: {reason}"
             clients = [member.service, *member.drivers]
-            self._perform([Warn(story), *self._scheduler.node_down(key, story, clients)])
+            if not member.is_drivers_own:  # such a one ends with its driver, who knows
+                self._perform([Warn(story)])
+            self._perform(self._scheduler.node_down(key, story, clients))
             for process in (*clients, *member.pids):
                 self._perform(self._census.gone(process))
 

@@ -144,7 +144,7 @@ def _report() -> Report:
             *(
                 {"what": f"node {node.node_id[:12]}", "why": node.state_message}
                 for node in nodes
-                if node.state == "DEAD"
+                if node.state == "DEAD" and DRIVERS_OWN not in node.labels
             ),
             *(
                 {"what": f"actor {actor.class_name}", "why": actor.death_cause or ""}

@@ -49,6 +49,10 @@ def test_a_cluster_is_used_from_a_machine_without_a_node(command: Command) -> No
         assert "there are 1 nodes, not 2" in told
         assert "--insecure" in away(*TRAIN, "--address", address, code=2)
         assert "finished" in away(*TRAIN, "--address", address, RLLIB_INSECURE="1")
+        told = away("status", "--address", address, "--insecure")
+    assert not re.search("is gone|node service|  node ", told)
+    (log,) = (home() / "logs").glob("node-*.log")
+    assert "is gone" not in log.read_text(), "nodes of one driver alone end with it"
 
 
 def own_host() -> str:

@@ -561,6 +561,28 @@ def test_of_a_node_with_another_token_the_head_tells_once(
     assert told.count("with a wrong token was refused") == told.count("was refused") == 1
 
 
+@pytest.mark.parametrize("head_has_tls", [True, False])
+def test_of_a_node_that_does_as_to_tls_what_it_does_not_the_head_tells_once(
+    certify: Any, monkeypatch: pytest.MonkeyPatch, capfd: Any, head_has_tls: bool
+) -> None:
+    monkeypatch.setattr("rllib.core.testing.JOIN_TIMEOUT_S", 1.0)
+    if head_has_tls:
+        certify("ours", 2020, 2049)
+    with Cluster() as cluster:
+        if head_has_tls:
+            without_tls(monkeypatch)
+        else:
+            certify("ours", 2020, 2049)
+        for _ in range(2):
+            with pytest.raises(ClusterError, match="TLS, and this node does"):
+                cluster.add_node()
+        told = capfd.readouterr().err
+    word = (
+        "without TLS, which this node speaks" if head_has_tls else "with TLS, which this node does"
+    )
+    assert told.count("was refused") == told.count(word) == 1
+
+
 def test_who_cannot_join_hears_why(certify: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rllib.core.testing.JOIN_TIMEOUT_S", 1.0)
     with Cluster() as cluster:

@@ -54,6 +54,8 @@ class Calls:
             target = self._introduce(peer, call.target)
         args = call.args
         flags = 0 if call.stream is None else wire.STREAM
+        if peer.remote and refs and refs[0].away is WANTED:
+            flags |= wire.WANTED
         if args.is_plain and not call.label:
             frame = wire.plain_call_frame(target, seq, len(refs), args.body, flags)
         else:
@@ -62,7 +64,7 @@ class Calls:
             frame = wire.call_frame(target, seq, len(refs), payload, flags)
         peer.conn.send(frame)
         peer.inflight[seq] = call
-        if flags:
+        if call.stream is not None:
             self._tell_taken_before(call, peer)
         if len(peer.inflight) == 1:
             self._peers.flush(peer.conn)
@@ -94,8 +96,18 @@ class Calls:
             ref.resolve(_foreign(ref))
         elif ref.away is None:
             ref.away = WANTED
+            if self._peers.remote:
+                self._tell_wanted(ref)
         elif ref.away is not WANTED:
             self.outlying.bring(ref)
+
+    def _tell_wanted(self, ref: NativeRef) -> None:
+        """Have the result of a task on another node come at once."""
+        for peer in self._peers.remote.values():
+            call = peer.inflight.get(ref._number)
+            if call is not None and call.target.kind == "function":
+                peer.conn.send(wire.record_frame(wire.Wanted(call.seq)))
+                self._peers.hold(peer.conn)
 
     def look(self, ref: NativeRef) -> None:
         """See that it becomes known whether there is a value, and where; a large one on another

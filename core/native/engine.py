@@ -502,6 +502,9 @@ class NativeRuntime(NodeQuestions):
         """A worker wants its result kept; it asks its node service."""
         raise wire.WireError("a process was asked to keep what another one has made")
 
+    def on_wanted(self, peer: Peer, seq: int) -> None:
+        """Somebody waits for the result of a call; a driver makes none."""
+
     def on_stays(self, record: wire.Stays) -> None:
         """The node service keeps a result; a driver makes none."""
 

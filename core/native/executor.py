@@ -94,6 +94,7 @@ class Executor:
                 args = self._runtime.values.incoming(received, peer, handed=True)
             job = Job(peer, seq, intern, args, returns)
             job.label = received.label
+        job.wanted = bool(flags & wire.WANTED)
         if flags & wire.STREAM:
             job.outflow = Outflow(intern.backpressure)
         self._route(job)
@@ -174,6 +175,12 @@ class Executor:
         for job, _lane in self._unfinished():
             if job.peer is peer and job.seq == seq and job.outflow is not None:
                 job.outflow.took(total)
+
+    def wanted(self, peer: Peer, seq: int) -> None:
+        """Somebody waits for the result of a job."""
+        for job, _lane in self._unfinished():
+            if job.peer is peer and job.seq == seq:
+                job.wanted = True
 
     # -- the main thread -----------------------------------------------------------------------
 
@@ -400,7 +407,7 @@ class Executor:
 
     def _may_stay(self, job: Job, value: Stored) -> bool:
         """Whether a result stays on this node until somebody elsewhere reads it."""
-        if job.intern.kind != "function" or value.region is None or value.refs:
+        if job.wanted or job.intern.kind != "function" or value.region is None or value.refs:
             return False  # what refers to others is for their owners to count: it goes at once
         return value.size >= STAY_BYTES and bool(self._runtime.calls.agent)
 

@@ -104,6 +104,8 @@ class Inbox:
                 self._cancel_for_borrower(number, force, recursive)
             case wire.Taken(seq, total):
                 self._runtime.on_taken(peer, seq, total)
+            case wire.Wanted(seq):
+                self._runtime.on_wanted(peer, seq)
             case wire.Assigned(assignment):
                 self._runtime.on_assigned(assignment)
             case wire.Host():

@@ -38,6 +38,7 @@ class Job:
         "peer",
         "returns",
         "seq",
+        "wanted",
     )
 
     def __init__(
@@ -52,6 +53,8 @@ class Job:
         """What the caller wants it to be named in errors."""
         self.outflow: Outflow | None = None
         """For a call whose results are sent one by one."""
+        self.wanted = False
+        """Whether somebody waits for its result, so that it does not stay here."""
         self.cancelled = False
         self.interrupted = False
         """Whether it has heard of that, by a `KeyboardInterrupt`."""

@@ -1,7 +1,8 @@
 """An owner's values that stay on other nodes, where tasks have made them.
 
 A large result is kept by the node service where its task ran, and its owner is told so. It comes
-when somebody here reads it; tasks that need it go there, and others get it from there::
+when somebody here reads it; tasks that need it go there, and others get it from there. Where
+somebody waits for it before it is made (`Wanted`), it comes at once::
 
     worker --Keep--> node service               the value stays
     worker --REPLY with KeptAt--> owner --Claimed--> node service

@@ -118,6 +118,8 @@ class Peers:
         self._on_gone = on_gone
         self._on_offence = on_offence
         self._peers: dict[bytes, Peer] = {}
+        self.remote: dict[bytes, Peer] = {}
+        """Those of them that are on other nodes."""
         self._held: dict[Connection, None] = {}  # queued frames that wait for company
         self._strangers: set[Connection] = set()  # connected, no Hello yet
         self._ended: deque[bytes] = deque(maxlen=_ENDED)
@@ -170,6 +172,8 @@ class Peers:
         if peer is None:
             remote = key_of(process) != self._key
             peer = self._peers[process] = Peer(process, conn, remote=remote)
+            if remote:
+                self.remote[process] = peer
         else:
             peer.links.append(conn)
         self._reactor.register(conn.fd, lambda mask: self._on_events(peer, conn, mask))
@@ -267,6 +271,7 @@ class Peers:
             return
         peer.gone = True
         self._peers.pop(peer.process, None)
+        self.remote.pop(peer.process, None)
         for conn in peer.links:
             self._close(conn)
         self._on_gone(peer)
@@ -329,6 +334,7 @@ class Peers:
                 self._close(conn)
             peer.gone = True
         self._peers.clear()
+        self.remote.clear()
         self._reactor.unregister(self._listener.fileno())
         self._listener.close()
 

@@ -82,7 +82,7 @@ class Tasks:
 
     def _bring_near(self, task: Task, needs: Sequence[NativeRef]) -> None:
         """A task goes where most bytes of its arguments are, if that is another node."""
-        if all(key_of(ref._owner) == self._key and ref.away is None for ref in needs):
+        if all(key_of(ref._owner) == self._key and not ref.is_away for ref in needs):
             return  # as always where there is one node
         resources, place = task.kind
         if place.group or place.node or place.spread:

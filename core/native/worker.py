@@ -95,6 +95,10 @@ class WorkerRuntime(NativeRuntime):
 
         return accounts.account(self, topic, self.executor.progress())
 
+    def on_wanted(self, peer: Peer, seq: int) -> None:
+        """Send it at once."""
+        self.executor.wanted(peer, seq)
+
     def on_stays(self, record: wire.Stays) -> None:
         """Tell the owner where its result is."""
         self.executor.stays(record)

@@ -136,6 +136,7 @@ RECORDS = [
     wire.Keep(1, b"owner", 2, wire.Payload(b"x", [], wire.KeptAt(b"service", 3, 2**21))),
     wire.Stays(1, 3),
     wire.Claimed(3),
+    wire.Wanted(3),
     wire.Released([(1, 2)]),
     wire.Freed([(0, 64)]),
     wire.RequestLease(1, wire.Needs({"CPU": 0.5}, environment="{}")),

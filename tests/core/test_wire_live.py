@@ -65,6 +65,7 @@ def frames(canary: Path) -> list[bytes]:
         wire.Keep(1, b"owner", 2, payload),
         wire.Stays(1, 2),
         wire.Claimed(2),
+        wire.Wanted(1),
         wire.Lent(2, b"somebody"),
         wire.Released([(2, 1)]),
         wire.Freed([(0, 64)]),

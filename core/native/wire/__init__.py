@@ -34,6 +34,7 @@ from rllib.core.native.wire.frames import REPLY as REPLY
 from rllib.core.native.wire.frames import RETURNED as RETURNED
 from rllib.core.native.wire.frames import SEGMENT as SEGMENT
 from rllib.core.native.wire.frames import STREAM as STREAM
+from rllib.core.native.wire.frames import WANTED as WANTED
 from rllib.core.native.wire.frames import bulk_frame as bulk_frame
 from rllib.core.native.wire.frames import call_frame as call_frame
 from rllib.core.native.wire.frames import coming_frame as coming_frame
@@ -108,6 +109,7 @@ from rllib.core.native.wire.peer import Released as Released
 from rllib.core.native.wire.peer import SegmentAt as SegmentAt
 from rllib.core.native.wire.peer import Stays as Stays
 from rllib.core.native.wire.peer import Taken as Taken
+from rllib.core.native.wire.peer import Wanted as Wanted
 from rllib.core.native.wire.request import Account as Account
 from rllib.core.native.wire.request import Accuse as Accuse
 from rllib.core.native.wire.request import ActorBuilt as ActorBuilt

@@ -57,6 +57,9 @@ LEAVING: Final = 8
 STREAM: Final = 16
 """CALL: results are sent as ITEM frames, as they are yielded."""
 
+WANTED: Final = 32
+"""CALL: somebody waits for the result already; see `Wanted`."""
+
 MAX_PAYLOAD: Final = 2**30
 
 

@@ -103,6 +103,13 @@ class Stays(Message, tag="stays"):
     claim: Number
 
 
+class Wanted(Message, tag="wanted"):
+    """Caller to callee on another node: somebody waits for the result of that call, so it is not to
+    stay with you."""
+
+    seq: Number
+
+
 class Claimed(Message, tag="claimed"):
     """Owner to node service: I know of what you keep under that number, and shall free it."""
 

@@ -48,6 +48,7 @@ from rllib.core.native.wire.peer import (
     Released,
     Stays,
     Taken,
+    Wanted,
 )
 from rllib.core.native.wire.request import (
     Account,
@@ -97,6 +98,7 @@ Record = (
     | Cancel
     | CancelRef
     | Taken
+    | Wanted
     | Assigned
     | Host
     | WorkerReady

@@ -30,11 +30,12 @@ Drop = tuple[bytes, int, int]
 class Handed(NamedTuple):
     """What was handed over: the arena, segment and offset of a block, and its size.
 
-    Four things besides blocks are handed over and freed in the same way, under segment numbers
+    Five things besides blocks are handed over and freed in the same way, under segment numbers
     that no arena has: `FILES`, a file of that number; `MOVED`, the old place of a value that its
     owner has moved, under the number of the move; `BULKS`, a value that the gateway sends to
-    another node, under the number of that; and `KEPT`, a value that a node service keeps for its
-    owner on another node, under the number of the claim.
+    another node, under the number of that; `KEPT`, a value that a node service keeps for its owner
+    on another node, under the number of the claim; and `LOANS`, a block of somebody else's arena
+    that was handed on by who reads it himself, under the number of the loan.
     """
 
     arena: bytes
@@ -60,6 +61,7 @@ FILES = -1
 MOVED = -2
 BULKS = -3
 KEPT = -4
+LOANS = -5
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ from rllib.core.native.ledger import Inherited, Ledger
 from rllib.core.native.objects import (
     BULKS,
     FILES,
+    LOANS,
     MOVED,
     Handed,
     HandedBlock,
@@ -78,6 +79,7 @@ class Places:
         )
         self._moves = itertools.count(1)
         self._streams = itertools.count(1)
+        self._loans = itertools.count(1)
         self._docked: dict[Key, Any] = {}
         self._refused = float("-inf")
         self.landed_bytes = 0
@@ -150,6 +152,18 @@ class Places:
             return _file_at(region)
         peer.hold((region.segment.number, region.offset), hold)
         return self._block_at(region, peer)
+
+    def lend(
+        self, region: Region | FileRegion, peer: Peer, hold: Any
+    ) -> wire.BlockAt | wire.FileAt:
+        """As `hand`, for what may lie in the arena of another process, whom its reader does not
+        concern."""
+        if isinstance(region, FileRegion) or region.segment.arena == self._me:
+            return self.hand(region, peer, hold)
+        at = self._block_at(region, peer)
+        at.loan = next(self._loans)
+        peer.hold((LOANS, at.loan), hold)
+        return at
 
     def show(
         self, region: Region | FileRegion, peer: Peer, number: int
@@ -270,7 +284,9 @@ class Places:
         if at.offset + size > segment.size:
             raise wire.WireError("a value lies beyond the end of its segment")
         block: Block | HandedBlock | None = None
-        if handed and mine:
+        if at.loan:
+            block = self._handed(peer.process, LOANS, at.loan, 0)
+        elif handed and mine:
             block = self._docked.pop((at.segment, at.offset), None)
         elif handed:
             whole = aligned(size, PAGE)

@@ -123,7 +123,7 @@ class Values:
         region = stored.region
         if region is None or peer.remote:
             return self.outgoing(stored, peer, handed=True)
-        block = self.places.hand(region, peer, (region.hold, stored))
+        block = self.places.lend(region, peer, (region.hold, stored))
         return self._payload(stored, peer, block)
 
     def _payload(

@@ -16,7 +16,7 @@ from patience import patience, wait_until
 from rllib import core
 from rllib.core.exceptions import ActorDiedError
 from rllib.core.testing import Cluster, Node
-from rllib.core.util.state import list_objects, list_stores
+from rllib.core.util.state import StoreState, list_objects, list_stores
 
 LARGE = 8 * MIB
 ROOM = 36 * MIB
@@ -63,8 +63,8 @@ def made_on(node: Node, *args: Any) -> Any:
     return make.options(scheduling_strategy=on(node)).remote(*args)
 
 
-def spilled(node: Node) -> int:
-    return next(each.spilled for each in list_stores() if each.node_id == node.id)
+def store(node: Node) -> StoreState:
+    return next(each for each in list_stores() if each.node_id == node.id)
 
 
 def test_what_is_only_passed_on_does_not_travel(cluster: list[Node]) -> None:
@@ -91,15 +91,15 @@ def test_what_stays_is_told_as_finished(cluster: list[Node]) -> None:
 
 
 def test_what_nobody_refers_to_goes(cluster: list[Node]) -> None:
-    """There is room for four of them; what is read has gone as well."""
+    """Its memory is used again, also after others have read it, there and here."""
+    before = store(cluster[1]).used
     for each in range(12):
-        ref = made_on(cluster[2])
+        ref = made_on(cluster[1])
+        assert core.get(look.remote(ref)) == (1, cluster[1].id)
         if each % 2:
             core.get(ref)
-        else:
-            core.get(look.remote(ref))
         del ref
-    wait_until(lambda: not spilled(cluster[2]))
+    assert store(cluster[1]).used < before + 6 * LARGE
 
 
 def test_readers_on_a_third_node_get_it_from_where_it_is(cluster: list[Node]) -> None:
@@ -134,7 +134,7 @@ def test_results_go_with_an_owner_that_ends(cluster: list[Node]) -> None:
         core.kill(caller)
         with pytest.raises(ActorDiedError):
             core.get(caller.call.remote(""))
-    wait_until(lambda: not spilled(cluster[2]))
+    wait_until(lambda: not store(cluster[2]).spilled)
 
 
 def test_waiting_and_futures_bring_it(cluster: list[Node]) -> None:

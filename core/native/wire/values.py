@@ -12,6 +12,8 @@ class BlockAt(Message, tag="block"):
     segment: Number
     offset: Number
     sizes: list[Number]
+    loan: Number = 0
+    """Not 0: to be freed under that number at who says this, not at the process of the arena."""
 
 
 class FileAt(Message, tag="file"):

@@ -43,9 +43,9 @@ from rllib.core.serialization import unpack
 _CATEGORIES = {"function": "task", "method": "actor_task", "actor": "actor_creation"}
 """Of `trace.Span`, by what is called."""
 
-STAY_BYTES = 1 << 20
-"""Results of tasks from this size on stay on their node. What is smaller arrives elsewhere in about
-the time that a question takes."""
+STAY_BYTES = 4 << 20
+"""Results of tasks from this size on stay on their node. To ask for one of them costs a millisecond
+or three, in which a fast network carries about as much."""
 
 _PASSED_ON = (TaskError, ActorError, GetTimeoutError)
 """What befell others, and user code let pass: an error of the call, not of its process."""

@@ -34,12 +34,12 @@ def made_on(node: Node, *args: Any) -> Any:
 
 def test_what_finds_no_room_there_is_read_from_the_disk_there() -> None:
     with Cluster(head={"num_cpus": 2}) as cluster:
-        tight = cluster.add_node(num_cpus=8, object_store_memory=3 * MIB)
+        tight = cluster.add_node(num_cpus=8, object_store_memory=8 * MIB)
         core.init(address=cluster.address)
-        refs = [made_on(tight, 2 * MIB) for _ in range(4)]
+        refs = [made_on(tight, 5 * MIB) for _ in range(4)]
         assert [core.get(look.remote(ref)) for ref in refs] == 4 * [(1, tight.id)]
         assert received(cluster.head) == [0]
-        assert [core.get(ref).nbytes for ref in refs] == 4 * [2 * MIB]
+        assert [core.get(ref).nbytes for ref in refs] == 4 * [5 * MIB]
 
 
 def test_results_on_a_node_that_dies_are_made_again() -> None:

@@ -1,5 +1,6 @@
 """Large results that stay where they were made, when that node ends or has no room for them."""
 
+import random
 from typing import Any
 
 import numpy as np
@@ -82,3 +83,31 @@ def test_a_node_that_dies_amid_the_way_is_made_up_for() -> None:
         cluster.kill_node(node)
         assert coming.result(patience(20)).nbytes == 100 * MIB
         assert core.get(refs[1], timeout=patience(20)).nbytes == 100 * MIB
+
+
+def test_chains_over_nodes_that_die_one_after_the_other_are_right() -> None:
+    draw = random.Random(7)
+    with Cluster(head={"num_cpus": 2}) as cluster:
+        nodes = [cluster.add_node(num_cpus=3) for _ in range(3)]
+        core.init(address=cluster.address)
+        leaf = filled.options(scheduling_strategy="SPREAD")
+        for _ in range(3):
+            leaves = [leaf.remote(number) for number in range(4)]
+            sums = [added.remote(*draw.choices(leaves, k=2)) for _ in range(4)]
+            tops = [added.remote(*draw.choices(sums, k=2)) for _ in range(3)]
+            core.wait(tops, timeout=0.2 * draw.random())
+            cluster.kill_node(nodes.pop(draw.randrange(3)))
+            nodes.append(cluster.add_node(num_cpus=3))
+            found = core.get([look.remote(top) for top in tops], timeout=patience(30))
+            assert [each for each, _node in found] == [core.get(top)[-1] for top in tops]
+            assert [core.get(each)[0] for each in leaves] == list(range(4))
+
+
+@core.remote(max_retries=-1)
+def filled(number: int) -> Any:
+    return np.full(LARGE, number, np.uint8)
+
+
+@core.remote(max_retries=-1)
+def added(one: Any, other: Any) -> Any:
+    return one + other

@@ -162,7 +162,8 @@ class Groups:
     def _roomy(self, order: wire.CreateGroup) -> list[Place]:
         """Where there may be room for one of its bundles."""
         kinds = {kind_of(units(bundle)) for bundle in order.bundles}
-        return [(site, site.pool) for site in self._usable() if not kinds <= site.closed_to]
+        sites = (site for site in self._sites if site.reachable)
+        return [(site, site.pool) for site in sites if not kinds <= site.closed_to]
 
     def _placed(self, group: Group) -> None:
         group.kept = {}
@@ -190,7 +191,7 @@ class Groups:
 
     def _obstacle(self, order: wire.CreateGroup) -> str:
         """Why it cannot be placed however much is free; empty where it can."""
-        sites = list(self._usable())
+        sites = list(self._sites)  # also those of which nothing is heard just now
         if order.strategy == "STRICT_SPREAD" and len(order.bundles) > len(sites):
             there = "there is one node" if len(sites) == 1 else f"there are {len(sites)}"
             return f"STRICT_SPREAD wants a node for each bundle, and {there}"
@@ -200,9 +201,6 @@ class Groups:
         if not _reserve([(site, site.pool.unused()) for site in sites], order, {}):
             return f"there is only {' and '.join(str(floats(s.pool.total)) for s in sites)} in all"
         return ""
-
-    def _usable(self) -> Iterator[Site]:
-        return (site for site in self._sites if site.reachable)
 
     def _settle(self, group: Group, *, removed: bool) -> None:
         for client, seq in group.watchers:

@@ -270,10 +270,11 @@ class Sites:
         return self._named.get(node)
 
     def matching(self, needs: wire.Needs) -> list[Site]:
-        """Where something may run at all, by its labels and its affinity."""
+        """Where something may run at all, by its labels and its affinity; also those of which
+        nothing is heard just now."""
         only = needs.node and not needs.soft
         sites = [site for site in self if not only or site.node == needs.node]
-        return [site for site in sites if site.reachable and matches(site.labels, needs.labels)]
+        return [site for site in sites if matches(site.labels, needs.labels)]
 
     def total(self) -> Amounts:
         """What all have together."""

@@ -173,6 +173,16 @@ def test_a_node_that_is_not_heard_of_gets_nothing_new() -> None:
     assert key_of(start.worker) == key("b")
 
 
+def test_what_waits_for_a_node_that_is_not_heard_of_is_not_said_to_wait_for_ever() -> None:
+    books = Books(a=1, b=4)
+    books.scheduler.node_silent(key("b"))
+    assert books.ask(lease(1, 2.0)) == []
+    assert books.ask(group(2, strategy="STRICT_PACK")) == []
+    starts = books.scheduler.node_heard(key("b"))
+    assert [key_of(start.worker) for start in starts] == [key("b")]
+    assert books.free()["b"] == 0  # the group has its bundle as well
+
+
 @pytest.mark.parametrize(
     ("strategy", "bundles", "nodes"),
     [

@@ -115,7 +115,7 @@ class SACLearner(ActorQLearner):
         is_own = self.has_loss_of(SACLearner, *parts, in_16_bits=True)
         if is_own and can_do(self.module):
             num_threads = self.config.num_kernel_threads_per_learner
-            return sac_by_hand(self.module, self.precision.dtype, num_threads)
+            return sac_by_hand(self.module, self.precision.dtype, num_threads, self.draw_noise)
         return None
 
     def configure_optimizers(self) -> dict[str, Adam]:
@@ -149,7 +149,9 @@ class SACLearner(ActorQLearner):
             logp = dist_inputs.log_softmax(-1)
             return Chosen(None, logp.exp(), logp)
         distribution = cast(SquashedGaussian, self.module.distribution)
-        actions, logp = distribution.rsample(dist_inputs, distribution.draw_noise(dist_inputs))
+        actions, logp = distribution.rsample(
+            dist_inputs, self.draw_noise(distribution, dist_inputs)
+        )
         return Chosen(actions, None, logp)
 
     def taken_q(self, batch: TransitionBatch) -> Tensor:

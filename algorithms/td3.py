@@ -96,7 +96,7 @@ class TD3Learner(ActorQLearner):
         output = self.module.forward_target(batch.next_inputs)
         dist_inputs = output[Columns.ACTION_DIST_INPUTS]
         smoothing = self.smoothing
-        actions = smoothing.sample(dist_inputs, smoothing.draw_noise(dist_inputs))
+        actions = smoothing.sample(dist_inputs, self.draw_noise(smoothing, dist_inputs))
         next_q = self.module.compute_target_q(batch.next_inputs, actions)
         return td3_targets(next_q, batch.rewards, batch.discounts)
 

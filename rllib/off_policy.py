@@ -20,6 +20,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt, field_validator
+from torch import Tensor
 
 from rllib.algorithm import Algorithm
 from rllib.checkpoints.components import Paths
@@ -35,6 +36,7 @@ from rllib.config.types import (
     PositiveFloat,
     ScheduleOr,
 )
+from rllib.distributions import Distribution
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError, Problem
 from rllib.learning.learner import Learner
@@ -214,6 +216,7 @@ class OffPolicyLearner(Learner[BatchT]):
 
     config: OffPolicyConfig
     now: OffPolicyConfig
+    shares_noise = True
 
     def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
         super().__init__(config, spaces)
@@ -234,6 +237,19 @@ class OffPolicyLearner(Learner[BatchT]):
     @abstractmethod
     def make_targets(self) -> list[TargetNetwork]:
         """The target networks of the module, which follow its optimisers."""
+
+    def draw_noise(self, distribution: Distribution, inputs: Tensor) -> Tensor:
+        """This learner's part of the noise that one learner would draw for the rows of all.
+
+        Args:
+            distribution: whose noise it is.
+            inputs: [B, ...] of it; all learners have as many rows.
+        """
+        size = self.group.size
+        if size == 1:
+            return distribution.draw_noise(inputs)
+        of_all = inputs.new_empty(size * len(inputs), *inputs.shape[1:])
+        return distribution.draw_noise(of_all).chunk(size)[self.group.rank]
 
     def minibatches(self, batch: BatchT) -> Iterator[BatchT]:
         """Each has rows from all over the draw, which prioritised buffers give in their order."""

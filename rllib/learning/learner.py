@@ -84,7 +84,11 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         now: the settings with their schedules at this timestep: what updates go by.
         steps_per_learner: env steps of the current train batch, as a mean over the learners.
         rng: for numpy's random numbers; torch's come from a stream of the learner's own.
+        shares_noise: whether that stream is the same at all learners, so that what is drawn from it
+            does not depend on how many there are; see ``OffPolicyLearner.draw_noise``.
     """
+
+    shares_noise: ClassVar[bool] = False
 
     INSTEAD: ClassVar[Mapping[str, str]] = {
         "build": "a learner is complete once it is made",
@@ -152,11 +156,12 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
 
     def _begin_streams(self) -> None:
         self.rng = derive_rng(self.config.seed, Role.LEARNER, self.group.rank)
-        seed = derive_seed(self.config.seed, Role.LEARNER, self.group.rank)
+        rank = 0 if self.shares_noise else self.group.rank
+        seed = derive_seed(self.config.seed, Role.LEARNER, rank)
         self.torch_stream = TorchStream(seed, self.device)
 
     def join(self, group: Peers) -> None:
-        """Become one of several learners, with random streams of its own."""
+        """Become one of several learners, with random streams of its own, but for shared noise."""
         before, self.group = self.group.rank, group
         if group.rank != before:
             self._begin_streams()
@@ -433,10 +438,13 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         set_module_state(self.module, state["module"])
         for name, optimizer in self.optimizers.items():
             optimizer.set_state(state["optimizers"][name])
-        if streams := state["streams"].get(str(self.group.rank)):
+        by_rank = state["streams"]
+        if streams := by_rank.get(str(self.group.rank)):
             set_rng_state(self.rng, streams["numpy"])
             self.torch_stream.set_state(streams["torch"])
             self.connectors.set_state(streams.get("connectors", {}))
+        if self.shares_noise and by_rank:  # of a rank that there was not, too
+            self.torch_stream.set_state(by_rank[min(by_rank, key=int)]["torch"])
         self.num_steps_trained_lifetime = int(state["num_steps_trained_lifetime"])
         self.descent.num_steps = int(state["num_updates_lifetime"])
         # Checkpoints of before have none.

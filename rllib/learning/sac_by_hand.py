@@ -5,6 +5,8 @@ The same numbers as those of the losses in ``rllib.algorithms.sac`` and autograd
 Legend: B rows, D features, A action dimensions, K critics.
 """
 
+from collections.abc import Callable
+from functools import partial
 from math import exp, log
 from typing import NamedTuple, Protocol, cast
 
@@ -15,7 +17,7 @@ from torch.nn.functional import softplus
 from rllib import kernels
 from rllib.actions.box import LOG_2PI, LOG_STD_RANGE
 from rllib.columns import Columns
-from rllib.distributions import SquashedGaussian
+from rllib.distributions import Distribution, SquashedGaussian
 from rllib.estimators.action_values import squared
 from rllib.learning.dense_gradients import BACKWARD
 from rllib.learning.loss import Loss
@@ -26,6 +28,11 @@ from rllib.modules.critics import StackedCritics
 from rllib.modules.networks import is_chain
 from rllib.modules.rl_module import RLModule
 from rllib.off_policy import Q_VALUES, TD_ERRORS
+
+DrawNoise = Callable[[Distribution, Tensor], Tensor]
+"""``OffPolicyLearner.draw_noise``."""
+Noise = Callable[[Tensor], Tensor]
+"""[2B, A] for [2B, 2A] of the actor."""
 
 MOST_WEIGHTS = 1 << 17
 """Of a layer: what is compiled finds so many in the second cache, and is not slower than torch."""
@@ -121,35 +128,40 @@ class SACByHand(Protocol):
         """As ``SACLearner.compute_loss``; its gradients are worked out when asked for."""
 
 
-def sac_by_hand(module: SACModule, dtype: torch.dtype | None, num_threads: int) -> SACByHand:
+def sac_by_hand(
+    module: SACModule, dtype: torch.dtype | None, num_threads: int, draw_noise: DrawNoise
+) -> SACByHand:
     """The fastest way that there is on this machine.
 
     Args:
         module: one for which ``can_do`` says that it can be done.
         dtype: in which layers compute; the last ones, and all else, in float32.
         num_threads: of what is compiled; torch has its own number.
+        draw_noise: the learner's.
     """
+    noise = partial(_noise, cast(SquashedGaussian, module.distribution), draw_noise)
     networks = networks_of(module)
     each = (networks.actor, *networks.critics)
     largest = max(layer.weight.numel() for layers in each for layer in layers)
     if dtype in (None, torch.float32) and kernels.is_wide() and largest <= MOST_WEIGHTS:
-        return SACCompiled(module, networks, num_threads)
-    return SACByTorch(module, networks, dtype or torch.float32)
+        return SACCompiled(module, networks, num_threads, noise)
+    return SACByTorch(module, networks, dtype or torch.float32, noise)
 
 
-def _noise(module: SACModule, outputs: Tensor) -> Tensor:
+def _noise(distribution: SquashedGaussian, draw_noise: DrawNoise, outputs: Tensor) -> Tensor:
     """[2B, A] for [2B, 2A] of the actor: first for the later rows, as the losses draw it."""
     now, later = outputs.chunk(2)
-    distribution = cast(SquashedGaussian, module.distribution)
-    drawn = distribution.draw_noise(later)
-    return torch.cat([distribution.draw_noise(now), drawn])
+    drawn = draw_noise(distribution, later)
+    return torch.cat([draw_noise(distribution, now), drawn])
 
 
 class SACCompiled:
     """By what was compiled at installation: see ``rllib.kernels``."""
 
-    def __init__(self, module: SACModule, networks: Networks, num_threads: int) -> None:
-        self.module = module
+    def __init__(
+        self, module: SACModule, networks: Networks, num_threads: int, noise: Noise
+    ) -> None:
+        self.noise = noise
         actor, *critics = (
             kernels.DenseKernel([*map(_compiled, each)])
             for each in (networks.actor, *networks.critics, *networks.targets)
@@ -164,7 +176,7 @@ class SACCompiled:
         log_alpha = float(self.log_alpha[0])
         alpha, kernel = exp(log_alpha), self.kernel
         inputs = (batch.inputs[Columns.OBS], batch.next_inputs[Columns.OBS], batch.actions)
-        drawn = _noise(self.module, torch.empty(2 * len(batch.rewards), 2 * kernel.size))
+        drawn = self.noise(torch.empty(2 * len(batch.rewards), 2 * kernel.size))
         facts = (*inputs, batch.rewards, batch.discounts, batch.weights, drawn)
         means = kernel.losses(kernels.SACRows(*(each.numpy() for each in facts)), alpha)
         gap = means.logp + target_entropy
@@ -193,8 +205,10 @@ def _compiled(layer: Parameters) -> kernels.DenseLayer:
 class SACByTorch:
     """By products of torch, which may be in 16 bits."""
 
-    def __init__(self, module: SACModule, networks: Networks, dtype: torch.dtype) -> None:
-        self.module = module
+    def __init__(
+        self, module: SACModule, networks: Networks, dtype: torch.dtype, noise: Noise
+    ) -> None:
+        self.noise = noise
         self.actor = WideNetworks([networks.actor], dtype)
         self.critics = WideNetworks(networks.critics, dtype)
         self.target_critics = WideNetworks(networks.targets, dtype)
@@ -215,7 +229,7 @@ class SACByTorch:
         alpha = self.log_alpha.exp()
         # What the same weights read is read at once: then there is half as much to call.
         acted = self.actor.forward(torch.cat([obs, next_obs]))
-        sampled = sample(acted.outputs[0], _noise(self.module, acted.outputs[0]))
+        sampled = sample(acted.outputs[0], self.noise(acted.outputs[0]))
         chosen, later = sampled.rows(0, num_rows), sampled.rows(num_rows, 2 * num_rows)
         targets = self._targets(next_obs, later, batch, alpha)
         actions = torch.cat([batch.actions, chosen.actions])

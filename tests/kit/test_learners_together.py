@@ -5,13 +5,17 @@ import pytest
 from point_env import POINT
 from together import together
 
+from rllib import core
 from rllib.algorithms.dqn import DQNConfig
 from rllib.algorithms.ppo import PPOConfig
 from rllib.algorithms.sac import SACConfig
 from rllib.algorithms.td3 import TD3Config
 from rllib.config.multi_agent import DEFAULT_POLICY_ID
 from rllib.envs.multi_agent_cartpole import MultiAgentCartPole
+from rllib.learning.learner_group import LearnerGroup
 from rllib.learning.shares import divide
+from rllib.modules.actor_q_module import SACModule
+from rllib.modules.spec import RLModuleSpec
 from rllib.tensors import rows
 
 NUM_ROWS = 48
@@ -42,10 +46,25 @@ def off_policy(config_class, env="CartPole-v1", **training):
 
 OFF_POLICY = {
     "dqn": lambda: off_policy(DQNConfig),
-    # Of continuous actions each learner draws its own; here it is a mean over all actions.
     "discrete sac": lambda: off_policy(SACConfig, actor_lr=1e-3),
     "td3": lambda: off_policy(TD3Config, POINT, target_noise=0.0, policy_delay=1),
 }
+DRAWING = {
+    "sac": lambda: off_policy(SACConfig, POINT, actor_lr=1e-3),
+    "sac in torch": lambda: off_policy(SACConfig, POINT, actor_lr=1e-3).rl_module(
+        rl_module_spec=RLModuleSpec(module_class=SameSAC)
+    ),
+    "td3": lambda: off_policy(TD3Config, POINT, policy_delay=1),
+    "noisy dqn": lambda: off_policy(DQNConfig, noisy=True),
+}
+"""Of random numbers that losses draw. Threads share torch's, so that these are processes."""
+
+
+class SameSAC(SACModule):
+    """Whose gradients are autograd's: nobody works out by hand what may be something else."""
+
+    def _forward_train(self, batch, **kwargs):
+        return super()._forward_train(batch, **kwargs)
 
 
 def together_and_alone(make_learner, batches_of, size):
@@ -62,25 +81,64 @@ def together_and_alone(make_learner, batches_of, size):
     return gradients(alone), [gradients(each) for each in made]
 
 
+def drawn(settings):
+    """A draw of ``NUM_ROWS`` from a replay buffer, and the spaces of a learner."""
+    settings.training(train_batch_size_per_learner=NUM_ROWS)
+    with settings.copy().build_algo() as algo:
+        while len(algo.replays[DEFAULT_POLICY_ID]) < 150:
+            algo.collect()
+        return algo.draws(1)[DEFAULT_POLICY_ID], algo.interface.spaces
+
+
+def part(draw, rank, number):
+    share = NUM_ROWS // number
+    return rows(draw, slice(rank * share, (rank + 1) * share))
+
+
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("make", OFF_POLICY.values(), ids=OFF_POLICY)
 def test_off_policy_learners(make, size):
-    settings = make().training(train_batch_size_per_learner=NUM_ROWS)
-    with settings.build_algo() as algo:
-        while len(algo.replays[DEFAULT_POLICY_ID]) < 150:
-            algo.collect()
-        draw = algo.draws(1)[DEFAULT_POLICY_ID]
-        learner_class, spaces = algo.learner_class, algo.interface.spaces
+    settings = make()
+    draw, spaces = drawn(settings)
+    learner_class = settings.algo_class.learner_class
 
     def learner(number):
         own = settings.copy().training(train_batch_size_per_learner=NUM_ROWS // number)
         return learner_class(own, spaces)
 
-    def part(rank, number):
-        share = NUM_ROWS // number
-        return [rows(draw, slice(rank * share, (rank + 1) * share))]
+    alone, several = together_and_alone(
+        learner, lambda rank, number: [part(draw, rank, number)], size
+    )
+    check_same(alone, several)
 
-    alone, several = together_and_alone(learner, part, size)
+
+@pytest.fixture(scope="module")
+def processes():
+    with core.init(num_cpus=4):
+        yield
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("make", DRAWING.values(), ids=DRAWING)
+def test_off_policy_learners_that_draw(make):
+    """In two updates: noise goes on alike at all of them."""
+    settings = make()
+    draw, spaces = drawn(settings)
+    found = []
+    for number in (1, 3):
+        own = settings.copy().learners(num_learners=number)
+        own.training(train_batch_size_per_learner=NUM_ROWS // number)
+        group = LearnerGroup(settings.algo_class.learner_class, own.freeze(), spaces)
+        for _ in range(2):
+            group.fetch_metrics(group.update([part(draw, i, number) for i in range(number)]))
+            found.append(group.foreach_learner(gradients))
+        group.stop()
+    for alone, several in zip(found[:2], found[2:], strict=True):
+        check_same(alone[0], several)
+
+
+def check_same(alone, several):
+    """Gradients are the same but for rounding, and there are some."""
     for name, expected in alone.items():
         assert np.abs(expected).max() > 1e-3
         for each in several:

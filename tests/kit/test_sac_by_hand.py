@@ -106,7 +106,7 @@ def test_threads_change_no_number() -> None:
     learner = stirred(settings({"fcnet_hiddens": (200, 72)}))
     found = []
     for num_threads in (1, 3):
-        learner.by_hand = sac_by_hand(learner.module, None, num_threads)
+        learner.by_hand = sac_by_hand(learner.module, None, num_threads, learner.draw_noise)
         assert isinstance(learner.by_hand, SACCompiled)
         found.append(gradients(learner))
     (alone, told), (shared, told_too) = found

@@ -44,6 +44,10 @@ class GroupedAgents(MultiAgentEnv):
         ids = self.possible_agents
         self.observation_spaces = {a: self._space(a, observe, obs_space) for a in ids}
         self.action_spaces = {a: self._space(a, act, act_space) for a in ids}
+        if obs_space is not None:
+            self.observation_space = obs_space
+        if act_space is not None:
+            self.action_space = act_space
 
     def _check(self, known: Sequence[Any]) -> None:
         members = [agent for each in self.groups.values() for agent in each]

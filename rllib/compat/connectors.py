@@ -6,12 +6,19 @@ What RLlib's connectors take and these do not is an error that says how else it 
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
 
 from rllib.compat.table import OWN_CONNECTOR
 from rllib.connectors import filters, observations, past
+from rllib.connectors.base import RLLIB_HOOKS
 from rllib.connectors.learner import LearnerConnector
+from rllib.envs.make import Spaces
+from rllib.envs.packing import Packer, row_of, unpack
 from rllib.errors import ConfigError
 from rllib.modules.rl_module import RLModule
 
@@ -87,6 +94,59 @@ class PrevActionsPrevRewards(past.PrevActionsPrevRewards):
         self, *, multi_agent: bool = False, n_prev_actions: int = 1, n_prev_rewards: int = 1
     ) -> None:
         super().__init__(n_prev_actions, n_prev_rewards)
+
+
+class _NoEpisode:
+    """Stands for an episode where there is none to be asked."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"preprocess() is given observations alone here, and no episode with {name!r}; "
+            "a rllib.connectors.Connector sees steps one after the other"
+        )
+
+
+@_explains_arguments
+class SingleAgentObservationPreprocessor(observations.ObservationFunction):
+    """Observations changed one by one; ``ObservationFunction`` changes those of all environments.
+
+    A subclass overrides ``preprocess`` and, where another space comes out,
+    ``recompute_output_observation_space``. Parts of a Dict or Tuple come as a dict.
+    """
+
+    not_called: ClassVar[Mapping[str, str]] = {
+        name: hint
+        for name, hint in RLLIB_HOOKS.items()
+        if name not in ("preprocess", "recompute_output_observation_space")
+    }
+
+    def __init__(self) -> None:
+        super().__init__(self._changed)
+
+    def connect(self, spaces: Spaces, num_envs: int) -> Spaces:
+        """With the space that the subclass says."""
+        self.space = self.recompute_output_observation_space(spaces.observation, spaces.action)
+        self.packer = Packer(self.space)
+        return super().connect(spaces, num_envs)
+
+    def recompute_output_observation_space(
+        self, input_observation_space: gym.Space[Any], input_action_space: gym.Space[Any]
+    ) -> gym.Space[Any]:
+        """What comes out: by default the space of what goes in."""
+        return input_observation_space
+
+    def preprocess(self, observation: Any, episode: Any) -> Any:
+        """One observation instead of another, which belongs to the space that comes out.
+
+        Raises:
+            NotImplementedError: a subclass has to say it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs preprocess(observation, episode)")
+
+    def _changed(self, obs: NDArray[Any]) -> NDArray[Any]:
+        batch, none = unpack(obs), _NoEpisode()
+        each = (self.preprocess(row_of(batch, index), none) for index in range(len(obs)))
+        return np.stack([self.packer.pack_one(new) for new in each])
 
 
 @_explains_arguments

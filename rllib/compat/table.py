@@ -143,6 +143,10 @@ ALIASES: dict[str, dict[str, str]] = {
     "rllib.connectors.env_to_module.flatten_observations": _FLATTEN,
     "rllib.connectors.env_to_module.frame_stacking": _STACK,
     "rllib.connectors.env_to_module.mean_std_filter": _MEAN_STD,
+    "rllib.connectors.env_to_module.observation_preprocessor": dict.fromkeys(
+        ("ObservationPreprocessor", "SingleAgentObservationPreprocessor"),
+        "rllib.compat.connectors:SingleAgentObservationPreprocessor",
+    ),
     "rllib.connectors.env_to_module.prev_actions_prev_rewards": _PAST,
     "rllib.connectors.learner.frame_stacking": {
         "FrameStackingLearner": "rllib.compat.connectors:FrameStackingLearner"
@@ -193,6 +197,7 @@ ALIASES: dict[str, dict[str, str]] = {
         for name in ("normc_initializer", "same_padding", "valid_padding")
     },
     "rllib.policy.policy": {"PolicySpec": "rllib.config.multi_agent:PolicySpec"},
+    "rllib.policy.sample_batch": {"SampleBatch": "rllib.compat.tools:SampleBatch"},
     "rllib.tune": _REGISTER,
     "rllib.tune.registry": _REGISTER | {"get_trainable_cls": "rllib.registry:get_algorithm_class"},
     "rllib.tune.result": _constants("TIME_TOTAL_S", "TRAINING_ITERATION"),
@@ -263,9 +268,6 @@ ABSENT: dict[str, str] = {
     "rllib.algorithms.marwil": STILL_TO_COME,
     "rllib.connectors.common": OWN_CONNECTOR,
     "rllib.connectors.connector_v2": OWN_CONNECTOR,
-    "rllib.connectors.env_to_module.observation_preprocessor": (
-        "use rllib.connectors.ObservationFunction"
-    ),
     "rllib.connectors.module_to_env": OWN_CONNECTOR,
     "rllib.core.distribution": _DISTRIBUTIONS,
     "rllib.core.learner.torch": OWN_LEARNER,
@@ -290,7 +292,6 @@ ABSENT: dict[str, str] = {
     "rllib.models.torch.torch_distributions": _DISTRIBUTIONS,
     "rllib.models.torch.torch_modelv2": NETWORKS,
     "rllib.offline": STILL_TO_COME,
-    "rllib.policy.sample_batch": EPISODES,
     "rllib.tune.search": STILL_TO_COME,
     "rllib.utils.schedules": "settings take schedules: lr=[[0, 1e-3], [1_000_000, 1e-5]]",
 }
@@ -351,7 +352,12 @@ ABSENT_NAMES: dict[str, dict[str, str]] = {
         ),
         "try_import_msgpack": "checkpoints are of safetensors and JSON",
     },
+    "rllib.connectors.env_to_module.observation_preprocessor": {
+        "MultiAgentObservationPreprocessor": "connectors belong to a module, and see what its "
+        "agents see; what one agent is to know of another is for the environment to tell"
+    },
     "rllib.policy.policy": {"Policy": OLD_STACK},
+    "rllib.policy.sample_batch": {"MultiAgentBatch": EPISODES},
     "rllib.utils.framework": {
         **dict.fromkeys(("try_import_tf", "try_import_jax"), "networks are torch's"),
         "convert_to_tensor": "rllib.utils.torch_utils.convert_to_torch_tensor makes tensors",

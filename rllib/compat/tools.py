@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rllib.absent import no_attribute
+from rllib.columns import Columns
+from rllib.compat.table import EPISODES
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 AnyT = TypeVar("AnyT")
@@ -13,6 +15,17 @@ AnyT = TypeVar("AnyT")
 FLOAT_MIN = -3.4e38
 FLOAT_MAX = 3.4e38
 """RLlib's nearly greatest float32, which in sums does not become infinite."""
+
+
+class SampleBatch(Columns):
+    """The names of columns, which some scripts of the new API stack take from here.
+
+    Raises:
+        TypeError: it is made; says what a sample is here.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise TypeError(EPISODES)
 
 
 def override(parent_cls: type) -> Callable[[FunctionT], FunctionT]:

@@ -4,9 +4,9 @@ Legend: N environments.
 """
 
 from abc import ABC
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -57,6 +57,7 @@ class Connector(ABC):  # noqa: B024 (every hook may stay as it is)
     Attributes:
         is_frozen: statistics are used, but no longer updated: for evaluation.
         is_rowwise: every observation is taken by itself, so that ``on_reset`` does for any rows.
+        not_called: methods that RLlib would call, and what there is instead.
         remembers_episodes: what comes out depends on what was before in the episode, so that
             nobody can be asked about an observation alone.
 
@@ -64,6 +65,7 @@ class Connector(ABC):  # noqa: B024 (every hook may stay as it is)
     is not rowwise says by ``get_memory`` what it knows of each row, so that it is kept by agent.
     """
 
+    not_called: ClassVar[Mapping[str, str]] = RLLIB_HOOKS
     is_frozen = False
     is_rowwise = False
     remembers_episodes = False
@@ -75,7 +77,7 @@ class Connector(ABC):  # noqa: B024 (every hook may stay as it is)
             TypeError: says what to override instead.
         """
         super().__init_subclass__(**others)
-        refuse_overrides(cls, RLLIB_HOOKS)
+        refuse_overrides(cls, cls.not_called)
 
     def connect(self, spaces: Spaces, num_envs: int) -> Spaces:
         """Get ready for N new environments; returns the spaces that come out of this step.

@@ -4,7 +4,10 @@ import importlib
 import json
 import subprocess
 import sys
+from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 
 from rllib.compat import import_hook
@@ -141,7 +144,7 @@ def test_the_runtime_stays_free_of_reinforcement_learning() -> None:
             "no 'ppo_catalog' in",
         ),
         (
-            "from rllib.policy import sample_batch",
+            "from rllib.policy.sample_batch import MultiAgentBatch",
             "rllib.core.Columns",
         ),
         ("from rllib.policy.torch_mixins import LearningRateSchedule", "belongs to the old API st"),
@@ -251,3 +254,32 @@ def test_tolerances_go_before_decimals() -> None:
     check(1.0, 1.05, decimals=1)
     with pytest.raises(AssertionError, match=r"1.0 is not 1.05"):
         check(1.0, 1.05)
+
+
+def test_names_of_columns_are_also_where_the_old_stack_has_them() -> None:
+    from rllib.policy.sample_batch import SampleBatch  # type: ignore[import-not-found]
+
+    assert (SampleBatch.OBS, SampleBatch.ACTIONS) == ("obs", "actions")
+    with pytest.raises(TypeError, match=r"rllib\.batch\.SampleBatch"):
+        SampleBatch({"obs": []})
+
+
+def test_a_preprocessor_is_given_observations_alone() -> None:
+    from rllib.compat.connectors import SingleAgentObservationPreprocessor
+    from rllib.envs.make import Spaces
+    from rllib.envs.packing import Packer
+
+    class Asking(SingleAgentObservationPreprocessor):
+        def preprocess(self, observation: Any, episode: Any) -> Any:
+            return {"x": -observation["x"]} if observation["x"] > 0 else episode.get_return()
+
+    space = gym.spaces.Dict(x=gym.spaces.Box(-1, 1, ()))
+    asking = Asking()
+    assert asking.connect(Spaces(space, gym.spaces.Discrete(2)), 2).observation == space
+    ones = np.stack([Packer(space).pack_one({"x": np.float32(1)})] * 2)
+    assert asking.on_reset(ones)["x"].tolist() == [-1, -1]
+    ones["x"] = 0.0
+    with pytest.raises(AttributeError, match=r"no episode with 'get_return'; a rllib.*Connector"):
+        asking.on_reset(ones)
+    with pytest.raises(TypeError, match=r"Bad\.__call__ would never be called"):
+        type("Bad", (SingleAgentObservationPreprocessor,), {"__call__": lambda self: None})

@@ -410,6 +410,7 @@ def test_groups_name_the_agents_of_an_environment_that_does_not():
     env = NamesNobody().with_agent_groups({"both": [0, 1]}, obs_space=Tuple([Discrete(3)] * 2))
     assert env.possible_agents == ["both"]
     assert env.get_action_space("both") == Tuple([Discrete(2)] * 2)
+    assert env.observation_space == env.get_observation_space("both")
     vector = MultiAgentVector(lambda config: env, 1)
     vector.reset(seed=0)
     step = vector.step([{"both": (0, 1)}])[0]

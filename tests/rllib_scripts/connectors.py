@@ -5,6 +5,9 @@ import numpy as np
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.connectors.env_to_module import FlattenObservations, MeanStdFilter
 from ray.rllib.connectors.env_to_module.frame_stacking import FrameStackingEnvToModule
+from ray.rllib.connectors.env_to_module.observation_preprocessor import (
+    SingleAgentObservationPreprocessor,
+)
 from ray.rllib.connectors.env_to_module.prev_actions_prev_rewards import PrevActionsPrevRewards
 from ray.rllib.connectors.learner.frame_stacking import FrameStackingLearner
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
@@ -26,6 +29,16 @@ class Nested(gym.ObservationWrapper):
 
     def observation(self, obs):
         return {"position": obs[:2], "rest": (obs[2:], int(obs[2] > 0))}
+
+
+class Positions(SingleAgentObservationPreprocessor):
+    """What CartPole observes, without velocities."""
+
+    def recompute_output_observation_space(self, input_observation_space, input_action_space):
+        return gym.spaces.Box(-5.0, 5.0, (input_observation_space.shape[0] - 2,), np.float32)
+
+    def preprocess(self, observation, episode):
+        return np.array([observation[0], observation[2]], np.float32)
 
 
 class Screen(gym.Env):
@@ -65,6 +78,10 @@ if __name__ == "__main__":
     config = small(PPOConfig().environment("CartPole-v1"))
     config.env_runners(env_to_module_connector=lambda env, spaces, device: MeanStdFilter())
     assert in_features(config.build_algo()) == 4
+
+    config = small(PPOConfig().environment("CartPole-v1"))
+    config.env_runners(env_to_module_connector=lambda env, spaces, device: Positions())
+    assert in_features(config.build_algo()) == 2
 
     config = small(PPOConfig().environment(Screen))
     config.env_runners(

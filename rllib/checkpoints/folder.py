@@ -13,6 +13,8 @@ from rllib.checkpoints.files import write_atomically
 
 LATEST, BEST = "latest", "best"
 PREFIX = "iteration_"
+_LONGEST = 500
+"""Bytes of a pointer."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class CheckpointFolder:
     def contents(self) -> Contents:
         """What there is now."""
         files = {name: self.path / name for name in (BEST, LATEST)}
-        pointers = {name: file.read_bytes() for name, file in files.items() if file.is_file()}
+        pointers = {name: _beginning(file) for name, file in files.items() if file.is_file()}
         return Contents(tuple(self.all()), self.latest(), pointers)
 
     def best(self) -> Path | None:
@@ -113,7 +115,7 @@ class CheckpointFolder:
     def _read(self, pointer: str) -> str:
         """What a pointer says, whatever was done to it; nothing if it is none."""
         file = self.path / pointer
-        return file.read_text("utf-8", "replace").strip() if file.is_file() else ""
+        return _beginning(file).decode(errors="replace").strip() if file.is_file() else ""
 
     def all(self) -> list[Path]:
         """Every checkpoint, oldest first."""
@@ -121,18 +123,29 @@ class CheckpointFolder:
         return sorted(filter(is_checkpoint, found), key=self.iteration_of)
 
     def clean(self) -> None:
-        """Remove what a killed writer left half done; only for the one who holds the run."""
+        """Remove what a killed writer left half done; only for the one who holds the run.
+
+        Whatever else is there was not left by one, and stays.
+        """
         recover_all(self.path)
         for path in self.path.glob(".*"):
-            _delete(path)
+            if _LEFT_OVER.fullmatch(path.name):
+                _delete(path)
 
 
+_LEFT_OVER = re.compile(rf"\.(?:{PREFIX}[0-9]{{9,18}}|{LATEST}|{BEST})(?:\.[0-9]+)?\.(?:tmp|old)")
 _NAME = re.compile(rf"{PREFIX}[0-9]{{9,18}}", re.ASCII)
 
 
 def is_checkpoint(path: Path) -> bool:
     """Whether it is called as a checkpoint of a run is."""
     return _NAME.fullmatch(path.name) is not None
+
+
+def _beginning(pointer: Path) -> bytes:
+    """All of a pointer that is one."""
+    with pointer.open("rb") as file:
+        return file.read(_LONGEST)
 
 
 def _remove(checkpoint: Path) -> None:

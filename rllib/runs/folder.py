@@ -17,6 +17,7 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ from rllib.runs.wandb_logger import FOLDER as WANDB
 from rllib.runs.watchdog import STALLS
 
 CONFIG, CHECKPOINTS, LOCK = "config.yaml", "checkpoints", ".lock"
+_FILES = (LOCK, CONFIG, PROGRESS, STARTS, TABLE, MLFLOW)
+_FOLDERS = (CHECKPOINTS, TENSORBOARD, STALLS, PROFILE, WANDB)
 # Sections that say nothing about how training goes, so a run may continue with other ones.
 FREE_SECTIONS = frozenset({"reporting", "checkpointing"})
 
@@ -170,10 +173,11 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove everything that a run has written."""
-        for name in (CHECKPOINTS, TENSORBOARD, STALLS, PROFILE, WANDB):
+        for name in _FOLDERS:
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in (CONFIG, PROGRESS, STARTS, TABLE, MLFLOW):
-            (self.path / name).unlink(missing_ok=True)
+        for name in _FILES:
+            if name != LOCK:
+                (self.path / name).unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the folder of a run that never came to a result."""
@@ -205,12 +209,14 @@ def hold(path: Path, *, keep: int, fresh: bool) -> Iterator[RunFolder]:
         fresh: whether to remove what an earlier run has left there.
 
     Raises:
-        RunError: if another process trains there, or if the folder holds something else.
+        RunError: if another process trains there, or if the folder holds something else, or what
+            leads out of it.
     """
     if path.exists() and not path.is_dir():
         raise RunError(f"{path}: is a file; give the run another --name")
-    if path.is_dir() and any(path.iterdir()) and not (path / LOCK).exists():
+    if path.is_dir() and any(path.iterdir()) and not os.path.lexists(path / LOCK):
         raise RunError(f"{path}: has no run of rllib in it; give the run another --name")
+    _refuse_links(path)
     with writing_to(path):
         path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -223,6 +229,21 @@ def hold(path: Path, *, keep: int, fresh: bool) -> Iterator[RunFolder]:
         yield folder
     finally:
         os.close(descriptor)
+
+
+def _refuse_links(path: Path) -> None:
+    """A run may come from somebody else: what it writes and removes is in its folder, and a file
+    that waits for a writer is none.
+
+    Raises:
+        RunError: one of its files is no plain file, or one of its folders no folder.
+    """
+    for name in (*_FILES, *_FOLDERS):
+        kind, is_one = ("file", stat.S_ISREG) if name in _FILES else ("folder", stat.S_ISDIR)
+        with contextlib.suppress(FileNotFoundError):
+            if not is_one((path / name).lstat().st_mode):
+                text = f"{path / name}: is no plain {kind} (links are not followed)"
+                raise RunError(f"{text}; remove it, or link the whole folder of the run")
 
 
 def _lock(descriptor: int, path: Path) -> None:

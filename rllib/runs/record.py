@@ -9,6 +9,7 @@ import errno
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from numbers import Real
@@ -123,12 +124,17 @@ def read_json_lines(path: Path, until: float = math.inf) -> Iterator[Metrics]:
 
 
 def _row(line: bytes, until: float) -> Metrics | None:
-    """The row that a line is, unless that is of a later training iteration, or torn."""
-    with contextlib.suppress(ValueError):
+    """The row that a line is, unless that is of a later training iteration, torn, or no result."""
+    with contextlib.suppress(ValueError, RecursionError):
         row = json.loads(line.decode(errors="replace")) if line.endswith(b"\n") else None
-        if isinstance(row, dict) and row.get(ITERATION, math.inf) <= until:
-            return row
+        if isinstance(row, dict) and all(map(_is_number, row.values())):
+            return row if row.get(ITERATION, math.inf) <= until else None
     return None
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value may be in a record: what ``flatten`` leaves."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]  # one of the two
 
 
 def _cut(path: Path, until: float) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypedDict
 
+import msgspec
 import psutil
 
 STARTS = "starts.jsonl"
@@ -21,8 +22,27 @@ _GPUS = Path("/proc/driver/nvidia/gpus")
 _CPUS = Path("/proc/cpuinfo")
 _GIT_S = 2.0
 
-Start = dict[str, Any]
-"""When, by which command, after which training iteration, and the facts of ``machine``."""
+
+class Machine(TypedDict):
+    """The facts of ``machine``."""
+
+    host: str
+    system: str
+    cpu: str
+    cores: int | None
+    memory_gib: float
+    gpus: list[str]
+    python: str
+    versions: dict[str, str]
+    commit: str | None
+
+
+class Start(Machine):
+    """When, by which command, after which training iteration, and on which machine."""
+
+    time: str
+    command: str
+    iteration: int
 
 
 def write_start(folder: Path, iteration: int) -> None:
@@ -32,7 +52,7 @@ def write_start(folder: Path, iteration: int) -> None:
         folder: of the run.
         iteration: after which it goes on; 0 at the beginning.
     """
-    start = {
+    start: Start = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command(),
         "iteration": iteration,
@@ -54,9 +74,9 @@ def read_starts(folder: Path) -> list[Start]:
     """All starts of a run, the first one first; runs of older versions have none."""
     found = []
     with contextlib.suppress(FileNotFoundError):
-        for line in (folder / STARTS).read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):  # torn
-                found.append(json.loads(line))
+        for line in (folder / STARTS).read_bytes().splitlines():
+            with contextlib.suppress(ValueError, RecursionError):  # torn, or no start
+                found.append(msgspec.json.decode(line, type=Start))
     return found
 
 
@@ -67,7 +87,7 @@ def command() -> str:
     return shlex.join([program.parent.name if is_package else program.name, *sys.argv[1:]])
 
 
-def machine() -> Start:
+def machine() -> Machine:
     """What this machine is, without asking a GPU's driver, which would begin to use it."""
     return {
         "host": platform.node(),
@@ -82,7 +102,7 @@ def machine() -> Start:
     }
 
 
-def words(start: Start) -> str:
+def words(start: Machine) -> str:
     """The machine of a start in one line."""
     gpus = ", ".join(start["gpus"]) or "no GPU"
     cores = f"{start['cores']} core{'s' * (start['cores'] != 1)} of {start['cpu']}"

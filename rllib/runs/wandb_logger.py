@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from rllib.checkpoints.files import write_atomically
 from rllib.errors import ConfigError
 from rllib.runs.record import ENV_STEPS, ITERATION, Metrics
 from rllib.runs.settings import settings_in
@@ -50,7 +51,7 @@ class WandbLogger:
         self._wandb, self._is_first = wandb, wandb.run is None
         settings = settings_in(folder)
         self._style: Any = settings.get("reporting.tag_style", "native")
-        run_id = _run_id(folder / FOLDER)
+        run_id = wandb_id(folder / FOLDER)
         for unsent in (folder / FOLDER).glob(f"offline-run-*-{run_id}"):
             shutil.rmtree(unsent)
         self._run = wandb.init(
@@ -83,10 +84,19 @@ class WandbLogger:
             self._wandb.teardown()
 
 
-def _run_id(folder: Path) -> str:
-    """The run's id at W&B, drawn once."""
+def wandb_id(folder: Path) -> str:
+    """The run's id at W&B, drawn once. It becomes part of paths, so what is no such id is none.
+
+    Args:
+        folder: of the run's files of W&B.
+    """
     folder.mkdir(exist_ok=True)
     path = folder / ID
-    if not path.exists():
-        path.write_text(uuid.uuid4().hex[:12])
-    return path.read_text()
+    found = path.read_text(errors="replace") if path.is_file() else ""
+    if not _ID.fullmatch(found):
+        found = uuid.uuid4().hex[:12]
+        write_atomically(path, found)
+    return found
+
+
+_ID = re.compile("[0-9a-f]{12}")

@@ -13,8 +13,16 @@ def main() -> None:
     if COMPLETING in os.environ:
         _do_without_rich()
     from rllib.cli import app
+    from rllib.runs.signals import leave_in_time
 
-    app(prog_name="rllib")
+    code: object = 1
+    try:
+        app(prog_name="rllib")
+    except SystemExit as end:
+        code = end.code
+        raise
+    finally:
+        leave_in_time(code)
 
 
 def _do_without_rich() -> None:

@@ -72,10 +72,28 @@ class CheckpointFolder:
         newer = [path for path in self.all() if self.iteration_of(path) > this]
         older = [path for path in self.all() if self.iteration_of(path) < this]
         if score is not None and not self._best_score_among(older) > score:
-            write_atomically(self.path / BEST, f"{checkpoint.name} {score!r}\n")
+            self._point_to_best(checkpoint, score)
         for path in newer:
             _remove(path)
         self.prune(spare)
+
+    def _point_to_best(self, checkpoint: Path, score: float) -> None:
+        write_atomically(self.path / BEST, f"{checkpoint.name} {score!r}\n")
+
+    def rank(self, scores: Mapping[int, float]) -> None:
+        """Find out anew which of those that are there is the best: what scores are of may have
+        changed. Where none is known, that which was the best stays until there is one with a score.
+
+        Args:
+            scores: by training iteration, as far as they are known.
+        """
+        there = {self.iteration_of(path): path for path in self.all()}
+        known = [(score, iteration) for iteration, score in scores.items() if iteration in there]
+        if known:
+            score, iteration = max(known)
+            self._point_to_best(there[iteration], score)
+        elif (best := self.best()) is not None:
+            self._point_to_best(best, -math.inf)
 
     def prune(self, spare: Collection[Path] = ()) -> None:
         """Remove all but the newest ``keep``, the best one, and those that somebody still reads."""

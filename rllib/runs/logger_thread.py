@@ -123,7 +123,7 @@ class LoggerThread:
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception as error:
+        except BaseException as error:  # also of a client that would end the program
             if not self._is_failing:
                 text = f"{self.name} fails: {type(error).__name__}: {error}"
                 self._tell(f"{text}; training goes on, and the next result is tried again")
@@ -135,6 +135,6 @@ class LoggerThread:
     def _drop(self) -> None:
         """Half an event may be in a file, after which nobody reads on."""
         dropped, self._logger = self._logger, None
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(BaseException):
             if dropped is not None:
                 dropped.close()

@@ -184,6 +184,7 @@ class _Loop:
                 more=[*self._curves(), *self._plan.config.loggers],
                 tell=self._console.note,
             )
+            self._score.rank(self._folder.checkpoints, loggers.history)
         url, tell = self._plan.config.checkpoint_url, self._console.note
         copy = None if url is None else partial(self._folder.copy_to, url)
         copies = Copies(self._folder.checkpoints, copy, tell)

@@ -1,11 +1,12 @@
 """How good a checkpoint is: the metric by which one more is kept."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from rllib.checkpoints.folder import CheckpointFolder
 from rllib.config import AlgorithmConfig
-from rllib.runs.record import Metrics, leaves
+from rllib.runs.record import ITERATION, Metrics, leaves
 from rllib.runs.stopping import may_come
 
 _MOST_NAMES = 6
@@ -24,6 +25,20 @@ class Score:
         self._sign = -1.0 if config.checkpoint_score_order == "min" else 1.0
         self._is_told = False
 
+    def rank(self, checkpoints: CheckpointFolder, history: Iterable[Metrics]) -> None:
+        """Have the best of the checkpoints that are there found by this metric.
+
+        Args:
+            checkpoints: of a run that goes on.
+            history: its record.
+        """
+        if self._metric is None:
+            return
+        there = {checkpoints.iteration_of(path) for path in checkpoints.all()}
+        rows = (row for row in history if row.get(ITERATION) in there) if there else ()
+        found = {int(row[ITERATION]): self.in_record(row) for row in rows}
+        checkpoints.rank({each: score for each, score in found.items() if score is not None})
+
     def of(self, result: Mapping[str, Any], metrics: Metrics) -> float | None:
         """The score of a result; None as long as it is not known.
 
@@ -31,10 +46,8 @@ class Score:
             result: what ``Algorithm.train`` returned.
             metrics: the same, flat.
         """
-        if self._metric is None:
-            return None
-        if self._metric in metrics:
-            return self._sign * metrics[self._metric]
+        if self._metric is None or self._metric in metrics:
+            return self.in_record(metrics)
         known = {path for path, _ in leaves(result)}
         if not self._is_told and not may_come(self._metric, known):
             self._is_told = True
@@ -43,6 +56,12 @@ class Score:
                 f"checkpoint is kept; there are: {', '.join(_nearest_first(self._metric, metrics))}"
             )
         return None
+
+    def in_record(self, row: Metrics) -> float | None:
+        """The score of a flat result; None if it is not known."""
+        if self._metric is None or self._metric not in row:
+            return None
+        return self._sign * row[self._metric]
 
 
 def _nearest_first(name: str, metrics: Metrics) -> list[str]:

@@ -12,6 +12,7 @@ import contextlib
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,9 @@ from typing import NoReturn
 GRACE_S = 7.5
 CLEAN_UP_S = 2.5
 NUDGE_S = 0.1
+
+
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interrupted(BaseException):
@@ -55,10 +59,9 @@ class StopSignals:
     @contextlib.contextmanager
     def installed(self) -> Iterator["StopSignals"]:
         """Handle signals while the context lasts; a first one raises ``Interrupted`` at once."""
-        stops = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-        old = {signum: signal.signal(signum, self._handle) for signum in stops}
+        old = {signum: signal.signal(signum, self._handle) for signum in _STOPS}
         try:
-            with self._watchdog, _Nudge(stops, self._watchdog.tell):
+            with self._watchdog, _Nudge(_STOPS, self._watchdog.tell):
                 yield self
         finally:
             for signum, handler in old.items():
@@ -169,6 +172,31 @@ class _Watchdog:
 
     def _exit(self) -> None:
         os._exit(128 + (self._signals.received or self._arrivals[0]))
+
+
+EXIT_S, SOON_S = 30.0, 1.0
+"""Seconds for what libraries do when the interpreter exits, and of them after a signal."""
+
+
+def leave_in_time(code: object) -> None:
+    """See to it that the process ends now that its work is done.
+
+    Clients of loggers wait for their servers then, however long these hang.
+
+    Args:
+        code: what it exits with.
+    """
+    number = code if isinstance(code, int) else int(code is not None)
+    seconds = SOON_S if number - 128 in _STOPS else EXIT_S
+    threading.Thread(target=_end_after, args=(seconds, number), daemon=True).start()
+
+
+def _end_after(seconds: float, code: int) -> None:
+    time.sleep(seconds)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads, or it is closed
+            stream.flush()
+    os._exit(code)
 
 
 class _Nudge:

@@ -195,6 +195,31 @@ def test_one_that_cannot_be_made_is_told_of_once(tmp_path: Path, told: list[str]
     assert "the logger Unbuildable fails: RuntimeError: not logged in" in told[0]
 
 
+class Leaving(Kept):
+    """Takes itself for the program, as some clients do when they have no connection."""
+
+    def log(self, metrics: Metrics) -> None:
+        if len(Kept.instances) == 1:
+            raise SystemExit(1)
+        super().log(metrics)
+
+    def close(self) -> None:
+        if len(Kept.instances) == 1:
+            raise KeyboardInterrupt
+        super().close()
+
+
+def test_one_that_would_end_the_program_fails_like_any_other(
+    tmp_path: Path, told: list[str]
+) -> None:
+    loggers = opened(tmp_path, told, Leaving)
+    log(loggers, 1, 2, 3)
+    loggers.close()
+    assert Kept.instances[-1].rows == [1, 2, 3]
+    assert len(told) == 1
+    assert told[0].startswith("the logger Leaving fails: SystemExit: 1;")
+
+
 def test_a_continued_run_begins_with_what_counts(tmp_path: Path, told: list[str]) -> None:
     loggers = opened(tmp_path, told, Kept)
     log(loggers, 1, 2, 3, 4)

@@ -401,6 +401,44 @@ def test_smaller_may_be_better(train: Train) -> None:
     assert Path("runs/toy/checkpoints/best").read_text().startswith(f"iteration_{worst:09d} ")
 
 
+def best() -> int:
+    """The training iteration of the best checkpoint."""
+    return int(Path("runs/toy/checkpoints/best").read_text().split()[0].removeprefix("iteration_"))
+
+
+BY_RETURN = ("checkpoint_score_metric=env_runners/episode_return_mean", "checkpoint_frequency=1")
+
+
+def test_the_best_by_another_order_is_found_among_those_that_are_there(train: Train) -> None:
+    train(*BY_RETURN, "checkpoint_num_to_keep=2")
+    there = checkpoints()
+    other = "checkpoint_score_order=min"
+    code, _ = train(*BY_RETURN, other, "checkpoint_num_to_keep=2", stop=("training_iteration=12",))
+    assert code == 0
+    values = {row["training_iteration"]: row["env_runners/episode_return_mean"] for row in rows()}
+    assert best() == min([*there, *range(6, 13)], key=values.__getitem__)
+
+
+def test_the_best_by_another_metric_is_none_of_the_last(train: Train) -> None:
+    train("checkpoint_score_metric=num_env_steps_sampled_lifetime", "checkpoint_frequency=1")
+    assert best() == 5
+    train(*BY_RETURN, "checkpoint_num_to_keep=9", stop=("training_iteration=12",))
+    values = {row["training_iteration"]: row["env_runners/episode_return_mean"] for row in rows()}
+    assert best() == max(range(4, 13), key=values.__getitem__)
+
+
+def test_a_metric_that_never_comes_leaves_the_best_one(train: Train) -> None:
+    """Such as a misspelt one, and that of which every value is NaN."""
+    train(*BY_RETURN, "checkpoint_num_to_keep=1")
+    before = best()
+    nan = "checkpoint_score_metric=learners/default_policy/total_loss"
+    train(nan, "checkpoint_num_to_keep=1", stop=("training_iteration=7",))
+    assert checkpoints() == sorted({before, 7})
+    train(*BY_RETURN, "checkpoint_num_to_keep=1", stop=("training_iteration=8",))
+    values = {row["training_iteration"]: row["env_runners/episode_return_mean"] for row in rows()}
+    assert best() == max([before, 7, 8], key=values.__getitem__)
+
+
 def test_a_misspelt_metric_of_the_best_is_told_once_with_the_nearest(train: Train) -> None:
     code, output = train("checkpoint_score_metric=env_runners/episode_return_meen")
     assert code == 0

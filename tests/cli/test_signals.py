@@ -58,3 +58,27 @@ def test_who_hears_no_signal_is_gone_in_time_all_the_same(sent: list[signal.Sign
         for signum in sent:
             process.send_signal(signum)
         assert process.wait(timeout=20) in [128 + signum for signum in sent]
+
+
+AT_EXIT = """
+import atexit, sys, threading
+from rllib import __main__, cli
+from rllib.runs import signals
+signals.EXIT_S, signals.SOON_S = {exit_s}, {soon_s}
+atexit.register(threading.Event().wait)
+cli.app = lambda prog_name: print("done") or sys.exit({code})
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_s", "soon_s"), [(0, 0.2, 99), (2, 0.2, 99), (143, 99, 0.2), (138, 99, 0.2)]
+)
+def test_what_hangs_when_the_interpreter_exits_keeps_no_process(
+    code: int, exit_s: float, soon_s: float
+) -> None:
+    """As clients of loggers do, which wait there for a server that hangs."""
+    script = AT_EXIT.format(code=code, exit_s=exit_s, soon_s=soon_s)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (code, b"done\n")

@@ -289,8 +289,9 @@ def wait(
     """Split ``refs`` into ready ones (at most ``num_returns``) and the rest, both in input order.
 
     Blocks until ``num_returns`` are ready or ``timeout`` seconds have passed. A failed task counts
-    as ready, a generator when its next reference is there. Raises `TypeError` for what is no list
-    of references or generators, `ValueError` for duplicates.
+    as ready, a generator when its next reference is there. A value on another node is ready when it
+    has come here; without ``fetch_local`` it is when it exists, and stays there. Raises `TypeError`
+    for what is no list of references or generators, `ValueError` for duplicates.
     """
     if not isinstance(refs, list):
         raise TypeError(f"wait takes a list of ObjectRefs, got {type(refs).__name__}")
@@ -308,7 +309,7 @@ def wait(
         raise ValueError(f"num_returns must be in 1..{len(refs)} for this list, got {num_returns}")
     if streams:
         return _wait_mixed(refs, num_returns, timeout)
-    ready = runtime().wait(refs, num_returns, timeout)
+    ready = runtime().wait(refs, num_returns, timeout, fetch_local=fetch_local)
     if len(ready) == 1:  # the usual loop takes one at a time from a long list
         at = refs.index(ready[0])
         return ready, refs[:at] + refs[at + 1 :]

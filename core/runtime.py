@@ -168,11 +168,17 @@ class Runtime(ABC):
 
     @abstractmethod
     def wait(
-        self, refs: Sequence[Waitable], num_returns: int, timeout: float | None
+        self,
+        refs: Sequence[Waitable],
+        num_returns: int,
+        timeout: float | None,
+        *,
+        fetch_local: bool = True,
     ) -> list[Waitable]:
         """Block until ``num_returns`` of ``refs`` are there or have failed; the first that are.
 
-        A stream is there when its next result is.
+        A stream is there when its next result is, and without ``fetch_local`` a value that exists,
+        wherever.
         """
 
     @abstractmethod

@@ -241,7 +241,12 @@ class InlineRuntime(Runtime):
         return [self._objects.value(ref) for ref in refs]
 
     def wait(
-        self, refs: Sequence[Waitable], num_returns: int, timeout: float | None
+        self,
+        refs: Sequence[Waitable],
+        num_returns: int,
+        timeout: float | None,
+        *,
+        fetch_local: bool = True,
     ) -> list[Waitable]:
         """All are ready."""
         return list(refs[:num_returns])

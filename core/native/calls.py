@@ -276,7 +276,7 @@ class Calls:
         self._bereave(peer)
         self.outlying.service_gone(peer.process)
         for ref in self._values.borrowings.of(peer.process):
-            if isinstance(ref.outcome, Stored):
+            if isinstance(ref.outcome, Stored) or ref.is_away:
                 ref.outcome = _owner_died(ref)
 
 

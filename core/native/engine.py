@@ -402,9 +402,16 @@ class NativeRuntime(NodeQuestions):
         raise ForeignReferenceError(f"{ref!r} belongs to a runtime that was shut down")
 
     def wait(
-        self, refs: Sequence[Waitable], num_returns: int, timeout: float | None
+        self,
+        refs: Sequence[Waitable],
+        num_returns: int,
+        timeout: float | None,
+        *,
+        fetch_local: bool = True,
     ) -> list[Waitable]:
         """Wait for some."""
+        if not fetch_local:
+            return self._wait_anywhere(refs, num_returns, timeout)
         ready = waiting.ready(refs, num_returns)
         if len(ready) < num_returns:
             missing = [ref for ref in refs if ref.outcome is None]  # type: ignore[union-attr]
@@ -412,6 +419,19 @@ class NativeRuntime(NodeQuestions):
                 self._check_open()
             ready = waiting.ready(refs, num_returns)
         return ready
+
+    def _wait_anywhere(
+        self, refs: Sequence[Waitable], num_returns: int, timeout: float | None
+    ) -> list[Waitable]:
+        """The same, but that nothing has to come here for that."""
+        with self.lock:
+            self._check_open()
+            for ref in refs:
+                if isinstance(ref, NativeRef) and not ref.is_known:
+                    self.calls.look(ref)
+        if not self.wait_for(lambda: len(waiting.known(refs, num_returns)) == num_returns, timeout):
+            self._check_open()
+        return waiting.known(refs, num_returns)
 
     def error_of(self, ref: ObjectRef[Any]) -> Exception | None:
         """Look at the outcome; the value is not loaded."""

@@ -191,6 +191,11 @@ class NativeRef(ObjectRef[Any]):
         """Whether its value exists and has not come."""
         return self.outcome is None and self.away is not None and self.away is not WANTED
 
+    @property
+    def is_known(self) -> bool:
+        """Whether its value or error exists, here or elsewhere."""
+        return self.outcome is not None or self.is_away
+
     def known_size(self) -> int:
         """Bytes of its value; 0 where they are not known."""
         if isinstance(self.outcome, Stored):
@@ -278,6 +283,11 @@ class BorrowedRef(NativeRef):
         self.size = 0
         """Bytes of its value, as far as its sender knew."""
         self._dropped = dropped
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its value or error exists, here or elsewhere."""
+        return self.outcome is not None or self.is_away
 
     def known_size(self) -> int:
         """As its sender knew it, if it has not come."""

@@ -18,6 +18,7 @@ from typing import Any
 from rllib.core.exceptions import (
     CoreError,
     OutOfMemoryError,
+    OwnerDiedError,
     TaskCancelledError,
     TaskPlacementGroupRemoved,
     TaskUnschedulableError,
@@ -60,10 +61,9 @@ class Tasks:
 
     def submit(self, task: Task, needs: Sequence[NativeRef]) -> None:
         """Run the task as soon as what it ``needs`` exists, wherever, and a lease is free."""
-        missing = [ref for ref in needs if ref.outcome is None and not ref.is_away]
+        missing = [ref for ref in needs if not ref.is_known]
         if not missing:
-            self._bring_near(task, needs)
-            self._enqueue(task)
+            self._begin(task, needs)
             return
         left = len(missing)
 
@@ -72,13 +72,22 @@ class Tasks:
             left -= 1
             if not left and task in self._unready:
                 del self._unready[task]
-                self._bring_near(task, needs)
-                self._enqueue(task)
+                self._begin(task, needs)
 
         self._unready[task] = None
         for ref in missing:
             self._calls.look(ref)
             ref.when_known(one_ready)
+
+    def _begin(self, task: Task, needs: Sequence[NativeRef]) -> None:
+        """All that it needs exists, or is lost for good: an owner that is dead for this process may
+        still give odd answers to the one that would run it."""
+        lost = next((ref.outcome for ref in needs if isinstance(ref.outcome, OwnerDiedError)), None)
+        if lost is not None:
+            task.resolve_all(lost)
+            return
+        self._bring_near(task, needs)
+        self._enqueue(task)
 
     def _bring_near(self, task: Task, needs: Sequence[NativeRef]) -> None:
         """A task goes where most bytes of its arguments are, if that is another node."""

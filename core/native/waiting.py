@@ -20,6 +20,16 @@ def ready(refs: Sequence[Any], count: int) -> list[Any]:
     return list(itertools.islice((ref for ref in refs if ref.outcome is not None), count))
 
 
+def known(refs: Sequence[Any], count: int) -> list[Any]:
+    """The first ``count`` that have an outcome, here or on another node."""
+    there = (ref for ref in refs if ref.outcome is not None or _is_away(ref))
+    return list(itertools.islice(there, count))
+
+
+def _is_away(ref: Any) -> bool:
+    return isinstance(ref, NativeRef) and ref.is_away
+
+
 def arrival(missing: list[Any], count: int, or_error: bool) -> Callable[[], bool]:
     """Whether ``count`` of the missing references are there, or one of them has failed."""
     awaited = list(missing)

@@ -195,11 +195,18 @@ class RayRuntime(Runtime):
         return values
 
     def wait(
-        self, refs: Sequence[Waitable], num_returns: int, timeout: float | None
+        self,
+        refs: Sequence[Waitable],
+        num_returns: int,
+        timeout: float | None,
+        *,
+        fetch_local: bool = True,
     ) -> list[Waitable]:
         """Ray's ``wait``."""
         ours = {unwrapped(ref): ref for ref in refs}
-        ready, _ = ray.wait(list(ours), num_returns=num_returns, timeout=timeout)
+        ready, _ = ray.wait(
+            list(ours), num_returns=num_returns, timeout=timeout, fetch_local=fetch_local
+        )
         return [ours[each] for each in ready]
 
     def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:

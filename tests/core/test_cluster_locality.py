@@ -126,3 +126,18 @@ def test_an_owner_that_ends_is_the_error_of_who_waits_for_its_value(cluster: lis
         core.get(waiting, timeout=patience(10))
     with pytest.raises(OwnerDiedError):
         core.get(look.remote(there), timeout=patience(10))
+
+
+def test_who_only_waits_for_a_value_need_not_have_it_here(cluster: list[Node]) -> None:
+    before = received(*cluster)
+    there = on(cluster[1])
+    refs = [make.options(scheduling_strategy=there).remote() for _ in range(2)]
+    (borrowed,) = core.get(owner_on(cluster[1]).put.remote())
+    failing = fail.options(scheduling_strategy=there, max_retries=0).remote()
+    everything = [*refs, borrowed, failing]
+    ready, rest = core.wait(everything, num_returns=4, timeout=30, fetch_local=False)
+    assert (ready, rest) == (everything, [])
+    assert core.wait(everything, num_returns=4, timeout=0, fetch_local=False)[0] == everything
+    assert received(*cluster) == before
+    assert core.wait(refs, num_returns=2, timeout=30)[0] == refs
+    assert received(*cluster)[0] - before[0] == 2 * LARGE

@@ -54,8 +54,12 @@ def as_loaded(state: Any, name: str = "") -> Any:
         CheckpointError: it holds something else than plain data and arrays; names the key.
     """
     tensors: dict[str, Any] = {}
-    plain = encode(state, f"/{name}" if name else "", tensors)
-    return decode(plain, {key: np.array(each) for key, each in tensors.items()})
+    try:
+        plain = encode(state, f"/{name}" if name else "", tensors)
+        return decode(plain, {key: np.array(each) for key, each in tensors.items()})
+    except RecursionError:
+        text = f"the state of {name or 'an object'} is nested too deeply, or contains itself"
+        raise CheckpointError(text) from None
 
 
 def check_declared(owner: str, found: StateTree, own: StateTree) -> None:

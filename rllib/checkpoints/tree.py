@@ -118,7 +118,8 @@ def _as_array(node: Any, path: str) -> NDArray[Any] | None:
         return None
     if node.dtype.kind not in "biuf" or node.dtype.itemsize > 8:
         raise CheckpointError(f"state[{path!r}]: an array of {node.dtype} cannot be saved")
-    return np.ascontiguousarray(node).reshape(node.shape)  # the first turns 0-d into 1-d
+    native = node.astype(node.dtype.newbyteorder("="), copy=False)  # files have but one byte order
+    return np.ascontiguousarray(native).reshape(node.shape)  # the first turns 0-d into 1-d
 
 
 def decode(node: Any, tensors: Tensors, read: Callable[[Piece], StateTree] | None = None) -> Any:

@@ -22,6 +22,8 @@ from typing import NoReturn
 GRACE_S = 7.5
 CLEAN_UP_S = 2.5
 NUDGE_S = 0.1
+_LONGEST_S = 1e9
+"""More the system cannot be asked to wait; decades are as good as for ever."""
 
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -52,7 +54,7 @@ class StopSignals:
 
     def __init__(self, grace_s: float = GRACE_S) -> None:
         self.received: int | None = None
-        self._watchdog = _Watchdog(max(0.0, grace_s - CLEAN_UP_S), self)
+        self._watchdog = _Watchdog(min(max(0.0, grace_s - CLEAN_UP_S), _LONGEST_S), self)
         self._on_first: Callable[[], None] | None = None
         self._leaving = False
 

@@ -75,7 +75,7 @@ class Watchdog:
         with self._moved:
             while not self._is_over:
                 seen = self._count
-                self._moved.wait(self.timeout_s)
+                self._moved.wait(self.timeout_s and min(self.timeout_s, threading.TIMEOUT_MAX))
                 if seen == self._count and not self._is_over:
                     return seen
         return None

@@ -1,5 +1,6 @@
 """Signals of a run: noticed whichever thread the system hands them to."""
 
+import math
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import threading
 import time
 
 import pytest
+from patience import wait_until
 
 from rllib.runs.signals import Interrupted, StopSignals
 
@@ -47,6 +49,22 @@ with signals.StopSignals(0.5).installed() as stops, stops.deferred(list):
     print("away", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
 """
+
+
+@pytest.mark.parametrize("grace_s", [math.inf, 1e300])
+def test_grace_may_be_without_end(grace_s: float) -> None:
+    """The third signal still ends what does not come to its end."""
+    command = [sys.executable, "-c", IN_C.replace("0.5", f"float('{grace_s}')")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"away\n"
+
+        def is_gone() -> bool:
+            process.send_signal(signal.SIGTERM)  # two that come at once are one
+            return process.poll() is not None
+
+        wait_until(is_gone)
+        assert process.returncode == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize("sent", [[signal.SIGTERM], [signal.SIGTERM, signal.SIGINT]])

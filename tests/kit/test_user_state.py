@@ -152,6 +152,30 @@ def test_what_cannot_be_saved_is_named(config: PPOConfig, tmp_path: Any) -> None
             algo.save_to_path(tmp_path / "checkpoint")
 
 
+def test_a_state_that_contains_itself_is_an_error_of_its_own(
+    config: PPOConfig, tmp_path: Any
+) -> None:
+    with Keeping(config) as algo:
+        (counting,) = algo.callbacks.objects
+        counting.state["again"] = counting.state
+        with pytest.raises(CheckpointError, match="nested too deeply, or contains itself"):
+            algo.save_to_path(tmp_path / "checkpoint")
+
+
+def test_arrays_of_another_byte_order_come_back(config: PPOConfig, tmp_path: Any) -> None:
+    """They would be saved, and then refused as not what is declared."""
+    there = np.arange(3, dtype=">f4")
+    with Keeping(config) as algo:
+        algo.callbacks.objects[0].state["there"] = there
+        path = algo.save_to_path(tmp_path / "checkpoint")
+        algo.restore_from_path(path)
+        back = algo.callbacks.objects[0].state["there"]
+        assert back.dtype == np.float32
+        assert np.array_equal(back, there)
+        algo.callbacks.objects[0].state["there"] = there
+        algo.restore_from_path(path)
+
+
 def test_a_callback_that_is_new_begins_anew(config: PPOConfig, tmp_path: Any) -> None:
     with Keeping(config.copy().callbacks(callbacks_class=[])) as algo:
         path = algo.save_to_path(tmp_path / "checkpoint")

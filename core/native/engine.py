@@ -38,6 +38,7 @@ from rllib.core.native.call import Build, Call, NativeActor
 from rllib.core.native.calls import Calls
 from rllib.core.native.cancelling import Cancelling
 from rllib.core.native.connection import Frame
+from rllib.core.native.deadlines import left
 from rllib.core.native.inbox import Inbox
 from rllib.core.native.interrupts import InterruptGuard
 from rllib.core.native.leases import Task
@@ -378,7 +379,7 @@ class NativeRuntime(NodeQuestions):
             return [self._value(ref) for ref in refs]
         except FileLostError:
             self.recover(refs)
-            return self.get(refs, waiting.left(deadline))
+            return self.get(refs, left(deadline))
 
     def recover(self, refs: Sequence[Any]) -> None:
         """Have values that were on disk and are lost made again, here or by their owner."""

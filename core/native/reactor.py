@@ -17,6 +17,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 
+from rllib.core.native.deadlines import bounded, left
 from rllib.core.native.poller import READ, WRITE, Events, Poller, new_poller
 
 __all__ = ["READ", "WRITE", "Handler", "Reactor"]
@@ -114,9 +115,9 @@ class Reactor:
         try:
             self._poller.take()
             while not (done() or self._stopping):
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                self._dispatch(self.wait_for_events(left))
-                if left == 0.0:
+                remaining = bounded(left(deadline))
+                self._dispatch(self.wait_for_events(remaining))
+                if remaining == 0.0:
                     break
         finally:
             self._poller.give()
@@ -158,8 +159,7 @@ class Reactor:
     def wait_for_leader(self, seen: int, deadline: float | None) -> None:
         """Sleep until the generation is no longer the one ``seen``, or until the deadline."""
         with self._changed:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            self._changed.wait_for(lambda: self._generation != seen, left)
+            self._changed.wait_for(lambda: self._generation != seen, bounded(left(deadline)))
 
     def _wake_followers(self) -> None:
         with self._changed:

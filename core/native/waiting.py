@@ -1,18 +1,12 @@
-"""When a wait is over: conditions on references, and deadlines."""
+"""When a wait is over: conditions on references."""
 
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from rllib.core.native.objects import NativeRef
-
-
-def left(deadline: float | None) -> float | None:
-    """Seconds until then."""
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def ready(refs: Sequence[Any], count: int) -> list[Any]:

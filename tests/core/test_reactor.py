@@ -134,6 +134,20 @@ def test_a_deadline_ends_the_wait(loop: Loop, patience: float) -> None:
     assert patience <= time.monotonic() - start < patience + SOON_S
 
 
+@pytest.mark.parametrize("seconds", [1e300, float("inf")])
+def test_a_deadline_may_be_as_far_away_as_one_likes(loop: Loop, seconds: float) -> None:
+    heard: list[bool] = []
+    deadline = time.monotonic() + seconds
+
+    def wait(_k: int) -> None:
+        heard.append(loop.reactor.run_until(lambda: bool(loop.bell.rings), deadline))
+
+    threads = in_threads(2, wait)  # one leads, one follows
+    loop.bell.ring()
+    join(threads)
+    assert heard == [True, True]
+
+
 def test_every_waiting_thread_hears_of_its_event(loop: Loop) -> None:
     done = [False] * 8
 

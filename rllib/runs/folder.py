@@ -240,7 +240,7 @@ def _refuse_links(path: Path) -> None:
     """
     for name in (*_FILES, *_FOLDERS):
         kind, is_one = ("file", stat.S_ISREG) if name in _FILES else ("folder", stat.S_ISDIR)
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             if not is_one((path / name).lstat().st_mode):
                 text = f"{path / name}: is no plain {kind} (links are not followed)"
                 raise RunError(f"{text}; remove it, or link the whole folder of the run")

@@ -317,10 +317,8 @@ class IMPALA(Algorithm):
     def _set_state(self, state: dict[str, Any]) -> None:
         super()._set_state(state)
         # Checkpoints of before have neither of these.
-        dropped, broadcasts = (
-            state.get("num_env_steps_dropped_lifetime", 0),
-            state.get("broadcasts"),
-        )
+        dropped = state.get("num_env_steps_dropped_lifetime", 0)
+        broadcasts = state.get("broadcasts")
         self.num_env_steps_dropped_lifetime = int(dropped)
         self.sampler.reset()
         self.version = self.env_runner_group.weights_seq_no

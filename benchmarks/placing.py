@@ -45,21 +45,23 @@ class Simulation:
 
     def __init__(self, nodes: int, actors: int) -> None:
         self.nodes, self.actors = nodes, actors
-        cpus = {"CPU": actors / nodes}
+        self._cpus = {"CPU": actors / nodes}
         self._ids = itertools.count()
-        self.scheduler = Scheduler(cpus, self._new_id(0), "0", key=key(0), labels=FAST)
-        for number in range(1, nodes):
-            labels = {} if number % 2 else FAST
-            node, out = str(number), self.scheduler.out
-            site = Site(
-                node, key(number), cpus, self._new_id(number), out, labels=labels, host=node
-            )
-            self.scheduler.node_joined(site)
         self._starting: deque[bytes] = deque()
         self.granted: deque[int] = deque()
+        self.scheduler = Scheduler(self._cpus, self._new_id(0), "0", key=key(0), labels=FAST)
+        for number in range(1, nodes):
+            self.join(number)
 
     def _new_id(self, node: int) -> Callable[[], bytes]:
         return lambda: key(node) + next(self._ids).to_bytes(10, "big")
+
+    def join(self, number: int) -> None:
+        """One more node, as large as the others."""
+        node, new_id, out = str(number), self._new_id(number), self.scheduler.out
+        labels = {} if number % 2 else FAST
+        site = Site(node, key(number), self._cpus, new_id, out, labels=labels, host=node)
+        self.perform(self.scheduler.node_joined(site))
 
     def tell(self, message: Any, client: bytes = DRIVER) -> None:
         """A message of a client."""
@@ -149,11 +151,7 @@ def a_node_is_lost(cluster: Simulation) -> None:
     all_ordered_first(cluster)
     for number in range(1, cluster.nodes, 10):
         cluster.perform(cluster.scheduler.node_down(key(number), "lost", ()))
-        node, out = f"new {number}", cluster.scheduler.out
-        place = key(cluster.nodes + number)
-        cpus = {"CPU": cluster.actors / cluster.nodes}
-        new = cluster._new_id(cluster.nodes + number)
-        cluster.perform(cluster.scheduler.node_joined(Site(node, place, cpus, new, out)))
+        cluster.join(cluster.nodes + number)
         cluster.run_workers()
     cluster.assert_full()
 

@@ -1,4 +1,4 @@
-"""Actors that read large values, and what the tests look at."""
+"""Tasks and actors that make and read large values, and what the tests look at."""
 
 import os
 from typing import Any
@@ -11,6 +11,26 @@ from rllib.core.testing import Node
 from rllib.core.util import state
 
 MIB = 2**20
+LARGE = 8 * MIB
+
+
+@core.remote
+def make(size: int = LARGE) -> Any:
+    return np.ones(size, np.uint8)
+
+
+@core.remote
+def more(array: Any) -> Any:
+    return array + 1
+
+
+@core.remote
+def look(*arrays: Any) -> tuple[int, str]:
+    return sum(int(each[-1]) for each in arrays), core.get_runtime_context().get_node_id()
+
+
+def made_on(node: Node, *args: Any) -> Any:
+    return make.options(scheduling_strategy=on(node)).remote(*args)
 
 
 @core.remote(num_cpus=0)

@@ -284,11 +284,6 @@ class BorrowedRef(NativeRef):
         """Bytes of its value, as far as its sender knew."""
         self._dropped = dropped
 
-    @property
-    def is_known(self) -> bool:
-        """Whether its value or error exists, here or elsewhere."""
-        return self.outcome is not None or self.is_away
-
     def known_size(self) -> int:
         """As its sender knew it, if it has not come."""
         return super().known_size() or self.size

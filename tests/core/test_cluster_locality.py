@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from cluster_actors import on
-from data_readers import MIB, received
+from data_readers import LARGE, make, received
 from patience import patience
 
 from rllib import core
 from rllib.core.exceptions import OwnerDiedError, TaskError
 from rllib.core.testing import Cluster, Node
-
-LARGE = 8 * MIB
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +23,6 @@ def cluster(home: Path) -> Iterator[list[Node]]:
         nodes = [made.head, made.add_node(num_cpus=8)]
         core.init(address=made.address)
         yield nodes
-
-
-@core.remote
-def make(size: int = LARGE) -> Any:
-    return np.ones(size, np.uint8)
 
 
 @core.remote

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cluster_actors import on
-from data_readers import MIB, Reader, received
+from data_readers import LARGE, MIB, Reader, look, made_on, make, more, received
 from patience import patience, wait_until
 
 from rllib import core
@@ -18,7 +18,6 @@ from rllib.core.exceptions import ActorDiedError
 from rllib.core.testing import Cluster, Node
 from rllib.core.util.state import StoreState, list_objects, list_stores
 
-LARGE = 8 * MIB
 ROOM = 36 * MIB
 
 
@@ -32,21 +31,6 @@ def cluster(home: Path) -> Iterator[list[Node]]:
         yield nodes
 
 
-@core.remote
-def make(size: int = LARGE) -> Any:
-    return np.ones(size, np.uint8)
-
-
-@core.remote
-def more(array: Any) -> Any:
-    return array + 1
-
-
-@core.remote
-def look(*arrays: Any) -> tuple[int, str]:
-    return sum(int(each[-1]) for each in arrays), core.get_runtime_context().get_node_id()
-
-
 @core.remote(num_cpus=0)
 class Caller:
     """Calls tasks, whose results are its own."""
@@ -57,10 +41,6 @@ class Caller:
 
     def call_and_look(self, node: str) -> Any:
         return core.get(look.remote(*self.call(node)))
-
-
-def made_on(node: Node, *args: Any) -> Any:
-    return make.options(scheduling_strategy=on(node)).remote(*args)
 
 
 def store(node: Node) -> StoreState:

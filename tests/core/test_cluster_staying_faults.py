@@ -5,32 +5,11 @@ from typing import Any
 
 import numpy as np
 from cluster_actors import on
-from data_readers import MIB, received
+from data_readers import LARGE, MIB, look, made_on, make, more, received
 from patience import patience
 
 from rllib import core
-from rllib.core.testing import Cluster, Node
-
-LARGE = 8 * MIB
-
-
-@core.remote
-def make(size: int = LARGE) -> Any:
-    return np.ones(size, np.uint8)
-
-
-@core.remote
-def more(array: Any) -> Any:
-    return array + 1
-
-
-@core.remote
-def look(*arrays: Any) -> tuple[int, str]:
-    return sum(int(each[-1]) for each in arrays), core.get_runtime_context().get_node_id()
-
-
-def made_on(node: Node, *args: Any) -> Any:
-    return make.options(scheduling_strategy=on(node)).remote(*args)
+from rllib.core.testing import Cluster
 
 
 def test_what_finds_no_room_there_is_read_from_the_disk_there() -> None:

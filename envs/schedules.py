@@ -19,9 +19,10 @@ class RandomSchedule(MultiAgentEnv):
     """Agents 0 to 4 at random; keeps the books of what it paid and of who acted.
 
     Args:
-        config: ``"length"``: env steps of an episode (12); ``"nan_agent"``: this agent's reward is
-            NaN; ``"actions"``: number of actions (2); ``"coded"``: rewards tell life and time,
-            instead of being 0, 1 or 2 at random.
+        config: ``"length"``: env steps of an episode (12), which also ends when all five agents
+            end at once; ``"nan_agent"``: this agent's reward is NaN; ``"actions"``: number of
+            actions (2); ``"coded"``: rewards tell life and time, instead of being 0, 1 or 2 at
+            random.
 
     Attributes:
         paid: sum of all rewards of all episodes.
@@ -77,7 +78,7 @@ class RandomSchedule(MultiAgentEnv):
             self.lives[agent][1] += 1
         rewards = {agent: self._pay(agent) for agent in self.lives if self.random.random() < 0.5}
         ends = {agent: self._ends() for agent in self.lives}
-        over = self.t == self.length
+        over = self.t == self.length or self._nobody_can_come(ends)
         obs = {agent: self._obs(agent) for agent, (a, b) in ends.items() if a or b or over}
         for agent, how in ends.items():
             if any(how):
@@ -101,6 +102,10 @@ class RandomSchedule(MultiAgentEnv):
         """Terminated, truncated."""
         dice = self.random.random()
         return dice < 0.1, 0.1 <= dice < 0.2
+
+    def _nobody_can_come(self, ends: dict[int, tuple[bool, bool]]) -> bool:
+        """All five agents end in one step, so none is left to act in the next."""
+        return sum(map(any, ends.values())) == len(self.possible_agents)
 
     def _next(self, obs: AgentDict) -> None:
         """Who acts next: never nobody, and who comes at once."""

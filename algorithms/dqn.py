@@ -29,10 +29,10 @@ from rllib.estimators.action_values import cross_entropy, huber, project, square
 from rllib.learning.dqn_by_hand import DQNByHand, QRows, rows_of, rows_of_tensors
 from rllib.learning.learner import DEFAULT_OPTIMIZER, Loss, Metrics
 from rllib.learning.optimizer import Adam
-from rllib.learning.q_sequences import Predicted, SequenceBatch, predicted, sequence_batch, unroll
+from rllib.learning.sequence_batch import SequenceBatch, by_sequence, sequence_batch, unroll
 from rllib.learning.target_network import TargetNetwork
 from rllib.learning.transition_batch import TransitionBatch, transition_batch
-from rllib.modules.q_module import QModelConfig, QModule
+from rllib.modules.q_module import Predicted, QModelConfig, QModule, predicted
 from rllib.modules.rl_module import RLModule
 from rllib.off_policy import (
     Q_VALUES,
@@ -43,7 +43,7 @@ from rllib.off_policy import (
     OffPolicyLearner,
     report_values,
 )
-from rllib.replay import Transitions, sequence_errors
+from rllib.replay import Transitions
 
 _SUPPORT = Once("a network has learnt what its outputs mean by it")
 
@@ -92,8 +92,6 @@ class DQNConfig(OffPolicyConfig):
     """Whether the layers after the encoder are noisy; epsilon may be 0 then."""
     sigma0: PositiveFloat = 0.5
     """How noisy they are at first."""
-    burn_in_len: NonNegativeInt = 0
-    """With memory: steps in the beginning of a sequence that only bring the memory up to date."""
 
     def problems(self) -> Iterator[Problem]:
         """Impossible combinations of settings."""
@@ -103,9 +101,6 @@ class DQNConfig(OffPolicyConfig):
         if self.noisy and self.model.head_fcnet_use_layernorm:
             text = "there is no LayerNorm between noisy layers; switch one of both off"
             yield Problem(text, "model_config.head_fcnet_use_layernorm")
-        if self.burn_in_len and not (self.model.use_lstm or self.model.use_gru):
-            text = "a burn-in is for memory; set use_lstm or use_gru in model_config"
-            yield Problem(text, "burn_in_len")
 
     def get_default_rl_module_class(self) -> type[RLModule]:
         """The module that is trained unless another one is given."""
@@ -199,11 +194,7 @@ class DQNLearner(OffPolicyLearner[QBatch]):
             return rows_of(draw, self.module)
         if isinstance(draw, Transitions):
             return transition_batch(draw, self.module)
-        return sequence_batch(draw, self.module, self._draw_n(), self.now.gamma)
-
-    def _draw_n(self) -> int:
-        n = self.now.n_step
-        return n if isinstance(n, int) else int(self.rng.integers(n[0], n[1] + 1))
+        return sequence_batch(draw, self.module, self.draw_n(), self.now.gamma)
 
     @property
     def error_loss(self) -> Callable[[Tensor], Tensor]:
@@ -240,10 +231,10 @@ class DQNLearner(OffPolicyLearner[QBatch]):
     def _sequence_loss(self, batch: SequenceBatch) -> Loss:
         """The same over all steps to train on, wherever in their sequences."""
         module, burn_in = self.module, self.config.burn_in_len
-        everything = unroll(module.forward_train, batch.inputs, burn_in)
+        everything = predicted(unroll(module.forward_train, batch.inputs, burn_in))
         s, t = batch.mask.nonzero(as_tuple=True)
         with torch.no_grad():
-            following = unroll(module.forward_target, batch.inputs, burn_in)
+            following = predicted(unroll(module.forward_target, batch.inputs, burn_in))
             chooser = everything if self.config.double_q else following
             later = (s, batch.after[s, t])
             targets = dqn_targets(
@@ -256,10 +247,8 @@ class DQNLearner(OffPolicyLearner[QBatch]):
         loss = dqn_loss(
             everything.at(s, t), batch.actions[s, t], targets, batch.weights[s], self.error_loss
         )
-        rows = torch.as_tensor(loss.arrays[TD_ERRORS])
-        errors = rows.new_zeros(batch.mask.shape).masked_scatter_(batch.mask, rows)
-        mixed = sequence_errors(errors.cpu().numpy(), batch.mask.cpu().numpy())
-        return loss._replace(arrays={**loss.arrays, TD_ERRORS: torch.from_numpy(mixed)})
+        errors = by_sequence(torch.as_tensor(loss.arrays[TD_ERRORS]), batch.mask)
+        return loss._replace(arrays={**loss.arrays, TD_ERRORS: errors})
 
     def after_update(self, metrics: Metrics) -> None:
         """Say what the values and errors of all rows are like."""
@@ -272,12 +261,3 @@ class DQN(OffPolicy):
     config: DQNConfig
     config_class = DQNConfig
     learner_class = DQNLearner
-
-    def draw(self, module_id: str, num_rows: int) -> Draw:
-        """Transitions or, with memory, as many sequences."""
-        replay = self.replays[module_id]
-        if not replay.has_memory:
-            return super().draw(module_id, num_rows)
-        spaces = self.interface.spaces_of(module_id)
-        length = self.configs[module_id].get_rl_module_spec(spaces).max_seq_len
-        return replay.sample_sequences(num_rows, length, self.config.burn_in_len)

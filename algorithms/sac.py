@@ -111,7 +111,7 @@ class SACLearner(ActorQLearner):
 
     def _by_hand(self) -> SACByHand | None:
         """A faster way to the same gradients, for plain networks and losses that are these."""
-        parts = ("choose", "taken_q", "targets_of")
+        parts = ("loss_of", "choose", "taken_q", "targets_of")
         is_own = self.has_loss_of(SACLearner, *parts, in_16_bits=True)
         if is_own and can_do(self.module):
             num_threads = self.config.num_kernel_threads_per_learner
@@ -120,17 +120,17 @@ class SACLearner(ActorQLearner):
 
     def configure_optimizers(self) -> dict[str, Adam]:
         """One for each loss."""
-        self.need("pi", "critics", "target_critics", "log_alpha")
+        self.need("pi", "past", "critics", "target_critics", "log_alpha")
         config, module = self.config, self.module
         return {
-            "critic": Adam(module.critics.parameters(), config.critic_lr, epsilon=1e-8),
+            "critic": Adam(self.critic_parameters(), config.critic_lr, epsilon=1e-8),
             "actor": Adam(module.pi.parameters(), config.actor_lr, epsilon=1e-8),
             "alpha": Adam([module.log_alpha], config.alpha_lr, epsilon=1e-8),
         }
 
     def make_targets(self) -> list[TargetNetwork]:
         """Those of the critics."""
-        return [TargetNetwork(self.module.target_critics, self.optimizers["critic"])]
+        return [self.target_critics()]
 
     @property
     def target_entropy(self) -> float:
@@ -149,9 +149,8 @@ class SACLearner(ActorQLearner):
             logp = dist_inputs.log_softmax(-1)
             return Chosen(None, logp.exp(), logp)
         distribution = cast(SquashedGaussian, self.module.distribution)
-        actions, logp = distribution.rsample(
-            dist_inputs, self.draw_noise(distribution, dist_inputs)
-        )
+        noise = self.draw_noise_for(distribution, dist_inputs, inputs)
+        actions, logp = distribution.rsample(dist_inputs, noise)
         return Chosen(actions, None, logp)
 
     def taken_q(self, batch: TransitionBatch) -> Tensor:
@@ -169,15 +168,15 @@ class SACLearner(ActorQLearner):
         q_values = self.module.compute_target_q(batch.next_inputs, chosen.actions)
         return batch.rewards + batch.discounts * soft_values(chosen, q_values, alpha)
 
-    def compute_loss(self, minibatch: TransitionBatch) -> Loss:
+    def loss_of(self, batch: TransitionBatch) -> Loss:
         """All three losses, each for its own optimiser."""
         if self.by_hand is not None:
-            return self.by_hand.loss(minibatch, self.target_entropy)
+            return self.by_hand.loss(batch, self.target_entropy)
         alpha = self.module.log_alpha.detach().exp()
-        targets = self.targets_of(minibatch, alpha)
-        critics = critics_loss(self.taken_q(minibatch), targets, minibatch.weights)
-        chosen = self.choose(minibatch.inputs)
-        q_values = self.module.compute_q(minibatch.inputs, chosen.actions, fixed=True)
+        targets = self.targets_of(batch, alpha)
+        critics = critics_loss(self.taken_q(batch), targets, batch.weights)
+        chosen = self.choose(batch.inputs)
+        q_values = self.module.compute_q(batch.inputs, chosen.actions, fixed=True)
         losses = {
             "critic": cast(Tensor, critics.total),
             "actor": actor_loss(chosen, q_values, alpha),

@@ -75,10 +75,10 @@ class TD3Learner(ActorQLearner):
 
     def configure_optimizers(self) -> dict[str, Adam]:
         """One for each loss."""
-        self.need("pi", "critics", "target_critics", "target_pi")
+        self.need("pi", "past", "critics", "target_critics", "target_pi")
         config, module = self.config, self.module
         return {
-            "critic": Adam(module.critics.parameters(), config.critic_lr, epsilon=1e-8),
+            "critic": Adam(self.critic_parameters(), config.critic_lr, epsilon=1e-8),
             "actor": Adam(module.pi.parameters(), config.actor_lr, epsilon=1e-8),
         }
 
@@ -86,7 +86,7 @@ class TD3Learner(ActorQLearner):
         """Those of the critics and of the actor."""
         assert self.module.target_pi is not None, "the module has one"
         return [
-            TargetNetwork(self.module.target_critics, self.optimizers["critic"]),
+            self.target_critics(),
             TargetNetwork(self.module.target_pi, self.optimizers["actor"]),
         ]
 
@@ -96,7 +96,8 @@ class TD3Learner(ActorQLearner):
         output = self.module.forward_target(batch.next_inputs)
         dist_inputs = output[Columns.ACTION_DIST_INPUTS]
         smoothing = self.smoothing
-        actions = smoothing.sample(dist_inputs, self.draw_noise(smoothing, dist_inputs))
+        noise = self.draw_noise_for(smoothing, dist_inputs, batch.next_inputs)
+        actions = smoothing.sample(dist_inputs, noise)
         next_q = self.module.compute_target_q(batch.next_inputs, actions)
         return td3_targets(next_q, batch.rewards, batch.discounts)
 
@@ -105,15 +106,15 @@ class TD3Learner(ActorQLearner):
         """How target actions are drawn at present."""
         return Deterministic(self.now.target_noise, self.now.target_noise_clip)
 
-    def compute_loss(self, minibatch: TransitionBatch) -> Loss:
+    def loss_of(self, batch: TransitionBatch) -> Loss:
         """The critics' loss and, if it is its turn, minus the value of the actor's actions."""
-        q_values = self.module.compute_q(minibatch.inputs, minibatch.actions)
-        critics = critics_loss(q_values, self.targets_of(minibatch), minibatch.weights)
+        q_values = self.module.compute_q(batch.inputs, batch.actions)
+        critics = critics_loss(q_values, self.targets_of(batch), batch.weights)
         losses = {"critic": cast(Tensor, critics.total)}
         if self.turns.is_due(self.now.policy_delay):
-            output = self.module.forward_train(minibatch.inputs)
+            output = self.module.forward_train(batch.inputs)
             actions = self.module.distribution.mode(output[Columns.ACTION_DIST_INPUTS])
-            losses["actor"] = -self.module.compute_first_q(minibatch.inputs, actions).mean()
+            losses["actor"] = -self.module.compute_first_q(batch.inputs, actions).mean()
         return Loss(losses, critics.metrics, critics.arrays)
 
     def is_time_to_move(self) -> bool:

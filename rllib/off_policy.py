@@ -114,6 +114,8 @@ class OffPolicyConfig(AlgorithmConfig):
     n_step: NStepSetting = 1
     """Env steps whose rewards are added up before the value of the next observation counts; of a
     pair, any number from the first to the second, drawn for each row."""
+    burn_in_len: NonNegativeInt = 0
+    """With memory: steps in the beginning of a sequence that only bring the memory up to date."""
     target_network_update_freq: ScheduleOr[NonNegativeInt] = 0
     """Env steps sampled between two moves of the target network; 0 moves it after every gradient
     step."""
@@ -172,6 +174,9 @@ class OffPolicyConfig(AlgorithmConfig):
         yield from self._problems_of_passes()
         if isinstance(n := point_values(self.n_step)[0], tuple) and n[0] > n[1]:
             yield Problem(f"the first is at most the second, got {list(n)}", "n_step")
+        if self.burn_in_len and not (self.model.use_lstm or self.model.use_gru):
+            text = "a burn-in is for memory; set use_lstm or use_gru in model_config"
+            yield Problem(text, "burn_in_len")
         try:
             buffer = make_replay(self.replay_buffer_config, derive_rng(0, Role.REPLAY))
             fragment = self.get_rollout_fragment_length() * self.num_envs_per_env_runner
@@ -237,6 +242,11 @@ class OffPolicyLearner(Learner[BatchT]):
     @abstractmethod
     def make_targets(self) -> list[TargetNetwork]:
         """The target networks of the module, which follow its optimisers."""
+
+    def draw_n(self) -> int:
+        """Env steps whose rewards the steps of sequences add up: as set, or drawn."""
+        n = self.now.n_step
+        return n if isinstance(n, int) else int(self.rng.integers(n[0], n[1] + 1))
 
     def draw_noise(self, distribution: Distribution, inputs: Tensor) -> Tensor:
         """This learner's part of the noise that one learner would draw for the rows of all.
@@ -390,9 +400,13 @@ class OffPolicy(Algorithm):
         }
 
     def draw(self, module_id: str, num_rows: int) -> Draw:
-        """The same of one module."""
+        """The same of one module: transitions or, with memory, as many sequences."""
+        replay, config = self.replays[module_id], self.configs[module_id]
+        if replay.has_memory:
+            spec = config.get_rl_module_spec(self.interface.spaces_of(module_id))
+            return replay.sample_sequences(num_rows, spec.max_seq_len, config.burn_in_len)
         now = self.module_settings[module_id].at(self.num_env_steps_sampled_lifetime)
-        return self.replays[module_id].sample(num_rows, n_step=now.n_step, gamma=now.gamma)
+        return replay.sample(num_rows, n_step=now.n_step, gamma=now.gamma)
 
     def _set_timestep(self, timestep: int) -> None:
         for replay in self.replays.values():

@@ -1,23 +1,31 @@
 """What SAC and TD3 share: settings, the critics' loss, train batches.
 
-Legend: B rows, K critics.
+Legend: B rows, K critics, S sequences, L steps of a full one.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, cast
+from itertools import chain
+from typing import Any
 
+import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, field_validator
-from torch import Tensor
+from torch import Tensor, nn
 
+from rllib.columns import Columns
 from rllib.config import AlgorithmConfig
 from rllib.config.model import ModelConfig
 from rllib.config.types import Fraction, ScheduleOr
+from rllib.distributions import Distribution
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError, Problem
 from rllib.estimators.action_values import squared
 from rllib.learning.loss import Loss, Metrics
+from rllib.learning.sequence_batch import SequenceBatch, by_sequence, sequence_batch, unroll
+from rllib.learning.target_network import TargetNetwork
 from rllib.learning.transition_batch import TransitionBatch, transition_batch
-from rllib.modules.actor_q_module import ActorQConfig, ActorQModule, actor_q_shape
+from rllib.modules.actor_q_module import TARGET_EMBEDDINGS, ActorQConfig, ActorQModule
+from rllib.modules.rl_module import Batch
 from rllib.off_policy import (
     Q_VALUES,
     TD_ERRORS,
@@ -29,6 +37,7 @@ from rllib.off_policy import (
     report_values,
 )
 from rllib.replay import Transitions
+from rllib.tensors import map_tree
 
 
 class ActorQSettings(OffPolicyConfig):
@@ -39,7 +48,7 @@ class ActorQSettings(OffPolicyConfig):
     model: ModelConfig = Field(default_factory=lambda: ModelConfig(fcnet_activation="relu"))
     """The networks of actor and critics (in Python this is the attribute ``config.model``)."""
     train_batch_size_per_learner: BatchSize = 256
-    """Env steps of one gradient step, per learner."""
+    """Env steps of one gradient step, per learner; with memory, sequences."""
     min_sample_timesteps_per_iteration: NonNegativeInt = 100
     """Env steps that an iteration samples at least."""
     num_steps_sampled_before_learning_starts: Beginning = 1500
@@ -64,10 +73,6 @@ class ActorQSettings(OffPolicyConfig):
         yield from super().problems()
         if self.lr != type(self).model_fields["lr"].default:
             yield Problem("every network has its own here: set actor_lr and critic_lr", "lr")
-        if self.model.use_lstm or self.model.use_gru:
-            key = "use_lstm" if self.model.use_lstm else "use_gru"
-            text = f"{self.algo_name} has no memory; DQN, PPO, APPO and IMPALA have"
-            yield Problem(text, f"model_config.{key}")
 
 
 def critics_loss(q_values: Tensor, targets: Tensor, weights: Tensor) -> Loss:
@@ -84,28 +89,101 @@ def critics_loss(q_values: Tensor, targets: Tensor, weights: Tensor) -> Loss:
     return Loss(loss, {"qf_loss": loss}, arrays)
 
 
-class ActorQLearner(OffPolicyLearner[TransitionBatch]):
-    """Learns from transitions; optimisers are ``"critic"``, ``"actor"`` and what else there is."""
+TrainRows = TransitionBatch | SequenceBatch
+"""Transitions or, with memory, sequences."""
+
+
+class ActorQLearner(OffPolicyLearner[TrainRows]):
+    """Learns from transitions or, with memory, from the steps of sequences; optimisers are
+    ``"critic"``, ``"actor"`` and what else there is."""
 
     module: ActorQModule
 
     def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
         super().__init__(config, spaces)
-        shape = actor_q_shape(self.module.model_config)
-        if shape.use_lstm or shape.use_gru or self.module.get_initial_state():
+        if self.module.get_initial_state() and self.module.past is None:
             text = (
-                f"{type(self.module).__name__} has a memory, but {config.algo_name} learns from "
-                "single transitions; DQN, PPO, APPO and IMPALA learn from sequences"
+                f"{type(self.module).__name__} has a memory of its own, which the losses of "
+                f"{config.algo_name} do not reach; set use_lstm or use_gru in model_config instead"
             )
             raise ConfigError(Problem(text, "rl_module_spec"))
 
-    def build_train_batch(self, batches: tuple[Draw, ...]) -> TransitionBatch:
+    def critic_parameters(self) -> Iterator[nn.Parameter]:
+        """What the critics' loss trains: the memory, if there is one, and the critics."""
+        past = self.module.past
+        return chain(past.parameters() if past else (), self.module.critics.parameters())
+
+    def target_critics(self) -> TargetNetwork:
+        """The target network of the same."""
+        parts = (self.module.target_past, self.module.target_critics)
+        target = nn.ModuleList([part for part in parts if part is not None])
+        return TargetNetwork(target, self.optimizers["critic"])
+
+    def build_train_batch(self, batches: tuple[Draw, ...]) -> TrainRows:
         """The draw as tensors."""
         (draw,) = batches
-        return transition_batch(cast(Transitions, draw), self.module)
+        if isinstance(draw, Transitions):
+            return transition_batch(draw, self.module)
+        return sequence_batch(draw, self.module, self.draw_n(), self.now.gamma)
+
+    def compute_loss(self, minibatch: TrainRows) -> Loss:
+        """``loss_of`` transitions, or of the steps of sequences as if they were some."""
+        if isinstance(minibatch, TransitionBatch):
+            return self.loss_of(minibatch)
+        loss = self.loss_of(self._transitions(minibatch))
+        errors = by_sequence(torch.as_tensor(loss.arrays[TD_ERRORS]), minibatch.mask)
+        return loss._replace(arrays={**loss.arrays, TD_ERRORS: errors})
+
+    @abstractmethod
+    def loss_of(self, batch: TransitionBatch) -> Loss:
+        """All losses, each for its own optimiser."""
+
+    def _transitions(self, batch: SequenceBatch) -> TransitionBatch:
+        """The steps to train on, with what the memory makes of what was observed up to there."""
+        past, target_past = self.module.past, self.module.target_past
+        assert past is not None, "there are no sequences without a memory"
+        assert target_past is not None, "a learner's module has target networks"
+        burn_in = self.config.burn_in_len
+        seen = {
+            Columns.OBS: batch.inputs[Columns.OBS],
+            **unroll(past, batch.inputs, burn_in),
+        }
+        with torch.no_grad():
+            of_target = unroll(target_past, batch.inputs, burn_in)
+        seen[TARGET_EMBEDDINGS] = of_target[Columns.EMBEDDINGS]
+        s, t = batch.mask.nonzero(as_tuple=True)
+        return TransitionBatch(
+            _at(seen, s, t) | {Columns.LOSS_MASK: batch.mask},
+            _at(seen, s, batch.after[s, t]) | {Columns.LOSS_MASK: batch.mask},
+            batch.actions[s, t],
+            batch.rewards[s, t],
+            batch.discounts[s, t],
+            batch.weights[s],
+        )
+
+    def draw_noise_for(self, distribution: Distribution, dist_inputs: Tensor, of: Batch) -> Tensor:
+        """Noise for rows [B, ...]: of sequences drawn for all their steps, of which all learners
+        have as many, whatever the steps that are trained on.
+
+        Args:
+            distribution: whose noise it is.
+            dist_inputs: [B, ...] of it.
+            of: what they were computed from.
+        """
+        mask = of.get(Columns.LOSS_MASK)
+        if mask is None:
+            return self.draw_noise(distribution, dist_inputs)
+        all_steps = dist_inputs.new_empty(mask.numel(), *dist_inputs.shape[1:])
+        return self.draw_noise(distribution, all_steps)[mask.flatten()]
 
     def after_update(self, metrics: Metrics) -> None:
         """Say what the values and errors of all rows are like."""
         report_values(metrics)
         if "actor_loss" in metrics:
             metrics["policy_loss"] = metrics["actor_loss"]
+
+
+def _at(tree: Batch, *index: Tensor) -> Batch:
+    """Rows [B, ...] of a tree of [S, L, ...]."""
+    rows: Batch = map_tree(lambda x: x[index], tree)
+    return rows

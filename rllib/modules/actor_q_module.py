@@ -3,7 +3,15 @@
     obs -> actor -> action_dist_inputs
     obs, actions -> critics [K, B]            Discrete: obs -> critics [K, B, A]
 
-Legend: B rows, A actions, K critics.
+With memory all of them read what that makes of the observations, instead of these:
+
+    obs -> encoder -> memory -> embeddings [B, L, D]
+
+The critics' loss trains it, as that of an encoder of images that is shared (Yarats et al. 2021,
+arXiv 1910.01741), and the actor takes it as it is. So there is one memory, whose states are stored
+and trained on as they were while acting.
+
+Legend: B rows, L steps of sequences, D features, A actions, K critics.
 """
 
 from collections.abc import Mapping
@@ -13,6 +21,7 @@ from math import log
 from typing import Any, ClassVar
 
 import gymnasium as gym
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat
@@ -25,12 +34,23 @@ from rllib.config.types import PositiveFloat, ScheduleOr
 from rllib.distributions import Distribution, distribution_for
 from rllib.errors import ConfigError
 from rllib.modules.critics import make_critics
-from rllib.modules.networks import MLP, Encoder, as_encoded, encoded_tensors, is_chain, output
+from rllib.modules.networks import (
+    MLP,
+    Encoder,
+    Memory,
+    as_encoded,
+    encoded_tensors,
+    is_chain,
+    output,
+)
 from rllib.modules.observations import ObservationEncoder
 from rllib.modules.rl_module import Batch, RLModule
 from rllib.policies.mlp_policy import Layer, MLPPolicy, layers_of
 from rllib.policies.policy import Policy
 from rllib.tensors import Tree
+
+TARGET_EMBEDDINGS = "target_embeddings"
+"""What the target network of the memory makes of observations."""
 
 
 class ActorQConfig(ModelConfig):
@@ -47,6 +67,22 @@ class ActorQConfig(ModelConfig):
 def actor_q_shape(model_config: ModelConfig | Mapping[str, Any]) -> ActorQConfig:
     """Any settings of networks as those of actor and critics."""
     return ActorQConfig().updated(model_config)
+
+
+class Past(nn.Module):
+    """Encoder and memory: what has been observed so far."""
+
+    def __init__(self, observations: ObservationEncoder, model: ModelConfig) -> None:
+        super().__init__()
+        self.encoder = Encoder(observations, model)
+        self.memory = Memory(self.encoder.size, model)
+        self.size = self.memory.size
+
+    def forward(self, batch: Batch) -> Batch:
+        """Embeddings [B, L, D] of observations [B, L, ...], and the memory's next state."""
+        hidden = self.encoder(batch[Columns.OBS])
+        embeddings, state = self.memory(hidden, batch[Columns.STATE_IN])
+        return {Columns.EMBEDDINGS: embeddings.float(), Columns.STATE_OUT: state}
 
 
 class Actor(nn.Module):
@@ -107,15 +143,23 @@ class ActorQModule(RLModule):
     def setup(self) -> None:
         """Make the networks; target networks begin as copies."""
         shape = self.shape
-        self.observations = ObservationEncoder(self.observation_space, shape)
+        self.observations = self.reads = ObservationEncoder(self.observation_space, shape)
         self.is_discrete = isinstance(self.action_space, gym.spaces.Discrete)
-        self.pi = Actor(self.observations, shape, self.head.num_inputs)
-        if self.inference_only:
-            return
+        self.past: Past | None = None
+        if shape.use_lstm or shape.use_gru:
+            self.past = Past(self.observations, shape)
+            self.reads = ObservationEncoder(_embeddings_space(self.past), shape)
+            shape = shape.model_copy(update={"use_lstm": False, "use_gru": False})
+        self.pi = Actor(self.reads, shape, self.head.num_inputs)
+        if not self.inference_only:
+            self._make_critics(shape)
+
+    def _make_critics(self, shape: ActorQConfig) -> None:
         num_actions = 0 if self.is_discrete else self.head.action_shape[0]
         num_outputs = self.head.num_inputs if self.is_discrete else 1
         num_critics = 2 if shape.twin_q else 1
-        self.critics = make_critics(self.observations, shape, num_actions, num_outputs, num_critics)
+        self.critics = make_critics(self.reads, shape, num_actions, num_outputs, num_critics)
+        self.target_past = deepcopy(self.past)
         self.target_critics = deepcopy(self.critics)
         self.target_pi = deepcopy(self.pi) if self.has_target_actor else None
         self.log_alpha = nn.Parameter(torch.tensor([log(shape.initial_alpha)]))
@@ -129,18 +173,27 @@ class ActorQModule(RLModule):
             return super().encode(obs)
         return encoded_tensors(self.observations, obs)
 
+    def get_initial_state(self) -> dict[str, Tensor]:
+        """Zeros for every part of the memory's state."""
+        return {} if self.past is None else self.past.memory.initial_state()
+
     def policy_state(self) -> dict[str, Tensor]:
-        """The actor."""
+        """The actor and the memory."""
         state = self.state_dict()
-        return {name: part for name, part in state.items() if name.startswith("pi.")}
+        return {name: part for name, part in state.items() if name.startswith(("pi.", "past."))}
 
     def _forward(self, batch: Batch, **kwargs: Any) -> Batch:
-        return {Columns.ACTION_DIST_INPUTS: self.pi(batch[Columns.OBS])}
+        if self.past is None:
+            return {Columns.ACTION_DIST_INPUTS: self.pi(batch[Columns.OBS])}
+        found = batch if Columns.EMBEDDINGS in batch else self.past(batch)
+        output = {Columns.ACTION_DIST_INPUTS: self.pi(found[Columns.EMBEDDINGS].detach())}
+        return output if found is batch else output | {Columns.STATE_OUT: found[Columns.STATE_OUT]}
 
     def forward_target(self, batch: Batch) -> Batch:
-        """The same by the actor's target network."""
+        """The same by the actor's target network; with memory, of ``TARGET_EMBEDDINGS``."""
         assert self.target_pi is not None, "only with has_target_actor there is one"
-        output = {Columns.ACTION_DIST_INPUTS: self.target_pi(batch[Columns.OBS])}
+        of = Columns.OBS if self.past is None else TARGET_EMBEDDINGS
+        output = {Columns.ACTION_DIST_INPUTS: self.target_pi(batch[of])}
         return self._masked(self._mask_of(batch), output)
 
     def compute_q(
@@ -149,7 +202,7 @@ class ActorQModule(RLModule):
         """[K, B] values of actions [B, A]; of Discrete ones, without any, [K, B, A] of all.
 
         Args:
-            batch: inputs.
+            batch: inputs; with memory, rows of ``EMBEDDINGS`` are among them.
             actions: of Box spaces.
             fixed: only actions are to get gradients, not the critics' weights.
         """
@@ -160,11 +213,12 @@ class ActorQModule(RLModule):
         return self._of_actions(self.critics.first(self._features(batch), actions))
 
     def compute_target_q(self, batch: Batch, actions: Tensor | None = None) -> Tensor:
-        """As ``compute_q``, by the target networks."""
-        return self._of_actions(self.target_critics(self._features(batch), actions))
+        """As ``compute_q``, by the target networks; with memory, of ``TARGET_EMBEDDINGS``."""
+        features = self._features(batch, TARGET_EMBEDDINGS)
+        return self._of_actions(self.target_critics(features, actions))
 
-    def _features(self, batch: Batch) -> Tree:
-        return as_encoded(self.observations, batch[Columns.OBS])
+    def _features(self, batch: Batch, embeddings: str = Columns.EMBEDDINGS) -> Tree:
+        return as_encoded(self.reads, batch[Columns.OBS if self.past is None else embeddings])
 
     def _of_actions(self, outputs: Tensor) -> Tensor:
         return outputs if self.is_discrete else outputs.squeeze(-1)
@@ -191,6 +245,10 @@ class ActorQModule(RLModule):
                 Layer("pi.out", "linear"),
             ],
         )
+
+
+def _embeddings_space(past: Past) -> gym.Space[Any]:
+    return gym.spaces.Box(-np.inf, np.inf, (past.size,), np.float32)
 
 
 class SACModule(ActorQModule):

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import torch
@@ -265,6 +265,22 @@ class QModule(RLModule):
             _stream_layers("q.values", shape) if shape.dueling else None,
             support(shape.v_min, shape.v_max, shape.num_atoms).numpy(),
         )
+
+
+class Predicted(NamedTuple):
+    """Action values [..., A], and the logits [..., A, M] of their distributions or ``None``."""
+
+    values: Tensor
+    logits: Tensor | None
+
+    def at(self, *index: Tensor) -> "Predicted":
+        """Some of the leading places."""
+        return Predicted(self.values[index], None if self.logits is None else self.logits[index])
+
+
+def predicted(output: Batch) -> Predicted:
+    """What a forward of a Q-module says."""
+    return Predicted(output[Columns.ACTION_DIST_INPUTS], output.get(Columns.QF_LOGITS))
 
 
 def _stream_layers(name: str, shape: QModelConfig) -> list[Layer]:

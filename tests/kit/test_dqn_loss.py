@@ -8,7 +8,7 @@ import torch
 
 from rllib.algorithms.dqn import dqn_loss, dqn_targets
 from rllib.estimators.action_values import huber, squared, support
-from rllib.learning.q_sequences import Predicted
+from rllib.modules.q_module import Predicted
 
 B, A, M = 64, 4, 11
 V_MIN, V_MAX = -3.0, 5.0

@@ -50,7 +50,7 @@ def ppo(env: str, **env_config: Any) -> AlgorithmConfig:
 
 def lstm(config: AlgorithmConfig) -> AlgorithmConfig:
     memory = {"use_lstm": True, "lstm_cell_size": 8, "max_seq_len": 8}
-    return config.rl_module(model_config=memory)
+    return config.rl_module(model_config=config.model.updated(memory))
 
 
 def agents(config: AlgorithmConfig) -> AlgorithmConfig:
@@ -105,6 +105,7 @@ SYNCHRONOUS: dict[str, Callable[[], AlgorithmConfig]] = {
     "Rainbow": rainbow,
     "SAC": lambda: actor_critic(SACConfig(), "Pendulum-v1", max_episode_steps=20),
     "SAC discrete": lambda: actor_critic(SACConfig(), "CartPole-v1"),
+    "SAC LSTM": lambda: lstm(actor_critic(SACConfig(), "Pendulum-v1", max_episode_steps=20)),
     "TD3": lambda: actor_critic(TD3Config(), "Pendulum-v1", max_episode_steps=20),
 }
 ASYNCHRONOUS: dict[str, Callable[[], AlgorithmConfig]] = {

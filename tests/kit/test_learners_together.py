@@ -44,10 +44,17 @@ def off_policy(config_class, env="CartPole-v1", **training):
     return settings_of(config_class, env, **replay, **beginning, **training)
 
 
+def remembering(settings):
+    memory = {"use_lstm": True, "lstm_cell_size": 4, "max_seq_len": 5}
+    return settings.rl_module(model_config=settings.model.updated(memory))
+
+
 OFF_POLICY = {
     "dqn": lambda: off_policy(DQNConfig),
     "discrete sac": lambda: off_policy(SACConfig, actor_lr=1e-3),
     "td3": lambda: off_policy(TD3Config, POINT, target_noise=0.0, policy_delay=1),
+    "dqn, memory": lambda: remembering(off_policy(DQNConfig, n_step=2)),
+    "discrete sac, memory": lambda: remembering(off_policy(SACConfig, burn_in_len=2)),
 }
 DRAWING = {
     "sac": lambda: off_policy(SACConfig, POINT, actor_lr=1e-3),
@@ -56,6 +63,8 @@ DRAWING = {
     ),
     "td3": lambda: off_policy(TD3Config, POINT, policy_delay=1),
     "noisy dqn": lambda: off_policy(DQNConfig, noisy=True),
+    "sac, memory": lambda: remembering(off_policy(SACConfig, POINT)),
+    "td3, memory": lambda: remembering(off_policy(TD3Config, POINT, policy_delay=1)),
 }
 """Of random numbers that losses draw. Threads share torch's, so that these are processes."""
 

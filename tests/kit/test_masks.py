@@ -11,6 +11,7 @@ from rllib import distributions as training
 from rllib.actions import action_head, check_mask, mask_sizes
 from rllib.algorithms.dqn import DQNConfig
 from rllib.algorithms.ppo import PPOConfig
+from rllib.algorithms.sac import SACConfig
 from rllib.connectors import FlattenObservations, MaskFrom
 from rllib.distributions import distribution_for
 from rllib.envs.faults import EnvFault
@@ -252,7 +253,7 @@ def walk(config_class=PPOConfig, key="allowed", **settings):
 
 @pytest.mark.parametrize("memory", [{}, {"use_lstm": True, "lstm_cell_size": 4, "max_seq_len": 5}])
 @pytest.mark.parametrize("flatten", [False, True])
-@pytest.mark.parametrize("config_class", [PPOConfig, DQNConfig])
+@pytest.mark.parametrize("config_class", [PPOConfig, DQNConfig, SACConfig])
 def test_the_mask_may_have_another_name(config_class, flatten, memory):
     connector = {"env_to_module_connector": FlattenObservations} if flatten else {}
     settings = walk(config_class, **connector).rl_module(model_config=memory)

@@ -36,6 +36,12 @@ def off_policy(config, env):
     )
 
 
+def remembered(config):
+    return config.rl_module(
+        model_config={"fcnet_hiddens": [8], "use_gru": True, "lstm_cell_size": 4, "max_seq_len": 5}
+    )
+
+
 def made_anew(mode):
     return ppo("Pendulum-v1", gym_env_vectorize_mode=mode).fault_tolerance(
         restart_failed_sub_environments=True
@@ -59,6 +65,7 @@ SINGLE = {
     "DQN": lambda: off_policy(DQNConfig, "FrozenLake-v1"),
     "SAC": lambda: off_policy(SACConfig, "Pendulum-v1"),
     "TD3": lambda: off_policy(TD3Config, "MountainCarContinuous-v0"),
+    "TD3, memory": lambda: remembered(off_policy(TD3Config, "Pendulum-v1")),
 }
 
 
@@ -132,6 +139,9 @@ SEVERAL = {
         restart_failed_sub_environments=True
     ),
     "turns, DQN": lambda: off_policy(DQNConfig, Turns).multi_agent(
+        policies={"odd", "even"}, policy_mapping_fn=by_name
+    ),
+    "turns, SAC, memory": lambda: remembered(off_policy(SACConfig, Turns)).multi_agent(
         policies={"odd", "even"}, policy_mapping_fn=by_name
     ),
 }

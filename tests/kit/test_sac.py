@@ -19,7 +19,6 @@ from rllib.algorithms.sac import (
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError
 from rllib.learning.actor_q_learner import critics_loss
-from rllib.modules.actor_q_module import SACModule
 from rllib.replay import Transitions
 
 OBS = gym.spaces.Box(-1, 1, (3,), np.float32)
@@ -234,39 +233,13 @@ def test_the_target_entropy_is_a_setting_or_follows_from_the_space():
     ("settings", "model", "message"),
     [
         ({"lr": 1e-2}, {}, "lr: every network has its own here"),
-        ({}, {"use_lstm": True}, "model_config.use_lstm: SAC has no memory"),
+        ({"burn_in_len": 2}, {}, "burn_in_len: a burn-in is for memory"),
         ({"tau": 1.5}, {}, "tau"),
     ],
 )
 def test_impossible_settings_are_named(settings, model, message):
     with pytest.raises(ConfigError, match=message):
         config(**settings).rl_module(model_config=model).build_algo()
-
-
-class Remembers(SACModule):
-    def get_initial_state(self):
-        return {"h": torch.zeros(3)}
-
-
-MEMORY = {"use_gru": True}
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"rl_module_spec": {"model_config": MEMORY}},
-        {"rl_module_spec": {"module_class": SACModule, "model_config": MEMORY}},
-        {"rl_module_spec": {"module_class": Remembers}},
-        {"algorithm_config_overrides_per_module": {"default_policy": {"model_config": MEMORY}}},
-    ],
-    ids=lambda settings: str(settings)[:60],
-)
-def test_a_memory_is_refused_wherever_it_is_asked_for(settings):
-    message = r"rl_module_spec: \w+ has a memory.*DQN, PPO, APPO and IMPALA"
-    with pytest.raises(ConfigError, match=message):
-        SACLearner(
-            config().rl_module(**settings).get_config_for_module("default_policy"), Spaces(OBS, BOX)
-        )
 
 
 def test_the_settings_reach_the_module():

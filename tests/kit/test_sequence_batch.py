@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rllib.columns import Columns
-from rllib.learning.q_sequences import predicted, sequence_batch, unroll
-from rllib.modules.q_module import QModelConfig, QModule
+from rllib.learning.sequence_batch import sequence_batch, unroll
+from rllib.modules.q_module import QModelConfig, QModule, predicted
 from rllib.replay import StepSequences
 
 GAMMA = 0.5
@@ -69,7 +69,7 @@ def test_the_burn_in_changes_no_value_but_stops_gradients(num_atoms):
     made = module(num_atoms=num_atoms)
     inputs = sequence_batch(draw(made), made, n=1, gamma=GAMMA).inputs
     inputs[Columns.OBS].requires_grad_()
-    whole, apart = (unroll(made.forward_train, inputs, burn_in) for burn_in in (0, 2))
+    whole, apart = (predicted(unroll(made.forward_train, inputs, burn_in)) for burn_in in (0, 2))
     torch.testing.assert_close(whole.values, apart.values)
     if num_atoms > 1:
         torch.testing.assert_close(whole.logits, apart.logits)

@@ -1,10 +1,10 @@
-"""Sequences for Q-networks with memory (R2D2, Kapturowski et al. 2019).
+"""Sequences drawn from a replay buffer, for networks with memory (R2D2, Kapturowski et al. 2019).
 
-Legend: S sequences, L steps of a full one, A actions, M atoms of a distribution of returns.
+Legend: S sequences, L steps of a full one, B steps that are trained on.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,24 +14,8 @@ from rllib.columns import Columns
 from rllib.estimators import n_step
 from rllib.learning.sequences import inputs_of
 from rllib.modules.rl_module import Batch, RLModule
-from rllib.replay import StepSequences
+from rllib.replay import StepSequences, sequence_errors
 from rllib.tensors import Tree, map_tree, to_tensors
-
-
-class Predicted(NamedTuple):
-    """Action values [..., A], and the logits [..., A, M] of their distributions or ``None``."""
-
-    values: Tensor
-    logits: Tensor | None
-
-    def at(self, *index: Tensor) -> "Predicted":
-        """Some of the leading places."""
-        return Predicted(self.values[index], None if self.logits is None else self.logits[index])
-
-
-def predicted(output: Batch) -> Predicted:
-    """What a forward of a Q-module says."""
-    return Predicted(output[Columns.ACTION_DIST_INPUTS], output.get(Columns.QF_LOGITS))
 
 
 class SequenceBatch(NamedTuple):
@@ -39,7 +23,7 @@ class SequenceBatch(NamedTuple):
 
     Attributes:
         inputs: of the module: observations [S, L + 1, ...] and the memory before them.
-        actions: [S, L] int64.
+        actions: [S, L, ...].
         rewards: [S, L] discounted sums of n rewards.
         discounts: [S, L] of the value after those; 0 where the episode terminated.
         after: [S, L] int64, where in a sequence that value stands.
@@ -76,10 +60,13 @@ def sequence_batch(draw: StepSequences, module: RLModule, n: int, gamma: float) 
     )
 
 
-def unroll(forward: Callable[[Batch], Batch], inputs: Batch, burn_in: int) -> Predicted:
-    """Of every step of sequences; no gradient goes back from later steps into the burn-in."""
+def unroll(forward: Callable[[Batch], Batch], inputs: Batch, burn_in: int) -> Batch:
+    """The tensors that a forward gives for every step of sequences.
+
+    No gradient goes back from later steps into the burn-in.
+    """
     if burn_in == 0:
-        return predicted(forward(inputs))
+        return _steps(forward(inputs))
     head = forward(inputs | {Columns.OBS: map_tree(lambda x: x[:, :burn_in], inputs[Columns.OBS])})
     tail = forward(
         {
@@ -87,8 +74,19 @@ def unroll(forward: Callable[[Batch], Batch], inputs: Batch, burn_in: int) -> Pr
             Columns.STATE_IN: map_tree(Tensor.detach, head[Columns.STATE_OUT]),
         }
     )
-    return Predicted(*map(_joined, predicted(head), predicted(tail)))
+    return {name: torch.cat([part, tail[name]], 1) for name, part in _steps(head).items()}
 
 
-def _joined(head: Any, tail: Any) -> Any:
-    return None if head is None else torch.cat([head, tail], 1)
+def _steps(output: Batch) -> Batch:
+    return {name: part for name, part in output.items() if isinstance(part, Tensor)}
+
+
+def by_sequence(errors: Tensor, mask: Tensor) -> Tensor:
+    """[S] how wrong sequences are, by which they are prioritised.
+
+    Args:
+        errors: [B] TD errors of the steps that were trained on.
+        mask: [S, L] which these are.
+    """
+    placed = errors.new_zeros(mask.shape).masked_scatter_(mask, errors)
+    return torch.from_numpy(sequence_errors(placed.cpu().numpy(), mask.cpu().numpy()))

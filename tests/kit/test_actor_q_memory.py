@@ -1,0 +1,229 @@
+"""SAC and TD3 with memory: sequences against plain sums, one step after the other."""
+
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from rllib.algorithms.sac import SACConfig, SACLearner
+from rllib.algorithms.td3 import TD3Config, TD3Learner
+from rllib.distributions import Deterministic, SquashedGaussian
+from rllib.envs.make import Spaces
+from rllib.errors import ConfigError
+from rllib.modules.actor_q_module import SACModule
+from rllib.replay import StepSequences
+
+OBS = gym.spaces.Box(-1, 1, (3,), np.float32)
+BOX = gym.spaces.Box(-2, 2, (2,), np.float32)
+DISCRETE = gym.spaces.Discrete(4)
+GAMMA, L = 0.9, 5
+MEMORY = {"use_lstm": True, "lstm_cell_size": 4, "fcnet_hiddens": (6,), "max_seq_len": L}
+
+
+def learner_of(kind: str, **settings: Any) -> SACLearner | TD3Learner:
+    space = DISCRETE if kind == "SAC discrete" else BOX
+    config = TD3Config() if kind == "TD3" else SACConfig().training(initial_alpha=0.5)
+    config.environment(observation_space=OBS, action_space=space)
+    config.training(**{"gamma": GAMMA, "n_step": 2, "train_batch_size_per_learner": 3} | settings)
+    if kind == "TD3":
+        config.training(policy_delay=1)
+    config.rl_module(model_config=MEMORY).debugging(seed=1)
+    learner = (TD3Learner if kind == "TD3" else SACLearner)(config, Spaces(OBS, space))
+    with torch.no_grad():
+        for parameter in learner.module.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape)
+    return learner
+
+
+def drawn(learner: Any, num: int = 3) -> StepSequences:
+    """One that goes on after its end, one that terminated, one whose beginning is a burn-in."""
+    rng = np.random.default_rng(1)
+    mask = np.ones((num, L), np.bool_)
+    mask[1, 3:] = False
+    terminateds = np.zeros((num, L), np.bool_)
+    terminateds[1, 2] = True
+    train_mask = mask.copy()
+    train_mask[0, :2] = False
+    discrete = learner.module.is_discrete
+    boxes = rng.uniform(-1, 1, (num, L, 2)).astype(np.float32)
+    state = learner.module.initial_state(num)
+    return StepSequences(
+        obs=rng.standard_normal((num, L + 1, 3), dtype=np.float32),
+        actions=rng.integers(0, 4, (num, L)) if discrete else boxes,
+        rewards=rng.standard_normal((num, L), dtype=np.float32) * mask,
+        terminateds=terminateds,
+        mask=mask,
+        train_mask=train_mask,
+        state_in={name: rng.standard_normal(x.shape, dtype=x.dtype) for name, x in state.items()},
+        indices=np.arange(num),
+        weights=rng.uniform(0.2, 1.0, num).astype(np.float32),
+    )
+
+
+class Seen(NamedTuple):
+    """What memory and target memory make of all observations up to a step."""
+
+    online: torch.Tensor
+    target: torch.Tensor
+
+
+def remembered(module: Any, draw: StepSequences, s: int) -> list[Seen]:
+    """One forward of a single step after the other."""
+    parts = []
+    for past in (module.past, module.target_past):
+        state = {name: torch.from_numpy(part[s : s + 1]) for name, part in draw.state_in.items()}
+        found = []
+        for obs in torch.from_numpy(draw.obs[s]):
+            out = past({"obs": obs[None, None], "state_in": state})
+            state = out["state_out"]
+            found.append(out["embeddings"][0])
+        parts.append(found)
+    return [Seen(*each) for each in zip(*parts, strict=True)]
+
+
+def goal(draw: StepSequences, s: int, t: int) -> tuple[float, float, int]:
+    """Two rewards, the discount of what follows them, and where that is."""
+    after = min(t + 2, int(draw.mask[s].sum()))
+    rewards = sum(GAMMA ** (k - t) * float(draw.rewards[s, k]) for k in range(t, after))
+    over = draw.terminateds[s, after - 1]
+    return rewards, 0.0 if over else GAMMA ** (after - t), after
+
+
+def soft_value(
+    module: Any, seen: Seen, noise: torch.Tensor | None, critics: Any, of: torch.Tensor
+) -> float:
+    """What a state is worth by those critics, and by what the actor would do."""
+    inputs, alpha = module.pi(seen.online), module.log_alpha.exp()
+    if noise is None:
+        logp = inputs.log_softmax(-1)
+        return float((logp.exp() * (critics(of, None).amin(0) - alpha * logp)).sum())
+    actions, logp = module.distribution.rsample(inputs, noise[None])
+    return float(critics(of, actions).amin() - alpha * logp)
+
+
+KINDS = ("SAC", "SAC discrete", "TD3")
+
+
+@pytest.mark.parametrize("burn_in", [0, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_of_sequences_is_that_of_their_steps(
+    kind: str, burn_in: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = learner_of(kind, burn_in_len=burn_in)
+    module: Any = learner.module
+    draw = drawn(learner)
+    noises = [torch.randn(3 * L, 2, generator=torch.manual_seed(k)) for k in range(2)]
+    rolls = iter(noises)
+    for each in (SquashedGaussian, Deterministic):
+        monkeypatch.setattr(each, "draw_noise", lambda self, inputs: next(rolls).clone())
+    critic_sum = actor_sum = 0.0
+    sizes, count = np.zeros((3, L)), int(draw.train_mask.sum())
+    with torch.no_grad():
+        for s, t in np.argwhere(draw.train_mask):
+            seen = remembered(module, draw, s)
+            rewards, discount, after = goal(draw, s, t)
+            row = s * L + t
+            if kind == "TD3":
+                moved = (0.2 * noises[0][row]).clamp(-0.5, 0.5)
+                nexts = (torch.tanh(module.target_pi(seen[after].target)) + moved).clamp(-1, 1)
+                worth = module.target_critics(seen[after].target, nexts).amin()
+                worth = float(worth)
+                own = module.critics(seen[t].online, torch.tanh(module.pi(seen[t].online)))[0]
+                actor_sum -= own.item()
+            else:
+                then, now = (None, None) if module.is_discrete else (x[row] for x in noises)
+                critics, following = module.target_critics, seen[after]
+                worth = soft_value(module, following, then, critics, following.target)
+                actor_sum -= soft_value(module, seen[t], now, module.critics, seen[t].online)
+            target = rewards + discount * worth
+            if module.is_discrete:
+                q = module.critics(seen[t].online, None)[:, 0, draw.actions[s, t]]
+            else:
+                q = module.critics(seen[t].online, torch.from_numpy(draw.actions[s, t])[None])
+            errors = (q.flatten() - target).abs().numpy()
+            sizes[s, t] = errors.mean()
+            critic_sum += float(draw.weights[s]) * 0.5 * float((errors**2).sum())
+    metrics = learner.update(draw)
+    assert metrics["qf_loss"] == pytest.approx(critic_sum / count, rel=1e-4)
+    assert metrics["policy_loss"] == pytest.approx(actor_sum / count, rel=1e-4)
+    means = sizes.sum(1) / draw.train_mask.sum(1)
+    np.testing.assert_allclose(metrics["td_errors"], 0.9 * sizes.max(1) + 0.1 * means, rtol=1e-4)
+    assert metrics["num_module_steps_trained"] == count
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_critics_loss_alone_trains_the_memory_and_its_target_follows(kind: str) -> None:
+    learner = learner_of(kind, tau=0.25)
+    module: Any = learner.module
+    before = {name: part.clone() for name, part in module.state_dict().items()}
+    assert not any(
+        p is q for p in learner.optimizers["actor"].parameters for q in module.past.parameters()
+    )
+    learner.update(drawn(learner))
+    after = module.state_dict()
+    for name in (name for name in before if name.startswith("past.")):
+        assert not torch.equal(before[name], after[name])
+        target = torch.lerp(before[f"target_{name}"], after[name], 0.25)
+        torch.testing.assert_close(after[f"target_{name}"], target)
+
+
+class Remembers(SACModule):
+    def get_initial_state(self) -> dict[str, Any]:
+        return {"h": torch.zeros(3)}
+
+
+def test_a_memory_of_a_modules_own_is_refused() -> None:
+    config = SACConfig().environment(observation_space=OBS, action_space=BOX)
+    config.rl_module(rl_module_spec={"module_class": Remembers})
+    message = "rl_module_spec: Remembers has a memory of its own.*set use_lstm or use_gru"
+    with pytest.raises(ConfigError, match=message):
+        SACLearner(config.get_config_for_module("default_policy"), Spaces(OBS, BOX))
+
+
+class Recall(gym.Env[Any, Any]):
+    """The first observation says what to do in the last step, of which all look the same."""
+
+    def __init__(self, config: Any = None) -> None:
+        self.observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+        self.action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+        if config.get("discrete"):
+            self.action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.t, self.sign = 0, int(self.np_random.integers(2))
+        return np.array([2.0 * self.sign - 1.0], np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.t += 1
+        done = float(np.clip(action, -1, 1).item() * (2 * self.sign - 1))
+        if isinstance(self.action_space, gym.spaces.Discrete):
+            done = float(action == self.sign)
+        return np.zeros(1, np.float32), done * (self.t == 3), self.t == 3, False, {}
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("memory", ["use_lstm", "use_gru"])
+def test_with_memory_they_recall_what_they_saw(kind: str, memory: str) -> None:
+    model = {"fcnet_hiddens": (16,), memory: True, "lstm_cell_size": 16, "max_seq_len": 4}
+    settings: Any = TD3Config() if kind == "TD3" else SACConfig()
+    if kind != "TD3":
+        settings.training(alpha_lr=3e-3, initial_alpha=0.2)
+    settings = (
+        settings.environment(Recall, env_config={"discrete": kind == "SAC discrete"})
+        .env_runners(num_envs_per_env_runner=4, rollout_fragment_length=4)
+        .training(num_steps_sampled_before_learning_starts=128, train_batch_size_per_learner=32)
+        .training(actor_lr=3e-3, critic_lr=3e-3, gamma=0.9, tau=0.05)
+        .rl_module(model_config=model)
+        .reporting(min_sample_timesteps_per_iteration=256, metrics_num_episodes_for_smoothing=50)
+        .debugging(seed=1)
+    )
+    with settings.build_algo() as algorithm:
+        for _ in range(40):
+            result = algorithm.train()
+            if result["env_runners"]["episode_return_mean"] > 0.8:
+                return
+    pytest.fail(f"return {result['env_runners']['episode_return_mean']}; at most 0.5 by chance")

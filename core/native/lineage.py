@@ -8,9 +8,10 @@ disk or on another node, as long as one of them is referred to, or a result that
     b = g.remote(a)     recipe of b: g, of a, whose recipe is f
     del a               the value goes; should b be lost, f runs again and then g
 
-A recipe does not keep the values of its arguments. So an argument that was `put` must still be
-referred to when the value is lost; and where a large argument was passed by value, there is no
-recipe. Recipes are bounded in size; beyond it the oldest are dropped.
+A recipe keeps the values of small arguments, which have no recipes, but not those of large ones. So
+a large one that was `put` must still be referred to when the value is lost; and where a large
+argument was passed by value, there is no recipe. Recipes are bounded in size; beyond it the oldest
+are dropped.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ _RECIPE_BYTES = 1000
 
 @dataclass(slots=True)
 class Argument:
-    """A reference among a task's arguments, and how its value was made, if that is known."""
+    """A reference among a task's arguments: its value if that is small, or else how it was made, if
+    that is known."""
 
     ref: weakref.ref[NativeRef]
     made_by: Recipe | None
     index: int
+    value: Stored | None
 
 
 class Recipe:
@@ -49,7 +52,8 @@ class Recipe:
         body, buffers = task.args.body, task.args.buffers
         self.arguments = arguments
         self.returns = len(task.refs)
-        self.size = _RECIPE_BYTES + len(body) + sum(map(len, buffers))
+        kept = sum(each.value.size for each in arguments if each.value is not None)
+        self.size = _RECIPE_BYTES + len(body) + sum(map(len, buffers)) + kept
         self.task: Task | None = task.again([], Stored(body, buffers, []))
 
     def drop(self) -> None:
@@ -137,8 +141,10 @@ class Lineage:
             or not any(map(_may_be_lost, task.refs))
         ):
             return
-        arguments = [Argument(weakref.ref(ref), *self.recipes.find(ref)) for ref in task.args.refs]
-        self.recipes.add(Recipe(task, arguments), task.refs)
+        self.recipes.add(Recipe(task, [*map(self._argument, task.args.refs)]), task.refs)
+
+    def _argument(self, ref: NativeRef) -> Argument:
+        return Argument(weakref.ref(ref), *self.recipes.find(ref), _small_value(ref))
 
     def can_recover(self, ref: NativeRef) -> bool:
         """Whether the value of an own object could be made again."""
@@ -167,14 +173,24 @@ class Lineage:
                 if ref is None:
                     ref = self._new_ref()
                     missing.append(ref)
-                    reason = _obstacle(argument.made_by)
-                    if argument.made_by is None or reason:
-                        ref.resolve(_failed(ref, f"one of its arguments is gone, and {reason}"))
-                    else:
-                        agenda.append((argument.made_by, {argument.index: ref}))
+                    agenda += self._make(ref, argument)
                 arguments.append(ref)
             refs = [wanted.get(k) or self._new_ref() for k in range(recipe.returns)]
             self._submit(recipe.again(refs, arguments), missing)
+
+    def _make(
+        self, ref: NativeRef, argument: Argument
+    ) -> list[tuple[Recipe, dict[int, NativeRef]]]:
+        """Give ``ref`` the value of an argument that nobody refers to any more, or the reason why
+        not; or tell by which recipe it is made again, and which of its results it is."""
+        recipe = argument.made_by
+        if argument.value is not None:
+            ref.resolve(argument.value)
+        elif recipe is None or _obstacle(recipe):
+            ref.resolve(_failed(ref, f"one of its arguments is gone, and {_obstacle(recipe)}"))
+        else:
+            return [(recipe, {argument.index: ref})]
+        return []
 
 
 def is_lost(outcome: Any) -> bool:
@@ -190,6 +206,14 @@ def is_lost(outcome: Any) -> bool:
 
 def _may_be_lost(ref: NativeRef) -> bool:
     return ref.is_away or (isinstance(ref.outcome, Stored) and ref.outcome.region is not None)
+
+
+def _small_value(ref: NativeRef) -> Stored | None:
+    """The value, where it is part of messages; none that would keep other values alive."""
+    value = ref.outcome
+    if isinstance(value, Stored) and value.region is None and not value.refs:
+        return value
+    return None
 
 
 def _obstacle(recipe: Recipe | None) -> str:

@@ -213,6 +213,26 @@ def test_an_argument_that_was_put_and_dropped(tmp_path: Path) -> None:
         core.get(ref, timeout=SOON_S)
 
 
+@core.remote
+def small(k: float, folder: Path) -> float:
+    note(folder)
+    return k
+
+
+@pytest.mark.parametrize("put", [False, True], ids=["made", "put"])
+def test_a_small_argument_that_was_dropped_is_part_of_the_recipe(
+    put: bool, tmp_path: Path, counted: Callable[[], int]
+) -> None:
+    argument = core.put(3.0) if put else small.remote(3.0, tmp_path)
+    ref = make.remote(argument, tmp_path)
+    core.wait([ref])
+    del argument
+    ref = add_one.remote(ref, tmp_path)
+    lose([ref])
+    assert core.get(ref, timeout=SOON_S).sum() == 4 * SIZE
+    assert counted() == 4 + (not put)  # the small one is known, and is not made again
+
+
 def test_an_argument_that_was_put_and_kept(tmp_path: Path) -> None:
     kept = core.put(np.ones(SIZE))
     ref = add_one.remote(kept, tmp_path)

@@ -11,6 +11,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+_LONGEST_MS = 86_400_000
+"""Who looks less often than once a day does not look."""
+
 
 class SystemConfig(NamedTuple):
     """See the module's text."""
@@ -32,20 +35,16 @@ def system_config(given: Mapping[str, Any] | None = None) -> SystemConfig:
     for name in given or {}:
         if name not in SystemConfig._fields:
             raise ValueError(f"_system_config has no {name!r} here{_nearest(name)}")
-    config = SystemConfig(
-        float(_number("memory_usage_threshold", given)),
-        int(_number("memory_monitor_refresh_ms", given)),
-    )
-    if not 0 <= config.memory_usage_threshold <= 1:
+    threshold = _number("memory_usage_threshold", given)
+    refresh_ms = _number("memory_monitor_refresh_ms", given)
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"memory_usage_threshold is {threshold}: it is a share, from 0 to 1")
+    if not 0 <= refresh_ms <= _LONGEST_MS:
         raise ValueError(
-            f"memory_usage_threshold is {config.memory_usage_threshold}: it is a share, from 0 to 1"
+            f"memory_monitor_refresh_ms is {refresh_ms:g}: give milliseconds, up to those of a "
+            "day, or 0 to switch the monitor off"
         )
-    if config.memory_monitor_refresh_ms < 0:
-        raise ValueError(
-            f"memory_monitor_refresh_ms is {config.memory_monitor_refresh_ms}: give milliseconds, "
-            "or 0 to switch the monitor off"
-        )
-    return config
+    return SystemConfig(threshold, int(refresh_ms))
 
 
 def _nearest(name: str) -> str:

@@ -13,6 +13,7 @@
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -36,7 +37,7 @@ from rllib.runs.csv_logger import FILE as TABLE
 from rllib.runs.mlflow_logger import FILE as MLFLOW
 from rllib.runs.record import PROGRESS, Metrics, read_json_lines
 from rllib.runs.starts import STARTS, write_start
-from rllib.runs.tensorboard import TENSORBOARD
+from rllib.runs.tensorboard import HALF_MADE, TENSORBOARD
 from rllib.runs.wandb_logger import FOLDER as WANDB
 from rllib.runs.watchdog import STALLS
 
@@ -126,6 +127,9 @@ class RunFolder:
         with writing_to(self.path):
             write_atomically(self.path / CONFIG, plan.to_yaml())
             write_start(self.path, iteration)
+        checkpoints = self.checkpoints.path
+        if checkpoints.is_dir() and not os.access(checkpoints, os.W_OK | os.X_OK):
+            raise RunError(f"{checkpoints}: cannot be written: {os.strerror(errno.EACCES)}")
 
     def earlier_plan(self) -> RunPlan | None:
         """What the training that is here was started with; None if there is none to continue.
@@ -173,18 +177,23 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove everything that a run has written."""
-        for name in _FOLDERS:
+        for name in (*_FOLDERS, *HALF_MADE):
             shutil.rmtree(self.path / name, ignore_errors=True)
         for name in _FILES:
             if name != LOCK:
                 (self.path / name).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove the folder of a run that never came to a result."""
-        self.clear()
-        (self.path / LOCK).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # something of the user's is in it: it stays
+        """Remove the folder of a run that never came to a result, as far as the disk lets it."""
+        with contextlib.suppress(OSError):
+            self.clear()
+            if self._has_but_the_lock():  # something of the user's is in it: it stays a run's
+                return
+            (self.path / LOCK).unlink(missing_ok=True)
             self.path.rmdir()
+
+    def _has_but_the_lock(self) -> bool:
+        return any(path.name != LOCK for path in self.path.iterdir())
 
 
 _WAYS_OUT = "start over with --fresh, or give the new run a --name of its own"

@@ -91,16 +91,16 @@ def train(
         Interrupted: after a signal, with a checkpoint written if the iteration ended in time.
         RLlibError, core.exceptions.CoreError: if training fails; the latest checkpoint stays.
     """
-    if resume_with_changes:
-        _say_changes(folder.changes(plan), console)
-    else:
+    changes = folder.changes(plan) if resume_with_changes else []
+    if not resume_with_changes:
         folder.refuse_changes(plan)
+    _say_changes(changes, console)
     if _is_finished(plan, folder, console):
         return
     for logger in plan.config.loggers:
         getattr(logger, "check", lambda: None)()
     try:
-        with _algorithm(plan, folder, console) as algo:
+        with _algorithm(plan, folder, console, is_changed=bool(changes)) as algo:
             folder.write_config(plan, algo.iteration)
             _Loop(plan, folder, console, signals, algo, profile_s).run()
     except BaseException:
@@ -126,25 +126,35 @@ def _is_finished(plan: RunPlan, folder: RunFolder, console: Console) -> bool:
 
 
 @contextmanager
-def _algorithm(plan: RunPlan, folder: RunFolder, console: Console) -> Iterator["Algorithm"]:
+def _algorithm(
+    plan: RunPlan, folder: RunFolder, console: Console, *, is_changed: bool
+) -> Iterator["Algorithm"]:
     """Build the algorithm, give it the state of the latest checkpoint, and stop it at the end."""
     console.say(_intentions(plan))
     algo = plan.config.build_algo()
     try:
         latest = folder.checkpoints.latest()
         if latest:
-            _restore(algo, latest, folder)
+            _restore(algo, latest, folder, is_changed=is_changed)
             console.say(f"continuing from {latest} {_at(folder.last_row() or {})}")
         yield algo
     finally:
         algo.stop()
 
 
-def _restore(algo: "Algorithm", latest: Path, folder: RunFolder) -> None:
+def _restore(algo: "Algorithm", latest: Path, folder: RunFolder, *, is_changed: bool) -> None:
     try:
         algo.restore_from_path(str(latest))
     except CheckpointError as error:
-        raise RunError(f"{error}\n{_way_around(latest, folder)}") from error
+        way = _WITHOUT_CHANGES if is_changed else _way_around(latest, folder)
+        raise RunError(f"{error}\n{way}") from error
+
+
+_WITHOUT_CHANGES = (
+    "what has changed may not fit what the run has learnt; go on without these changes, or start "
+    "over with --fresh"
+)
+"""Older checkpoints would fit no better: nobody is told to delete the newest one for them."""
 
 
 def _way_around(damaged: Path, folder: RunFolder) -> str:

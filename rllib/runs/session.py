@@ -105,6 +105,8 @@ class Session:
             return interruption.exit_code
         except RLlibError as error:
             return self._fail(error, error.exit_code)
+        except OSError as error:
+            return self._fail(self._of_a_run(error), 1)
         except Exception as error:
             return self._fail(error, 1)
 
@@ -171,6 +173,12 @@ class Session:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise RunError(f"--address {address}: {error}") from error
 
+    def _of_a_run(self, error: OSError) -> Exception:
+        """Of a file of runs, whose error is no defect, what and where says all."""
+        name = error.filename
+        is_one = isinstance(name, str) and Path(name).is_relative_to(self._order.runs_dir)
+        return RunError(f"{name}: {error.strerror}") if is_one else error
+
     def _fail(self, error: Exception, exit_code: int) -> int:
         from rllib.runs.failures import describe
 
@@ -185,7 +193,10 @@ class Session:
             return ""
         from rllib.runs.run import whereabouts
 
-        return f"; {whereabouts(self._folder)}"
+        try:
+            return f"; {whereabouts(self._folder)}"
+        except OSError as error:
+            return f"; where the run stands cannot be read: {error.strerror}"
 
 
 def _checked_name(name: str) -> str:

@@ -18,6 +18,8 @@ from rllib.runs.settings import Settings
 from rllib.runs.stopping import RETURN
 
 TENSORBOARD = "tensorboard"
+HALF_MADE = (f".{TENSORBOARD}.new", f".{TENSORBOARD}.old")
+"""Beside it while it is made anew."""
 FLUSH_EVERY_S = 2.0
 
 
@@ -83,7 +85,7 @@ class TensorBoard:
 
         self._event, self._summary, self._text = Event, Summary, text
         self._bottleneck, self._rename = "", rename or dict
-        beside, before = (folder.with_name(f".{folder.name}.{age}") for age in ("new", "old"))
+        beside, before = (folder.with_name(name) for name in HALF_MADE)
         shutil.rmtree(beside, ignore_errors=True)
         if before.exists() and not folder.exists():  # a process was killed between the two renames
             before.rename(folder)

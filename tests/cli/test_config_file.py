@@ -120,6 +120,14 @@ def test_a_document_that_cannot_be_used_says_where_and_why(text: str, message: s
     assert not Path("canary").exists()
 
 
+def test_of_a_file_of_any_size_only_so_much_is_read(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.yaml"
+    with huge.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ConfigError, match="longer than 1,000,000 characters"):
+        read_draft(str(huge))
+
+
 def test_a_file_that_is_no_text_is_refused() -> None:
     Path("my.yaml").write_bytes(b"a: \xff\xfe")
     with pytest.raises(ConfigError, match=r"my\.yaml: not a text file in UTF-8"):

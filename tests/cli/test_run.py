@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import rllib.checkpoints.checkpoint
 import rllib.checkpoints.files
+import rllib.runs.folder
 import rllib.runs.loggers
 import rllib.runs.record
 import rllib.runs.saver
@@ -185,6 +186,8 @@ def test_changes_that_do_not_fit_leave_the_run_as_it_was(
         code, output = train("lr=0.5", **changed)
     assert code == 2
     assert "weights of another network" in output
+    assert "go on without these changes" in output
+    assert "delete" not in output  # the newest checkpoint, for an older one that would not fit
     assert Path("runs/toy/config.yaml").read_text() == before
     assert train(stop=("training_iteration=6",))[0] == 0
 
@@ -228,6 +231,76 @@ def test_a_run_that_fails_before_its_first_result_leaves_no_folder(
     assert code == 1
     assert "RuntimeError: no such display" in output
     assert not Path("runs/toy").exists()
+
+
+def test_a_folder_that_cannot_be_removed_does_not_hide_why_it_failed(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object, config: object) -> None:
+        raise RuntimeError("no such display")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "runs/toy/config.yaml")
+
+    monkeypatch.setattr(counting_algo.Counting, "__init__", fail)
+    monkeypatch.setattr(rllib.runs.folder.Path, "unlink", refuse)
+    code, output = train()
+    assert code == 1
+    assert "RuntimeError: no such display" in output
+    assert "Read-only" not in output
+
+
+def test_what_a_logger_has_half_made_goes_too(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object, config: object) -> None:
+        Path("runs/toy/.tensorboard.new").mkdir()
+        raise RuntimeError("no such display")
+
+    monkeypatch.setattr(counting_algo.Counting, "__init__", fail)
+    train()
+    assert not Path("runs/toy").exists()
+
+
+def test_where_something_of_the_users_is_the_next_run_may_be_as_well(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object, config: object) -> None:
+        Path("runs/toy/notes.txt").touch()
+        raise RuntimeError("no such display")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(counting_algo.Counting, "__init__", fail)
+        train()
+    assert train()[0] == 0
+    assert Path("runs/toy/notes.txt").exists()
+
+
+def test_a_folder_that_may_not_be_read_is_one_message(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train()
+
+    def refuse(self: object, pointer: str) -> None:
+        name = f"runs/toy/checkpoints/{pointer}"
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+
+    monkeypatch.setattr(CheckpointFolder, "_read", refuse)
+    code, output = train()
+    assert code == 1
+    assert "training failed: runs/toy/checkpoints/latest: Permission denied\n" in output
+    assert "Traceback" not in output
+
+
+def test_checkpoints_that_could_not_be_written_are_no_start(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train()
+    monkeypatch.setattr(rllib.runs.folder.os, "access", lambda path, mode: False)
+    code, output = train(stop=("training_iteration=7",))
+    assert code == 2
+    assert "error: runs/toy/checkpoints: cannot be written: Permission denied" in output
+    assert checkpoints() == [4, 5]
 
 
 @pytest.mark.parametrize("lost", [PROGRESS, CONFIG_FILE])

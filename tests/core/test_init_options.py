@@ -133,6 +133,9 @@ def test_the_end_may_be_told_to_wait() -> None:
         ({"memory_usage_threshold": 95}, "a share, from 0 to 1"),
         ({"memory_usage_threshold": "much"}, "give a number"),
         ({"memory_monitor_refresh_ms": -1}, "0 to switch the monitor off"),
+        ({"memory_monitor_refresh_ms": float("inf")}, "is inf: .* 0 to switch the monitor off"),
+        ({"memory_monitor_refresh_ms": float("nan")}, "is nan: .* 0 to switch the monitor off"),
+        ({"memory_monitor_refresh_ms": 1e30}, r"is 1e\+30: .* 0 to switch the monitor off"),
     ],
 )
 def test_a_wrong_system_config_says_what_is_right(given: dict[str, object], message: str) -> None:

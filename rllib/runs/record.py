@@ -53,12 +53,14 @@ class JsonLines:
     """One flat JSON object per training iteration, complete on disk before the next one begins.
 
     Lines that the disk does not take are owed, and written with the next one; of a line there is
-    never a part.
+    never a part. A folder that was deleted, or whose disk is not mounted any more, takes nothing:
+    what is open could still be written, and nobody would ever find it.
     """
 
     def __init__(self, path: Path, until: float) -> None:
         """Go on with ``path`` after that training iteration; later ones are taken back."""
         _cut(path, until)
+        self._folder, self._identity = path.parent, _identity(path.parent)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
         self._size = path.stat().st_size
         self._owed: list[bytes] = []
@@ -73,6 +75,8 @@ class JsonLines:
         self._pay()
 
     def _pay(self) -> None:
+        if _identity(self._folder) != self._identity:
+            raise OSError(errno.ENOENT, GONE)
         data = b"".join(self._owed)
         try:
             written = os.write(self._descriptor, data) if data else 0
@@ -96,6 +100,18 @@ class JsonLines:
     def close(self) -> None:
         """Close the file; what is still owed is lost."""
         os.close(self._descriptor)
+
+
+GONE = "its folder is gone (deleted, or its disk is not mounted)"
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Of a folder that is there, what no other one has."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _line(metrics: Metrics) -> str:

@@ -584,6 +584,35 @@ def curve_of_tensorboard() -> set[float]:
     return {float(event.step) for event in found.Scalars("env_runners/episode_return_mean")}
 
 
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_folder_that_vanishes_is_told_and_nothing_is_written_in_its_place(
+    train: Train, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    flatten = rllib.runs.loggers.flatten
+
+    def vanishing(result: Any) -> Any:
+        if result["training_iteration"] == 3:
+            Path("runs").rename("unmounted")
+        if result["training_iteration"] == 5 and comes_back:
+            Path("unmounted").rename("runs")
+        return flatten(result)
+
+    monkeypatch.setattr(rllib.runs.loggers, "flatten", vanishing)
+    code, output = train(stop=("training_iteration=7",))
+    assert output.count("runs/toy: results cannot be written: its folder is gone") == 1
+    assert output.count("a checkpoint is left out: runs/toy: cannot be written: its folder") == 1
+    if comes_back:
+        assert code == 0
+        assert [row["training_iteration"] for row in rows()] == [1, 2, 3, 4, 5, 6, 7]
+        assert checkpoints() == [6, 7]
+    else:
+        assert code == 1
+        assert "training failed: runs/toy: cannot be written: its folder is gone" in output
+        assert not Path("runs").exists()
+        Path("unmounted").rename("runs")
+        assert checkpoints() == [2]
+
+
 def test_a_disk_that_stays_full_ends_the_run_with_the_reason(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:

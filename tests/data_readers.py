@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 import numpy as np
+import psutil
 from cluster_actors import on
 
 from rllib import core
@@ -69,3 +70,9 @@ def received(*nodes: Node) -> list[int]:
     """Bytes of large values that came there from other nodes."""
     found = {each.node_id: each.received for each in state.list_stores()}
     return [found[node.id] for node in nodes]
+
+
+def ways_of(pid: int) -> int:
+    """TCP connections of a node service."""
+    found = psutil.Process(pid).net_connections("tcp")
+    return sum(each.status == psutil.CONN_ESTABLISHED for each in found)

@@ -37,10 +37,13 @@ class Berth:
 
     def room(self, most: int) -> memoryview:
         """Where the next bytes go, up to ``most``; nowhere in particular where there is no room."""
-        size = min(most, self.size - self.done)
+        return self.part(self.done, min(most, self.size - self.done))
+
+    def part(self, at: int, size: int) -> memoryview:
+        """Where those bytes go, which are all within it."""
         if self._view is None:
             return memoryview(bytearray(size))
-        return self._view[self.done : self.done + size]
+        return self._view[at : at + size]
 
     def take(self, data: memoryview) -> None:
         """The next bytes."""

@@ -5,8 +5,9 @@
     process --Unix socket--> Tunnel ===wire=== the other gateway's Tunnel --Unix socket--> process
 
 Frames go through unread, in order, but for those of large values: their bytes go from where they
-lie on the one node to where they will lie on the other, see `rllib.core.native.wire.bulk`. It ends
-when one of the processes does: so all that holds for two processes with a Unix socket between them
+lie on the one node to where they will lie on the other, see `rllib.core.native.wire.bulk`; those of
+the largest by further wires beside this one (`side_wires`), for which the frames wait. It ends when
+one of the processes does: so all that holds for two processes with a Unix socket between them
 holds for these. Who does not read is not sent to, up to the process that writes.
 """
 
@@ -14,19 +15,20 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from rllib.core.cluster.carriers import Carriers
 from rllib.core.cluster.dock import Berth, Dock, Landing
+from rllib.core.cluster.side_wires import APART_BYTES, Cargo, Events, SideWires
 from rllib.core.cluster.walker import Bulk, Item, Notice, Walker
 from rllib.core.cluster.wires import Wire
 from rllib.core.native import wire
 from rllib.core.native.connection import receive, send_with
 from rllib.core.native.objects import BULKS
 from rllib.core.native.peers import PeerGoneError
-from rllib.core.native.reactor import READ, WRITE, Reactor
+from rllib.core.native.reactor import READ, WRITE
 from rllib.core.native.spillfiles import stored_size
 
 _NEAR_READ = 1 << 18
@@ -77,38 +79,42 @@ class Ends(NamedTuple):
 
 
 class Tunnel:
-    """See the module's text. All runs under ``lock``, which is the reactor's.
+    """See the module's text. All runs under the lock of the main carrier.
 
-    ``ended`` is called once, with the reason where the way broke though both may live.
+    ``ended`` is called once, with the reason where the way broke though both may live; ``widen``
+    where there is one, once, when side wires would have something to carry.
     """
 
     def __init__(
         self,
-        reactor: Reactor,
-        lock: threading.RLock,
+        carriers: Carriers,
         near: socket.socket,
         far: Wire,
         ends: Ends,
         dock: Dock,
         ended: Callable[[Tunnel, str], None],
+        widen: Callable[[Tunnel], None] | None = None,
     ) -> None:
         self.ends = ends
-        self._reactor = reactor
-        self._lock = lock
+        self.sides = SideWires(carriers, Events(self._taken, self._filled, self._broken))
+        self._reactor = carriers.main.reactor
+        self._lock = carriers.main.lock
         self._near = near
         self._far = far
         self._dock = dock
         self._ended = ended
+        self._widen = widen
         self._near_is_open = self._far_is_open = True
         self._output_ended = False
         self._closed = False
-        self._to_far: deque[memoryview | Shipment] = deque()
+        self._to_far: deque[memoryview | Shipment | Cargo] = deque()
         self._to_near: deque[Letter] = deque()
         self._from_near = Walker(_FROM_NEAR)
         self._from_far = Walker(_FROM_FAR)
         self._fds: deque[int] = deque()
         self._items: Iterator[Item] = iter(())  # what was read from afar and is not looked at yet
         self._berth: Berth | None = None  # of the value that comes just now
+        self._filling: Berth | None = None  # of the one that comes by side wires just now
         self._seeks_berth = False
         self._shown: set[int] = set()  # segments that the process here has
         self._masks: dict[int, int] = {}
@@ -121,6 +127,18 @@ class Tunnel:
         """End it, because the way broke."""
         if not self._closed:
             self._close(reason)
+
+    def may_widen(self) -> bool:
+        """Whether there may be one more side wire; then it is counted."""
+        return not self._closed and self.sides.promise()
+
+    def add_side(self, wire: Wire) -> None:
+        """One that there may be. Closes it where it comes too late. Raises `OSError`, see
+        `SideWires.add`."""
+        if self._closed:
+            wire.close()
+        else:
+            self.sides.add(wire)
 
     # -- events --------------------------------------------------------------------------------
 
@@ -163,11 +181,23 @@ class Tunnel:
             may_read = self._far_is_open and not self._to_far
             near = (READ if may_read else 0) | (WRITE if self._to_near else 0)
         if self._far_is_open:
-            may_read = not self._near_is_open or not (self._to_near or self._seeks_berth)
-            far = (READ if may_read else 0) | (WRITE if self._to_far else 0)
+            far = (READ if self._may_read_far else 0) | (WRITE if self._may_pour_far else 0)
             self._far.await_bytes(self._from_far.raw if self._near_is_open else 0)
         self._watch(self._near.fileno(), near, self._on_near)
         self._watch(self._far.fd, far, self._on_far)
+
+    @property
+    def _may_read_far(self) -> bool:
+        """For what follows there is room, or nobody who would read it."""
+        return not self._near_is_open or not (self._to_near or self._waits_for_value)
+
+    @property
+    def _waits_for_value(self) -> bool:
+        return self._seeks_berth or self._filling is not None
+
+    @property
+    def _may_pour_far(self) -> bool:
+        return bool(self._to_far) and not isinstance(self._to_far[0], Cargo)
 
     def _watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
         known = self._masks.get(fd, 0)
@@ -207,14 +237,28 @@ class Tunnel:
         bulk = wire.read_bulk(notice.payload)
         if not self._fds:
             raise wire.WireError("a value was announced without its descriptor")
-        coming = wire.Coming(bulk.number, bulk.sizes)
+        self._send_bulk(bulk, self._fds.popleft())
+
+    def _send_bulk(self, bulk: wire.BulkAt, fd: int) -> None:
+        size = stored_size(bulk.sizes)
+        serial, cargo = self.sides.cargo(fd, bulk.offset, size)
+        coming = wire.Coming(bulk.number, bulk.sizes, serial)
         self._to_far.append(memoryview(wire.coming_frame(coming)))
-        self._to_far.append(Shipment(self._fds.popleft(), bulk, stored_size(coming.sizes)))
+        self._to_far.append(cargo or Shipment(fd, bulk, size))
+        self._widen_for(size)
+
+    def _widen_for(self, size: int) -> None:
+        if size >= APART_BYTES and self._widen is not None:
+            self._widen(self)
+            self._widen = None
 
     def _pour_far(self) -> None:
         """Write what the network takes."""
         while self._to_far and self._far_is_open:
             item = self._to_far[0]
+            if isinstance(item, Cargo):
+                self.sides.load(item)
+                return
             if isinstance(item, Shipment):
                 if not self._ship(item):
                     return
@@ -238,18 +282,25 @@ class Tunnel:
             if shipment.advance(sent):
                 return True
 
+    def _taken(self, cargo: Cargo) -> None:
+        """The side wires have the last of it in hand, and are glad of more."""
+        if self._to_far and self._to_far[0] is cargo:
+            self._to_far.popleft()
+            self._do(self._pour_far)
+
     def _end_near(self) -> None:
         """The process here has ended: what it wrote goes out, what comes for it is for nobody."""
         self._near_is_open = False
         self._to_near.clear()
         self._items = iter(())
-        self._berth = None
+        self._berth = self._filling = None
+        self.sides.shut()
 
     # -- from afar -----------------------------------------------------------------------------
 
     def _read_far(self) -> None:
         done = 0
-        while not (self._to_near or self._seeks_berth) or not self._near_is_open:
+        while self._may_read_far:
             count = self._read_far_once()
             if count is None or not self._far_is_open:
                 return
@@ -288,8 +339,8 @@ class Tunnel:
                 self._to_near.append(Letter(item))
             else:
                 self._on_far_notice(item)
-                if self._seeks_berth:
-                    return  # the rest of the items follows when there is one
+                if self._waits_for_value:
+                    return  # the rest of the items follows when it is there, or room for it
         self._pour_near()
 
     def _on_far_notice(self, notice: Notice) -> None:
@@ -298,28 +349,59 @@ class Tunnel:
             self._to_near.append(Letter(memoryview(wire.record_frame(freed))))
             return
         coming = wire.read_coming(notice.payload)
-        self._from_far.raw = stored_size(coming.sizes)
-        self._berth = self._dock.berth(coming)
-        if self._berth is None:
+        size = stored_size(coming.sizes)
+        if coming.serial:
+            self.sides.announced(coming.serial)
+        else:
+            self._from_far.raw = size
+        self._widen_for(size)
+        is_apart = coming.serial > 0
+        berth = self._dock.berth(coming)
+        if berth is None:
             self._seeks_berth = True
-            self._dock.find_berth(coming, self._found_berth)
+            self._dock.find_berth(coming, lambda berth: self._found_berth(berth, is_apart=is_apart))
+        else:
+            self._receive_into(berth, is_apart=is_apart)
 
-    def _found_berth(self, berth: Berth) -> None:
+    def _receive_into(self, berth: Berth, *, is_apart: bool) -> None:
+        if is_apart:
+            self._filling = berth
+            self.sides.receive(berth)
+        else:
+            self._berth = berth
+
+    def _found_berth(self, berth: Berth, *, is_apart: bool) -> None:
         """Called in another thread."""
         with self._lock:
             self._seeks_berth = False
             if self._near_is_open and not self._closed:
-                self._berth = berth
-                self._do(self._take_items)
-                if not self._closed:
-                    self._do(self._read_far)
+                self._receive_into(berth, is_apart=is_apart)
+                if is_apart:
+                    self._settle()
+                else:
+                    self._go_on()
             elif not self._closed:
                 self._settle()
 
+    def _filled(self, berth: Berth) -> None:
+        """The side wires have brought all of it."""
+        if berth is self._filling:
+            self._filling = None
+            self._do(lambda: self._land(berth))
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """With what has come behind a value."""
+        for work in (self._take_items, self._read_far):
+            if not self._closed:
+                self._do(work)
+
     def _land_if_full(self, berth: Berth) -> None:
-        if not berth.is_full:
-            return
-        self._berth = None
+        if berth.is_full:
+            self._berth = None
+            self._land(berth)
+
+    def _land(self, berth: Berth) -> None:
         try:
             landing = self._dock.land(berth, self.ends.near, self)
         except PeerGoneError:
@@ -357,6 +439,11 @@ class Tunnel:
 
     # -- ends ----------------------------------------------------------------------------------
 
+    def _broken(self, reason: str) -> None:
+        """A side wire is lost, and with it what it carried."""
+        if not self._closed:
+            self._close(reason if self._near_is_open else "")  # else the other has ended it
+
     def _drop_output(self) -> None:
         for item in self._to_far:
             if isinstance(item, Shipment):
@@ -369,10 +456,11 @@ class Tunnel:
             self._watch(fd, 0, self._on_near)
         self._drop_output()
         self._items = iter(())
-        self._berth = None
+        self._berth = self._filling = None
         while self._fds:
             os.close(self._fds.popleft())
         self._near.close()
         self._far.close()
+        self.sides.close()
         self._dock.withdraw(self)
         self._ended(self, reason)

@@ -5,6 +5,9 @@ wants, and proves that he has the token, before anything else of what he sends i
 
     who knocks --MAGIC, [TLS], length, "<process> rllib <caller> <number> <proof>"--> gateway
     who knocks <--one byte: OPEN, GONE, or REFUSED and why-------------------------- gateway
+
+Who has dug a tunnel may dig side wires for it, once it has something for them to carry. He wants
+``side:<number>`` then, which is the number of the call that has opened the tunnel, his own.
 """
 
 from __future__ import annotations
@@ -15,21 +18,28 @@ import errno
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from rllib.core.cluster.carriers import Carriers
 from rllib.core.cluster.credentials import Tls, split_address
 from rllib.core.cluster.dock import Dock
 from rllib.core.cluster.proofs import Doorkeeper, Prover
 from rllib.core.cluster.tunnel import Ends, Tunnel
 from rllib.core.cluster.wires import Wire, prepare, read_exactly, ready, secured, write_all
-from rllib.core.native.reactor import Reactor
+from rllib.core.native.platform import usable_cores
 from rllib.core.native.sites import KEY_BYTES, key_of
 
-MAGIC = b"RLLIB/2\n"
+MAGIC = b"RLLIB/3\n"
 TUNNEL = "/rllib.Node/Tunnel"
+SIDE = "/rllib.Node/Side"
 """What is proved to be wanted."""
+
+SIDE_OF = "side:"
+_CORES_FOR_TLS = 4
+"""With fewer, encrypting on several of them takes them from each other and from all else."""
 
 OPEN, GONE, REFUSED = b"+", b"0", b"-"
 _ID_BYTES = 16
@@ -53,6 +63,14 @@ class Refused(OSError):
     """The other gateway lets nobody in; the text says why."""
 
 
+class Opened(NamedTuple):
+    """What somebody who knocked was given."""
+
+    wire: Wire
+    number: str
+    """Of his call."""
+
+
 class Tunnels:
     """Those of one gateway. Coroutines run on its loop; what is carried, in a thread of its own."""
 
@@ -73,10 +91,12 @@ class Tunnels:
         self._dock = dock
         self._broken = broken
         self._refused = refused
-        self._lock = threading.RLock()
-        self._reactor = Reactor(self._lock, _nothing)
+        self._carriers = Carriers()
+        self._lock = self._carriers.main.lock
         self._tunnels: set[Tunnel] = set()
-        self._digging: dict[asyncio.Future[Wire | None], bytes] = {}
+        self._admitted: dict[tuple[str, str], Tunnel] = {}
+        """By who has dug them, and the number of his call."""
+        self._digging: dict[asyncio.Future[Any], bytes] = {}
         """What is under way, and to the node of which key."""
 
     # -- from here -----------------------------------------------------------------------------
@@ -86,7 +106,7 @@ class Tunnels:
         digging = asyncio.ensure_future(self._way(to, address))
         self._digging[digging] = key_of(to)
         try:
-            far = await digging
+            opened = await digging
         except (OSError, TimeoutError) as error:
             near.close()
             self._broken(to, str(error) or "it does not answer")
@@ -96,7 +116,7 @@ class Tunnels:
             return
         finally:
             del self._digging[digging]
-        if far is None:
+        if opened is None:
             near.close()
             return
 
@@ -105,32 +125,68 @@ class Tunnels:
             if reason:
                 self._broken(to, reason)
 
-        self._carry(near, far, Ends(me, key_of(to)), ended)
+        loop, number = asyncio.get_running_loop(), opened.number
 
-    async def _way(self, to: bytes, address: str) -> Wire | None:
+        def widen(tunnel: Tunnel) -> None:
+            begin = partial(self._begin_sides, tunnel, number, address)
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(begin)
+
+        may_widen = self._tls is None or usable_cores() >= _CORES_FOR_TLS
+        ends = Ends(me, key_of(to))
+        self._carry(near, opened.wire, ends, ended, widen if may_widen else None)
+
+    async def _way(self, to: bytes, address: str) -> Opened | None:
         """As `_knock`, but what a network that is cut for a while has spoiled is tried again, and
         what this node had no descriptors for."""
         async with asyncio.timeout(_DIG_S):
             while True:
                 try:
-                    return await self._knock(to, address)
+                    return await self._knock(key_of(to), TUNNEL, to.hex(), address)
                 except OSError as error:  # nothing was carried yet
                     if not (isinstance(error, ConnectionError) or error.errno in _FULL):
                         raise
                     await asyncio.sleep(_PAUSE_S)
 
-    async def _knock(self, to: bytes, address: str) -> Wire | None:
-        """The way to that process; none if it is gone. Raises `OSError`."""
+    def _begin_sides(self, tunnel: Tunnel, number: str, address: str) -> None:
+        digging = asyncio.ensure_future(self._dig_sides(tunnel, number, address))
+        self._digging[digging] = tunnel.ends.far
+        digging.add_done_callback(lambda done: self._digging.pop(done, None))
+
+    async def _dig_sides(self, tunnel: Tunnel, number: str, address: str) -> None:
+        """As many as can be had; the tunnel does without the others."""
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                while self._may_widen(tunnel):
+                    opened = await self._knock(tunnel.ends.far, SIDE, SIDE_OF + number, address)
+                    if opened is None:
+                        return
+                    self._add_side(tunnel, opened.wire)
+
+    def _may_widen(self, tunnel: Tunnel) -> bool:
+        with self._lock:
+            return tunnel.may_widen()
+
+    def _add_side(self, tunnel: Tunnel, far: Wire) -> None:
+        with self._lock:
+            try:
+                tunnel.add_side(far)
+            except OSError:  # no descriptors
+                far.close()
+                raise
+
+    async def _knock(self, node: bytes, method: str, to: str, address: str) -> Opened | None:
+        """The way to that process, or a side wire; none if it is gone. Raises `OSError`."""
         sock = await _connected(address)
         try:
             await asyncio.get_running_loop().sock_sendall(sock, MAGIC)
             far = await secured(sock, self._tls, server=False)
-            shown = dict(self._prover.call(key_of(to), TUNNEL, to.hex()))
-            text = f"{to.hex()} {shown['authorization']}".encode()
+            shown = dict(self._prover.call(node, method, to))["authorization"]
+            text = f"{to} {shown}".encode()
             await write_all(far, _LENGTH.pack(len(text)) + text)
             answer = await read_exactly(far, 1)
             if answer == OPEN:
-                return far
+                return Opened(far, shown.split(" ")[2])
             if answer != GONE:
                 raise Refused(await _reason(far))
         except BaseException:
@@ -160,11 +216,29 @@ class Tunnels:
         if length > _MAX_KNOCK:
             raise Refused("that is no knock")
         to, _, shown = (await read_exactly(far, length)).decode("ascii", "replace").partition(" ")
-        reason = self._doorkeeper.refusal(TUNNEL, {"authorization": shown, "to": to})
+        method = SIDE if to.startswith(SIDE_OF) else TUNNEL
+        reason = self._doorkeeper.refusal(method, {"authorization": shown, "to": to})
         if reason:
             self._refused(reason, host)
             await _dismiss(far, REFUSED + f"a call {reason}: see `rllib token`".encode())
             raise Refused(reason)
+        _scheme, caller, number = shown.split(" ")[:3]
+        if method == SIDE:
+            await self._admit_side(far, self._admitted.get((caller, to.removeprefix(SIDE_OF))))
+        else:
+            await self._admit_tunnel(far, to, caller, number)
+
+    async def _admit_side(self, far: Wire, tunnel: Tunnel | None) -> None:
+        if tunnel is None:
+            await _dismiss(far, GONE)
+            raise Refused("that tunnel is gone")
+        if not self._may_widen(tunnel):
+            await _dismiss(far, REFUSED + b"a tunnel has no more side wires")
+            raise Refused("that tunnel has all side wires")
+        await write_all(far, OPEN)
+        self._add_side(tunnel, far)
+
+    async def _admit_tunnel(self, far: Wire, to: str, caller: str, number: str) -> None:
         near = await _connected_locally(self._directory, to)
         if near is None:
             await _dismiss(far, GONE)
@@ -174,19 +248,32 @@ class Tunnels:
         except BaseException:
             near.close()
             raise
-        caller = bytes.fromhex(shown.split(" ")[1])
-        ends = Ends(bytes.fromhex(to), caller[:KEY_BYTES])
-        self._carry(near, far, ends, lambda tunnel, _reason: self._tunnels.discard(tunnel))
+        ends = Ends(bytes.fromhex(to), bytes.fromhex(caller)[:KEY_BYTES])
+
+        def ended(tunnel: Tunnel, _reason: str) -> None:
+            self._tunnels.discard(tunnel)
+            self._admitted.pop((caller, number), None)
+
+        with self._lock:
+            tunnel = self._carry(near, far, ends, ended)
+            if tunnel in self._tunnels:  # else it has ended already
+                self._admitted[caller, number] = tunnel
 
     # -- all -----------------------------------------------------------------------------------
 
     def _carry(
-        self, near: socket.socket, far: Wire, ends: Ends, ended: Callable[[Tunnel, str], None]
-    ) -> None:
+        self,
+        near: socket.socket,
+        far: Wire,
+        ends: Ends,
+        ended: Callable[[Tunnel, str], None],
+        widen: Callable[[Tunnel], None] | None = None,
+    ) -> Tunnel:
         with self._lock:
-            tunnel = Tunnel(self._reactor, self._lock, near, far, ends, self._dock, ended)
+            tunnel = Tunnel(self._carriers, near, far, ends, self._dock, ended, widen)
             self._tunnels.add(tunnel)
             tunnel.start()
+        return tunnel
 
     def cut(self, node: bytes) -> None:
         """The node of that key is gone."""
@@ -202,7 +289,7 @@ class Tunnels:
             for tunnel in list(self._tunnels):
                 tunnel.cut("")
         self._dock.close()
-        self._reactor.stop()
+        self._carriers.stop()
 
 
 def _story(error: ssl.SSLError) -> str:
@@ -210,10 +297,6 @@ def _story(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"with a certificate that is not valid here ({error.verify_message})"
     return f"that did not get through TLS ({error.reason})"
-
-
-def _nothing() -> None:
-    pass
 
 
 async def _connected(address: str) -> socket.socket:

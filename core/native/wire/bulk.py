@@ -5,8 +5,9 @@
     process --BULK, descriptor--> gateway --COMING, bytes--> gateway --SEGMENT, Landed--> process
     process <-------Freed-------- gateway <-----ARRIVED----- gateway <-----CLAIMED------- process
 
-The bytes go from where they lie on the one node to where they will lie on the other. Then comes the
-message that speaks of them (`Streamed`).
+Large ones go in shares, by further connections between the two gateways, and no bytes are behind
+COMING. The bytes go from where they lie on the one node to where they will lie on the other. Then
+comes the message that speaks of them (`Streamed`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Coming(Message, tag="coming"):
 
     number: Number
     sizes: list[Number]
+    serial: Number = 0
+    """Of a value that comes in shares: which of these it is, counted from 1."""
 
 
 class Landed(Message, tag="landed"):

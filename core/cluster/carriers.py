@@ -1,0 +1,61 @@
+"""The threads that carry what goes through the tunnels of a gateway: one for the tunnels, and a few
+for their side wires (`side_wires`).
+
+They share no locks: what one wants done by another it posts there, and goes on. So who holds the
+lock of a carrier never waits for another one's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from rllib.core.native.reactor import Reactor
+
+SIDES = 2
+"""Side threads of a gateway, and side wires of a tunnel."""
+
+
+class Carrier:
+    """A reactor with a thread and a lock of its own."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._errands: deque[Callable[[], None]] = deque()
+        self.reactor = Reactor(self.lock, self._run_errands)
+
+    def post(self, errand: Callable[[], None]) -> None:
+        """Have it done there, soon, and under the lock. Errands are done in order."""
+        self._errands.append(errand)
+        self.reactor.nudge()
+
+    def _run_errands(self) -> None:
+        while self._errands:
+            self._errands.popleft()()
+
+    def stop(self) -> None:
+        """End the thread; what was posted is done before this returns."""
+        self.reactor.stop()
+        with self.lock:
+            self._run_errands()
+
+
+class Carriers:
+    """All of a gateway. Those for side wires begin when there is one."""
+
+    def __init__(self) -> None:
+        self.main = Carrier()
+        self._sides: list[Carrier] = []
+
+    def side(self, index: int) -> Carrier:
+        """The one for the side wire of that number of any tunnel. Under the lock of ``main``."""
+        while len(self._sides) <= index:
+            self._sides.append(Carrier())
+        return self._sides[index]
+
+    def stop(self) -> None:
+        """End all threads."""
+        self.main.stop()
+        for each in self._sides:
+            each.stop()

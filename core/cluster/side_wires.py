@@ -1,0 +1,423 @@
+"""Further connections of a tunnel, by which large values go in shares, straight from where they lie
+to where they will lie, several at a time.
+
+::
+
+    Tunnel --Cargo--> SideWire ===[number, offset, size] bytes=== SideWire --> Pier --> Tunnel
+       |      '-----> SideWire ===[number, offset, size] bytes=== SideWire ----'         |
+       '=============================== COMING, frames =================================='
+
+The order of things is that of the tunnel's own connection alone, which says what comes apart, and
+where nothing is passed on before that has landed. A share that is earlier than its announcement
+waits, and with it all that is behind it on its wire.
+
+A side wire belongs to a thread of its own (`carriers`). It holds on to the berth that it receives
+into and to the descriptor that it sends from until it is done with them, or has heard that its
+tunnel has ended: so nobody writes to memory that somebody else has by then. `Cargo` and `Pier` are
+known to all these threads, and have locks under which nothing else is locked, or waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rllib.core.cluster.carriers import SIDES, Carrier, Carriers
+from rllib.core.cluster.dock import Berth
+from rllib.core.cluster.shares import HEADER_BYTES, Arrivals, Share, share_size
+from rllib.core.cluster.wires import Wire
+from rllib.core.native.reactor import READ, WRITE
+from rllib.core.native.wire import WireError
+
+APART_BYTES = 1 << 22
+"""Values of this size go in shares. For those of half of it there is little in it."""
+_READ_BYTES = 1 << 22
+_TURN_BYTES = 1 << 22
+"""So much is carried before others have their turn."""
+_MOST_AHEAD = 1 << 16
+"""More values than there can be on their way: sockets do not hold so many shares."""
+
+
+class Cargo:
+    """A value on its way out; the descriptor is closed when nobody sends from it any more."""
+
+    def __init__(self, serial: int, fd: int, offset: int, size: int) -> None:
+        self.fd = fd
+        self._serial = serial
+        self._start = offset
+        self._size = size
+        self._taken = 0
+        self._lock = threading.Lock()
+
+    def take(self, wires: int) -> Share | None:
+        """The next share, for one of so many wires; none where all were taken."""
+        with self._lock:
+            size = share_size(self._size - self._taken, wires)
+            share = Share(self._serial, self._taken, size)
+            self._taken += size
+        return share if size else None
+
+    def ends_with(self, share: Share) -> bool:
+        """Whether that is the last one."""
+        return share.offset + share.size == self._size
+
+    def place(self, share: Share) -> int:
+        """Where that one begins, behind the descriptor."""
+        return self._start + share.offset
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+class Pier:
+    """Where shares come in, those of one value at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._serial = 0
+        self._berth: Berth | None = None
+        self._arrivals = Arrivals(0)
+        self._is_shut = False
+
+    def open(self, serial: int, berth: Berth) -> None:
+        """Shares of that value may come."""
+        with self._lock:
+            self._serial, self._berth = serial, berth
+            self._arrivals = Arrivals(berth.size)
+
+    def shut(self) -> None:
+        """Nobody wants what comes from now on."""
+        with self._lock:
+            self._berth = None
+            self._is_shut = True
+
+    def begin(self, share: Share) -> Berth | None:
+        """Where it belongs; none if that is not known yet. Raises `WireError` for one of no value,
+        and for those that `Arrivals` does not take."""
+        with self._lock:
+            ahead = share.serial - self._serial
+            if self._is_shut or 0 < ahead <= _MOST_AHEAD:
+                return None
+            if ahead or self._berth is None:
+                raise WireError("a share of a value that is none")
+            self._arrivals.begin(share)
+            return self._berth
+
+    def came(self, share: Share) -> Berth | None:
+        """All of a share that has begun; the berth if it is full now."""
+        with self._lock:
+            if not self._arrivals.came(share):
+                return None
+            berth, self._berth = self._berth, None
+            return berth
+
+
+class _Leaving:
+    """A share that is being sent."""
+
+    def __init__(self, cargo: Cargo, share: Share) -> None:
+        self.cargo = cargo
+        self.header = memoryview(share.header())
+        self.at = cargo.place(share)
+        self.left = share.size
+
+
+class _Coming:
+    """A share that is being received."""
+
+    def __init__(self, berth: Berth, share: Share) -> None:
+        self.berth = berth
+        self.share = share
+        self.at = share.offset
+        self.left = share.size
+
+
+class Events(NamedTuple):
+    """What a tunnel hears, in its own thread; also after it has ended."""
+
+    taken: Callable[[Cargo], None]
+    """The last share of it is being sent."""
+    filled: Callable[[Berth], None]
+    """All shares are there."""
+    broken: Callable[[str], None]
+    """What was on its way is lost; why."""
+
+
+class SideWire:
+    """One connection. Runs in its carrier's thread, and closes there."""
+
+    def __init__(self, wire: Wire, carrier: Carrier, pier: Pier, group: SideWires) -> None:
+        self._wire = wire
+        self._carrier = carrier
+        self._pier = pier
+        self._group = group
+        self._mask = 0
+        self._head = b""
+        self._coming: _Coming | None = None
+        self._is_early = False  # the share whose header was read
+        self._cargo: Cargo | None = None
+        self._leaving: _Leaving | None = None
+        self._closed = False
+
+    # -- from the tunnel's thread --------------------------------------------------------------
+
+    def start(self) -> None:
+        """Carry; some of it may lie in the buffers of TLS."""
+        self._carrier.post(lambda: self._do(self._read))
+
+    def send(self, cargo: Cargo) -> None:
+        """Send shares of it, as long as there are some; after what was to be sent before."""
+        self._carrier.post(lambda: self._load(cargo))
+
+    def look(self) -> None:
+        """The pier is open now."""
+        self._carrier.post(lambda: self._do(self._read_early))
+
+    def close(self) -> None:
+        """End it."""
+        self._carrier.post(self._close)
+
+    # -- events --------------------------------------------------------------------------------
+
+    def _on_event(self, mask: int) -> None:
+        if mask & WRITE:
+            self._do(self._pour)
+        if mask & ~WRITE:
+            self._do(self._read_or_fail)
+
+    def _do(self, work: Callable[[], None]) -> None:
+        if self._closed:
+            return
+        try:
+            work()
+        except (OSError, WireError) as error:
+            is_idle = not (self._head or self._coming or self._leaving or self._cargo)
+            reason = "" if is_idle else f"{type(error).__name__}: {error}"
+            self._close()
+            self._group.lost(self, reason)
+            return
+        self._watch()
+
+    def _watch(self) -> None:
+        mask = (0 if self._is_early else READ) | (WRITE if self._leaving or self._cargo else 0)
+        if mask == self._mask:
+            return
+        reactor, fd = self._carrier.reactor, self._wire.fd
+        if not mask:
+            reactor.unregister(fd)
+        elif self._mask:
+            reactor.modify(fd, mask)
+        else:
+            reactor.register(fd, self._on_event, mask)
+        self._mask = mask
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._carrier.reactor.unregister(self._wire.fd)
+        self._wire.close()
+        self._coming = self._leaving = self._cargo = None
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def _load(self, cargo: Cargo) -> None:
+        if not self._closed:
+            self._cargo = cargo  # all of the one before was taken
+            self._do(self._pour)
+
+    def _pour(self) -> None:
+        """Write what the network takes."""
+        done = 0
+        while done < _TURN_BYTES and (leaving := self._leaving or self._take()):
+            sent = self._send_some(leaving)
+            if sent is None:
+                return
+            done += sent
+            if not leaving.left:
+                self._leaving = None
+
+    def _take(self) -> _Leaving | None:
+        cargo = self._cargo
+        if cargo is None:
+            return None
+        share = cargo.take(SIDES)
+        if share is None:
+            self._cargo = None
+            return None
+        if cargo.ends_with(share):
+            self._group.taken(cargo)
+        self._leaving = _Leaving(cargo, share)
+        return self._leaving
+
+    def _send_some(self, leaving: _Leaving) -> int | None:
+        if leaving.header:
+            sent = self._wire.send(leaving.header)
+            if sent is not None:
+                leaving.header = leaving.header[sent:]
+            return sent
+        sent = self._wire.send_file(leaving.cargo.fd, leaving.at, leaving.left)
+        if sent == 0:
+            raise OSError("a value is shorter than was announced")
+        if sent is not None:
+            leaving.at += sent
+            leaving.left -= sent
+        return sent
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def _read_or_fail(self) -> None:
+        if self._is_early:  # of one that is not read nothing is heard but that it broke
+            raise ConnectionError("a side wire broke")
+        self._read()
+
+    def _read_early(self) -> None:
+        if self._is_early:
+            self._begin()
+            self._read()
+
+    def _read(self) -> None:
+        done = 0
+        while not self._is_early and (done < _TURN_BYTES or self._wire.buffered):
+            count = self._read_some()
+            if count is None:
+                return
+            if not count:
+                raise ConnectionError("a side wire ended")
+            done += count
+
+    def _read_some(self) -> int | None:
+        coming = self._coming
+        if coming is None:
+            data = self._wire.receive(HEADER_BYTES - len(self._head))
+            if data:
+                self._head += data
+                if len(self._head) == HEADER_BYTES:
+                    self._begin()
+            return None if data is None else len(data)
+        room = coming.berth.part(coming.at, min(coming.left, _READ_BYTES))
+        count = self._wire.receive_into(room)
+        if count:
+            coming.at += count
+            coming.left -= count
+            self._wire.await_bytes(coming.left)
+            if not coming.left:
+                self._coming = None
+                self._came(coming.share)
+        return count
+
+    def _begin(self) -> None:
+        share = Share.read(self._head)
+        berth = self._pier.begin(share)
+        self._is_early = berth is None
+        if berth is not None:
+            self._head = b""
+            self._coming = _Coming(berth, share)
+            self._wire.await_bytes(share.size)
+
+    def _came(self, share: Share) -> None:
+        berth = self._pier.came(share)
+        if berth is not None:
+            self._group.filled(berth)
+
+
+class SideWires:
+    """Those of one tunnel, at most `SIDES`. What is said to it is said under the lock of the
+    carrier of tunnels, but for what side wires say."""
+
+    def __init__(self, carriers: Carriers, events: Events) -> None:
+        self._carriers = carriers
+        self._events = events
+        self._pier = Pier()
+        self._wires: list[SideWire] = []
+        self._promised = 0
+        self._sent = self._received = 0
+        self._loaded: Cargo | None = None
+
+    # -- how many there are --------------------------------------------------------------------
+
+    def promise(self) -> bool:
+        """Whether there may be one more; then it is counted."""
+        if self._promised == SIDES:
+            return False
+        self._promised += 1
+        return True
+
+    def add(self, wire: Wire) -> None:
+        """One that was promised. Raises `OSError` where its thread cannot begin."""
+        carrier = self._carriers.side(len(self._wires))
+        side = SideWire(wire, carrier, self._pier, self)
+        self._wires.append(side)
+        side.start()
+
+    def close(self) -> None:
+        """End all, soon."""
+        self._pier.shut()
+        self._loaded = None
+        for each in self._wires:
+            each.close()
+        self._wires.clear()
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def cargo(self, fd: int, offset: int, size: int) -> tuple[int, Cargo | None]:
+        """What is to be announced under which number, in the order in which it is to be loaded; 0
+        and none where it does not go in shares, and the descriptor stays the caller's."""
+        if size < APART_BYTES or not self._wires:
+            return 0, None
+        self._sent += 1
+        return self._sent, Cargo(self._sent, fd, offset, size)
+
+    def load(self, cargo: Cargo) -> None:
+        """Send it, when all of the one before was taken. Raises `OSError` where no wire is left."""
+        if cargo is self._loaded:
+            return
+        if not self._wires:
+            raise OSError("its side wires broke")
+        self._loaded = cargo
+        for each in self._wires:
+            each.send(cargo)
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def announced(self, serial: int) -> None:
+        """A value comes in shares. Raises `WireError` if it cannot."""
+        self._received += 1
+        if not self._promised or serial != self._received:
+            raise WireError("a value comes in shares that cannot")
+
+    def receive(self, berth: Berth) -> None:
+        """There is room for the one that was announced last."""
+        self._pier.open(self._received, berth)
+        for each in self._wires:
+            each.look()
+
+    def shut(self) -> None:
+        """Nobody wants any more what comes."""
+        self._pier.shut()
+
+    # -- from side wires -----------------------------------------------------------------------
+
+    def taken(self, cargo: Cargo) -> None:
+        """See `Events`."""
+        self._carriers.main.post(lambda: self._forget(cargo))
+
+    def filled(self, berth: Berth) -> None:
+        """See `Events`."""
+        self._carriers.main.post(lambda: self._events.filled(berth))
+
+    def lost(self, side: SideWire, reason: str) -> None:
+        """It has ended; with a reason where something was on its way."""
+        self._carriers.main.post(lambda: self._lose(side, reason))
+
+    def _forget(self, cargo: Cargo) -> None:
+        self._loaded = None  # its descriptor is closed with the last of its shares
+        self._events.taken(cargo)
+
+    def _lose(self, side: SideWire, reason: str) -> None:
+        if side in self._wires:
+            self._wires.remove(side)
+            if reason:
+                self._events.broken(reason)

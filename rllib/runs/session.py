@@ -126,7 +126,9 @@ class Session:
         path = order.runs_dir / _checked_name(order.name or draft.name)
         self._console.say(f"rllib train: {draft.name} -> {path}")
         with self._runtime(draft):
-            plan = draft.plan()
+            with signals.deferred(lambda: None):  # raised within torch's C++, it would abort
+                plan = draft.plan()
+            signals.heed()
             from rllib.runs.folder import hold
             from rllib.runs.layout import laid_out_plan
             from rllib.runs.run import train

@@ -78,6 +78,11 @@ class StopSignals:
         finally:
             self._on_first = None
 
+    def heed(self) -> None:
+        """Leave if a signal has come while it was deferred."""
+        if self.received is not None:
+            self.leave()
+
     def leave(self) -> NoReturn:
         """Raise ``Interrupted``; clean-up has ``CLEAN_UP_S`` seconds from here."""
         self._leaving = True
@@ -86,7 +91,7 @@ class StopSignals:
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self._leaving:
-            os._exit(128 + signum)
+            _end(128 + signum)
         first = self.received is None
         self.received = self.received or signum
         if not first or self._on_first is None:
@@ -173,7 +178,7 @@ class _Watchdog:
         _send_main_thread(self._signals.received or signal.SIGINT)
 
     def _exit(self) -> None:
-        os._exit(128 + (self._signals.received or self._arrivals[0]))
+        _end(128 + (self._signals.received or self._arrivals[0]))
 
 
 EXIT_S, SOON_S = 30.0, 1.0
@@ -198,6 +203,16 @@ def _end_after(seconds: float, code: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # nobody reads, or it is closed
             stream.flush()
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """End on the spot, and with this process those of environments, which may hang as well: nobody
+    else would ever end one that does."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    with contextlib.suppress(Exception):
+        for child in multiprocessing.active_children() if multiprocessing else ():
+            child.kill()
     os._exit(code)
 
 

@@ -27,6 +27,7 @@ from rllib import core
 from rllib.checkpoints.checkpoint import TENSORS
 from rllib.checkpoints.folder import CheckpointFolder
 from rllib.checkpoints.remote import RemoteError
+from rllib.config.file import Draft
 from rllib.errors import CheckpointError
 from rllib.runs.console import Console
 from rllib.runs.folder import CONFIG as CONFIG_FILE
@@ -417,6 +418,22 @@ def test_a_signal_while_torch_is_being_imported_imports_no_more_of_it(
 
     monkeypatch.setattr(rllib.runs.session, "read_draft", interrupted)
     assert train() == (143, "stopped by SIGTERM\n")
+
+
+def test_a_signal_within_the_import_of_torch_waits_for_its_end(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raised in Python that torch's C++ has called, it would abort the process."""
+    ended = []
+
+    def importing(self: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        ended.append(True)
+
+    monkeypatch.setattr(Draft, "plan", importing)
+    code, output = train()
+    assert (code, ended) == (143, [True])
+    assert output.endswith("stopped by SIGTERM\n")
 
 
 # Bad input.

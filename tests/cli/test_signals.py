@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import psutil
 import pytest
 from patience import wait_until
 
@@ -76,6 +77,36 @@ def test_who_hears_no_signal_is_gone_in_time_all_the_same(sent: list[signal.Sign
         for signum in sent:
             process.send_signal(signum)
         assert process.wait(timeout=20) in [128 + signum for signum in sent]
+
+
+WITH_A_CHILD = """
+import hashlib, multiprocessing, signal
+from rllib.runs import signals
+signals.CLEAN_UP_S = 0.2
+
+def hang(pipe):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as one whose simulator holds the interpreter
+    pipe.send(True)
+    signal.pause()
+
+with signals.StopSignals(0.5).installed() as stops, stops.deferred(list):
+    here, there = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=hang, args=(there,), daemon=True)
+    child.start()
+    here.recv()
+    print(child.pid, flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+"""
+
+
+def test_processes_of_environments_that_hang_end_with_it() -> None:
+    command = [sys.executable, "-c", WITH_A_CHILD]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        child = psutil.Process(int(process.stdout.readline()))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 143
+        child.wait(timeout=20)
 
 
 AT_EXIT = """

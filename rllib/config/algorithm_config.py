@@ -11,7 +11,7 @@ section ``training``. The names are those of RLlib's new API stack.
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from pydantic import PrivateAttr, ValidationError
+from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from rllib import plugins
 from rllib.config.builder import ConfigBuilder, hidden_by_another
@@ -222,6 +222,7 @@ class AlgorithmConfig(ConfigBuilder):
 
     def problems(self) -> Iterator[Problem]:
         """Impossible combinations; an algorithm extends this with its own."""
+        yield from _beyond_numbers(self, "")
         yield from self._beyond_shared_limits()
         yield from self._problems_of_overrides()
         yield from self._problems_of_model()
@@ -539,6 +540,23 @@ class AlgorithmConfig(ConfigBuilder):
     def build(self, *args: Any, **kwargs: Any) -> "Algorithm":
         """RLlib's older name of ``build_algo``."""
         return self.build_algo(*args, **kwargs)
+
+
+_LARGEST = 2**63 - 1
+"""That arrays, and the files in which settings are kept, have room for."""
+
+
+def _beyond_numbers(value: Any, key: str) -> Iterator[Problem]:
+    """Whole numbers that nothing could be made of, wherever they stand."""
+    if isinstance(value, BaseModel):
+        for name, part in value:
+            called = "model_config" if name == "model" else name
+            yield from _beyond_numbers(part, f"{key}.{called}" if key else called)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _beyond_numbers(part, key)
+    elif isinstance(value, int) and abs(value) > _LARGEST:
+        yield Problem(f"{value} is beyond any number of things, 2^63 - 1 at most", key)
 
 
 def _problems_of_networks(model: ModelConfig, key: str) -> Iterator[Problem]:

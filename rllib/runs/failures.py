@@ -21,19 +21,39 @@ def describe(error: BaseException) -> str:
     """The message of an error and, where user code raised it, that code's traceback."""
     if isinstance(error.__cause__, core.exceptions.TaskError):  # in the constructor of an actor
         return describe(error.__cause__)
+    if reason := _lack_of_memory(error):
+        return f"out of memory: {reason}\n{_SMALLER}"
     if isinstance(error, core.exceptions.TaskError):
         message, trace = _headline(error.cause or error), error.remote_traceback
     elif isinstance(error, RLlibError | core.exceptions.CoreError):
         message, trace = str(error), _text_of(_foreign_cause(error))
         if not _is_of_the_user(error, trace):
             trace = ""
-    elif isinstance(error, MemoryError):
-        return f"out of memory: {error}"
     else:
         return f"{_headline(error)}\n\n{_text_of(error)}".rstrip()  # a defect: show all of it
     if "Traceback (most recent call last)" in message:  # it has crossed processes as text
         return fold(message).rstrip()
     return f"{message}\n\n{fold(trace)}".rstrip()
+
+
+_LACK = re.compile(
+    r"^(?:(?:\S*[._])?(?:Array)?MemoryError|(?:RuntimeError|torch\.OutOfMemoryError|OutOfMemoryError)"
+    r"(?=: .*allocate))(?:: (?P<what>.*)|:? *$)",
+    re.MULTILINE,
+)
+"""What numpy's and torch's allocators raise."""
+_SMALLER = (
+    "What takes most are rows (train_batch_size_per_learner, num_envs_per_env_runner, the replay "
+    "buffer's capacity), processes (num_env_runners, num_learners) and layers (model_config)."
+)
+
+
+def _lack_of_memory(error: BaseException) -> str:
+    """What could not be had, if the error is that of an allocator, in whatever process."""
+    cause = error.cause if isinstance(error, core.exceptions.TaskError) else None
+    # One that has crossed processes within another is there as text.
+    found = _LACK.search(f"{type(cause or error).__name__}: {cause or error}")
+    return "" if found is None else found["what"] or "nothing more could be had"
 
 
 def _is_of_the_user(error: BaseException, trace: str) -> bool:

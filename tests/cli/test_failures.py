@@ -3,6 +3,9 @@
 import traceback
 from pathlib import Path
 
+import pytest
+import torch
+
 import rllib.config
 from rllib import core
 from rllib.errors import ConfigError, EnvError, Problem, TrainingError
@@ -86,11 +89,34 @@ def test_the_import_system_is_not_the_users_code() -> None:
     assert fold(HEAD + FROZEN + THEIRS + TAIL) == HEAD + THEIRS + TAIL
 
 
-def test_what_does_not_fit_into_memory_needs_no_traceback() -> None:
-    assert describe(raised(MemoryError("3 EiB"))) == "out of memory: 3 EiB"
-
-
 def test_a_defect_of_ours_shows_everything() -> None:
     error = raised(IndexError("defect"))
     trace = "".join(traceback.format_exception(error))
     assert describe(error) == f"IndexError: defect\n\n{trace}".rstrip()
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (MemoryError("Unable to allocate 8 EiB\nmore"), "Unable to allocate 8 EiB"),
+        (MemoryError(), "nothing more could be had"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "DefaultCPUAllocator: can't"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+            "CUDA out of memory",
+        ),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_told_with_what_takes_most(
+    error: Exception, what: str
+) -> None:
+    within = f"{HEAD}{OURS}{traceback.format_exception_only(error)[0]}"
+    died = core.exceptions.ActorDiedError(f"actor 1 is dead: its constructor raised:\n{within}")
+    for each in (error, core.exceptions.TaskError("build", within, 1, error), died):
+        text = describe(each)
+        assert text.startswith(f"out of memory: {what}")
+        assert text.endswith("and layers (model_config).")
+        assert "Traceback" not in text
+    assert "out of memory" not in describe(RuntimeError("memory is fine"))
+    monitor = core.exceptions.OutOfMemoryError("the node's memory was full")
+    assert describe(monitor) == "the node's memory was full"

@@ -16,7 +16,7 @@ from rllib import core
 from rllib.core.testing import Cluster, Node
 
 MIB = 2**20
-SIZES = (100, 3 * MIB, 5 * MIB, 9 * MIB)
+SIZES = (100, 3 * MIB, 5 * MIB, 9 * MIB, 24 * MIB)
 """Within messages; in shared memory; from 4 MiB on results stay where they are made."""
 ROOMS = (64 * MIB, 200 * MIB)
 """Of which one is too small for all that stays there, and is spilled."""

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from rllib.core.native import platform
 from rllib.core.native.reactor import Reactor
 
 SIDES = 2
@@ -51,7 +52,9 @@ class Carriers:
     def side(self, index: int) -> Carrier:
         """The one for the side wire of that number of any tunnel. Under the lock of ``main``."""
         while len(self._sides) <= index:
-            self._sides.append(Carrier())
+            side = Carrier()
+            side.post(platform.carry_in_batches)
+            self._sides.append(side)
         return self._sides[index]
 
     def stop(self) -> None:

@@ -14,6 +14,7 @@ where it is not needed; child processes inherit it. Processes may differ in thei
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -57,6 +58,14 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def carry_in_batches() -> None:
+    """Let this thread wait for a core until others are done with their turn, instead of taking it
+    from them: who receives what another thread just sends would only stop it from sending more."""
+    if hasattr(os, "SCHED_BATCH"):
+        with contextlib.suppress(OSError):  # a sandbox may forbid even that
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def peer_user(sock: socket.socket) -> int:

@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,21 @@ def on_windows(code: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux alone has it")
+def test_one_thread_alone_leaves_the_cores_to_others() -> None:
+    found = []
+
+    def carry() -> None:
+        platform.carry_in_batches()
+        found.append(os.sched_getscheduler(0))
+
+    thread = threading.Thread(target=carry)
+    thread.start()
+    thread.join()
+    assert found == [os.SCHED_BATCH]
+    assert os.sched_getscheduler(0) != os.SCHED_BATCH
 
 
 def test_windows_has_the_inline_engine() -> None:

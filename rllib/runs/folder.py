@@ -37,7 +37,7 @@ from rllib.runs.csv_logger import FILE as TABLE
 from rllib.runs.mlflow_logger import FILE as MLFLOW
 from rllib.runs.record import PROGRESS, Metrics, read_json_lines
 from rllib.runs.starts import STARTS, write_start
-from rllib.runs.tensorboard import HALF_MADE, TENSORBOARD
+from rllib.runs.tensorboard import TENSORBOARD, half_made
 from rllib.runs.wandb_logger import FOLDER as WANDB
 from rllib.runs.watchdog import STALLS
 
@@ -177,8 +177,9 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove everything that a run has written."""
-        for name in (*_FOLDERS, *HALF_MADE):
-            shutil.rmtree(self.path / name, ignore_errors=True)
+        folders = (self.path / name for name in _FOLDERS)
+        for folder in (*folders, *half_made(self.path / TENSORBOARD)):
+            shutil.rmtree(folder, ignore_errors=True)
         for name in _FILES:
             if name != LOCK:
                 (self.path / name).unlink(missing_ok=True)

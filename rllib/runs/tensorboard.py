@@ -18,9 +18,12 @@ from rllib.runs.settings import Settings
 from rllib.runs.stopping import RETURN
 
 TENSORBOARD = "tensorboard"
-HALF_MADE = (f".{TENSORBOARD}.new", f".{TENSORBOARD}.old")
-"""Beside it while it is made anew."""
 FLUSH_EVERY_S = 2.0
+
+
+def half_made(folder: Path) -> tuple[Path, Path]:
+    """What is beside the folder of curves while that is made anew: the new one, and the old one."""
+    return folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
 
 
 _loading = threading.Lock()
@@ -85,7 +88,7 @@ class TensorBoard:
 
         self._event, self._summary, self._text = Event, Summary, text
         self._bottleneck, self._rename = "", rename or dict
-        beside, before = (folder.with_name(name) for name in HALF_MADE)
+        beside, before = half_made(folder)
         shutil.rmtree(beside, ignore_errors=True)
         if before.exists() and not folder.exists():  # a process was killed between the two renames
             before.rename(folder)

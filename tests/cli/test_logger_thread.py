@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -164,11 +164,14 @@ def test_after_a_signal_a_run_waits_only_shortly(
         how.append(hurried)
         close(self, hurried)
 
+    def logged(self: Loggers, result: Mapping[str, Any]) -> None:
+        signals.received = received
+
     monkeypatch.setattr(Loggers, "close", closed)
+    monkeypatch.setattr(Loggers, "log", logged)
     small = ("num_env_runners=0", "train_batch_size_per_learner=64", "minibatch_size=null")
     order = Order("ppo_cartpole", small, ("training_iteration=1",), runs_dir=tmp_path)
     with StopSignals().installed() as signals:
-        signals.received = received
         Session(order).execute(signals)
     assert how == [received is not None]
 

@@ -8,6 +8,7 @@ lock of a carrier never waits for another one's.
 from __future__ import annotations
 
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
 
@@ -33,7 +34,11 @@ class Carrier:
 
     def _run_errands(self) -> None:
         while self._errands:
-            self._errands.popleft()()
+            errand = self._errands.popleft()
+            try:
+                errand()
+            except Exception:  # a defect, for which those behind it are not to wait
+                traceback.print_exc()
 
     def stop(self) -> None:
         """End the thread; what was posted is done before this returns."""
@@ -50,9 +55,13 @@ class Carriers:
         self._sides: list[Carrier] = []
 
     def side(self, index: int) -> Carrier:
-        """The one for the side wire of that number of any tunnel. Under the lock of ``main``."""
+        """The one for the side wire of that number of any tunnel. Under the lock of ``main``.
+        Raises `OSError` where it cannot begin."""
         while len(self._sides) <= index:
-            side = Carrier()
+            try:
+                side = Carrier()
+            except RuntimeError as error:  # no thread
+                raise OSError(str(error)) from error
             side.post(platform.carry_in_batches)
             self._sides.append(side)
         return self._sides[index]

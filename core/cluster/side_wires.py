@@ -192,13 +192,11 @@ class SideWire:
             return
         try:
             work()
+            self._watch()
         except (OSError, WireError) as error:
-            is_idle = not (self._head or self._coming or self._leaving or self._cargo)
-            reason = "" if is_idle else f"{type(error).__name__}: {error}"
+            is_busy = bool(self._head or self._coming or self._leaving or self._cargo)
             self._close()
-            self._group.lost(self, reason)
-            return
-        self._watch()
+            self._group.lost(self, f"{type(error).__name__}: {error}", is_busy=is_busy)
 
     def _watch(self) -> None:
         mask = (0 if self._is_early else READ) | (WRITE if self._leaving or self._cargo else 0)
@@ -335,6 +333,8 @@ class SideWires:
         self._promised = 0
         self._sent = self._received = 0
         self._loaded: Cargo | None = None
+        self._not_arrived: set[int] = set()
+        self._is_awaited = False  # a value that was announced, and has not landed
 
     # -- how many there are --------------------------------------------------------------------
 
@@ -362,13 +362,18 @@ class SideWires:
 
     # -- out -----------------------------------------------------------------------------------
 
-    def cargo(self, fd: int, offset: int, size: int) -> tuple[int, Cargo | None]:
-        """What is to be announced under which number, in the order in which it is to be loaded; 0
-        and none where it does not go in shares, and the descriptor stays the caller's."""
+    def cargo(self, number: int, fd: int, offset: int, size: int) -> tuple[int, Cargo | None]:
+        """What is to be announced under which serial number, in the order in which it is to be
+        loaded; 0 and none where it does not go in shares, and the descriptor stays the caller's."""
         if size < APART_BYTES or not self._wires:
             return 0, None
         self._sent += 1
+        self._not_arrived.add(number)
         return self._sent, Cargo(self._sent, fd, offset, size)
+
+    def arrived(self, number: int) -> None:
+        """All of a value is there; perhaps of one that went by side wires."""
+        self._not_arrived.discard(number)
 
     def load(self, cargo: Cargo) -> None:
         """Send it, when all of the one before was taken. Raises `OSError` where no wire is left."""
@@ -387,6 +392,7 @@ class SideWires:
         self._received += 1
         if not self._promised or serial != self._received:
             raise WireError("a value comes in shares that cannot")
+        self._is_awaited = True
 
     def receive(self, berth: Berth) -> None:
         """There is room for the one that was announced last."""
@@ -397,6 +403,7 @@ class SideWires:
     def shut(self) -> None:
         """Nobody wants any more what comes."""
         self._pier.shut()
+        self._is_awaited = False
 
     # -- from side wires -----------------------------------------------------------------------
 
@@ -406,18 +413,25 @@ class SideWires:
 
     def filled(self, berth: Berth) -> None:
         """See `Events`."""
-        self._carriers.main.post(lambda: self._events.filled(berth))
+        self._carriers.main.post(lambda: self._fill(berth))
 
-    def lost(self, side: SideWire, reason: str) -> None:
-        """It has ended; with a reason where something was on its way."""
-        self._carriers.main.post(lambda: self._lose(side, reason))
+    def lost(self, side: SideWire, reason: str, *, is_busy: bool) -> None:
+        """It has ended, why, and whether there was something on its way."""
+        self._carriers.main.post(lambda: self._lose(side, reason, is_busy=is_busy))
 
     def _forget(self, cargo: Cargo) -> None:
         self._loaded = None  # its descriptor is closed with the last of its shares
         self._events.taken(cargo)
 
-    def _lose(self, side: SideWire, reason: str) -> None:
-        if side in self._wires:
-            self._wires.remove(side)
-            if reason:
-                self._events.broken(reason)
+    def _fill(self, berth: Berth) -> None:
+        self._is_awaited = False
+        self._events.filled(berth)
+
+    def _lose(self, side: SideWire, reason: str, *, is_busy: bool) -> None:
+        """The tunnel can do without it, unless it was to carry something or has carried what may
+        not have arrived: what a wire has taken from here can be lost on its way."""
+        if side not in self._wires:
+            return
+        self._wires.remove(side)
+        if is_busy or self._loaded or self._not_arrived or self._is_awaited:
+            self._events.broken(reason)

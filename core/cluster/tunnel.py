@@ -241,7 +241,7 @@ class Tunnel:
 
     def _send_bulk(self, bulk: wire.BulkAt, fd: int) -> None:
         size = stored_size(bulk.sizes)
-        serial, cargo = self.sides.cargo(fd, bulk.offset, size)
+        serial, cargo = self.sides.cargo(bulk.number, fd, bulk.offset, size)
         coming = wire.Coming(bulk.number, bulk.sizes, serial)
         self._to_far.append(memoryview(wire.coming_frame(coming)))
         self._to_far.append(cargo or Shipment(fd, bulk, size))
@@ -345,6 +345,7 @@ class Tunnel:
 
     def _on_far_notice(self, notice: Notice) -> None:
         if notice.kind == wire.ARRIVED:
+            self.sides.arrived(notice.number)
             freed = wire.Freed([(BULKS, notice.number)])
             self._to_near.append(Letter(memoryview(wire.record_frame(freed))))
             return
@@ -440,7 +441,10 @@ class Tunnel:
     # -- ends ----------------------------------------------------------------------------------
 
     def _broken(self, reason: str) -> None:
-        """A side wire is lost, and with it what it carried."""
+        """A side wire is lost, and with it what it carried; or the other end has closed all, which
+        is heard by the tunnel's own connection as well, and what it said before that."""
+        if not self._closed and not self._waits_for_value:
+            self._do(self._read_far)
         if not self._closed:
             self._close(reason if self._near_is_open else "")  # else the other has ended it
 
@@ -460,6 +464,8 @@ class Tunnel:
         while self._fds:
             os.close(self._fds.popleft())
         self._near.close()
+        if reason:
+            self._far.abort()
         self._far.close()
         self.sides.close()
         self._dock.withdraw(self)

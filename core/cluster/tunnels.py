@@ -23,12 +23,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rllib.core.cluster.carriers import Carriers
+from rllib.core.cluster.carriers import SIDES, Carriers
 from rllib.core.cluster.credentials import Tls, split_address
 from rllib.core.cluster.dock import Dock
 from rllib.core.cluster.proofs import Doorkeeper, Prover
 from rllib.core.cluster.tunnel import Ends, Tunnel
 from rllib.core.cluster.wires import Wire, prepare, read_exactly, ready, secured, write_all
+from rllib.core.native.descriptors import most_descriptors
 from rllib.core.native.platform import usable_cores
 from rllib.core.native.sites import KEY_BYTES, key_of
 
@@ -38,6 +39,11 @@ SIDE = "/rllib.Node/Side"
 """What is proved to be wanted."""
 
 SIDE_OF = "side:"
+
+_OF_A_TUNNEL = 2 + SIDES
+"""Descriptors, at most."""
+_AT_ONCE = 8
+"""So many tunnels get side wires at the same time: of thousands, and others knock, too."""
 _CORES_FOR_TLS = 4
 """With fewer, encrypting on several of them takes them from each other and from all else."""
 
@@ -98,6 +104,7 @@ class Tunnels:
         """By who has dug them, and the number of his call."""
         self._digging: dict[asyncio.Future[Any], bytes] = {}
         """What is under way, and to the node of which key."""
+        self._few = asyncio.Semaphore(_AT_ONCE)
 
     # -- from here -----------------------------------------------------------------------------
 
@@ -156,7 +163,7 @@ class Tunnels:
     async def _dig_sides(self, tunnel: Tunnel, number: str, address: str) -> None:
         """As many as can be had; the tunnel does without the others."""
         with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(_PATIENCE_S):
+            async with self._few, asyncio.timeout(_PATIENCE_S):
                 while self._may_widen(tunnel):
                     opened = await self._knock(tunnel.ends.far, SIDE, SIDE_OF + number, address)
                     if opened is None:
@@ -164,14 +171,16 @@ class Tunnels:
                     self._add_side(tunnel, opened.wire)
 
     def _may_widen(self, tunnel: Tunnel) -> bool:
+        """Whether it may have one more, and leaves descriptors for tunnels to come."""
         with self._lock:
-            return tunnel.may_widen()
+            are_many = _OF_A_TUNNEL * len(self._tunnels) > most_descriptors() // 2
+            return not are_many and tunnel.may_widen()
 
     def _add_side(self, tunnel: Tunnel, far: Wire) -> None:
         with self._lock:
             try:
                 tunnel.add_side(far)
-            except OSError:  # no descriptors
+            except OSError:  # no descriptors, or no thread
                 far.close()
                 raise
 

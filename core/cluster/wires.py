@@ -10,6 +10,7 @@ import contextlib
 import os
 import socket
 import ssl
+import struct
 from abc import ABC, abstractmethod
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,7 @@ _PIECE = 1 << 18
 """Bytes that TLS takes at a time."""
 _READ = 1 << 18
 """And that it is given."""
+_NO_LINGER = struct.pack("ii", 1, 0)
 _RECORD = 5 + (1 << 14) + 256
 """The most that OpenSSL holds back until the rest of it has come."""
 _MOST_AWAITED = 1 << 19
@@ -65,6 +67,10 @@ class Wire(ABC):
     def end_output(self) -> None:
         """Nothing more is sent."""
         self.sock.shutdown(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        """Let the other end see, once it is closed, that this was no orderly end."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
     def close(self) -> None:
         """Close the socket."""

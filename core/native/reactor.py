@@ -65,13 +65,15 @@ class Reactor:
     # -- registration --------------------------------------------------------------------------
 
     def register(self, fd: int, handler: Handler, mask: int = READ) -> None:
-        """Call ``handler`` when ``fd`` is ready."""
+        """Call ``handler`` when ``fd`` is ready; never once this has been stopped."""
         self._handlers[fd] = handler
-        self._poller.register(fd, mask)
+        if not self._stopping:
+            self._poller.register(fd, mask)
 
     def modify(self, fd: int, mask: int) -> None:
         """Wait for other events on ``fd``."""
-        self._poller.modify(fd, mask)
+        if not self._stopping:
+            self._poller.modify(fd, mask)
 
     def unregister(self, fd: int) -> None:
         """Forget ``fd``; call before closing it. Does nothing for one that is not known."""

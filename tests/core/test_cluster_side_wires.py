@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import select
 import socket
 import struct
 import threading
@@ -14,7 +15,7 @@ import pytest
 from patience import patience, wait_until
 from tunnel_ends import A, End, HeapBerth, Way, certificate_in, connected, record, wires_between
 
-from rllib.core.cluster.carriers import SIDES
+from rllib.core.cluster.carriers import SIDES, Carrier
 from rllib.core.cluster.credentials import Tls
 from rllib.core.cluster.shares import GRAIN, Share
 from rllib.core.cluster.side_wires import APART_BYTES, Pier
@@ -336,7 +337,8 @@ def test_a_side_wire_that_breaks_amid_a_share_ends_the_tunnel(stranger: Stranger
     assert "a side wire ended" in stranger.end.wait_for_end()
     assert stranger.end.near.recv(1) == b""
     assert not stranger.end.quay.landed
-    assert stranger.main.recv(1) == b""
+    with pytest.raises(ConnectionResetError):  # the other end sees that the way broke
+        stranger.main.recv(1)
 
 
 def test_an_early_share_whose_wire_breaks_ends_the_tunnel(
@@ -351,7 +353,8 @@ def test_an_early_share_whose_wire_breaks_ends_the_tunnel(
     reset(stranger.sides[0])
     stranger.announce(5, GRAIN, 1)
     stranger.end.wait_for_end()
-    assert stranger.main.recv(1) == b""
+    with pytest.raises(ConnectionResetError):
+        stranger.main.recv(1)
 
 
 def reset(sock: socket.socket) -> None:
@@ -418,3 +421,53 @@ def _drain(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while sock.recv(1 << 20):
             pass
+
+
+def test_a_value_whose_shares_stop_coming_ends_the_tunnel(stranger: Stranger) -> None:
+    """Also where the wires end between two shares."""
+    stranger.announce(5, 2 * GRAIN, 1)
+    stranger.sides[0].sendall(share(1, 0, GRAIN))
+    reset(stranger.sides[1])
+    wait_until(lambda: stranger.end.reasons, patience(10))
+    assert stranger.end.reasons[0]
+
+
+def test_another_end_that_closes_all_amid_a_value_ends_the_tunnel(stranger: Stranger) -> None:
+    stranger.announce(5, 2 * GRAIN, 1)
+    stranger.sides[0].sendall(share(1, 0, GRAIN))
+    for each in (stranger.main, *stranger.sides):
+        each.close()
+    wait_until(lambda: stranger.end.reasons, patience(10))
+
+
+def test_what_was_sent_and_has_not_arrived_is_lost_with_its_wire(stranger: Stranger) -> None:
+    stranger.end.send(1, bytes(APART_BYTES))
+    read, most = 0, APART_BYTES - 50_000  # the rest is in buffers of the system
+    while read < most:
+        for each in select.select(stranger.sides, [], [], patience(10))[0]:
+            read += len(each.recv(min(1 << 16, max(1, most - read))))
+    for each in stranger.sides:
+        reset(each)
+    wait_until(lambda: stranger.end.reasons, patience(10))
+    assert stranger.end.reasons[0]
+
+
+def test_a_value_for_wires_that_have_just_ended_ends_the_tunnel(stranger: Stranger) -> None:
+    with stranger.end.lock:  # their end is heard of later than the value
+        for each in stranger.sides:
+            each.close()
+        wires = list(stranger.end.tunnel.sides._wires)
+        wait_until(lambda: all(each._closed for each in wires), patience(10))
+        stranger.end.send(1, bytes(APART_BYTES))
+        stranger.end.tunnel._do(stranger.end.tunnel._read_near)
+    wait_until(lambda: stranger.end.reasons, patience(10))
+
+
+def test_an_errand_that_fails_holds_up_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    carrier, done = Carrier(), threading.Event()
+    with carrier.lock:
+        carrier.post(lambda: 1 // 0)  # type: ignore[arg-type,return-value]
+        carrier.post(done.set)
+    assert done.wait(patience(10))
+    carrier.stop()
+    assert "ZeroDivisionError" in capsys.readouterr().err

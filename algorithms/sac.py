@@ -120,7 +120,7 @@ class SACLearner(ActorQLearner):
 
     def configure_optimizers(self) -> dict[str, Adam]:
         """One for each loss."""
-        self.need("pi", "past", "critics", "target_critics", "log_alpha")
+        self.need("pi", "critics", "target_critics", "log_alpha")
         config, module = self.config, self.module
         return {
             "critic": Adam(self.critic_parameters(), config.critic_lr, epsilon=1e-8),

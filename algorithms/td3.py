@@ -75,7 +75,7 @@ class TD3Learner(ActorQLearner):
 
     def configure_optimizers(self) -> dict[str, Adam]:
         """One for each loss."""
-        self.need("pi", "past", "critics", "target_critics", "target_pi")
+        self.need("pi", "critics", "target_critics", "target_pi")
         config, module = self.config, self.module
         return {
             "critic": Adam(self.critic_parameters(), config.critic_lr, epsilon=1e-8),

@@ -550,13 +550,19 @@ def _beyond_numbers(value: Any, key: str) -> Iterator[Problem]:
     """Whole numbers that nothing could be made of, wherever they stand."""
     if isinstance(value, BaseModel):
         for name, part in value:
+            if name == "seed":  # of which any number will do
+                continue
             called = "model_config" if name == "model" else name
             yield from _beyond_numbers(part, f"{key}.{called}" if key else called)
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from _beyond_numbers(part, f"{key}.{name}")
     elif isinstance(value, list | tuple):
         for part in value:
             yield from _beyond_numbers(part, key)
     elif isinstance(value, int) and abs(value) > _LARGEST:
-        yield Problem(f"{value} is beyond any number of things, 2^63 - 1 at most", key)
+        text = f"a number of {value.bit_length()} bits is beyond any number of things"
+        yield Problem(f"{text}, which have 63 at most", key)
 
 
 def _problems_of_networks(model: ModelConfig, key: str) -> Iterator[Problem]:

@@ -101,7 +101,7 @@ class ActorQLearner(OffPolicyLearner[TrainRows]):
 
     def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
         super().__init__(config, spaces)
-        if self.module.get_initial_state() and self.module.past is None:
+        if self.module.get_initial_state() and self.module.get_past() is None:
             text = (
                 f"{type(self.module).__name__} has a memory of its own, which the losses of "
                 f"{config.algo_name} do not reach; set use_lstm or use_gru in model_config instead"
@@ -110,12 +110,12 @@ class ActorQLearner(OffPolicyLearner[TrainRows]):
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
         """What the critics' loss trains: the memory, if there is one, and the critics."""
-        past = self.module.past
+        past = self.module.get_past()
         return chain(past.parameters() if past else (), self.module.critics.parameters())
 
     def target_critics(self) -> TargetNetwork:
         """The target network of the same."""
-        parts = (self.module.target_past, self.module.target_critics)
+        parts = (self.module.get_past(of_target=True), self.module.target_critics)
         target = nn.ModuleList([part for part in parts if part is not None])
         return TargetNetwork(target, self.optimizers["critic"])
 
@@ -128,7 +128,7 @@ class ActorQLearner(OffPolicyLearner[TrainRows]):
 
     def compute_loss(self, minibatch: TrainRows) -> Loss:
         """``loss_of`` transitions, or of the steps of sequences as if they were some."""
-        if isinstance(minibatch, TransitionBatch):
+        if not isinstance(minibatch, SequenceBatch):
             return self.loss_of(minibatch)
         loss = self.loss_of(self._transitions(minibatch))
         errors = by_sequence(torch.as_tensor(loss.arrays[TD_ERRORS]), minibatch.mask)
@@ -140,7 +140,7 @@ class ActorQLearner(OffPolicyLearner[TrainRows]):
 
     def _transitions(self, batch: SequenceBatch) -> TransitionBatch:
         """The steps to train on, with what the memory makes of what was observed up to there."""
-        past, target_past = self.module.past, self.module.target_past
+        past, target_past = self.module.get_past(), self.module.get_past(of_target=True)
         assert past is not None, "there are no sequences without a memory"
         assert target_past is not None, "a learner's module has target networks"
         burn_in = self.config.burn_in_len

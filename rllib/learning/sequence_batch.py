@@ -17,6 +17,8 @@ from rllib.modules.rl_module import Batch, RLModule
 from rllib.replay import StepSequences, sequence_errors
 from rllib.tensors import Tree, map_tree, to_tensors
 
+_OF_STEPS = (Columns.ACTION_DIST_INPUTS, Columns.QF_LOGITS, Columns.EMBEDDINGS)
+
 
 class SequenceBatch(NamedTuple):
     """What the loss reads of S sequences.
@@ -61,7 +63,7 @@ def sequence_batch(draw: StepSequences, module: RLModule, n: int, gamma: float) 
 
 
 def unroll(forward: Callable[[Batch], Batch], inputs: Batch, burn_in: int) -> Batch:
-    """The tensors that a forward gives for every step of sequences.
+    """What the losses read of what a forward gives for every step of sequences.
 
     No gradient goes back from later steps into the burn-in.
     """
@@ -78,7 +80,7 @@ def unroll(forward: Callable[[Batch], Batch], inputs: Batch, burn_in: int) -> Ba
 
 
 def _steps(output: Batch) -> Batch:
-    return {name: part for name, part in output.items() if isinstance(part, Tensor)}
+    return {name: output[name] for name in _OF_STEPS if name in output}
 
 
 def by_sequence(errors: Tensor, mask: Tensor) -> Tensor:

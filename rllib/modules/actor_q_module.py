@@ -175,7 +175,14 @@ class ActorQModule(RLModule):
 
     def get_initial_state(self) -> dict[str, Tensor]:
         """Zeros for every part of the memory's state."""
-        return {} if self.past is None else self.past.memory.initial_state()
+        past = self.get_past()
+        return {} if past is None else past.memory.initial_state()
+
+    def get_past(self, *, of_target: bool = False) -> Past | None:
+        """The memory and what is before it, or its target network; also of a subclass that makes
+        networks of its own and knows of none."""
+        found: Past | None = getattr(self, "target_past" if of_target else "past", None)
+        return found
 
     def policy_state(self) -> dict[str, Tensor]:
         """The actor and the memory."""
@@ -183,16 +190,17 @@ class ActorQModule(RLModule):
         return {name: part for name, part in state.items() if name.startswith(("pi.", "past."))}
 
     def _forward(self, batch: Batch, **kwargs: Any) -> Batch:
-        if self.past is None:
+        past = self.get_past()
+        if past is None:
             return {Columns.ACTION_DIST_INPUTS: self.pi(batch[Columns.OBS])}
-        found = batch if Columns.EMBEDDINGS in batch else self.past(batch)
+        found = batch if Columns.EMBEDDINGS in batch else past(batch)
         output = {Columns.ACTION_DIST_INPUTS: self.pi(found[Columns.EMBEDDINGS].detach())}
         return output if found is batch else output | {Columns.STATE_OUT: found[Columns.STATE_OUT]}
 
     def forward_target(self, batch: Batch) -> Batch:
         """The same by the actor's target network; with memory, of ``TARGET_EMBEDDINGS``."""
         assert self.target_pi is not None, "only with has_target_actor there is one"
-        of = Columns.OBS if self.past is None else TARGET_EMBEDDINGS
+        of = Columns.OBS if self.get_past() is None else TARGET_EMBEDDINGS
         output = {Columns.ACTION_DIST_INPUTS: self.target_pi(batch[of])}
         return self._masked(self._mask_of(batch), output)
 
@@ -218,7 +226,9 @@ class ActorQModule(RLModule):
         return self._of_actions(self.target_critics(features, actions))
 
     def _features(self, batch: Batch, embeddings: str = Columns.EMBEDDINGS) -> Tree:
-        return as_encoded(self.reads, batch[Columns.OBS if self.past is None else embeddings])
+        if self.get_past() is None:
+            return as_encoded(self.observations, batch[Columns.OBS])
+        return as_encoded(self.reads, batch[embeddings])
 
     def _of_actions(self, outputs: Tensor) -> Tensor:
         return outputs if self.is_discrete else outputs.squeeze(-1)

@@ -38,10 +38,10 @@ def describe(error: BaseException) -> str:
 
 _LACK = re.compile(
     r"^(?:(?:\S*[._])?(?:Array)?MemoryError|(?:RuntimeError|torch\.OutOfMemoryError|OutOfMemoryError)"
-    r"(?=: .*allocate))(?:: (?P<what>.*)|:? *$)",
-    re.MULTILINE,
+    r"(?=: .*(?:DefaultCPUAllocator|CUDA out of memory)))(?:: (?P<what>.*)|:? *$)"
 )
 """What numpy's and torch's allocators raise."""
+_ENDS_TRACE = re.compile(r"[\w.]+(?::|$)")
 _SMALLER = (
     "What takes most are rows (train_batch_size_per_learner, num_envs_per_env_runner, the replay "
     "buffer's capacity), processes (num_env_runners, num_learners) and layers (model_config)."
@@ -51,8 +51,10 @@ _SMALLER = (
 def _lack_of_memory(error: BaseException) -> str:
     """What could not be had, if the error is that of an allocator, in whatever process."""
     cause = error.cause if isinstance(error, core.exceptions.TaskError) else None
-    # One that has crossed processes within another is there as text.
-    found = _LACK.search(f"{type(cause or error).__name__}: {cause or error}")
+    line = f"{type(cause or error).__name__}: {cause or error}"
+    if isinstance(cause or error, core.exceptions.CoreError):  # within, as text, with its trace
+        *_, line = ["", *(each for each in str(error).splitlines() if _ENDS_TRACE.match(each))]
+    found = _LACK.match(line)
     return "" if found is None else found["what"] or "nothing more could be had"
 
 

@@ -184,8 +184,19 @@ class RunFolder:
             if name != LOCK:
                 (self.path / name).unlink(missing_ok=True)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the folder is still the one that this process holds: it may have been removed
+        meanwhile, and made anew by another one."""
+        try:
+            return (self.path / LOCK).read_text().strip() == str(os.getpid())
+        except OSError:
+            return False
+
     def remove(self) -> None:
         """Remove the folder of a run that never came to a result, as far as the disk lets it."""
+        if not self.is_held:
+            return
         with contextlib.suppress(OSError):
             self.clear()
             if self._has_but_the_lock():  # something of the user's is in it: it stays a run's

@@ -269,6 +269,8 @@ def _intentions(plan: RunPlan) -> str:
 
 def whereabouts(folder: RunFolder) -> str:
     """Where a run that has ended early stands, and how to go on."""
+    if folder.path.is_dir() and not folder.is_held:
+        return f"{folder.path} is another run's by now"
     latest = folder.checkpoints.latest()
     if latest is None:
         return "there is no checkpoint yet"

@@ -1,13 +1,10 @@
 """Notices when a run makes no progress, writes down what everybody is doing, and acts."""
 
-import contextlib
-import faulthandler
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -16,16 +13,10 @@ from rllib import stacks
 
 Action = Literal["report", "stop"]
 STALLS = "stalls"
-HELD_S = 5.0
-"""So long after a stall, and as long as it took, no thread of Python has run at the least before
-that is taken for what it is."""
 
 
 class Watchdog:
     """A thread that watches while the context lasts.
-
-    Code that is not Python's and keeps the interpreter for itself keeps it from this thread, too.
-    Then the stacks of this process go to the standard error stream, from C, and "stop" ends it.
 
     Args:
         folder: of the run; stacks go to files below ``stalls`` in it.
@@ -60,20 +51,6 @@ class Watchdog:
             self._thread.start()
         return self
 
-    @contextlib.contextmanager
-    def _unless_held(self) -> Iterator[None]:
-        """Whoever is within leaves by itself, unless the interpreter is held."""
-        timeout = self.timeout_s or 0.0
-        seconds = min(timeout + max(timeout, HELD_S), threading.TIMEOUT_MAX)
-        stream, ends = sys.__stderr__, self.action == "stop"
-        with contextlib.suppress(OSError, ValueError):  # it is closed, or no file
-            if stream is not None:
-                faulthandler.dump_traceback_later(seconds, file=stream, exit=ends)
-        try:
-            yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()
-
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -98,8 +75,7 @@ class Watchdog:
         with self._moved:
             while not self._is_over:
                 seen = self._count
-                with self._unless_held():
-                    self._moved.wait(self.timeout_s and min(self.timeout_s, threading.TIMEOUT_MAX))
+                self._moved.wait(self.timeout_s and min(self.timeout_s, threading.TIMEOUT_MAX))
                 if seen == self._count and not self._is_over:
                     return seen
         return None

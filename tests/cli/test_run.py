@@ -31,8 +31,9 @@ from rllib.config.file import Draft
 from rllib.errors import CheckpointError
 from rllib.runs.console import Console
 from rllib.runs.folder import CONFIG as CONFIG_FILE
-from rllib.runs.folder import RunFolder
+from rllib.runs.folder import LOCK, RunFolder, hold
 from rllib.runs.record import PROGRESS, read_json_lines
+from rllib.runs.run import whereabouts
 from rllib.runs.session import Order, Session
 from rllib.runs.signals import StopSignals
 
@@ -725,6 +726,16 @@ def test_the_newer_one_of_here_and_elsewhere_goes_on(train: Train, tmp_path: Pat
     assert "continuing from runs_of_a/toy/checkpoints/iteration_000000008" in output
     elsewhere = CheckpointFolder(tmp_path / "elsewhere" / "toy", keep=2)
     assert [elsewhere.iteration_of(path) for path in elsewhere.all()] == [8, 9]
+
+
+def test_a_folder_that_another_run_has_made_anew_is_let_alone(train: Train) -> None:
+    with hold(Path("runs/toy"), keep=2, fresh=False) as folder:
+        shutil.rmtree("runs")
+        Path("runs/toy").mkdir(parents=True)
+        Path("runs/toy", LOCK).write_text("1\n")  # of another process
+        folder.remove()
+        assert Path("runs/toy", LOCK).exists()
+        assert whereabouts(folder) == "runs/toy is another run's by now"
 
 
 def test_what_is_newer_elsewhere_is_never_removed(train: Train, tmp_path: Path) -> None:

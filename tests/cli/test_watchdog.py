@@ -1,8 +1,6 @@
 """A run that makes no progress: what every process is doing is written down."""
 
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -39,29 +37,6 @@ def test_of_one_stall_there_is_one_report_and_then_the_run_is_stopped(tmp_path: 
         assert "test_of_one_stall_there_is_one_report" in report
         watchdog.progress()
         wait_until(lambda: len(told) == 2)  # another one
-
-
-HOLDS = """
-import ctypes, sys, pathlib
-from rllib.runs import watchdog
-
-watchdog.HELD_S = 0.3
-hold = ctypes.PyDLL(None).sleep  # which keeps the interpreter
-with watchdog.Watchdog(pathlib.Path(sys.argv[1]), 0.2, sys.argv[2], print, print):
-    hold(2)
-    print("went on")
-"""
-
-
-@pytest.mark.parametrize("action", ["report", "stop"])
-def test_who_holds_the_interpreter_is_told_from_c(action: str, tmp_path: Path) -> None:
-    order = [sys.executable, "-c", HOLDS, str(tmp_path), action]
-    ended = subprocess.run(order, capture_output=True, text=True, timeout=60, check=False)
-    assert "Timeout" in ended.stderr
-    assert 'File "<string>", line 8 in <module>' in ended.stderr
-    stops = action == "stop"
-    assert ended.returncode == int(stops)
-    assert ("went on" in ended.stdout) == (not stops)
 
 
 def test_progress_in_time_is_no_stall(tmp_path: Path) -> None:

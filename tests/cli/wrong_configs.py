@@ -169,7 +169,7 @@ FILES: list[tuple[str, str]] = [
     (_training("train_batch_size_per_learner: 1:30"), "got '1:30'"),
     (_in("debugging", "seed: 2026-01-01"), "should be a valid integer"),
     (_training(f"train_batch_size_per_learner: {10**40}"), "is beyond any number of things"),
-    (_model(f"fcnet_hiddens: [64, {2**63}]"), "model_config.fcnet_hiddens: 9223372036854775808 is"),
+    (_model(f"fcnet_hiddens: [64, {2**63}]"), "model_config.fcnet_hiddens: a number of 64 bits"),
     (_in("learners", "device: gpu"), "should be 'auto', 'cpu' or 'cuda'"),
     (_in("multi_agent", "policies: [a, b]"), "which of a, b acts for an agent"),
     # When to stop.

@@ -364,6 +364,7 @@ def reset(sock: socket.socket) -> None:
 
 def test_an_idle_side_wire_may_end(stranger: Stranger) -> None:
     stranger.sides[0].close()
+    wait_until(lambda: len(stranger.end.tunnel.sides._wires) == SIDES - 1, patience(10))
     stranger.announce(5, GRAIN, 1)
     stranger.sides[1].sendall(share(1, 0, GRAIN))
     assert record(stranger.end.frames(1)[0]).number == 5

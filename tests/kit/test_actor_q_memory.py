@@ -182,6 +182,24 @@ def test_a_memory_of_a_modules_own_is_refused() -> None:
         SACLearner(config.get_config_for_module("default_policy"), Spaces(OBS, BOX))
 
 
+class Own(SACModule):
+    """Networks of its own, as before there was a memory."""
+
+    def setup(self) -> None:
+        super().setup()
+        for name in ("past", "target_past", "reads"):
+            self.__dict__.pop(name, None)
+
+
+def test_a_module_that_knows_of_no_memory_is_trained_as_ever() -> None:
+    config = SACConfig().environment("Pendulum-v1").env_runners(num_env_runners=0)
+    config.training(num_steps_sampled_before_learning_starts=20, train_batch_size_per_learner=8)
+    config.rl_module(rl_module_spec={"module_class": Own, "model_config": {"fcnet_hiddens": (8,)}})
+    with config.build_algo() as algorithm:
+        learned = algorithm.train()["learners"]["default_policy"]
+    assert learned["num_gradient_updates_lifetime"] > 0
+
+
 class Recall(gym.Env[Any, Any]):
     """The first observation says what to do in the last step, of which all look the same."""
 

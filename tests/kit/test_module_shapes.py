@@ -105,7 +105,7 @@ def test_a_state_that_is_not_the_memory_of_the_module(model: dict[str, Any], tol
     ("config", "env", "missing"),
     [
         (DQNConfig(), "CartPole-v1", "q, target_q, forward_target, atoms"),
-        (SACConfig(), "Pendulum-v1", "past, critics, target_critics, log_alpha"),
+        (SACConfig(), "Pendulum-v1", "critics, target_critics, log_alpha"),
     ],
 )
 def test_a_module_without_what_the_algorithm_trains(

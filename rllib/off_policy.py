@@ -174,7 +174,7 @@ class OffPolicyConfig(AlgorithmConfig):
         yield from self._problems_of_passes()
         if isinstance(n := point_values(self.n_step)[0], tuple) and n[0] > n[1]:
             yield Problem(f"the first is at most the second, got {list(n)}", "n_step")
-        if self.burn_in_len and not (self.model.use_lstm or self.model.use_gru):
+        if self.burn_in_len and not self.model.has_memory:
             text = "a burn-in is for memory; set use_lstm or use_gru in model_config"
             yield Problem(text, "burn_in_len")
         try:

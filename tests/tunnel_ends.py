@@ -6,7 +6,8 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,16 @@ def certificate_in(folder: Path) -> Tls | None:
     )
     subprocess.run(order.split(), check=True, capture_output=True)
     return Tls(cert, key, cert)
+
+
+@contextmanager
+def opened(kind: str, certificate: Tls | None, num_sides: int = 0) -> Iterator[Way]:
+    """A way that is "plain" or speaks "tls", for as long as the context lasts."""
+    if kind == "tls" and certificate is None:
+        pytest.skip("certificates are made by openssl")
+    made = Way(certificate if kind == "tls" else None, num_sides)
+    yield made
+    made.close()
 
 
 def record(frame: Frame) -> Any:

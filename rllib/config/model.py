@@ -123,6 +123,11 @@ class ModelConfig(BaseModel):
         return type(self)(**own | dict(settings))
 
     @property
+    def has_memory(self) -> bool:
+        """Whether there is an LSTM or a GRU."""
+        return self.use_lstm or self.use_gru
+
+    @property
     def own_settings(self) -> dict[str, Any]:
         """Settings that only a module of one's own knows."""
         return dict(self.model_extra or {})

@@ -37,7 +37,7 @@ from rllib.off_policy import (
     report_values,
 )
 from rllib.replay import Transitions
-from rllib.tensors import map_tree
+from rllib.tensors import first_tensor, map_tree, rows
 
 
 class ActorQSettings(OffPolicyConfig):
@@ -183,7 +183,8 @@ class ActorQLearner(OffPolicyLearner[TrainRows]):
             metrics["policy_loss"] = metrics["actor_loss"]
 
 
-def _at(tree: Batch, *index: Tensor) -> Batch:
-    """Rows [B, ...] of a tree of [S, L, ...]."""
-    rows: Batch = map_tree(lambda x: x[index], tree)
-    return rows
+def _at(tree: Batch, s: Tensor, t: Tensor) -> Batch:
+    """Rows [B, ...] of a tree of [S, L, ...]: the steps ``t`` of the sequences ``s``."""
+    flat = map_tree(lambda x: x.flatten(0, 1), tree)
+    found: Batch = rows(flat, s * first_tensor(tree).shape[1] + t)
+    return found

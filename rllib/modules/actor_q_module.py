@@ -146,7 +146,7 @@ class ActorQModule(RLModule):
         self.observations = self.reads = ObservationEncoder(self.observation_space, shape)
         self.is_discrete = isinstance(self.action_space, gym.spaces.Discrete)
         self.past: Past | None = None
-        if shape.use_lstm or shape.use_gru:
+        if shape.has_memory:
             self.past = Past(self.observations, shape)
             self.reads = ObservationEncoder(_embeddings_space(self.past), shape)
             shape = shape.model_copy(update={"use_lstm": False, "use_gru": False})

@@ -353,12 +353,9 @@ class Memory(nn.Module):
 
 def memory_for(fan_in: int, model: ModelConfig) -> Memory | None:
     """The memory that ``model`` asks for, over features of width ``fan_in``."""
-    if not (model.use_lstm or model.use_gru):
-        return None
-    return Memory(fan_in, model)
+    return Memory(fan_in, model) if model.has_memory else None
 
 
 def is_chain(model: ModelConfig) -> bool:
     """Whether there is nothing but fully connected layers, one after the other."""
-    memory = model.use_lstm or model.use_gru
-    return not (memory or model.fcnet_use_layernorm or model.head_fcnet_use_layernorm)
+    return not (model.has_memory or model.fcnet_use_layernorm or model.head_fcnet_use_layernorm)

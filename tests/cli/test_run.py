@@ -222,13 +222,20 @@ def test_a_failing_environment_ends_the_run_and_keeps_the_last_checkpoint(train:
     assert not core.is_initialized()
 
 
+def failing(first: Callable[[], None] = lambda: None) -> Callable[..., None]:
+    """A constructor that does something and then fails."""
+
+    def fail(self: object, config: object) -> None:
+        first()
+        raise RuntimeError("no such display")
+
+    return fail
+
+
 def test_a_run_that_fails_before_its_first_result_leaves_no_folder(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: object, config: object) -> None:
-        raise RuntimeError("no such display")
-
-    monkeypatch.setattr(counting_algo.Counting, "__init__", fail)
+    monkeypatch.setattr(counting_algo.Counting, "__init__", failing())
     code, output = train()
     assert code == 1
     assert "RuntimeError: no such display" in output
@@ -238,13 +245,10 @@ def test_a_run_that_fails_before_its_first_result_leaves_no_folder(
 def test_a_folder_that_cannot_be_removed_does_not_hide_why_it_failed(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: object, config: object) -> None:
-        raise RuntimeError("no such display")
-
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), "runs/toy/config.yaml")
 
-    monkeypatch.setattr(counting_algo.Counting, "__init__", fail)
+    monkeypatch.setattr(counting_algo.Counting, "__init__", failing())
     monkeypatch.setattr(rllib.runs.folder.Path, "unlink", refuse)
     code, output = train()
     assert code == 1
@@ -255,10 +259,7 @@ def test_a_folder_that_cannot_be_removed_does_not_hide_why_it_failed(
 def test_what_a_logger_has_half_made_goes_too(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: object, config: object) -> None:
-        Path("runs/toy/.tensorboard.new").mkdir()
-        raise RuntimeError("no such display")
-
+    fail = failing(lambda: Path("runs/toy/.tensorboard.new").mkdir())
     monkeypatch.setattr(counting_algo.Counting, "__init__", fail)
     train()
     assert not Path("runs/toy").exists()
@@ -267,10 +268,7 @@ def test_what_a_logger_has_half_made_goes_too(
 def test_where_something_of_the_users_is_the_next_run_may_be_as_well(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: object, config: object) -> None:
-        Path("runs/toy/notes.txt").touch()
-        raise RuntimeError("no such display")
-
+    fail = failing(lambda: Path("runs/toy/notes.txt").touch())
     with monkeypatch.context() as patched:
         patched.setattr(counting_algo.Counting, "__init__", fail)
         train()
@@ -312,11 +310,8 @@ def test_checkpoints_stay_when_a_run_without_its_record_fails_at_once(
     train()
     (Path("runs/toy") / lost).unlink()
 
-    def fail(self: object, config: object) -> None:
-        raise RuntimeError("no such display")
-
     with monkeypatch.context() as patch:
-        patch.setattr(counting_algo.Counting, "__init__", fail)
+        patch.setattr(counting_algo.Counting, "__init__", failing())
         assert train(stop=("training_iteration=7",))[0] == 1
     assert checkpoints() == [4, 5]
     code, output = train(stop=("training_iteration=7",))

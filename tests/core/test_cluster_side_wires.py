@@ -13,7 +13,17 @@ from pathlib import Path
 
 import pytest
 from patience import patience, wait_until
-from tunnel_ends import A, End, HeapBerth, Way, certificate_in, connected, record, wires_between
+from tunnel_ends import (
+    A,
+    End,
+    HeapBerth,
+    Way,
+    certificate_in,
+    connected,
+    opened,
+    record,
+    wires_between,
+)
 
 from rllib.core.cluster.carriers import SIDES, Carrier
 from rllib.core.cluster.credentials import Tls
@@ -34,11 +44,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Tls | None:
 
 @pytest.fixture(params=["plain", "tls"])
 def way(request: pytest.FixtureRequest, certificate: Tls | None) -> Iterator[Way]:
-    if request.param == "tls" and certificate is None:
-        pytest.skip("certificates are made by openssl")
-    made = Way(certificate if request.param == "tls" else None, SIDES)
-    yield made
-    made.close()
+    with opened(request.param, certificate, SIDES) as made:
+        yield made
 
 
 def value_of(size: int) -> bytes:

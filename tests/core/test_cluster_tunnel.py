@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from patience import patience, wait_until
-from tunnel_ends import Way, certificate_in, record
+from tunnel_ends import Way, certificate_in, opened, record
 
 from rllib.core.cluster.credentials import Tls
 from rllib.core.native import wire
@@ -24,11 +24,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Tls | None:
 
 @pytest.fixture(params=["plain", "tls"])
 def way(request: pytest.FixtureRequest, certificate: Tls | None) -> Iterator[Way]:
-    if request.param == "tls" and certificate is None:
-        pytest.skip("certificates are made by openssl")
-    made = Way(certificate if request.param == "tls" else None)
-    yield made
-    made.close()
+    with opened(request.param, certificate) as made:
+        yield made
 
 
 def test_values_of_any_size_come_whole_one_after_the_other(way: Way) -> None:

@@ -105,12 +105,13 @@ def start_ray() -> None:
 
 
 def begin_ray(begin: Callable[[], T]) -> T:
-    """Once more where Ray gave up on a node of its own that did not come up within half a minute,
-    as happens now and then; such a node lives on, so it is ended first."""
+    """Once more where Ray gave up on a node of its own, or on a server of it, that did not come up
+    within half a minute, as happens now and then; such processes live on, so they are ended
+    first."""
     try:
         return begin()
     except Exception as error:
-        if "timed out during startup" not in str(error):
+        if "timed out" not in str(error).lower():
             raise
         for frame, _ in traceback.walk_tb(error.__traceback__):
             node = frame.f_locals.get("self")

@@ -10,14 +10,14 @@ disk or on another node, as long as one of them is referred to, or a result that
 
 A recipe keeps the values of small arguments, which have no recipes, but not those of large ones. So
 a large one that was `put` must still be referred to when the value is lost; and where a large
-argument was passed by value, there is no recipe. Recipes are bounded in size; beyond it the oldest
-are dropped.
+argument was passed by value, there is no recipe. Recipes are bounded in size, in which a value that
+many of them keep counts once; beyond it the oldest are dropped.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,16 +44,22 @@ class Argument:
 
 
 class Recipe:
-    """A task that can be run again, without its references."""
+    """A task that can be run again, without its references.
 
-    __slots__ = ("__weakref__", "arguments", "returns", "size", "task")
+    Attributes:
+        size: bytes it takes, without the values of arguments.
+        values: bytes of those that it keeps, by which object that is; others may keep it as well.
+    """
+
+    __slots__ = ("__weakref__", "arguments", "returns", "size", "task", "values")
 
     def __init__(self, task: Task, arguments: list[Argument]) -> None:
         body, buffers = task.args.body, task.args.buffers
         self.arguments = arguments
         self.returns = len(task.refs)
-        kept = sum(each.value.size for each in arguments if each.value is not None)
-        self.size = _RECIPE_BYTES + len(body) + sum(map(len, buffers)) + kept
+        kept = [each.value for each in arguments if each.value is not None]
+        self.values = {id(value): value.size for value in kept}
+        self.size = _RECIPE_BYTES + len(body) + sum(map(len, buffers))
         self.task: Task | None = task.again([], Stored(body, buffers, []))
 
     def drop(self) -> None:
@@ -78,7 +84,8 @@ class Recipes:
         self.bytes = 0
         self._made: dict[int, tuple[Recipe, int]] = {}
         self._watched: dict[int, weakref.ref[NativeRef]] = {}
-        self._all: OrderedDict[int, tuple[weakref.ref[Recipe], int]] = OrderedDict()
+        self._all: OrderedDict[int, tuple[weakref.ref[Recipe], int, dict[int, int]]] = OrderedDict()
+        self._keepers: Counter[int] = Counter()
 
     def add(self, recipe: Recipe, refs: Sequence[NativeRef]) -> None:
         """``recipe`` has made the values of ``refs``."""
@@ -86,8 +93,9 @@ class Recipes:
             self._made[ref._number] = (recipe, index)
             self._watched[ref._number] = weakref.ref(ref, self._forgetter(ref._number))
         key = id(recipe)
-        self._all[key] = (weakref.ref(recipe, lambda _: self._release(key)), recipe.size)
-        self.bytes += recipe.size
+        gone = weakref.ref(recipe, lambda _: self._release(key))
+        self._all[key] = (gone, recipe.size, recipe.values)
+        self.bytes += recipe.size + self._keep(recipe.values)
         while self.bytes > self._limit:
             self._drop_oldest()
 
@@ -101,10 +109,25 @@ class Recipes:
     def _release(self, key: int) -> None:
         found = self._all.pop(key, None)
         if found is not None:
-            self.bytes -= found[1]
+            _, size, values = found
+            self.bytes -= size + self._let_go(values)
+
+    def _keep(self, values: dict[int, int]) -> int:
+        """Bytes of those that no other recipe keeps."""
+        added = sum(size for value, size in values.items() if not self._keepers[value])
+        self._keepers.update(values.keys())
+        return added
+
+    def _let_go(self, values: dict[int, int]) -> int:
+        """Bytes of those that no recipe keeps any more."""
+        self._keepers.subtract(values.keys())
+        unkept = [value for value in values if not self._keepers[value]]
+        for value in unkept:
+            del self._keepers[value]
+        return sum(values[value] for value in unkept)
 
     def _drop_oldest(self) -> None:
-        key, (recipe, _size) = next(iter(self._all.items()))
+        key, (recipe, *_) = next(iter(self._all.items()))
         self._release(key)
         dropped = recipe()
         if dropped is not None:

@@ -89,6 +89,7 @@ class Session:
     def __init__(self, order: Order, console: Console | None = None) -> None:
         self._order = order
         self._console = console or Console()
+        self._path: Path | None = None
         self._folder: RunFolder | None = None
 
     def execute(self, signals: StopSignals) -> int:
@@ -99,7 +100,7 @@ class Session:
         """
         try:
             with self._console:
-                return self._foresee() if self._order.dry_run else self._train(signals)
+                return self._foresee(signals) if self._order.dry_run else self._train(signals)
         except Interrupted as interruption:
             complain(f"stopped by {interruption}{self._whereabouts()}")
             return interruption.exit_code
@@ -110,9 +111,10 @@ class Session:
         except Exception as error:
             return self._fail(error, 1)
 
-    def _foresee(self) -> int:
+    def _foresee(self, signals: StopSignals) -> int:
         order = self._order
-        plan = read_draft(order.config, order.overrides, order.stop).plan()
+        draft = read_draft(order.config, order.overrides, order.stop)
+        plan = _checked(draft, signals)
         from rllib.dry_run.report import dry_run
         from rllib.runs.layout import laid_out_plan
 
@@ -123,12 +125,10 @@ class Session:
         order = self._order
         profile_s = None if order.profile is None else duration(order.profile)
         draft = read_draft(order.config, order.overrides, order.stop)
-        path = order.runs_dir / _checked_name(order.name or draft.name)
+        self._path = path = order.runs_dir / _checked_name(order.name or draft.name)
         self._console.say(f"rllib train: {draft.name} -> {path}")
         with self._runtime(draft):
-            with signals.deferred(lambda: None):  # raised within torch's C++, it would abort
-                plan = draft.plan()
-            signals.heed()
+            plan = _checked(draft, signals)
             from rllib.runs.folder import hold
             from rllib.runs.layout import laid_out_plan
             from rllib.runs.run import train
@@ -176,9 +176,9 @@ class Session:
             raise RunError(f"--address {address}: {error}") from error
 
     def _of_a_run(self, error: OSError) -> Exception:
-        """Of a file of runs, whose error is no defect, what and where says all."""
-        name = error.filename
-        is_one = isinstance(name, str) and Path(name).is_relative_to(self._order.runs_dir)
+        """Of a file of the run, whose error is no defect, what and where says all."""
+        name, path = error.filename, self._path
+        is_one = isinstance(name, str) and path and Path(name).is_relative_to(path)
         return RunError(f"{name}: {error.strerror}") if is_one else error
 
     def _fail(self, error: Exception, exit_code: int) -> int:
@@ -199,6 +199,15 @@ class Session:
             return f"; {whereabouts(self._folder)}"
         except OSError as error:
             return f"; where the run stands cannot be read: {error.strerror}"
+
+
+def _checked(draft: Draft, signals: StopSignals) -> "RunPlan":
+    """The plan of a draft, for which torch is imported: raised within its C++, what a signal
+    raises would abort the process."""
+    with signals.held_back():
+        plan = draft.plan()
+    signals.heed()
+    return plan
 
 
 def _checked_name(name: str) -> str:

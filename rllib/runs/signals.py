@@ -57,6 +57,7 @@ class StopSignals:
         self._watchdog = _Watchdog(min(max(0.0, grace_s - CLEAN_UP_S), _LONGEST_S), self)
         self._on_first: Callable[[], None] | None = None
         self._leaving = False
+        self._may_raise = True
 
     @contextlib.contextmanager
     def installed(self) -> Iterator["StopSignals"]:
@@ -78,6 +79,17 @@ class StopSignals:
         finally:
             self._on_first = None
 
+    @contextlib.contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Only note the first signal; the second, or the end of grace, ends the process on the
+        spot: nothing can be raised through the code within."""
+        self._may_raise = False
+        try:
+            with self.deferred(lambda: None):
+                yield
+        finally:
+            self._may_raise = True
+
     def heed(self) -> None:
         """Leave if a signal has come while it was deferred."""
         if self.received is not None:
@@ -90,9 +102,9 @@ class StopSignals:
         raise Interrupted(self.received or signal.SIGINT)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if self._leaving:
-            _end(128 + signum)
         first = self.received is None
+        if self._leaving or not (first or self._may_raise):
+            _end(128 + signum)
         self.received = self.received or signum
         if not first or self._on_first is None:
             self.leave()

@@ -292,6 +292,20 @@ def test_a_folder_that_may_not_be_read_is_one_message(
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize("runs_dir", ["runs", "."])
+def test_a_file_that_the_users_code_misses_is_told_with_its_traceback(
+    train: Train, monkeypatch: pytest.MonkeyPatch, runs_dir: str
+) -> None:
+    def reading(self: object, config: object) -> None:
+        Path("levels.json").read_text()
+
+    monkeypatch.setattr(counting_algo.Counting, "__init__", reading)
+    code, output = train(runs_dir=Path(runs_dir))
+    assert code == 1
+    assert 'Path("levels.json").read_text()' in output
+    assert "FileNotFoundError: [Errno 2] No such file or directory: 'levels.json'" in output
+
+
 def test_checkpoints_that_could_not_be_written_are_no_start(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:

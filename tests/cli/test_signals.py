@@ -79,6 +79,51 @@ def test_who_hears_no_signal_is_gone_in_time_all_the_same(sent: list[signal.Sign
         assert process.wait(timeout=20) in [128 + signum for signum in sent]
 
 
+IMPORTING = """
+import threading
+from rllib.runs import signals
+signals.CLEAN_UP_S = {clean_up_s}
+with signals.StopSignals({grace_s}).installed() as stops, stops.held_back():
+    print("importing", flush=True)
+    try:
+        while not {ended_by_itself} or stops.received is None:
+            threading.Event().wait(0.05)
+    except BaseException:
+        print("raised", flush=True)
+print("ended with", stops.received, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("grace_s", "clean_up_s", "again"), [(99, 0.2, True), (0.7, 0.5, False)], ids=["second", "late"]
+)
+def test_nothing_is_raised_where_it_must_not_be(
+    grace_s: float, clean_up_s: float, again: bool
+) -> None:
+    """As through the import of torch, whose C++ would abort: a second signal ends the process, and
+    so does the end of grace."""
+    fields = {"grace_s": grace_s, "clean_up_s": clean_up_s, "ended_by_itself": False}
+    script = IMPORTING.format(**fields)
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"importing\n"
+        process.send_signal(signal.SIGINT)
+        if again:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) in (130, 143)
+        assert process.stdout.read() == b""
+
+
+def test_a_signal_that_was_held_back_is_heeded_afterwards() -> None:
+    script = IMPORTING.format(grace_s=99, clean_up_s=9, ended_by_itself=True)
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"importing\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+        assert process.stdout.read() == b"ended with 2\n"
+
+
 WITH_A_CHILD = """
 import hashlib, multiprocessing, signal
 from rllib.runs import signals

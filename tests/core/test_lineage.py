@@ -1,6 +1,7 @@
 """Results that were spilled and whose files are gone are made again by the task that made them."""
 
 import gc
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from rllib.core.exceptions import (
     ObjectReconstructionFailedError,
 )
 from rllib.core.native.leases import Task
-from rllib.core.native.lineage import Recipe, Recipes
+from rllib.core.native.lineage import Argument, Recipe, Recipes
 from rllib.core.native.objects import NativeRef, Stored
 
 MIB = 2**20
@@ -285,3 +286,35 @@ def test_recipes_are_bounded_and_go_with_their_references(
     known = usable = []
     assert len(recipes) == 0
     assert recipes.bytes == 0
+
+
+def with_argument(ref: NativeRef, value: Stored) -> Recipe:
+    argument = Argument(weakref.ref(ref), None, 0, value)
+    return Recipe(task([ref], 0), [argument])
+
+
+def test_an_argument_of_many_tasks_counts_once() -> None:
+    recipes = Recipes(b"me", 10**6)
+    shared = Stored(b"x" * 90_000, [], [])
+    held = [NativeRef(b"me", number) for number in range(100)]
+    for ref in held:
+        recipes.add(with_argument(ref, shared), [ref])
+    assert recipes.bytes == 100 * 1000 + 90_000
+    assert len(recipes) == 100
+    del held[1:], ref
+    assert recipes.bytes == 1000 + 90_000
+    held.clear()
+    assert (len(recipes), recipes.bytes) == (0, 0)
+
+
+def test_the_oldest_of_those_that_share_an_argument_are_dropped_until_the_rest_fits() -> None:
+    recipes = Recipes(b"me", 20_000)
+    held = [NativeRef(b"me", number) for number in range(16)]
+    old, new = Stored(b"x" * 9_000, [], []), Stored(b"x" * 9_000, [], [])
+    for ref in held:
+        recipes.add(with_argument(ref, old if ref._number < 8 else new), [ref])
+    found = [recipes.find(ref)[0] for ref in held]
+    assert [recipe is not None and recipe.task is not None for recipe in found] == [False] * 8 + [
+        True
+    ] * 8
+    assert recipes.bytes == 8 * 1000 + 9_000

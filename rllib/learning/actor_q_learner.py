@@ -3,7 +3,6 @@
 Legend: B rows, K critics, S sequences, L steps of a full one.
 """
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -21,7 +20,7 @@ from rllib.envs.make import Spaces
 from rllib.errors import ConfigError, Problem
 from rllib.estimators.action_values import squared
 from rllib.learning.loss import Loss, Metrics
-from rllib.learning.sequence_batch import SequenceBatch, by_sequence, sequence_batch, unroll
+from rllib.learning.sequence_batch import SequenceBatch, Steps, by_sequence, sequence_batch, unroll
 from rllib.learning.target_network import TargetNetwork
 from rllib.learning.transition_batch import TransitionBatch, transition_batch
 from rllib.modules.actor_q_module import TARGET_EMBEDDINGS, ActorQConfig, ActorQModule
@@ -37,7 +36,6 @@ from rllib.off_policy import (
     report_values,
 )
 from rllib.replay import Transitions
-from rllib.tensors import first_tensor, map_tree, rows
 
 
 class ActorQSettings(OffPolicyConfig):
@@ -91,15 +89,22 @@ def critics_loss(q_values: Tensor, targets: Tensor, weights: Tensor) -> Loss:
 
 TrainRows = TransitionBatch | SequenceBatch
 """Transitions or, with memory, sequences."""
+NO_LOSS = "neither loss_of(batch) nor compute_loss(minibatch) of its own; override one of them"
 
 
 class ActorQLearner(OffPolicyLearner[TrainRows]):
     """Learns from transitions or, with memory, from the steps of sequences; optimisers are
-    ``"critic"``, ``"actor"`` and what else there is."""
+    ``"critic"``, ``"actor"`` and what else there is.
+
+    A subclass has ``loss_of``, or else a ``compute_loss`` that reads sequences by itself.
+    """
 
     module: ActorQModule
 
     def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
+        own = type(self)
+        if own.compute_loss is ActorQLearner.compute_loss and own.loss_of is ActorQLearner.loss_of:
+            raise TypeError(f"{own.__name__} has {NO_LOSS}")
         super().__init__(config, spaces)
         if self.module.get_initial_state() and self.module.get_past() is None:
             text = (
@@ -134,9 +139,13 @@ class ActorQLearner(OffPolicyLearner[TrainRows]):
         errors = by_sequence(torch.as_tensor(loss.arrays[TD_ERRORS]), minibatch.mask)
         return loss._replace(arrays={**loss.arrays, TD_ERRORS: errors})
 
-    @abstractmethod
     def loss_of(self, batch: TransitionBatch) -> Loss:
-        """All losses, each for its own optimiser."""
+        """All losses, each for its own optimiser.
+
+        Raises:
+            TypeError: this learner has neither this nor a ``compute_loss`` of its own.
+        """
+        raise TypeError(f"{type(self).__name__} has {NO_LOSS}")
 
     def _transitions(self, batch: SequenceBatch) -> TransitionBatch:
         """The steps to train on, with what the memory makes of what was observed up to there."""
@@ -153,13 +162,20 @@ class ActorQLearner(OffPolicyLearner[TrainRows]):
         seen[TARGET_EMBEDDINGS] = of_target[Columns.EMBEDDINGS]
         s, t = batch.mask.nonzero(as_tuple=True)
         return TransitionBatch(
-            _at(seen, s, t) | {Columns.LOSS_MASK: batch.mask},
-            _at(seen, s, batch.after[s, t]) | {Columns.LOSS_MASK: batch.mask},
+            self._steps(seen, s, t, batch.mask),
+            self._steps(seen, s, batch.after[s, t], batch.mask),
             batch.actions[s, t],
             batch.rewards[s, t],
             batch.discounts[s, t],
             batch.weights[s],
         )
+
+    @staticmethod
+    def _steps(seen: Batch, s: Tensor, t: Tensor, mask: Tensor) -> Batch:
+        """The steps ``t`` [B] of the sequences ``s`` [B]."""
+        steps = Steps(seen, s * seen[Columns.EMBEDDINGS].shape[1] + t)
+        steps[Columns.LOSS_MASK] = mask
+        return steps
 
     def draw_noise_for(self, distribution: Distribution, dist_inputs: Tensor, of: Batch) -> Tensor:
         """Noise for rows [B, ...]: of sequences drawn for all their steps, of which all learners
@@ -181,10 +197,3 @@ class ActorQLearner(OffPolicyLearner[TrainRows]):
         report_values(metrics)
         if "actor_loss" in metrics:
             metrics["policy_loss"] = metrics["actor_loss"]
-
-
-def _at(tree: Batch, s: Tensor, t: Tensor) -> Batch:
-    """Rows [B, ...] of a tree of [S, L, ...]: the steps ``t`` of the sequences ``s``."""
-    flat = map_tree(lambda x: x.flatten(0, 1), tree)
-    found: Batch = rows(flat, s * first_tensor(tree).shape[1] + t)
-    return found

@@ -3,8 +3,8 @@
 Legend: S sequences, L steps of a full one, B steps that are trained on.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from rllib.estimators import n_step
 from rllib.learning.sequences import inputs_of
 from rllib.modules.rl_module import Batch, RLModule
 from rllib.replay import StepSequences, sequence_errors
-from rllib.tensors import Tree, map_tree, to_tensors
+from rllib.tensors import Tree, map_tree, rows, to_tensors
 
 _OF_STEPS = (Columns.ACTION_DIST_INPUTS, Columns.QF_LOGITS, Columns.EMBEDDINGS)
 
@@ -92,3 +92,75 @@ def by_sequence(errors: Tensor, mask: Tensor) -> Tensor:
     """
     placed = errors.new_zeros(mask.shape).masked_scatter_(mask, errors)
     return torch.from_numpy(sequence_errors(placed.cpu().numpy(), mask.cpu().numpy()))
+
+
+class Steps(dict[str, Any]):
+    """Steps [B, ...] of columns [S, L, ...]; each column is taken when somebody first reads it.
+
+    Of observations of which a memory has made embeddings, as a rule nobody reads more than masks.
+
+    Args:
+        columns: by name; dicts of columns are taken part by part.
+        index: [B] int64, the steps, counted as ``s * L + t``.
+    """
+
+    def __init__(self, columns: Mapping[str, Any], index: Tensor) -> None:
+        super().__init__()
+        self._left, self._index = dict(columns), index
+
+    def __missing__(self, name: str) -> Any:
+        column = self._left.pop(name)
+        if isinstance(column, dict):
+            self[name] = Steps(column, self._index)
+            return self[name]
+        with torch.enable_grad():  # who reads it first may want no gradients, and others some
+            self[name] = rows(map_tree(lambda x: x.flatten(0, 1), column), self._index)
+        return self[name]
+
+    def _whole(self) -> dict[str, Any]:
+        return {name: self[name] for name in [*super().keys(), *self._left]}
+
+    # As of any dict, whatever was read before.
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._left or super().__contains__(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._whole())
+
+    def __len__(self) -> int:
+        return super().__len__() + len(self._left)
+
+    def __or__(self, others: Any) -> Any:
+        return self._whole() | others
+
+    def __ror__(self, others: Any) -> Any:
+        return others | self._whole()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The column, or ``default`` where there is none."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def pop(self, name: str, *default: Any) -> Any:
+        """The column, which is taken out."""
+        self.get(name)
+        return super().pop(name, *default)
+
+    def keys(self) -> KeysView[str]:  # type: ignore[override]
+        """Names of all columns."""
+        return self._whole().keys()
+
+    def values(self) -> ValuesView[Any]:  # type: ignore[override]
+        """All columns."""
+        return self._whole().values()
+
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
+        """Names and columns."""
+        return self._whole().items()
+
+    def copy(self) -> dict[str, Any]:
+        """A dict of all columns."""
+        return self._whole()

@@ -12,8 +12,14 @@ from rllib.algorithms.td3 import TD3Config, TD3Learner
 from rllib.distributions import Deterministic, SquashedGaussian
 from rllib.envs.make import Spaces
 from rllib.errors import ConfigError
+from rllib.learning.actor_q_learner import ActorQLearner, critics_loss
+from rllib.learning.loss import Loss
+from rllib.learning.optimizer import Adam
+from rllib.learning.target_network import TargetNetwork
+from rllib.learning.transition_batch import TransitionBatch
 from rllib.modules.actor_q_module import SACModule
 from rllib.replay import StepSequences
+from rllib.tensors import rows
 
 OBS = gym.spaces.Box(-1, 1, (3,), np.float32)
 BOX = gym.spaces.Box(-2, 2, (2,), np.float32)
@@ -167,6 +173,63 @@ def test_the_critics_loss_alone_trains_the_memory_and_its_target_follows(kind: s
         assert not torch.equal(before[name], after[name])
         target = torch.lerp(before[f"target_{name}"], after[name], 0.25)
         torch.testing.assert_close(after[f"target_{name}"], target)
+
+
+@pytest.mark.parametrize(("kind", "times"), [("SAC", 3), ("TD3", 2)])
+def test_of_sequences_only_what_is_read_is_gathered(
+    kind: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Embeddings now, what is valued later, and of SAC's actor what it sees then; nobody reads the
+    observations [.., 3] of which these [.., 4] are made."""
+    taken = []
+
+    def record(tree: Any, index: torch.Tensor) -> Any:
+        taken.append(tuple(tree.shape[1:]))
+        return rows(tree, index)
+
+    learner = learner_of(kind)
+    monkeypatch.setattr("rllib.learning.sequence_batch.rows", record)
+    learner.update(drawn(learner))
+    assert taken == times * [(4,)]
+
+
+class Critics(ActorQLearner):
+    """Trains the critics alone, on rewards."""
+
+    def configure_optimizers(self) -> dict[str, Adam]:
+        return {"critic": Adam(self.critic_parameters(), self.config.critic_lr)}
+
+    def make_targets(self) -> list[TargetNetwork]:
+        return [self.target_critics()]
+
+
+class OwnLoss(Critics):
+    def compute_loss(self, minibatch: Any) -> Loss:
+        values = self.module.compute_q(minibatch.inputs, minibatch.actions)
+        return critics_loss(values, minibatch.rewards, minibatch.weights)
+
+
+class OwnLossOf(Critics):
+    def loss_of(self, batch: TransitionBatch) -> Loss:
+        values = self.module.compute_q(batch.inputs, batch.actions)
+        return critics_loss(values, batch.rewards, batch.weights)
+
+
+@pytest.mark.parametrize("learner_class", [OwnLoss, OwnLossOf])
+def test_a_learner_of_ones_own_has_either_loss(learner_class: type[Critics]) -> None:
+    config = SACConfig().environment("Pendulum-v1").env_runners(num_env_runners=0)
+    config.training(num_steps_sampled_before_learning_starts=20, train_batch_size_per_learner=8)
+    config.training(learner_class=learner_class).rl_module(model_config={"fcnet_hiddens": (8,)})
+    with config.build_algo() as algorithm:
+        learned = algorithm.train()["learners"]["default_policy"]
+    assert learned["num_gradient_updates_lifetime"] > 0
+    assert np.isfinite(learned["qf_loss"])
+
+
+def test_a_learner_without_any_loss_is_an_error_that_says_what_to_override() -> None:
+    config = SACConfig().environment(observation_space=OBS, action_space=BOX)
+    with pytest.raises(TypeError, match=r"Critics has neither loss_of\(batch\) nor compute_loss"):
+        Critics(config, Spaces(OBS, BOX))
 
 
 class Remembers(SACModule):

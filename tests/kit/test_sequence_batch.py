@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rllib.columns import Columns
-from rllib.learning.sequence_batch import sequence_batch, unroll
+from rllib.learning.sequence_batch import Steps, sequence_batch, unroll
 from rllib.modules.q_module import QModelConfig, QModule, predicted
 from rllib.replay import StepSequences
 
@@ -89,3 +89,57 @@ def test_places_are_taken_from_values_and_logits_alike():
     some = everything.at(torch.tensor([0, 2]), torch.tensor([1, 3]))
     torch.testing.assert_close(some.values[1], everything.values[2, 3])
     torch.testing.assert_close(some.logits[0], everything.logits[0, 1])
+
+
+def columns():
+    shapes = {"a": (2, 3, 4), "b": (2, 3)}
+    made = {name: torch.rand(shape, requires_grad=True) for name, shape in shapes.items()}
+    return made | {"obs": {"mask": torch.rand(2, 3, 5), "image": torch.rand(2, 3, 6)}}
+
+
+INDEX = torch.tensor([5, 0])
+
+
+def test_steps_are_taken_where_they_are_read():
+    found = columns()
+    steps = Steps(found, INDEX)
+    torch.testing.assert_close(steps["obs"]["mask"], found["obs"]["mask"][[1, 0], [2, 0]])
+    assert steps["obs"]["mask"] is steps["obs"]["mask"]
+    assert dict.keys(steps) == {"obs"}
+    assert dict.keys(steps["obs"]) == {"mask"}
+    assert "a" in steps
+    assert "c" not in steps
+    assert steps.get("c") is None
+    with pytest.raises(KeyError, match="c"):
+        steps["c"]
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        dict,
+        Steps.copy,
+        lambda x: {**x},
+        lambda x: x | {},
+        lambda x: {} | x,
+        lambda x: {n: x[n] for n in x},
+        lambda x: dict(zip(x.keys(), x.values(), strict=True)),
+        lambda x: dict(x.items()),
+    ],
+)
+def test_taken_as_a_whole_they_are_all_there(whole):
+    steps = Steps(columns(), INDEX)
+    assert len(steps) == 3
+    assert whole(steps).keys() == {"a", "b", "obs"}
+    assert len(steps) == 3
+    assert steps.pop("b").shape == (2,)
+    assert "b" not in steps
+
+
+def test_who_reads_a_step_first_without_gradients_takes_none_from_others():
+    found = columns()
+    steps = Steps(found, INDEX)
+    with torch.no_grad():
+        steps["a"]
+    steps["a"].sum().backward()
+    assert found["a"].grad.sum() == 8

@@ -45,7 +45,7 @@ from rllib.learning.torch_random import TorchStream
 from rllib.modules.networks import compute_images
 from rllib.schedules import point_values
 from rllib.seeding import Role, derive_rng, derive_seed, rng_state, set_rng_state
-from rllib.tensors import concatenate
+from rllib.tensors import concatenate, num_rows
 
 __all__ = ["Learner", "Loss", "Metrics"]
 
@@ -338,9 +338,21 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         with self.precision.autocast():
             compute = self._loss_for_module if self._is_for_module else self.compute_loss
             loss = compute(minibatch) if weight else None
+            arrays = {} if weight else self._arrays_without_steps(compute, minibatch)
         report = self.descent.step(loss, weight, self.group)
         self.after_gradient_based_update(self.timestep)
-        return report
+        return report if weight else report._replace(arrays=arrays)
+
+    @torch.no_grad()
+    def _arrays_without_steps(
+        self, compute: Callable[[BatchT], Loss], minibatch: BatchT
+    ) -> Mapping[str, Any]:
+        """What is reported of sequences without a step to train on.
+
+        Where learners share their noise, the loss is computed for what it draws: otherwise this
+        learner's noise would be behind that of the others from here on.
+        """
+        return compute(minibatch).arrays if self.shares_noise and num_rows(minibatch) else {}
 
     def _count(self, num_steps: int) -> Metrics:
         self.num_steps_trained_lifetime += num_steps

@@ -65,6 +65,7 @@ DRAWING = {
     "noisy dqn": lambda: off_policy(DQNConfig, noisy=True),
     "sac, memory": lambda: remembering(off_policy(SACConfig, POINT)),
     "td3, memory": lambda: remembering(off_policy(TD3Config, POINT, policy_delay=1)),
+    "noisy dqn, memory": lambda: remembering(off_policy(DQNConfig, noisy=True)),
 }
 """Of random numbers that losses draw. Threads share torch's, so that these are processes."""
 
@@ -144,6 +145,34 @@ def test_off_policy_learners_that_draw(make):
         group.stop()
     for alone, several in zip(found[:2], found[2:], strict=True):
         check_same(alone[0], several)
+
+
+def stream(learner):
+    return learner.get_streams()["torch"]
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("name", ["sac, memory", "td3, memory", "noisy dqn, memory"])
+def test_a_learner_without_steps_to_train_on_draws_as_the_others(name):
+    """All its sequences ended within the burn-in; the others' noise goes on without it."""
+    settings = DRAWING[name]()
+    draw, spaces = drawn(settings)
+    own = settings.copy().learners(num_learners=2)
+    own.training(train_batch_size_per_learner=NUM_ROWS // 2)
+    group = LearnerGroup(settings.algo_class.learner_class, own.freeze(), spaces)
+    before = group.foreach_learner(stream)
+    full, empty = (part(draw, rank, 2) for rank in range(2))
+    empty = empty._replace(train_mask=np.zeros_like(empty.train_mask))
+    learned = group.fetch_metrics(group.update([full, empty]))
+    first, second = group.foreach_learner(stream)
+    group.stop()
+    assert learned["num_module_steps_trained"] == full.train_mask.sum()
+    assert np.isfinite(learned["qf_loss"])
+    errors = learned["td_errors"]
+    assert len(errors) == NUM_ROWS
+    assert not errors[NUM_ROWS // 2 :].any()
+    np.testing.assert_equal(second, first)
+    assert np.not_equal(first["cpu"], before[0]["cpu"]).any()
 
 
 def check_same(alone, several):

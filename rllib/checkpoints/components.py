@@ -8,7 +8,8 @@ All else of a state tree comes with the whole.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import reduce
+from functools import reduce, wraps
+from inspect import isfunction, signature
 from typing import Any
 
 from rllib.errors import CheckpointError
@@ -64,6 +65,22 @@ def _named(
             raise TypeError(f"{call}({argument}={path!r}) is not supported: {known}")
         found |= meant[path]
     return found
+
+
+def let_ask_for_components(cls: type[Any]) -> None:
+    """Let the state of a class be asked for components also where its ``get_state`` takes no
+    arguments: the class above it answers, as nothing that a subclass adds is one of them."""
+    own = vars(cls).get("get_state")
+    if not isfunction(own) or len(signature(own).parameters) != 1:
+        return
+
+    @wraps(own)
+    def get_state(self: Any, *paths: Any, **arguments: Any) -> Any:
+        if not any((*paths, *arguments.values())):
+            return own(self)
+        return super(cls, self).get_state(*paths, **arguments)
+
+    cls.get_state = get_state
 
 
 def at(path: str, part: Any) -> dict[str, Any]:

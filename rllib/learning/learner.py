@@ -23,7 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rllib.absent import NamesNearest, refuse_overrides
-from rllib.checkpoints.components import OF_LEARNER, Paths, at, chosen_modules
+from rllib.checkpoints.components import (
+    OF_LEARNER,
+    Paths,
+    at,
+    chosen_modules,
+    let_ask_for_components,
+)
 from rllib.checkpoints.torch_state import get_module_state, set_module_state
 from rllib.columns import Columns
 from rllib.config import AlgorithmConfig
@@ -110,13 +116,15 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
     }
 
     def __init_subclass__(cls, **others: Any) -> None:
-        """Refuse what RLlib's learners override and these do not have.
+        """Refuse what RLlib's learners override and these do not have; a ``get_state`` without
+        RLlib's arguments may be given them.
 
         Raises:
             TypeError: says what to override instead.
         """
         super().__init_subclass__(**others)
         refuse_overrides(cls, cls.INSTEAD)
+        let_ask_for_components(cls)
 
     def __init__(self, config: AlgorithmConfig, spaces: Spaces) -> None:
         torch.set_num_threads(config.num_threads_per_learner)

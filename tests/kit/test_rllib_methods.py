@@ -265,6 +265,30 @@ def test_a_learner_takes_a_whole_state_only():
     learner.set_module_weights(state["rl_module"])
 
 
+class Counting(PPOLearner):
+    def get_state(self):
+        return super().get_state() | {"count": 3}
+
+
+class CountingMore(Counting):
+    def get_state(self):
+        return super().get_state() | {"more": 4}
+
+
+def test_a_learners_get_state_without_arguments_can_be_asked_for_components():
+    learner = CountingMore(config(), config().build_learner().spaces)
+    for nothing in ({}, {"components": None}, {"components": None, "inference_only": False}):
+        assert learner.get_state(**nothing).keys() > {"module", "count", "more"}
+    small = {"default_policy": learner.module.get_state(inference_only=True)}
+    found = learner.get_state("rl_module", inference_only=True)
+    np.testing.assert_equal(found["rl_module"], small)
+    assert not found.keys() & {"module", "count", "more"}
+    with pytest.raises(TypeError, match=r"CountingMore.get_state\(components='optimizer'\) is not"):
+        learner.get_state(components="optimizer")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'component'"):
+        learner.get_state(component="rl_module")
+
+
 # Config.
 
 

@@ -1,5 +1,6 @@
 """Gymnasium's worker processes, with errors that keep their origin."""
 
+import multiprocessing
 from collections.abc import Iterable
 from multiprocessing.connection import wait
 from typing import Any, NoReturn
@@ -7,6 +8,7 @@ from typing import Any, NoReturn
 from gymnasium.vector import AsyncVectorEnv
 from gymnasium.vector.async_vector_env import AsyncState
 
+from rllib.envs.env_process import server
 from rllib.envs.faults import EnvFault
 
 _EXIT_SECONDS = 5.0
@@ -18,7 +20,12 @@ class AsyncBackend(AsyncVectorEnv):
     Gymnasium rebuilds the exception from its type and logs the traceback as a warning; here the
     ``EnvFault`` of the guard inside the process travels whole. A process that died is named with
     its exit code or signal.
+
+    Takes what gymnasium's takes, but for ``worker``.
     """
+
+    def __init__(self, env_fns: Any, **options: Any) -> None:
+        super().__init__(env_fns, worker=server(), **options)
 
     def step_wait(self, timeout: float | None = None) -> Any:
         """Receive one step from every process.
@@ -46,14 +53,26 @@ class AsyncBackend(AsyncVectorEnv):
         """End the processes, and give back the descriptors that gymnasium leaves to the collector.
 
         Args:
-            timeout: seconds to wait for the processes; ``None`` waits as long as they take.
+            timeout: seconds to wait for the processes, which are ended then; ``None`` waits as long
+                as they take.
             terminate: end them at once.
         """
-        super().close_extras(timeout, terminate)
+        if terminate or not self._is_settled(timeout):
+            self._terminate_all()
+        super().close_extras()
         for process in self.processes:
             process.close()
         self.error_queue.close()
         del self.error_queue  # its two pipe ends go with it
+
+    def _is_settled(self, timeout: float | None) -> bool:
+        """Whether what the processes were told last is done in time."""
+        try:
+            if self._state is not AsyncState.DEFAULT:
+                getattr(self, f"{self._state.value}_wait")(timeout)
+        except multiprocessing.TimeoutError:
+            return False
+        return True
 
     def _raise_if_errors(self, successes: Iterable[bool]) -> None:
         failed = sum(not success for success in successes)
@@ -85,7 +104,7 @@ class AsyncBackend(AsyncVectorEnv):
     def _terminate_all(self) -> None:
         """End the living too: which replies they still owe is unknown, so they cannot go on."""
         for process in self.processes:
-            process.terminate()
+            process.kill()
             process.join()
         for index in range(self.num_envs):
             self._drop(index)

@@ -14,10 +14,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from gymnasium.vector.async_vector_env import AsyncState, _async_worker
+from gymnasium.vector.async_vector_env import AsyncState
 from gymnasium.vector.utils import CloudpickleWrapper, concatenate, iterate
 
 from rllib.envs.async_backend import AsyncBackend
+from rllib.envs.env_process import server
 from rllib.envs.faults import EnvFault, close_env, find_nonfinite
 from rllib.envs.guard import GuardedEnv
 from rllib.envs.packing import Packer
@@ -263,7 +264,7 @@ class RestartingAsync(AsyncBackend):
         maker = CloudpickleWrapper(self.env_fns[index])
         shared = (None, self.error_queue, self.autoreset_mode, None)
         process = context.Process(  # type: ignore[attr-defined]
-            target=_async_worker, args=(index, maker, theirs, ours, *shared), daemon=True
+            target=server(), args=(index, maker, theirs, ours, *shared), daemon=True
         )
         process.start()
         theirs.close()

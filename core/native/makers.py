@@ -182,8 +182,9 @@ def fresh_main(control: int, boot: str) -> NoReturn:
     _live(order, directory, control)
 
 
-LEFT_TO_DRIVER = (signal.SIGTERM, signal.SIGUSR1)
-"""Schedulers of clusters send these to every process of a job when its time is over."""
+LEFT_TO_DRIVER = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+"""Schedulers of clusters send these to every process of a job when its time is over, and systems
+that shut down."""
 
 
 def _leave_to_driver() -> None:

@@ -61,8 +61,8 @@ def train(
         typer.Option(
             metavar="SECONDS",
             min=CLEAN_UP_S,
-            help="From SIGTERM, SIGUSR1 or Ctrl-C to the end: the iteration ends, a checkpoint is "
-            "written.",
+            help="From Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP to the end: the iteration ends, a "
+            "checkpoint is written.",
         ),
     ] = GRACE_S,
     name: Annotated[

@@ -531,7 +531,7 @@ class AlgorithmConfig(ConfigBuilder):
             ConfigError: the settings or criteria make no sense.
             RunError: the folder has a run of another configuration.
             KeyboardInterrupt: Ctrl-C has ended it.
-            SystemExit: SIGTERM or SIGUSR1 has, with that exit code.
+            SystemExit: SIGTERM, SIGUSR1 or SIGHUP has, with that exit code.
         """
         from rllib.runs.from_python import train_run
 

@@ -4,5 +4,5 @@ session    the runtime around it
 run        train, log, save, stop
 folder     who may write it, and what may continue it
 loggers    results to files; ``progress`` and ``console``: to the eye
-signals    Ctrl-C and SIGTERM; ``failures``: what the user is told
+signals    Ctrl-C, SIGTERM and the like; ``failures``: what the user is told
 """

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from rllib.runs.progress import Progress, sparkline
 from rllib.runs.record import Metrics
+from rllib.runs.silence import write_nowhere
 
 LINE_EVERY_S = 2.0
 LABELS = len("episode length") + 2 + 2  # the widest label, and the padding of both columns
@@ -26,9 +27,7 @@ class Output(RichConsole):
     def on_broken_pipe(self) -> None:
         """Write nowhere from now on."""
         self.quiet = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self.file.fileno())  # also for what is buffered and flushed at exit
-        os.close(nowhere)
+        write_nowhere(self.file.fileno())
 
 
 class Console:

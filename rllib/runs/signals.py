@@ -1,11 +1,14 @@
-"""Ctrl-C, SIGTERM and SIGUSR1: finish what can be finished, and leave in time.
+"""Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP: finish what can be finished, and leave in time.
 
 The first signal lets the training iteration end, so that a checkpoint can be written. If that takes
 too long, or at a second signal, ``Interrupted`` is raised wherever the main thread is; should
 clean-up hang after that, or a third signal come, the process ends on the spot. A cluster that
 preempts and a user who waits both see the process gone within ``grace_s`` seconds, also where the
 main thread sits in code that is not Python's and hears of no signal. SLURM sends
-SIGTERM, and before that, if asked to (``--signal=USR1@60``), SIGUSR1, which ends the run likewise.
+SIGTERM, and before that, if asked to (``--signal=USR1@60``), SIGUSR1, which ends the run likewise;
+and so does SIGHUP, when the terminal is gone, unless it is ignored, as ``nohup`` sees to.
+
+All this is the main process's: what it forks finds signals as they were before.
 """
 
 import contextlib
@@ -15,9 +18,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from rllib.runs.silence import let_go_of_lost_terminal
 
 GRACE_S = 7.5
 CLEAN_UP_S = 2.5
@@ -26,7 +31,10 @@ _LONGEST_S = 1e9
 """More the system cannot be asked to wait; decades are as good as for ever."""
 
 
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+Handlers = dict[int, Any]
+"""What `signal.signal` takes, of signals."""
+
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
@@ -42,7 +50,7 @@ class Interrupted(BaseException):
 
 
 class StopSignals:
-    """Handlers for SIGINT, SIGTERM and SIGUSR1; for the main thread only.
+    """Handlers for SIGINT, SIGTERM, SIGUSR1 and SIGHUP; for the main thread only.
 
     Args:
         grace_s: seconds from the first signal to the end of the process; ``deferred`` code has all
@@ -62,11 +70,15 @@ class StopSignals:
     @contextlib.contextmanager
     def installed(self) -> Iterator["StopSignals"]:
         """Handle signals while the context lasts; a first one raises ``Interrupted`` at once."""
-        old = {signum: signal.signal(signum, self._handle) for signum in _STOPS}
+        global _before
+        stops = [signum for signum in _STOPS if signum != signal.SIGHUP or not _is_ignored(signum)]
+        old: Handlers = {signum: signal.signal(signum, self._handle) for signum in stops}
         try:
-            with self._watchdog, _Nudge(_STOPS, self._watchdog.tell):
+            with self._watchdog, _Nudge(stops, self._watchdog.tell) as nudge:
+                _before = {**old, signal.SIGURG: nudge.old_handler}
                 yield self
         finally:
+            _before = {}
             for signum, handler in old.items():
                 signal.signal(signum, handler)
 
@@ -102,6 +114,8 @@ class StopSignals:
         raise Interrupted(self.received or signal.SIGINT)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if signum == signal.SIGHUP:
+            let_go_of_lost_terminal()
         first = self.received is None
         if self._leaving or not (first or self._may_raise):
             _end(128 + signum)
@@ -110,6 +124,26 @@ class StopSignals:
             self.leave()
         self._watchdog.tell(_FINISHING)
         self._on_first()
+
+
+def _is_ignored(signum: int) -> bool:
+    return signal.getsignal(signum) is signal.SIG_IGN
+
+
+_before: Handlers = {}
+"""Handlers that were there before those of the main process."""
+
+
+def _forget() -> None:
+    """In a process that was forked: whatever comes there is no news for the main process."""
+    if _before:
+        signal.set_wakeup_fd(-1)
+    for signum, handler in _before.items():
+        signal.signal(signum, handler)
+    _before.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def _send_main_thread(signum: int) -> None:
@@ -238,21 +272,22 @@ class _Nudge:
     """
 
     def __init__(
-        self, stops: tuple[signal.Signals, ...], on_arrival: Callable[[bytes], None]
+        self, stops: Sequence[signal.Signals], on_arrival: Callable[[bytes], None]
     ) -> None:
         self._stops, self._on_arrival = stops, on_arrival
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "_Nudge":
         self._arrivals, self._arrived = os.pipe()
         os.set_blocking(self._arrived, False)  # the interpreter writes to it in the handler
-        self._old_handler = signal.signal(signal.SIGURG, lambda *_: None)
+        self.old_handler = signal.signal(signal.SIGURG, lambda *_: None)
         self._old_wakeup = signal.set_wakeup_fd(self._arrived, warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._watch, daemon=True, name="rllib-nudge")
         self._thread.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(self._old_wakeup)
-        signal.signal(signal.SIGURG, self._old_handler)
+        signal.signal(signal.SIGURG, self.old_handler)
         os.write(self._arrived, _QUIT)
         self._thread.join()
         os.close(self._arrivals)

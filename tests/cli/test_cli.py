@@ -1,13 +1,16 @@
 """The command as users run it: real processes, exit codes, signals, and what is left behind."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -63,13 +66,15 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     Path("ppo.yaml").write_text(PPO)
     started: list[subprocess.Popen[str]] = []
 
-    def run(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    def run(*arguments: str, terminal: Any = None, **environment: str) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
             [sys.executable, "-m", "rllib", *arguments],
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if terminal is None else terminal,
             stderr=subprocess.STDOUT,
             text=True,
             env=os.environ | {"PYTHONPATH": PATH, "OMP_NUM_THREADS": "1"} | environment,
+            start_new_session=terminal is not None,
+            preexec_fn=None if terminal is None else take_terminal,
         )
         started.append(process)
         return process
@@ -78,6 +83,11 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+def take_terminal() -> None:
+    """Make standard output the terminal that controls this process."""
+    fcntl.ioctl(1, termios.TIOCSCTTY, 0)
 
 
 def finish(process: "subprocess.Popen[str]", timeout: float = 30) -> tuple[int, str]:
@@ -278,13 +288,28 @@ def curve(name: str) -> list[tuple[object, ...]]:
     return [tuple(row.get(key) for key in keys) for row in rows]
 
 
+APART = ("gym_env_vectorize_mode=async",)
+HERE_ONLY = ("num_env_runners=0", "num_learners=0")
+
+
 @pytest.mark.parametrize(
-    ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)]
+    ("signum", "code", "settings"),
+    [
+        (signal.SIGINT, 130, ()),
+        (signal.SIGTERM, 143, ()),
+        (signal.SIGUSR1, 138, ()),
+        (signal.SIGHUP, 129, ()),
+        (signal.SIGINT, 130, (*APART, *HERE_ONLY)),
+        (signal.SIGTERM, 143, (*APART, *HERE_ONLY)),
+        (signal.SIGHUP, 129, (*APART, *HERE_ONLY)),
+        (signal.SIGTERM, 143, APART),
+    ],
 )
 def test_interrupted_it_leaves_a_checkpoint_and_no_process(
-    start: Start, signum: int, code: int
+    start: Start, signum: int, code: int, settings: tuple[str, ...]
 ) -> None:
-    process = start("train", "--config", "ppo.yaml", "--stop", "training_iteration=1_000_000")
+    endless = ("--stop", "training_iteration=1_000_000")
+    process = start("train", "--config", "ppo.yaml", *settings, *endless)
     wait_for_line(process, "trained 2")
     children = descendants(process)
     sent = time.monotonic()
@@ -298,6 +323,22 @@ def test_interrupted_it_leaves_a_checkpoint_and_no_process(
     assert "the same command continues from there" in output
     assert load_metadata(newest("ppo"))["training_iteration"] == iterations("ppo")[-1]
     assert_all_end(children)
+
+
+@pytest.mark.parametrize("settings", [(), HERE_ONLY], ids=["actors", "here"])
+def test_a_terminal_that_is_closed_leaves_a_checkpoint(
+    start: Start, settings: tuple[str, ...]
+) -> None:
+    """The live view is written to it until then, and by another thread still a moment later."""
+    endless = ("--stop", "training_iteration=1_000_000")
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "wb", buffering=0) as terminal:
+        process = start("train", "--config", "ppo.yaml", *settings, *endless, terminal=terminal)
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        while not iterations("ppo"):
+            screen.read(2**16)
+    assert process.wait(timeout=30) == 129
+    assert load_metadata(newest("ppo"))["training_iteration"] == iterations("ppo")[-1]
 
 
 def test_a_killed_worker_ends_the_run_with_the_cause(start: Start) -> None:

@@ -1,0 +1,39 @@
+"""A process of one environment: what is for the main process is not for it, and both end as one."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from gymnasium.vector.async_vector_env import _async_worker
+
+_LEFT_TO_MAIN_PROCESS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+"""Terminals and schedulers send these to all processes; the main one ends the others in order."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def server() -> Callable[..., None]:
+    """What each process does; it takes what gymnasium's own worker does."""
+    is_main = threading.current_thread() is threading.main_thread()  # which lives as long as all
+    return partial(_serve, os.getpid() if is_main else None)
+
+
+def _serve(parent: int | None, *args: Any) -> None:
+    for number in _LEFT_TO_MAIN_PROCESS:
+        signal.signal(number, signal.SIG_IGN)
+    if parent is not None and sys.platform == "linux":
+        _end_with(parent)
+    _async_worker(*args)
+
+
+def _end_with(parent: int) -> None:
+    """Have the system end this process when the thread is gone that started it, however it went
+    and whatever is done here then: a simulator that hangs would stay for ever."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)

@@ -312,6 +312,7 @@ class OffPolicy(Algorithm):
 
     Attributes:
         replays: a replay buffer for each module that learns, by module id.
+        seq_lens: steps of a sequence of each, of those with memory.
         owed: gradient steps that are due for what was sampled, and not made yet.
     """
 
@@ -326,8 +327,16 @@ class OffPolicy(Algorithm):
             name: self.settings if each is self.config else OverTime(each)
             for name, each in self.configs.items()
         }
+        self.seq_lens = {
+            name: each.get_rl_module_spec(self.interface.spaces_of(name)).max_seq_len
+            for name, each in self.configs.items()
+        }
         self.replays = {
-            name: make_replay(each.replay_buffer_config, derive_rng(each.seed, Role.REPLAY))
+            name: make_replay(
+                each.replay_buffer_config,
+                derive_rng(each.seed, Role.REPLAY),
+                max_seq_len=self.seq_lens[name],
+            )
             for name, each in self.configs.items()
         }
         self.owed = Owed()
@@ -403,8 +412,8 @@ class OffPolicy(Algorithm):
         """The same of one module: transitions or, with memory, as many sequences."""
         replay, config = self.replays[module_id], self.configs[module_id]
         if replay.has_memory:
-            spec = config.get_rl_module_spec(self.interface.spaces_of(module_id))
-            return replay.sample_sequences(num_rows, spec.max_seq_len, config.burn_in_len)
+            length = self.seq_lens[module_id]
+            return replay.sample_sequences(num_rows, length, config.burn_in_len)
         now = self.module_settings[module_id].at(self.num_env_steps_sampled_lifetime)
         return replay.sample(num_rows, n_step=now.n_step, gamma=now.gamma)
 

@@ -131,7 +131,8 @@ def bytes_of(config: AlgorithmConfig, probe: Probe, layout: Layout, iterations: 
     """
     shapes = shapes_of(config)
     row = ROW_BYTES + sum(each.obs_bytes for each in probe.modules.values())
-    replay = _capacity(config) * row
+    states = sum(each.state_bytes for each in probe.modules.values())
+    replay = _capacity(config) * row + round(_capacity(config) * states)
     fragment = shapes.rows * shapes.envs * row
     # Of several rounds, all fragments wait until the train batch is complete.
     rounds = 1 if replay else config.rounds_of(config.total_train_batch_size)

@@ -29,12 +29,14 @@ class ModuleFacts:
         action: what it does.
         num_parameters: that are trained.
         obs_bytes: of one observation in memory.
+        state_bytes: of a recurrent state, by the steps of a sequence; 0 without memory.
     """
 
     observation: str
     action: str
     num_parameters: int
     obs_bytes: int
+    state_bytes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -143,13 +145,15 @@ def _modules(algo: Any) -> dict[str, ModuleFacts]:
 
 def _facts_of(algo: Any, module_id: str) -> ModuleFacts:
     spaces = algo.interface.spaces_of(module_id)
-    parameters = algo.get_module(module_id).parameters()
+    module = algo.get_module(module_id)
+    state = module.initial_state(1) if module.is_stateful() else {}
     dtype, shape = packed_dtype(spaces.observation)
     return ModuleFacts(
         str(spaces.observation),
         str(spaces.action),
-        sum(each.numel() for each in parameters),
+        sum(each.numel() for each in module.parameters()),
         dtype.itemsize * math.prod(shape),
+        sum(part.nbytes for part in state.values()) / module.max_seq_len,
     )
 
 

@@ -32,7 +32,11 @@ DEFAULTS = {"type": "EpisodeReplayBuffer", "capacity": 10_000}
 
 
 def make_replay(
-    config: Mapping[str, Any], rng: np.random.Generator, *, frame_stack: FrameStack | None = None
+    config: Mapping[str, Any],
+    rng: np.random.Generator,
+    *,
+    frame_stack: FrameStack | None = None,
+    max_seq_len: int = 1,
 ) -> Replay:
     """The buffer that a ``replay_buffer_config`` describes.
 
@@ -41,6 +45,7 @@ def make_replay(
             prioritised ones ``"alpha"`` and ``"beta"``, which may be schedules.
         rng: what is drawn from.
         frame_stack: how observations are stacked from frames.
+        max_seq_len: steps of the sequences that are drawn, beside the burn-in.
 
     Raises:
         ConfigError: lists every wrong key and value.
@@ -52,7 +57,7 @@ def make_replay(
         raise ConfigError(_explain(key, kind) for key in unknown)
     for name in settings.keys() & {"alpha", "beta"}:
         settings[name] = _exponent(name, settings[name])
-    return kind(rng=rng, frame_stack=frame_stack, **settings)
+    return kind(rng=rng, frame_stack=frame_stack, max_seq_len=max_seq_len, **settings)
 
 
 def _exponent(name: str, value: Any) -> float | Points:

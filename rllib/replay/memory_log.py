@@ -68,6 +68,12 @@ class MemoryLog:
         return wider
 
     @property
+    def num_bytes(self) -> int:
+        """Of the states that are there, of which arrays are up to twice as large."""
+        count = self.num_added - self.num_evicted
+        return count * sum(part[:1].nbytes for part in self.parts.values())
+
+    @property
     def live(self) -> Indices:
         """Slots of all steps in which a sequence begins, oldest first."""
         return self.slots[np.arange(self.num_evicted, self.num_added) % len(self.slots)]

@@ -35,6 +35,7 @@ class PrioritizedReplay(Replay):
         beta: 0 corrects nothing, 1 all of the bias; ``sample`` may be given another. As alpha, it
             may be a schedule, which ``set_timestep`` follows.
         frame_stack: as for every ``Replay``.
+        max_seq_len: the same.
 
     Raises:
         ConfigError: capacity below 1, alpha or beta below 0.
@@ -48,8 +49,9 @@ class PrioritizedReplay(Replay):
         alpha: float | Points = 0.6,
         beta: float | Points = 0.4,
         frame_stack: FrameStack | None = None,
+        max_seq_len: int = 1,
     ) -> None:
-        super().__init__(capacity, rng, frame_stack=frame_stack)
+        super().__init__(capacity, rng, frame_stack=frame_stack, max_seq_len=max_seq_len)
         self._settings = {"alpha": alpha, "beta": beta}
         for name, setting in self._settings.items():
             for value in point_values(setting):

@@ -20,6 +20,7 @@ from rllib.replay.memory_log import MemoryLog
 from rllib.replay.ring import UNKNOWN, Indices, Layout, Ring, Runs
 from rllib.replay.ring_state import ring_from_state, ring_to_state, row_bytes, rows_since
 from rllib.replay.samples import Floats, ReplayStatistics, StepSequences, Transitions
+from rllib.replay.sparse_states import SparseStates
 from rllib.seeding import rng_state, set_rng_state
 
 NStep = int | tuple[int, int]
@@ -44,13 +45,20 @@ class Replay(ABC):
         rng: what is drawn from; its state is part of the buffer's.
         frame_stack: how observations are stacked from frames. Each frame is then kept once, and
             stacks are put together again when they are drawn.
+        max_seq_len: of a policy with memory, the steps of a sequence that are trained on: of its
+            states no more are kept than such sequences need to reach every step.
 
     Raises:
         ConfigError: capacity below 1.
     """
 
     def __init__(
-        self, capacity: int, rng: np.random.Generator, *, frame_stack: FrameStack | None = None
+        self,
+        capacity: int,
+        rng: np.random.Generator,
+        *,
+        frame_stack: FrameStack | None = None,
+        max_seq_len: int = 1,
     ) -> None:
         if capacity < 1:
             raise ConfigError(f"a replay buffer's capacity is 1 env step or more, not {capacity}")
@@ -59,6 +67,7 @@ class Replay(ABC):
         self.frame_stack = frame_stack
         self._ring: Ring | None = None
         self._memory: MemoryLog | None = None
+        self._sparse = SparseStates(max_seq_len)
         self._tails: dict[int, Indices] = {}
         self._num_sampled = 0
 
@@ -75,6 +84,11 @@ class Replay(ABC):
     def row_bytes(self) -> int:
         """Bytes of what is kept of one env step, and never changes; 0 of an empty buffer."""
         return row_bytes(self._ring) if self._ring is not None else 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the recurrent states that are kept; 0 without memory."""
+        return self._memory.num_bytes if self._memory is not None else 0
 
     @property
     def has_memory(self) -> bool:
@@ -131,7 +145,12 @@ class Replay(ABC):
         if batch.state_in:
             self._memory = self._memory or MemoryLog(self.capacity)
             slots = np.arange(slot, slot + count) % self.capacity
-            self._memory.replace(slots, *read_beginnings(batch, steps))
+            goes_on = ring.previous[slots[steps.firsts]] >= 0
+            begins, states = read_beginnings(batch, steps)
+            places = ring.num_added - count, ring.oldest
+            needed = self._sparse.needed(source, begins, steps, goes_on, places, len(tails))
+            states = {name: part[needed] for name, part in states.items()}
+            self._memory.replace(slots, begins[needed], states)
         self._on_added(slot, min(count, self.capacity - slot))
         self._on_added(0, max(slot + count - self.capacity, 0))
 
@@ -158,6 +177,7 @@ class Replay(ABC):
         told. Say it nevertheless, because observations may be the same by chance.
         """
         self._tails.pop(source, None)
+        self._sparse.end(source)
 
     def _tails_of(self, source: int, num_streams: int) -> Indices:
         tails = self._tails.get(source)
@@ -335,7 +355,7 @@ class Replay(ABC):
 
         Args:
             since: leave out the rows before this position (see ``rows_since``); what else there is
-                takes some 20 bytes per step.
+                takes some 20 bytes per step, and ``memory_bytes``.
         """
         return {
             "capacity": self.capacity,
@@ -344,6 +364,7 @@ class Replay(ABC):
             "memory": self._memory.get_state() if self._memory is not None else None,
             "sources": list(self._tails),
             "tails": [tails.copy() for tails in self._tails.values()],
+            "sparse": self._sparse.get_state(),
             "num_sampled": self._num_sampled,
             "rng": rng_state(self.rng),
         }
@@ -369,6 +390,8 @@ class Replay(ABC):
         if any(known.ndim != 1 or (known >= stop).any() for known in tails):
             raise CheckpointError(f"the replay buffer's tails should be positions below {stop}")
         self._tails = dict(zip(state["sources"], tails, strict=True))
+        # Checkpoints of before have none: they hold all states.
+        self._sparse.set_state(state.get("sparse", {"sources": [], "newest": []}))
         self._num_sampled = int(state["num_sampled"])
         set_rng_state(self.rng, state["rng"])
 

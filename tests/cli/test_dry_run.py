@@ -1,5 +1,6 @@
 """A dry run says what training would be, and writes nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,9 @@ def test_shapes_and_room_of_a_preset() -> None:
     replay = load_plan("dqn_cartpole").config
     capacity = replay["replay_buffer_config"]["capacity"]
     assert bytes_of(replay, PROBE, layout_of(replay, 4), 1).replay == capacity * 48
+    remembers = replace(PROBE, modules={"default_policy": replace(FACTS, state_bytes=102.4)})
+    stored = bytes_of(replay, remembers, layout_of(replay, 4), 1).replay
+    assert stored == pytest.approx(capacity * 150.4)
 
 
 def test_env_runners_of_impala_do_not_wait() -> None:

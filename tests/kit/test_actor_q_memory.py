@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from rllib.algorithms.dqn import DQNConfig
 from rllib.algorithms.sac import SACConfig, SACLearner
 from rllib.algorithms.td3 import TD3Config, TD3Learner
 from rllib.distributions import Deterministic, SquashedGaussian
@@ -261,6 +262,30 @@ def test_a_module_that_knows_of_no_memory_is_trained_as_ever() -> None:
     with config.build_algo() as algorithm:
         learned = algorithm.train()["learners"]["default_policy"]
     assert learned["num_gradient_updates_lifetime"] > 0
+
+
+@pytest.mark.parametrize("length", ["auto", 1, 7])
+@pytest.mark.parametrize("config_class", [SACConfig, TD3Config, DQNConfig])
+def test_a_state_is_stored_for_a_sequence_and_not_for_every_step(
+    config_class: type[Any], length: Any
+) -> None:
+    """In the buffer and in checkpoints, whatever the fragments' length."""
+    env = "CartPole-v1" if config_class is DQNConfig else "Pendulum-v1"
+    config = config_class().environment(env, env_config={"max_episode_steps": 60})
+    config.env_runners(num_envs_per_env_runner=2, rollout_fragment_length=length)
+    config.training(num_steps_sampled_before_learning_starts=400, train_batch_size_per_learner=4)
+    config.rl_module(model_config=MEMORY | {"max_seq_len": 20}).debugging(seed=1)
+    config.reporting(min_sample_timesteps_per_iteration=420)
+    of_a_state = 2 * 4 * np.dtype(np.float32).itemsize  # of an LSTM: h and c
+    with config.build_algo() as algorithm:
+        algorithm.train()
+        replay = algorithm.replays["default_policy"]
+        found, ends = replay.memory_bytes, replay.statistics().num_episodes_stored
+        kept = algorithm.get_state()["replays"]["default_policy"]["memory"]
+    steps_apart = 20 if length != 7 else 14  # fragments begin then, and no state lies between
+    assert found <= of_a_state * (len(replay) / steps_apart + ends)
+    assert found >= of_a_state * len(replay) / 20
+    assert sum(part.nbytes for part in kept["parts"].values()) == found
 
 
 class Recall(gym.Env[Any, Any]):

@@ -68,8 +68,9 @@ class Play:
         self.reference.add(steps)
 
 
-def make(cls, kind, capacity=40, seed=0):
-    return cls(capacity, np.random.default_rng(seed), frame_stack=KINDS[kind].stack)
+def make(cls, kind, capacity=40, seed=0, max_seq_len=1):
+    stack = KINDS[kind].stack
+    return cls(capacity, np.random.default_rng(seed), frame_stack=stack, max_seq_len=max_seq_len)
 
 
 plays = given(
@@ -115,11 +116,82 @@ def test_every_sequence_is_what_happened(seed, cls, kind, autoreset, ends, num_f
                 check_sequences(drawn, play.reference, burn_in)
 
 
+@settings(max_examples=300, deadline=None)
+@plays
+def test_of_states_as_few_are_kept_as_sequences_need(
+    seed, cls, kind, autoreset, ends, num_fragments
+):
+    """Between two that are kept of a run there are no more steps than a sequence has, and fewer
+    would leave out some; what is drawn is what happened."""
+    length = 2 + seed % 5
+    replay = make(cls, kind, max_seq_len=length)
+    play = Play(replay, seed, kind, autoreset, ends, max_seq_len=length, reports_losses=True)
+    for _ in range(num_fragments):
+        play.go_on()
+    reference = play.reference
+    kept = set(replay._ring.positions(replay._memory.live).tolist()) if len(replay) else set()
+    assert kept <= set(range(reference.oldest, len(reference.steps)))
+    runs = {}
+    for position in range(reference.oldest, len(reference.steps)):
+        runs.setdefault(reference.steps[position].run, []).append(position)
+    for run in runs.values():
+        places = [k for k, position in enumerate(run) if position in kept]
+        gaps = np.diff([*places, len(run)], prepend=0)  # of the first ones, the state may be gone
+        assert (gaps <= length).all()
+        between = [b - a for a, b in zip(places, places[2:], strict=False)]
+        assert all(gap > length for gap in between)
+    if reference.drawable():
+        for burn_in in (0, 2):
+            drawn = replay.sample_sequences(4, length, burn_in)
+            assert set(drawn.indices.tolist()) <= kept
+            check_sequences(drawn, reference, burn_in)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize(("num_rows", "share"), [(1, 20), (8, 16), (20, 20), (50, 50 / 3)])
+def test_bytes_of_states(cls, num_rows, share):
+    """However short its fragments are, of a stream that goes on one state is kept in 20 steps; in
+    longer ones those are kept that they begin with, too."""
+    source = Source("scalar", 2, new_numbers(), ends=0.0, max_seq_len=20)
+    replay = make(cls, "scalar", capacity=2000, max_seq_len=20)
+    for _ in range(4000 // num_rows):
+        replay.add(source.fragment(num_rows)[0])
+    assert len(replay) == 2000
+    expected = 2000 / share * 2 * 4  # a state of two numbers
+    assert replay.memory_bytes == pytest.approx(expected, rel=0.05)
+    memory = replay.get_state()["memory"]
+    assert memory["parts"]["h"].nbytes == replay.memory_bytes
+    assert len(memory["slots"]) == replay.memory_bytes / 8
+
+
+def test_states_of_a_stream_that_is_longer_than_the_buffer_can_always_be_drawn():
+    source = Source("scalar", 1, new_numbers(), ends=0.0, max_seq_len=20)
+    replay = make(UniformReplay, "scalar", capacity=7, max_seq_len=20)
+    for _ in range(100):
+        replay.add(source.fragment(1)[0])
+        assert replay.sample_sequences(2, 20).mask.any()
+
+
+def test_a_buffer_of_before_with_all_its_states_goes_on():
+    source = Source("scalar", 1, new_numbers(), ends=0.0, max_seq_len=4)
+    replay = make(UniformReplay, "scalar", max_seq_len=1)
+    for _ in range(10):
+        replay.add(source.fragment(1)[0])
+    state = replay.get_state()
+    del state["sparse"]
+    later = make(UniformReplay, "scalar", max_seq_len=4)
+    later.set_state(state)
+    for _ in range(10):
+        later.add(source.fragment(1)[0])
+    assert later._memory.live.tolist() == [*range(10), 10, 14, 18]
+
+
 @settings(max_examples=100, deadline=None)
 @plays
 def test_a_restored_buffer_goes_on_to_the_last_bit(seed, cls, kind, autoreset, ends, num_fragments):
-    replay, other = make(cls, kind), make(cls, kind, seed=99)
-    play = Play(replay, seed, kind, autoreset, ends, max_seq_len=1 + 3 * (seed % 2))
+    memory = 1 + 3 * (seed % 2)
+    replay, other = (make(cls, kind, seed=k, max_seq_len=memory) for k in (0, 99))
+    play = Play(replay, seed, kind, autoreset, ends, max_seq_len=memory)
     for _ in range(num_fragments):
         play.go_on()
         draw(replay, play.reference)

@@ -1,0 +1,100 @@
+"""Which recurrent states are kept: as few as sequences need to reach every step.
+
+    given    x   x   x   x   x   x   x     fragments of one step, each with the state before it
+    kept     x           x           x     sequences of three steps
+
+A fragment brings a state wherever a sequence may begin: with itself, with an episode, and after as
+many steps as a sequence has. Of short fragments of a stream that goes on, most are not needed.
+
+Legend: C states of a fragment, N streams, M of them with steps, R steps.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from rllib.errors import CheckpointError
+from rllib.replay.fragment import Bools, Indices, Steps
+
+_NONE = -1
+
+
+class SparseStates:
+    """Knows the newest state that is kept of every stream.
+
+    Args:
+        max_seq_len: steps of a sequence that are trained on; 1 keeps all states.
+    """
+
+    def __init__(self, max_seq_len: int) -> None:
+        self.max_seq_len = max_seq_len
+        # By source [2, N]: the newest state's position, and steps of the stream since then.
+        self._newest: dict[int, Indices] = {}
+
+    def needed(
+        self,
+        source: int,
+        begins: Indices,
+        steps: Steps,
+        goes_on: Bools,
+        positions: tuple[int, int],
+        num_streams: int,
+    ) -> Bools:
+        """[C] which states of a fragment to keep; it may be the first of a stream that is not.
+
+        The others begin an episode, or are as far from the one before as they may be.
+
+        Args:
+            source: of the fragment, the one that follows the last.
+            begins: [C] in ascending order, the steps before which the states are.
+            steps: of the fragment.
+            goes_on: [M] whether the stream's first step goes on where the stream was left.
+            positions: of the fragment's first step, and of the oldest step that is still there.
+            num_streams: N.
+        """
+        first, oldest = positions
+        newest = self._of(source, num_streams)
+        position, since = newest[:, steps.streams]
+        stops = np.append(steps.firsts[1:], len(steps.rewards))
+        at = np.searchsorted(begins, steps.firsts)
+        following = np.append(begins, [len(steps.rewards)] * 2)
+        reach = since + np.minimum(following[at + 1], stops) - steps.firsts
+        is_spare = goes_on & (position >= oldest) & (reach <= self.max_seq_len)
+        is_spare &= following[at] == steps.firsts
+        needed = np.ones(len(begins), np.bool_)
+        needed[at[is_spare]] = False
+        kept = begins[needed]
+        last = np.append(_NONE, kept)[np.searchsorted(kept, stops)]
+        is_new = last >= steps.firsts
+        newest[:, steps.streams] = np.where(
+            is_new,
+            [first + last, stops - last],
+            [np.where(goes_on, position, _NONE), since + stops - steps.firsts],
+        )
+        self._newest[source] = newest
+        return needed
+
+    def _of(self, source: int, num_streams: int) -> Indices:
+        newest = np.full((2, num_streams), _NONE)
+        if (known := self._newest.get(source)) is not None:
+            newest[:, : known.shape[1]] = known[:, :num_streams]
+        return newest
+
+    def end(self, source: int) -> None:
+        """What the source adds next goes on from nothing."""
+        self._newest.pop(source, None)
+
+    def get_state(self) -> dict[str, Any]:
+        """State tree."""
+        return {"sources": list(self._newest), "newest": [x.copy() for x in self._newest.values()]}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``get_state``.
+
+        Raises:
+            CheckpointError: it is of another shape.
+        """
+        newest = [np.array(each, np.int64) for each in state["newest"]]
+        if any(each.ndim != 2 or len(each) != 2 for each in newest):
+            raise CheckpointError("the replay buffer's newest states should be [2, streams] each")
+        self._newest = dict(zip(state["sources"], newest, strict=True))

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 from patience import patience, wait_until
 
-from rllib.core.cluster.carriers import Carriers
+from rllib.core.cluster.carriers import SIDES, Carriers
 from rllib.core.cluster.credentials import Tls
 from rllib.core.cluster.dock import Berth, Landing
+from rllib.core.cluster.shares import Share
 from rllib.core.cluster.tunnel import Ends, Tunnel
-from rllib.core.cluster.wires import Wire, prepare, secured
+from rllib.core.cluster.wires import PlainWire, Wire, prepare, secured
 from rllib.core.native import wire
 from rllib.core.native.connection import Connection, Frame
 
@@ -135,6 +137,28 @@ class Way:
         closing.join()
 
 
+class Stranger:
+    """In place of the other gateway: bare sockets."""
+
+    def __init__(self, sides: int = SIDES) -> None:
+        pairs = [connected() for _ in range(1 + sides)]
+        for _theirs, ours in pairs:
+            prepare(ours)
+        far, *others = (PlainWire(ours) for _theirs, ours in pairs)
+        self.end = End(A, far, list(others))
+        self.main, *self.sides = (theirs for theirs, _ours in pairs)
+        for each in (self.main, *self.sides):
+            each.settimeout(patience(10))
+
+    def announce(self, number: int, size: int, serial: int) -> None:
+        self.main.sendall(wire.coming_frame(wire.Coming(number, [size], serial)))
+
+    def close(self) -> None:
+        for each in (self.main, *self.sides):
+            each.close()
+        self.end.close()
+
+
 def connected() -> tuple[socket.socket, socket.socket]:
     """Over TCP; what is written into the first one comes out in pieces."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -182,3 +206,14 @@ def opened(kind: str, certificate: Tls | None, num_sides: int = 0) -> Iterator[W
 def record(frame: Frame) -> Any:
     """What is in a frame of a record."""
     return wire.read_record(frame[-1])
+
+
+def share(serial: int, offset: int, size: int) -> bytes:
+    """A share of zeros."""
+    return Share(serial, offset, size).header() + bytes(size)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close it, and have the other end see that as an error."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()

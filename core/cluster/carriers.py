@@ -54,17 +54,17 @@ class Carriers:
         self.main = Carrier()
         self._sides: list[Carrier] = []
 
-    def side(self, index: int) -> Carrier:
-        """The one for the side wire of that number of any tunnel. Under the lock of ``main``.
-        Raises `OSError` where it cannot begin."""
-        while len(self._sides) <= index:
+    def sides(self) -> list[Carrier]:
+        """Those for side wires, of which a tunnel has one for each of its own. Under the lock of
+        ``main``. Raises `OSError` where they cannot begin."""
+        while len(self._sides) < SIDES:
             try:
                 side = Carrier()
             except RuntimeError as error:  # no thread
                 raise OSError(str(error)) from error
             side.post(platform.carry_in_batches)
             self._sides.append(side)
-        return self._sides[index]
+        return self._sides
 
     def stop(self) -> None:
         """End all threads."""

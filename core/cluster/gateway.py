@@ -198,6 +198,7 @@ class Gateway:
         if self._thread.is_alive():
             self._run(self._close())
             self._tunnels.close()
+            self._run(_cancelled_all())  # a tunnel may just have wished for side wires
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
         self._loop.close()
@@ -235,10 +236,7 @@ class Gateway:
         await self._server.stop(None)
         for channel in self._channels.values():
             await channel.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await _cancelled_all()
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         if address not in self._channels:
@@ -399,6 +397,14 @@ async def _exactly(loop: asyncio.AbstractEventLoop, sock: socket.socket, size: i
             raise ConnectionError("it ended")
         data += more
     return data
+
+
+async def _cancelled_all() -> None:
+    """All tasks of the loop but this one."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 async def _stopped(task: asyncio.Task[Any]) -> None:

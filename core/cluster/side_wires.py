@@ -11,6 +11,9 @@ The order of things is that of the tunnel's own connection alone, which says wha
 where nothing is passed on before that has landed. A share that is earlier than its announcement
 waits, and with it all that is behind it on its wire.
 
+Who has dug a side wire says hello by it, and is not sent to before: until then it may have given
+up waiting for it, and nobody would receive what was sent.
+
 A side wire belongs to a thread of its own (`carriers`). It holds on to the berth that it receives
 into and to the descriptor that it sends from until it is done with them, or has heard that its
 tunnel has ended: so nobody writes to memory that somebody else has by then. `Cargo` and `Pier` are
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -38,6 +42,12 @@ _TURN_BYTES = 1 << 22
 """So much is carried before others have their turn."""
 _MOST_AHEAD = 1 << 16
 """More values than there can be on their way: sockets do not hold so many shares."""
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 64.0
+"""Between two times of digging; each one that fails doubles it."""
+
+HELLO = b"+"
+"""What comes first from who has dug a side wire."""
 
 
 class Cargo:
@@ -45,7 +55,7 @@ class Cargo:
 
     def __init__(self, serial: int, fd: int, offset: int, size: int) -> None:
         self.fd = fd
-        self._serial = serial
+        self.serial = serial
         self._start = offset
         self._size = size
         self._taken = 0
@@ -55,7 +65,7 @@ class Cargo:
         """The next share, for one of so many wires; none where all were taken."""
         with self._lock:
             size = share_size(self._size - self._taken, wires)
-            share = Share(self._serial, self._taken, size)
+            share = Share(self.serial, self._taken, size)
             self._taken += size
         return share if size else None
 
@@ -148,9 +158,12 @@ class Events(NamedTuple):
 class SideWire:
     """One connection. Runs in its carrier's thread, and closes there."""
 
-    def __init__(self, wire: Wire, carrier: Carrier, pier: Pier, group: SideWires) -> None:
+    def __init__(
+        self, wire: Wire, carrier: Carrier, pier: Pier, group: SideWires, *, awaits_hello: bool
+    ) -> None:
+        self.carrier = carrier
         self._wire = wire
-        self._carrier = carrier
+        self._awaits_hello = awaits_hello
         self._pier = pier
         self._group = group
         self._mask = 0
@@ -165,19 +178,19 @@ class SideWire:
 
     def start(self) -> None:
         """Carry; some of it may lie in the buffers of TLS."""
-        self._carrier.post(lambda: self._do(self._read))
+        self.carrier.post(lambda: self._do(self._read))
 
     def send(self, cargo: Cargo) -> None:
         """Send shares of it, as long as there are some; after what was to be sent before."""
-        self._carrier.post(lambda: self._load(cargo))
+        self.carrier.post(lambda: self._load(cargo))
 
     def look(self) -> None:
         """The pier is open now."""
-        self._carrier.post(lambda: self._do(self._read_early))
+        self.carrier.post(lambda: self._do(self._read_early))
 
     def close(self) -> None:
         """End it."""
-        self._carrier.post(self._close)
+        self.carrier.post(self._close)
 
     # -- events --------------------------------------------------------------------------------
 
@@ -202,7 +215,7 @@ class SideWire:
         mask = (0 if self._is_early else READ) | (WRITE if self._leaving or self._cargo else 0)
         if mask == self._mask:
             return
-        reactor, fd = self._carrier.reactor, self._wire.fd
+        reactor, fd = self.carrier.reactor, self._wire.fd
         if not mask:
             reactor.unregister(fd)
         elif self._mask:
@@ -215,7 +228,7 @@ class SideWire:
         if self._closed:
             return
         self._closed = True
-        self._carrier.reactor.unregister(self._wire.fd)
+        self.carrier.reactor.unregister(self._wire.fd)
         self._wire.close()
         self._coming = self._leaving = self._cargo = None
 
@@ -287,6 +300,8 @@ class SideWire:
             done += count
 
     def _read_some(self) -> int | None:
+        if self._awaits_hello:
+            return self._read_hello()
         coming = self._coming
         if coming is None:
             data = self._wire.receive(HEADER_BYTES - len(self._head))
@@ -306,6 +321,16 @@ class SideWire:
                 self._came(coming.share)
         return count
 
+    def _read_hello(self) -> int | None:
+        data = self._wire.receive(len(HELLO))
+        if not data:
+            return None if data is None else 0
+        if data != HELLO:
+            raise WireError("a side wire begins without a hello")
+        self._awaits_hello = False
+        self._group.met(self)
+        return len(data)
+
     def _begin(self) -> None:
         share = Share.read(self._head)
         berth = self._pier.begin(share)
@@ -323,14 +348,22 @@ class SideWire:
 
 class SideWires:
     """Those of one tunnel, at most `SIDES`. What is said to it is said under the lock of the
-    carrier of tunnels, but for what side wires say."""
+    carrier of tunnels, but for what side wires say. ``clock`` tells seconds."""
 
-    def __init__(self, carriers: Carriers, events: Events) -> None:
+    def __init__(
+        self, carriers: Carriers, events: Events, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._carriers = carriers
         self._events = events
+        self._clock = clock
         self._pier = Pier()
         self._wires: list[SideWire] = []
+        self._met: list[SideWire] = []
+        """Those at whose other end somebody is known to be."""
         self._promised = 0
+        self._is_wished = False
+        self._pause_s = _FIRST_PAUSE_S
+        self._resting_until = 0.0
         self._sent = self._received = 0
         self._loaded: Cargo | None = None
         self._not_arrived: set[int] = set()
@@ -338,18 +371,47 @@ class SideWires:
 
     # -- how many there are --------------------------------------------------------------------
 
-    def promise(self) -> bool:
-        """Whether there may be one more; then it is counted."""
-        if self._promised == SIDES:
+    def wish(self) -> bool:
+        """Whether to dig some, now that there is something to carry: there are too few, nobody is
+        at it, and the last time was not just now. Who is told so says when it is `done`."""
+        if self._is_wished or self._are_all or self._clock() < self._resting_until:
             return False
+        self._is_wished = True
+        return True
+
+    def done(self) -> None:
+        """No more are dug until there is a new wish."""
+        self._promised = 0
+        self._is_wished = False
+        self._resting_until = self._clock() + self._pause_s
+        longer_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self._pause_s = _FIRST_PAUSE_S if self._are_all else longer_s
+
+    @property
+    def _are_all(self) -> bool:
+        return self._promised + len(self._wires) >= SIDES
+
+    def promise(self) -> bool:
+        """Whether there may be one more; then it is counted. Raises `OSError` where its thread
+        cannot begin."""
+        if self._are_all:
+            return False
+        self._carriers.sides()
         self._promised += 1
         return True
 
-    def add(self, wire: Wire) -> None:
-        """One that was promised. Raises `OSError` where its thread cannot begin."""
-        carrier = self._carriers.side(len(self._wires))
-        side = SideWire(wire, carrier, self._pier, self)
+    def forgo(self) -> None:
+        """One that was promised will not come."""
+        self._promised -= 1
+
+    def add(self, wire: Wire, *, awaits_hello: bool = False) -> None:
+        """One that was promised. Who has not dug it awaits a hello."""
+        self._promised -= 1
+        carrier = min(self._carriers.sides(), key=[each.carrier for each in self._wires].count)
+        side = SideWire(wire, carrier, self._pier, self, awaits_hello=awaits_hello)
         self._wires.append(side)
+        if not awaits_hello:
+            self._met.append(side)
         side.start()
 
     def close(self) -> None:
@@ -359,38 +421,37 @@ class SideWires:
         for each in self._wires:
             each.close()
         self._wires.clear()
+        self._met.clear()
 
     # -- out -----------------------------------------------------------------------------------
 
-    def cargo(self, number: int, fd: int, offset: int, size: int) -> tuple[int, Cargo | None]:
-        """What is to be announced under which serial number, in the order in which it is to be
-        loaded; 0 and none where it does not go in shares, and the descriptor stays the caller's."""
-        if size < APART_BYTES or not self._wires:
-            return 0, None
+    def load(self, number: int, fd: int, offset: int, size: int) -> Cargo | None:
+        """Send it, when all of the one before was taken; it is to be announced next. None where it
+        does not go in shares, and the descriptor stays the caller's."""
+        if size < APART_BYTES or not self._met:
+            return None
         self._sent += 1
         self._not_arrived.add(number)
-        return self._sent, Cargo(self._sent, fd, offset, size)
+        cargo = self._loaded = Cargo(self._sent, fd, offset, size)
+        for each in self._met:
+            each.send(cargo)
+        return cargo
+
+    def is_loaded(self, cargo: Cargo) -> bool:
+        """Whether some of it is still to be taken."""
+        return cargo is self._loaded
 
     def arrived(self, number: int) -> None:
         """All of a value is there; perhaps of one that went by side wires."""
         self._not_arrived.discard(number)
-
-    def load(self, cargo: Cargo) -> None:
-        """Send it, when all of the one before was taken. Raises `OSError` where no wire is left."""
-        if cargo is self._loaded:
-            return
-        if not self._wires:
-            raise OSError("its side wires broke")
-        self._loaded = cargo
-        for each in self._wires:
-            each.send(cargo)
 
     # -- in ------------------------------------------------------------------------------------
 
     def announced(self, serial: int) -> None:
         """A value comes in shares. Raises `WireError` if it cannot."""
         self._received += 1
-        if not self._promised or serial != self._received:
+        may_come = self._promised or self._wires  # who is let in may be quicker than his wire
+        if not may_come or serial != self._received:
             raise WireError("a value comes in shares that cannot")
         self._is_awaited = True
 
@@ -407,6 +468,10 @@ class SideWires:
 
     # -- from side wires -----------------------------------------------------------------------
 
+    def met(self, side: SideWire) -> None:
+        """There was a hello."""
+        self._carriers.main.post(lambda: self._meet(side))
+
     def taken(self, cargo: Cargo) -> None:
         """See `Events`."""
         self._carriers.main.post(lambda: self._forget(cargo))
@@ -418,6 +483,10 @@ class SideWires:
     def lost(self, side: SideWire, reason: str, *, is_busy: bool) -> None:
         """It has ended, why, and whether there was something on its way."""
         self._carriers.main.post(lambda: self._lose(side, reason, is_busy=is_busy))
+
+    def _meet(self, side: SideWire) -> None:
+        if side in self._wires:
+            self._met.append(side)
 
     def _forget(self, cargo: Cargo) -> None:
         self._loaded = None  # its descriptor is closed with the last of its shares
@@ -433,5 +502,8 @@ class SideWires:
         if side not in self._wires:
             return
         self._wires.remove(side)
+        if side not in self._met:  # nothing was carried
+            return
+        self._met.remove(side)
         if is_busy or self._loaded or self._not_arrived or self._is_awaited:
             self._events.broken(reason)

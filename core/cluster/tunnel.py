@@ -28,7 +28,7 @@ from rllib.core.native import wire
 from rllib.core.native.connection import receive, send_with
 from rllib.core.native.objects import BULKS
 from rllib.core.native.peers import PeerGoneError
-from rllib.core.native.reactor import READ, WRITE
+from rllib.core.native.reactor import HANG_UP, READ, WRITE
 from rllib.core.native.spillfiles import stored_size
 
 _NEAR_READ = 1 << 18
@@ -42,12 +42,14 @@ _FROM_FAR = frozenset((wire.COMING, wire.ARRIVED))
 
 
 class Shipment:
-    """Bytes on their way out; the descriptor is closed when they are."""
+    """A value on its way out; the descriptor is closed when all of it is sent."""
 
-    def __init__(self, fd: int, bulk: wire.BulkAt, size: int) -> None:
+    def __init__(self, fd: int, bulk: wire.BulkAt) -> None:
         self.fd = fd
+        self.bulk = bulk
         self.offset = bulk.offset
-        self.left = size
+        self.left = stored_size(bulk.sizes)
+        self.is_announced = False
 
     def advance(self, count: int) -> bool:
         """So many were sent; whether that was the last of it."""
@@ -81,8 +83,8 @@ class Ends(NamedTuple):
 class Tunnel:
     """See the module's text. All runs under the lock of the main carrier.
 
-    ``ended`` is called once, with the reason where the way broke though both may live; ``widen``
-    where there is one, once, when side wires would have something to carry.
+    ``ended`` is called once, with the reason where the way broke though both may live; ``widen``,
+    where there is one, when side wires would have something to carry, see `SideWires.wish`.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Tunnel:
         self._widen = widen
         self._near_is_open = self._far_is_open = True
         self._output_ended = False
+        self._far_hung_up = False
         self._closed = False
         self._to_far: deque[memoryview | Shipment | Cargo] = deque()
         self._to_near: deque[Letter] = deque()
@@ -129,16 +132,16 @@ class Tunnel:
             self._close(reason)
 
     def may_widen(self) -> bool:
-        """Whether there may be one more side wire; then it is counted."""
+        """Whether there may be one more side wire; then it is counted. Raises `OSError`, see
+        `SideWires.promise`."""
         return not self._closed and self.sides.promise()
 
-    def add_side(self, wire: Wire) -> None:
-        """One that there may be. Closes it where it comes too late. Raises `OSError`, see
-        `SideWires.add`."""
+    def add_side(self, wire: Wire, *, awaits_hello: bool = False) -> None:
+        """One that there may be, see `SideWires.add`. Closes it where it comes too late."""
         if self._closed:
             wire.close()
         else:
-            self.sides.add(wire)
+            self.sides.add(wire, awaits_hello=awaits_hello)
 
     # -- events --------------------------------------------------------------------------------
 
@@ -154,7 +157,7 @@ class Tunnel:
         if mask & WRITE:
             self._do(self._pour_far)
         if mask & ~WRITE and not self._closed:
-            self._do(self._read_far)
+            self._do(self._read_far if self._may_read_far else self._fail_if_broken)
 
     def _do(self, work: Callable[[], None]) -> None:
         try:
@@ -181,10 +184,16 @@ class Tunnel:
             may_read = self._far_is_open and not self._to_far
             near = (READ if may_read else 0) | (WRITE if self._to_near else 0)
         if self._far_is_open:
-            far = (READ if self._may_read_far else 0) | (WRITE if self._may_pour_far else 0)
+            far = self._events_to_read_far | (WRITE if self._may_pour_far else 0)
             self._far.await_bytes(self._from_far.raw if self._near_is_open else 0)
         self._watch(self._near.fileno(), near, self._on_near)
         self._watch(self._far.fd, far, self._on_far)
+
+    @property
+    def _events_to_read_far(self) -> int:
+        if self._may_read_far:
+            return READ
+        return HANG_UP if self._waits_for_value and not self._far_hung_up else 0
 
     @property
     def _may_read_far(self) -> bool:
@@ -240,26 +249,24 @@ class Tunnel:
         self._send_bulk(bulk, self._fds.popleft())
 
     def _send_bulk(self, bulk: wire.BulkAt, fd: int) -> None:
-        size = stored_size(bulk.sizes)
-        serial, cargo = self.sides.cargo(bulk.number, fd, bulk.offset, size)
-        coming = wire.Coming(bulk.number, bulk.sizes, serial)
-        self._to_far.append(memoryview(wire.coming_frame(coming)))
-        self._to_far.append(cargo or Shipment(fd, bulk, size))
-        self._widen_for(size)
+        self._to_far.append(Shipment(fd, bulk))
+        self._widen_for(stored_size(bulk.sizes))
 
     def _widen_for(self, size: int) -> None:
-        if size >= APART_BYTES and self._widen is not None:
+        if size >= APART_BYTES and self._widen is not None and self.sides.wish():
             self._widen(self)
-            self._widen = None
 
     def _pour_far(self) -> None:
         """Write what the network takes."""
         while self._to_far and self._far_is_open:
             item = self._to_far[0]
             if isinstance(item, Cargo):
-                self.sides.load(item)
-                return
-            if isinstance(item, Shipment):
+                if self.sides.is_loaded(item):
+                    return
+            elif isinstance(item, Shipment):
+                if not item.is_announced:
+                    self._announce(item)
+                    continue
                 if not self._ship(item):
                     return
             else:
@@ -270,6 +277,16 @@ class Tunnel:
                     self._to_far[0] = item[sent:]
                     continue
             self._to_far.popleft()
+
+    def _announce(self, shipment: Shipment) -> None:
+        """Say that it comes, now that its turn has come, and how; it may be on side wires before
+        that is sent."""
+        bulk = shipment.bulk
+        cargo = self.sides.load(bulk.number, shipment.fd, shipment.offset, shipment.left)
+        coming = wire.Coming(bulk.number, bulk.sizes, cargo.serial if cargo else 0)
+        shipment.is_announced = True
+        self._to_far[0] = cargo or shipment
+        self._to_far.appendleft(memoryview(wire.coming_frame(coming)))
 
     def _ship(self, shipment: Shipment) -> bool:
         """Send some of it; whether all of it is sent."""
@@ -285,7 +302,6 @@ class Tunnel:
     def _taken(self, cargo: Cargo) -> None:
         """The side wires have the last of it in hand, and are glad of more."""
         if self._to_far and self._to_far[0] is cargo:
-            self._to_far.popleft()
             self._do(self._pour_far)
 
     def _end_near(self) -> None:
@@ -297,6 +313,11 @@ class Tunnel:
         self.sides.shut()
 
     # -- from afar -----------------------------------------------------------------------------
+
+    def _fail_if_broken(self) -> None:
+        """What is not read is heard of only when it breaks, or where a system tells of its end."""
+        self._far.fail_if_broken()
+        self._far_hung_up = True
 
     def _read_far(self) -> None:
         done = 0

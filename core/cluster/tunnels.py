@@ -27,6 +27,7 @@ from rllib.core.cluster.carriers import SIDES, Carriers
 from rllib.core.cluster.credentials import Tls, split_address
 from rllib.core.cluster.dock import Dock
 from rllib.core.cluster.proofs import Doorkeeper, Prover
+from rllib.core.cluster.side_wires import HELLO
 from rllib.core.cluster.tunnel import Ends, Tunnel
 from rllib.core.cluster.wires import Wire, prepare, read_exactly, ready, secured, write_all
 from rllib.core.native.descriptors import most_descriptors
@@ -161,28 +162,36 @@ class Tunnels:
         digging.add_done_callback(lambda done: self._digging.pop(done, None))
 
     async def _dig_sides(self, tunnel: Tunnel, number: str, address: str) -> None:
-        """As many as can be had; the tunnel does without the others."""
-        with contextlib.suppress(OSError, TimeoutError):
-            async with self._few, asyncio.timeout(_PATIENCE_S):
-                while self._may_widen(tunnel):
-                    opened = await self._knock(tunnel.ends.far, SIDE, SIDE_OF + number, address)
-                    if opened is None:
-                        return
-                    self._add_side(tunnel, opened.wire)
+        """As many as can be had; the tunnel does without the others until it wishes for more."""
+        try:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with self._few, asyncio.timeout(_PATIENCE_S):
+                    for _ in range(SIDES):  # perhaps fewer remain
+                        if not self._may_widen(tunnel):
+                            break
+                        await self._dig_side(tunnel, number, address)
+        finally:
+            with self._lock:
+                tunnel.sides.done()
+
+    async def _dig_side(self, tunnel: Tunnel, number: str, address: str) -> None:
+        """One that there may be. Raises `OSError`, also where the tunnel is gone there."""
+        opened = await self._knock(tunnel.ends.far, SIDE, SIDE_OF + number, address)
+        if opened is None:
+            raise Refused("that tunnel is gone")
+        try:
+            await write_all(opened.wire, HELLO)
+        except BaseException:
+            opened.wire.close()
+            raise
+        with self._lock:
+            tunnel.add_side(opened.wire)
 
     def _may_widen(self, tunnel: Tunnel) -> bool:
         """Whether it may have one more, and leaves descriptors for tunnels to come."""
         with self._lock:
             are_many = _OF_A_TUNNEL * len(self._tunnels) > most_descriptors() // 2
             return not are_many and tunnel.may_widen()
-
-    def _add_side(self, tunnel: Tunnel, far: Wire) -> None:
-        with self._lock:
-            try:
-                tunnel.add_side(far)
-            except OSError:  # no descriptors, or no thread
-                far.close()
-                raise
 
     async def _knock(self, node: bytes, method: str, to: str, address: str) -> Opened | None:
         """The way to that process, or a side wire; none if it is gone. Raises `OSError`."""
@@ -244,8 +253,14 @@ class Tunnels:
         if not self._may_widen(tunnel):
             await _dismiss(far, REFUSED + b"a tunnel has no more side wires")
             raise Refused("that tunnel has all side wires")
-        await write_all(far, OPEN)
-        self._add_side(tunnel, far)
+        try:
+            await write_all(far, OPEN)
+        except BaseException:
+            with self._lock:
+                tunnel.sides.forgo()
+            raise
+        with self._lock:
+            tunnel.add_side(far, awaits_hello=True)
 
     async def _admit_tunnel(self, far: Wire, to: str, caller: str, number: str) -> None:
         near = await _connected_locally(self._directory, to)

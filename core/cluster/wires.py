@@ -64,6 +64,12 @@ class Wire(ABC):
         """Whether something was read from the socket that nobody has received."""
         return False
 
+    def fail_if_broken(self) -> None:
+        """Raises `OSError` where it was reset, also if something is still to be received."""
+        error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+
     def end_output(self) -> None:
         """Nothing more is sent."""
         self.sock.shutdown(socket.SHUT_WR)

@@ -20,6 +20,8 @@ from rllib.core.native import platform
 
 READ = select.POLLIN  # the same numbers as epoll's
 WRITE = select.POLLOUT
+HANG_UP = select.POLLHUP
+"""Told of whatever is waited for; to wait for nothing else."""
 
 LINGER_S = 0.005
 

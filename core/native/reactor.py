@@ -18,9 +18,9 @@ from collections import deque
 from collections.abc import Callable
 
 from rllib.core.native.deadlines import bounded, left
-from rllib.core.native.poller import READ, WRITE, Events, Poller, new_poller
+from rllib.core.native.poller import HANG_UP, READ, WRITE, Events, Poller, new_poller
 
-__all__ = ["READ", "WRITE", "Handler", "Reactor"]
+__all__ = ["HANG_UP", "READ", "WRITE", "Handler", "Reactor"]
 
 Handler = Callable[[int], None]
 """Called with the event mask, under the runtime's lock."""
@@ -60,7 +60,11 @@ class Reactor:
         self._waits_are_short = False
         self._stopping = False
         self._thread = threading.Thread(target=self._background, name="rllib-io", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread
+            self._poller.close()
+            raise
 
     # -- registration --------------------------------------------------------------------------
 

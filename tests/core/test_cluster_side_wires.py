@@ -5,9 +5,9 @@ import os
 import random
 import select
 import socket
-import struct
 import threading
 import weakref
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,18 +17,21 @@ from tunnel_ends import (
     A,
     End,
     HeapBerth,
+    Stranger,
     Way,
     certificate_in,
     connected,
     opened,
     record,
+    reset,
+    share,
     wires_between,
 )
 
 from rllib.core.cluster.carriers import SIDES, Carrier
 from rllib.core.cluster.credentials import Tls
 from rllib.core.cluster.shares import GRAIN, Share
-from rllib.core.cluster.side_wires import APART_BYTES, Pier
+from rllib.core.cluster.side_wires import _TURN_BYTES, APART_BYTES, Pier, SideWire
 from rllib.core.cluster.wires import PlainWire, prepare
 from rllib.core.native import wire
 from rllib.core.native.arena import ALIGNMENT
@@ -182,16 +185,6 @@ def test_a_node_that_is_gone_ends_all(way: Way) -> None:
     assert not way.far.quay.landed
 
 
-def test_side_wires_are_wished_for_once_there_is_something_to_carry(way: Way) -> None:
-    way.near.send(1, value_of(APART_BYTES - ALIGNMENT))
-    way.far.frames(1)
-    assert way.near.wished == way.far.wished == 0
-    for number in (2, 3):
-        way.near.send(number, value_of(APART_BYTES))
-    way.far.frames(2)
-    assert way.near.wished == way.far.wished == 1
-
-
 def test_there_are_no_more_than_there_may_be(way: Way) -> None:
     for end in (way.near, way.far):
         with end.lock:
@@ -228,29 +221,32 @@ def test_a_side_wire_that_comes_too_late_is_closed() -> None:
     right.close()
 
 
+def test_others_have_their_turn_amid_a_large_value(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much of it is there already, also in the buffers of TLS."""
+    turns = defaultdict[SideWire, list[int]](list)
+    read, read_some = SideWire._read, SideWire._read_some
+
+    def turn(side: SideWire) -> None:
+        turns[side].append(0)
+        read(side)
+
+    def some(side: SideWire) -> int | None:
+        count = read_some(side)
+        turns[side][-1] += count or 0
+        return count
+
+    monkeypatch.setattr(SideWire, "_read", turn)
+    monkeypatch.setattr(SideWire, "_read_some", some)
+    way.near.send(1, value_of(8 * APART_BYTES))
+    way.far.frames(1)
+    counts = [count for each in turns.values() for count in each]
+    assert sum(counts) > 8 * APART_BYTES
+    assert max(counts) < 2 * _TURN_BYTES
+
+
 # -- what somebody else may do ---------------------------------------------------------------------
-
-
-class Stranger:
-    """In place of the other gateway: bare sockets."""
-
-    def __init__(self) -> None:
-        pairs = [connected() for _ in range(1 + SIDES)]
-        for _theirs, ours in pairs:
-            prepare(ours)
-        far, *sides = (PlainWire(ours) for _theirs, ours in pairs)
-        self.end = End(A, far, list(sides))
-        self.main, *self.sides = (theirs for theirs, _ours in pairs)
-        for each in (self.main, *self.sides):
-            each.settimeout(patience(10))
-
-    def announce(self, number: int, size: int, serial: int) -> None:
-        self.main.sendall(wire.coming_frame(wire.Coming(number, [size], serial)))
-
-    def close(self) -> None:
-        for each in (self.main, *self.sides):
-            each.close()
-        self.end.close()
 
 
 @pytest.fixture
@@ -258,10 +254,6 @@ def stranger() -> Iterator[Stranger]:
     made = Stranger()
     yield made
     made.close()
-
-
-def share(serial: int, offset: int, size: int) -> bytes:
-    return Share(serial, offset, size).header() + bytes(size)
 
 
 def test_shares_come_early_in_pieces_and_in_any_order(stranger: Stranger) -> None:
@@ -364,11 +356,6 @@ def test_an_early_share_whose_wire_breaks_ends_the_tunnel(
         stranger.main.recv(1)
 
 
-def reset(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
-
-
 def test_an_idle_side_wire_may_end(stranger: Stranger) -> None:
     stranger.sides[0].close()
     wait_until(lambda: len(stranger.end.tunnel.sides._wires) == SIDES - 1, patience(10))
@@ -404,7 +391,7 @@ def test_memory_is_kept_until_nobody_writes_to_it(
     stranger.announce(5, 4 * GRAIN, 1)
     stranger.sides[0].sendall(share(1, 0, GRAIN) + share(1, GRAIN, GRAIN)[:-1])
     wait_until(lambda: len(berths) == 1, patience(10))
-    with stranger.end.carriers.side(0).lock:  # as while it is in the kernel
+    with stranger.end.carriers.sides()[0].lock:  # as while it is in the kernel
         with stranger.end.lock:
             stranger.end.tunnel.cut("its node is gone")
         assert berths[0]() is not None
@@ -438,6 +425,38 @@ def test_a_value_whose_shares_stop_coming_ends_the_tunnel(stranger: Stranger) ->
     reset(stranger.sides[1])
     wait_until(lambda: stranger.end.reasons, patience(10))
     assert stranger.end.reasons[0]
+
+
+def test_a_tunnel_whose_own_connection_breaks_amid_a_value_ends_at_once(
+    stranger: Stranger,
+) -> None:
+    """Though nothing is read from it then, and side wires are there still."""
+    stranger.announce(5, 2 * GRAIN, 1)
+    stranger.sides[0].sendall(share(1, 0, GRAIN))
+    wait_until(lambda: stranger.end.tunnel._filling is not None, patience(10))
+    reset(stranger.main)
+    assert stranger.end.wait_for_end()
+    assert stranger.end.near.recv(1) == b""
+
+
+def test_a_tunnel_whose_own_connection_breaks_while_room_is_looked_for_ends_at_once(
+    stranger: Stranger,
+) -> None:
+    stranger.end.quay.has_room = False
+    stranger.announce(5, 2 * GRAIN, 1)
+    wait_until(lambda: len(stranger.end.quay.waiting) == 1, patience(10))
+    reset(stranger.main)
+    assert stranger.end.wait_for_end()
+    stranger.end.quay.waiting.pop()()
+
+
+def test_who_says_nothing_more_amid_a_value_may_bring_the_rest_of_it(stranger: Stranger) -> None:
+    stranger.announce(5, 2 * GRAIN, 1)
+    stranger.sides[0].sendall(share(1, 0, GRAIN))
+    stranger.main.shutdown(socket.SHUT_WR)
+    stranger.sides[1].sendall(share(1, GRAIN, GRAIN))
+    assert record(stranger.end.frames(1)[0]).number == 5
+    assert stranger.end.wait_for_end() == ""
 
 
 def test_another_end_that_closes_all_amid_a_value_ends_the_tunnel(stranger: Stranger) -> None:

@@ -17,7 +17,7 @@ from rllib import core
 from rllib.core.cluster.carriers import SIDES
 from rllib.core.cluster.credentials import read_token, split_address
 from rllib.core.cluster.proofs import Prover
-from rllib.core.cluster.side_wires import APART_BYTES
+from rllib.core.cluster.side_wires import APART_BYTES, HELLO
 from rllib.core.cluster.tunnels import GONE, MAGIC, OPEN, REFUSED, SIDE, SIDE_OF, TUNNEL
 from rllib.core.native.session import base_directory
 from rllib.core.native.sites import node_key
@@ -129,7 +129,7 @@ def test_nonsense_on_a_side_wire_ends_its_tunnel_alone(
     _answer, _number, unharmed = caller.call(TUNNEL, some_process())
     answer, _number, side = caller.call(SIDE, SIDE_OF + number)
     assert answer == OPEN
-    side.sendall(os.urandom(1 << 12))
+    side.sendall(HELLO + os.urandom(1 << 12))
     with contextlib.suppress(ConnectionResetError):
         assert tunnel.recv(1) == b""
     unharmed.settimeout(0)

@@ -33,6 +33,8 @@ class SampleBatch:
             begins with the fragment, with an episode, and after ``max_seq_len`` rows. Empty for
             policies without memory.
         state_rows: [C] int64, the first rows of the sequences as ``t * N + n``.
+        streams: [N] int64, of several agents: which stream of time a column goes on with, in which
+            fragments of those who come, go and skip turns have columns. ``None``: the n-th.
     """
 
     obs: NDArray[Any]
@@ -49,6 +51,7 @@ class SampleBatch:
     weights_seq_no: int
     state_in: dict[str, NDArray[Any]] = field(default_factory=dict)
     state_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    streams: NDArray[np.int64] | None = None
 
     @cached_property
     def num_env_steps(self) -> int:

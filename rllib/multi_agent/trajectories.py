@@ -10,7 +10,9 @@ them; shorter columns are filled up with reset rows.
 Legend: T rows of the longest column, N columns, K truncated agents.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,8 +55,9 @@ class _Row(NamedTuple):
 
 @dataclass(slots=True)
 class _Column:
-    """One agent at a time, and the rows of this fragment."""
+    """One agent at a time, and the rows of this fragment; ``number`` is that of its stream."""
 
+    number: int
     rows: list[_Row] = field(default_factory=list)
     acted: Acted | None = None
     early_reward: float = 0.0
@@ -76,6 +79,7 @@ class Trajectories:
         self.max_seq_len = max_seq_len
         self.columns: dict[Agent, _Column] = {}
         self.free: list[_Column] = []
+        self.numbers = _Numbers()
 
     def act(
         self,
@@ -160,11 +164,16 @@ class Trajectories:
         """Go on from `get_state`."""
         self.free.clear()
         self.columns = dict(agents_from_state(state, _column_of))
+        # Checkpoints of before say nothing of streams, which begin anew then.
+        if len({column.number for column in self.columns.values()}) < len(self.columns):
+            for number, column in enumerate(self.columns.values()):
+                column.number = number
+        self.numbers = _Numbers(column.number for column in self.columns.values())
 
     def _column(self, agent: Agent) -> _Column:
         column = self.columns.get(agent)
         if column is None:
-            column = self.free.pop(0) if self.free else _Column()
+            column = self.free.pop(0) if self.free else _Column(self.numbers.take())
             self.columns[agent] = column
         return column
 
@@ -195,6 +204,8 @@ class Trajectories:
         """
         full = [column for column in self._all() if column.rows]
         batch = _fragment(full, head, weights_seq_no) if full else None
+        for column in self.free:
+            self.numbers.give_back(column.number)
         self.free.clear()
         for column in self.columns.values():
             column.rows, column.starts, column.states, column.finals = [], [], [], []
@@ -202,9 +213,32 @@ class Trajectories:
         return batch
 
 
+class _Numbers:
+    """Numbers from 0 on, of which the least that nobody has is taken.
+
+    Args:
+        taken: by now.
+    """
+
+    def __init__(self, taken: Iterable[int] = ()) -> None:
+        known = set(taken)
+        self._end = max(known, default=-1) + 1
+        self._free = [number for number in range(self._end) if number not in known]
+
+    def take(self) -> int:
+        if self._free:
+            return heappop(self._free)
+        self._end += 1
+        return self._end - 1
+
+    def give_back(self, number: int) -> None:
+        heappush(self._free, number)
+
+
 def _pending(column: _Column) -> dict[str, Any]:
     acted = column.acted
     return {
+        "number": column.number,
         "early_reward": column.early_reward,
         "newest": None if column.newest is None else row_to_state(column.newest),
         "acted": acted
@@ -221,6 +255,7 @@ def _pending(column: _Column) -> dict[str, Any]:
 def _column_of(state: dict[str, Any]) -> _Column:
     newest, acted = state["newest"], state["acted"]
     return _Column(
+        state.get("number", 0),
         early_reward=state["early_reward"],
         newest=None if newest is None else row_from_state(newest),
         acted=acted
@@ -261,6 +296,7 @@ def _fragment(columns: list[_Column], head: ActionHead, weights_seq_no: int) -> 
         action_logp=log_prob(head, rows, actions),
         last_obs=last_obs,
         weights_seq_no=weights_seq_no,
+        streams=np.array([column.number for column in columns], np.int64),
         **_finals(columns, last_obs),
         **_sequences(columns),
     )

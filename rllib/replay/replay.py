@@ -37,8 +37,9 @@ NO_WHOLE_STACK = (
 class Replay(ABC):
     """The newest env steps of all env runners.
 
-    A column of an env runner's fragments is one stream of time: a fragment goes on where the last
-    one of the same source ended, if its first observation is the one that was observed last.
+    A column of an env runner's fragments is one stream of time, or a part of the one of that number
+    in ``streams``: a fragment goes on where the last one of the same source ended, if its first
+    observation is the one that was observed last.
 
     Args:
         capacity: in env steps; the oldest go first.
@@ -139,8 +140,9 @@ class Replay(ABC):
             return
         ring = self._ring_for(batch)
         slot = ring.num_added % self.capacity
-        tails = self._tails_of(source, batch.rewards.shape[1])
-        tails[steps.streams] = ring.append(steps, tails[steps.streams])
+        tails = self._tails_of(source, batch)
+        streams = steps.streams if batch.streams is None else batch.streams[steps.streams]
+        tails[streams] = ring.append(steps, tails[streams])
         self._ring, self._tails[source] = ring, tails
         if batch.state_in:
             self._memory = self._memory or MemoryLog(self.capacity)
@@ -148,7 +150,8 @@ class Replay(ABC):
             goes_on = ring.previous[slots[steps.firsts]] >= 0
             begins, states = read_beginnings(batch, steps)
             places = ring.num_added - count, ring.oldest
-            needed = self._sparse.needed(source, begins, steps, goes_on, places, len(tails))
+            self._sparse.fit(source, len(tails))
+            needed = self._sparse.needed(source, begins, steps, streams, goes_on, places)
             states = {name: part[needed] for name, part in states.items()}
             self._memory.replace(slots, begins[needed], states)
         self._on_added(slot, min(count, self.capacity - slot))
@@ -157,16 +160,19 @@ class Replay(ABC):
     def _goes_on(self, batch: SampleBatch, source: int) -> bool:
         """Add a fragment the short way, if it is one that goes on and on."""
         tails = self._tails.get(source)
-        if self._ring is None or tails is None or len(tails) != batch.rewards.shape[1]:
+        if self._ring is None or tails is None or batch.state_in or not is_endless(batch):
             return False
-        if batch.state_in or not is_endless(batch):
+        if batch.streams is None and len(tails) != batch.rewards.shape[1]:
             return False
+        if batch.streams is not None and len(tails) <= batch.streams.max():
+            return False
+        streams = slice(None) if batch.streams is None else batch.streams
         ring = self._ring_for(batch)
         slot = ring.num_added % self.capacity
-        new = ring.go_on(batch, tails)
+        new = ring.go_on(batch, tails[streams])
         if new is None:
             return False
-        self._tails[source] = new
+        tails[streams] = new
         self._on_added(slot, batch.rewards.size)
         return True
 
@@ -179,14 +185,17 @@ class Replay(ABC):
         self._tails.pop(source, None)
         self._sparse.end(source)
 
-    def _tails_of(self, source: int, num_streams: int) -> Indices:
-        tails = self._tails.get(source)
+    def _tails_of(self, source: int, batch: SampleBatch) -> Indices:
+        tails, num_streams = self._tails.get(source), batch.rewards.shape[1]
+        if batch.streams is not None:
+            most = int(batch.streams.max()) + 1
+            num_streams = most if tails is None else max(len(tails), most)
         if tails is not None and len(tails) == num_streams:
             return tails
-        known = np.full(num_streams, UNKNOWN)
+        wider = np.full(num_streams, UNKNOWN)
         if tails is not None:
-            known[: len(tails)] = tails[:num_streams]
-        return known
+            wider[: len(tails)] = tails[:num_streams]
+        return wider
 
     def _ring_for(self, batch: SampleBatch) -> Ring:
         layout = Layout(

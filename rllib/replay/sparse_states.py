@@ -36,9 +36,9 @@ class SparseStates:
         source: int,
         begins: Indices,
         steps: Steps,
+        streams: Indices,
         goes_on: Bools,
         positions: tuple[int, int],
-        num_streams: int,
     ) -> Bools:
         """[C] which states of a fragment to keep; it may be the first of a stream that is not.
 
@@ -48,13 +48,13 @@ class SparseStates:
             source: of the fragment, the one that follows the last.
             begins: [C] in ascending order, the steps before which the states are.
             steps: of the fragment.
+            streams: [M] the streams with steps, of those that ``fit`` has told of.
             goes_on: [M] whether the stream's first step goes on where the stream was left.
             positions: of the fragment's first step, and of the oldest step that is still there.
-            num_streams: N.
         """
         first, oldest = positions
-        newest = self._of(source, num_streams)
-        position, since = newest[:, steps.streams]
+        newest = self._newest[source]
+        position, since = newest[:, streams]
         stops = np.append(steps.firsts[1:], len(steps.rewards))
         at = np.searchsorted(begins, steps.firsts)
         following = np.append(begins, [len(steps.rewards)] * 2)
@@ -66,19 +66,21 @@ class SparseStates:
         kept = begins[needed]
         last = np.append(_NONE, kept)[np.searchsorted(kept, stops)]
         is_new = last >= steps.firsts
-        newest[:, steps.streams] = np.where(
+        newest[:, streams] = np.where(
             is_new,
             [first + last, stops - last],
             [np.where(goes_on, position, _NONE), since + stops - steps.firsts],
         )
-        self._newest[source] = newest
         return needed
 
-    def _of(self, source: int, num_streams: int) -> Indices:
-        newest = np.full((2, num_streams), _NONE)
-        if (known := self._newest.get(source)) is not None:
-            newest[:, : known.shape[1]] = known[:, :num_streams]
-        return newest
+    def fit(self, source: int, num_streams: int) -> None:
+        """Know of as many streams of a source."""
+        known = self._newest.get(source)
+        if known is not None and known.shape[1] == num_streams:
+            return
+        self._newest[source] = np.full((2, num_streams), _NONE)
+        if known is not None:
+            self._newest[source][:, : known.shape[1]] = known[:, :num_streams]
 
     def end(self, source: int) -> None:
         """What the source adds next goes on from nothing."""

@@ -92,6 +92,7 @@ def columns(batch: SampleBatch, start: int, stop: int) -> SampleBatch:
         final_index=renumber(batch.final_index[cut]),
         state_in={name: part[begun] for name, part in batch.state_in.items()},
         state_rows=renumber(batch.state_rows[begun]),
+        streams=None if batch.streams is None else batch.streams[start:stop],
     )
 
 

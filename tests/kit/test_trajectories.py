@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from rllib.actions import action_head
 from rllib.learning.sequences import observed, sequences, successors
+from rllib.multi_agent.agent_state import Agent
 from rllib.multi_agent.trajectories import Trajectories
+from rllib.replay import UniformReplay
 
 HEAD = action_head(gym.spaces.Discrete(2))
 LOGITS = np.zeros(2, np.float32)
@@ -28,6 +30,15 @@ class Schedule:
         self.paid = 0.0
         self.acted: list[tuple[int, int]] = []
         self.ends: dict[int, tuple[str, int]] = {}
+
+    def resume(self):
+        columns = self.trajectories.columns
+        self.trajectories.columns = {Agent(0, agent): each for agent, each in columns.items()}
+        state = self.trajectories.get_state()
+        self.trajectories = Trajectories(LENGTH)
+        self.trajectories.set_state(state)
+        columns = self.trajectories.columns
+        self.trajectories.columns = {agent.agent_id: each for agent, each in columns.items()}
 
     def play(self, agent, event, pay):
         if agent not in self.lives:
@@ -66,13 +77,15 @@ EVENTS = st.tuples(
 )
 
 
-def fragments(events, cuts, has_memory=False):
-    """The schedule cut into fragments."""
+def fragments(events, cuts, has_memory=False, saved_at=-1):
+    """The schedule cut into fragments; after that of a number it goes on from a checkpoint."""
     schedule, batches = Schedule(has_memory), []
     for number, (agent, event, pay) in enumerate(events):
         schedule.play(agent, event, pay)
         if number % cuts == cuts - 1:
             batches.append(schedule.trajectories.take(HEAD, 1))
+            if number // cuts == saved_at:
+                schedule.resume()
     for agent in list(schedule.lives):
         schedule.play(agent, "act", 0.0)  # what was paid before an agent ever acted
         schedule.end(agent, "terminate")
@@ -126,6 +139,53 @@ def test_sequences_of_agents_with_memory(events, cuts):
             assert (lives == lives[0]).all()
             assert (np.diff(steps) == 1).all()
             assert state.tolist() == obs[rows[0]].tolist()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(EVENTS, max_size=60), st.integers(1, 20), st.booleans(), st.integers(-1, 20))
+def test_in_a_replay_buffer_agents_go_on_from_fragment_to_fragment(
+    events, cuts, has_memory, saved_at
+):
+    """Whoever comes, goes or skips turns meanwhile, and from a checkpoint as well."""
+    schedule, batches = fragments(events, cuts, has_memory, saved_at)
+    replay = UniformReplay(1000, np.random.default_rng(0), max_seq_len=LENGTH)
+    for batch in batches:
+        assert len(set(batch.streams.tolist())) == batch.rewards.shape[1]
+        replay.add(batch)
+    lives = [at for _, at in schedule.ends.values() if at]
+    assert replay.statistics().num_episodes_stored == len(lives)
+    if has_memory:
+        most = sum(2 * -(-at // LENGTH) for at in lives)
+        assert sum(-(-at // LENGTH) for at in lives) <= replay.memory_bytes / 8 <= most
+    elif lives:
+        drawn = replay.sample(100, n_step=3)
+        for (life, k), n in zip(drawn.obs.astype(int), drawn.n, strict=True):
+            assert n == min(3, schedule.ends[life][1] - k)
+
+
+def test_streams_are_as_few_as_there_were_agents_at_once():
+    trajectories = Trajectories(LENGTH)
+    seen = set()
+    for life in range(20):
+        agents = [life, life + 1]  # one of whom was there before
+        for agent in agents:
+            trajectories.observe(agent, np.array([agent], np.float32))
+            trajectories.act(agent, np.array([agent], np.float32), np.int64(0), LOGITS, {})
+        trajectories.end(life, True, np.zeros(1, np.float32))
+        trajectories.observe(life + 1, np.array([life + 1.5], np.float32))
+        seen |= set(trajectories.take(HEAD, 1).streams.tolist())
+    assert seen == {0, 1}
+
+
+def test_agents_of_checkpoints_without_streams_get_some():
+    trajectories, other = Trajectories(LENGTH), Trajectories(LENGTH)
+    for agent in (Agent(0, "a"), Agent(0, "b")):
+        trajectories.observe(agent, np.zeros(1, np.float32))
+    state = trajectories.get_state()
+    for *_, column in state:
+        del column["number"]
+    other.set_state(state)
+    assert [column.number for column in other.columns.values()] == [0, 1]
 
 
 def test_nothing_acted_gives_no_fragment():

@@ -3,12 +3,13 @@
 import multiprocessing
 from collections.abc import Iterable
 from multiprocessing.connection import wait
+from multiprocessing.util import Finalize
 from typing import Any, NoReturn
 
 from gymnasium.vector import AsyncVectorEnv
 from gymnasium.vector.async_vector_env import AsyncState
 
-from rllib.envs.env_process import server
+from rllib.envs.env_process import kill_all, server
 from rllib.envs.faults import EnvFault
 
 _EXIT_SECONDS = 5.0
@@ -26,6 +27,7 @@ class AsyncBackend(AsyncVectorEnv):
 
     def __init__(self, env_fns: Any, **options: Any) -> None:
         super().__init__(env_fns, worker=server(), **options)
+        self._at_exit = Finalize(self, kill_all, args=[self.processes], exitpriority=0)
 
     def step_wait(self, timeout: float | None = None) -> Any:
         """Receive one step from every process.
@@ -60,6 +62,7 @@ class AsyncBackend(AsyncVectorEnv):
         if terminate or not self._is_settled(timeout):
             self._terminate_all()
         super().close_extras()
+        self._at_exit.cancel()
         for process in self.processes:
             process.close()
         self.error_queue.close()
@@ -103,9 +106,7 @@ class AsyncBackend(AsyncVectorEnv):
 
     def _terminate_all(self) -> None:
         """End the living too: which replies they still owe is unknown, so they cannot go on."""
-        for process in self.processes:
-            process.kill()
-            process.join()
+        kill_all(self.processes)
         for index in range(self.num_envs):
             self._drop(index)
 

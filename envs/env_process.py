@@ -5,8 +5,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from gymnasium.vector.async_vector_env import _async_worker
@@ -37,3 +38,10 @@ def _end_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def kill_all(processes: Sequence[BaseProcess]) -> None:
+    """End those, which take no notice of what else would end them."""
+    for process in processes:
+        process.kill()
+        process.join()

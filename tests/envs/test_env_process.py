@@ -23,7 +23,7 @@ class Hangs(CounterEnv):
 
     def step(self, action):
         if self.num_steps == 1:
-            print("hangs", flush=True)
+            os.write(1, b"hangs\n")  # in one piece
             threading.Event().wait()
         return super().step(action)
 
@@ -67,16 +67,22 @@ step(env), step(env)
 """
 
 
-def test_they_end_with_a_main_process_that_is_killed():
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_they_end_with_the_main_process(signum):
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     with subprocess.Popen(
         [sys.executable, "-c", HANGING],
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
         env=os.environ | {"PYTHONPATH": path},
     ) as main:
-        children = [psutil.Process(int(pid)) for pid in main.stdout.readline().split()]
-        assert len(children) == 2
-        assert [main.stdout.readline() for _ in children] == ["hangs\n"] * 2
-        main.kill()
+        try:
+            children = [psutil.Process(int(pid)) for pid in main.stdout.readline().split()]
+            assert len(children) == 2
+            assert [main.stdout.readline() for _ in children] == ["hangs\n"] * 2
+            main.send_signal(signum)
+            assert main.wait(timeout=20) == -signum
+        finally:
+            main.kill()
     assert psutil.wait_procs(children, timeout=20)[1] == []

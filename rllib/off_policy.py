@@ -294,8 +294,10 @@ class OffPolicyLearner(Learner[BatchT]):
 
 
 def report_values(metrics: Metrics) -> None:
-    """Turn what a loss reported of each row into RLlib's metrics."""
+    """Turn what a loss reported of each row into RLlib's metrics, if there was one to train on."""
     values, errors = metrics.pop(Q_VALUES), metrics[TD_ERRORS]
+    if not len(values):
+        return
     metrics["qf_mean"] = _mean(values)
     metrics["qf_min"] = float(np.minimum.reduce(values))
     metrics["qf_max"] = float(np.maximum.reduce(values))

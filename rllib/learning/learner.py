@@ -144,6 +144,7 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
             self.optimizers = self.configure_optimizers()
         compute_images(self.module, config.num_kernel_threads_per_learner)
         own_parameters(self.module, self.optimizers)
+        self._has_memory = self.module.is_stateful()
         self._num_parameters = sum(len(each.flat) for each in self.optimizers.values())
         self._policy_arrays = self._find_policy_arrays()
         self.connectors = build_learner_pipeline(config, spaces, self.device)
@@ -341,8 +342,8 @@ class Learner(NamesNearest, ABC, Generic[BatchT]):
         return joined
 
     def _step(self, minibatch: BatchT) -> StepReport:
-        """One gradient step; a learner without rows takes part by what the others compute."""
-        weight = count_steps(minibatch) if self.group.size > 1 else 1
+        """One gradient step; a learner without steps takes part by what the others compute."""
+        weight = count_steps(minibatch) if self.group.size > 1 or self._has_memory else 1
         with self.precision.autocast():
             compute = self._loss_for_module if self._is_for_module else self.compute_loss
             loss = compute(minibatch) if weight else None

@@ -288,6 +288,21 @@ def test_a_state_is_stored_for_a_sequence_and_not_for_every_step(
     assert sum(part.nbytes for part in kept["parts"].values()) == found
 
 
+@pytest.mark.parametrize("config_class", [SACConfig, TD3Config, DQNConfig])
+def test_before_there_is_more_than_a_burn_in_nothing_is_learnt(config_class: type[Any]) -> None:
+    """Instead of NaN, from which training ended."""
+    env = "CartPole-v1" if config_class is DQNConfig else "Pendulum-v1"
+    config = config_class().environment(env).rl_module(model_config=MEMORY)
+    config.training(num_steps_sampled_before_learning_starts=0, train_batch_size_per_learner=8)
+    config.training(burn_in_len=5).reporting(min_sample_timesteps_per_iteration=5)
+    with config.build_algo() as algorithm:
+        first, second = (algorithm.train()["learners"]["default_policy"] for _ in range(2))
+    assert first["num_module_steps_trained_lifetime"] == 0
+    assert "qf_mean" not in first
+    assert second["num_module_steps_trained_lifetime"] > 0
+    assert np.isfinite([second["qf_loss"], second["qf_mean"]]).all()
+
+
 class Recall(gym.Env[Any, Any]):
     """The first observation says what to do in the last step, of which all look the same."""
 

@@ -226,6 +226,7 @@ class Gateway:
         self._local.bind(str(self._directory / GATEWAY))
         self._local.listen(1024)
         self._begin(self._accept_locals())
+        self._begin(self._tunnels.tend())
         return joined_address(host, bound)
 
     async def _close(self) -> None:

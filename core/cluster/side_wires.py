@@ -12,7 +12,9 @@ where nothing is passed on before that has landed. A share that is earlier than 
 waits, and with it all that is behind it on its wire.
 
 Who has dug a side wire says hello by it, and is not sent to before: until then it may have given
-up waiting for it, and nobody would receive what was sent.
+up waiting for it, and nobody would receive what was sent. Side wires that had nothing to carry for
+a while go: the one gateway says goodbye, and sends nothing more by them; the other one does the
+same when it has sent what it was about to. One that ends without that may have lost something.
 
 A side wire belongs to a thread of its own (`carriers`). It holds on to the berth that it receives
 into and to the descriptor that it sends from until it is done with them, or has heard that its
@@ -46,8 +48,13 @@ _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 64.0
 """Between two times of digging; each one that fails doubles it."""
 
+IDLE_S = 60.0
+"""Side wires that have carried nothing for so long are let go of: others may need descriptors."""
+
 HELLO = b"+"
 """What comes first from who has dug a side wire."""
+GOODBYE = Share(0, 0, 0)
+"""What comes last, as if it were a share of a value."""
 
 
 class Cargo:
@@ -127,11 +134,15 @@ class Pier:
 class _Leaving:
     """A share that is being sent."""
 
-    def __init__(self, cargo: Cargo, share: Share) -> None:
+    def __init__(self, share: Share, cargo: Cargo | None) -> None:
         self.cargo = cargo
         self.header = memoryview(share.header())
-        self.at = cargo.place(share)
+        self.at = cargo.place(share) if cargo else 0
         self.left = share.size
+
+    @property
+    def is_sent(self) -> bool:
+        return not (self.header or self.left)
 
 
 class _Coming:
@@ -172,6 +183,8 @@ class SideWire:
         self._is_early = False  # the share whose header was read
         self._cargo: Cargo | None = None
         self._leaving: _Leaving | None = None
+        self._is_parting = False  # nothing more will be loaded
+        self._said_goodbye = self._heard_goodbye = False
         self._closed = False
 
     # -- from the tunnel's thread --------------------------------------------------------------
@@ -188,8 +201,12 @@ class SideWire:
         """The pier is open now."""
         self.carrier.post(lambda: self._do(self._read_early))
 
+    def part(self) -> None:
+        """Say goodbye when what was to be sent before is sent, and end when it was heard."""
+        self.carrier.post(lambda: self._do(self._part))
+
     def close(self) -> None:
-        """End it."""
+        """End it at once."""
         self.carrier.post(self._close)
 
     # -- events --------------------------------------------------------------------------------
@@ -205,14 +222,22 @@ class SideWire:
             return
         try:
             work()
-            self._watch()
+            self._settle()
         except (OSError, WireError) as error:
             is_busy = bool(self._head or self._coming or self._leaving or self._cargo)
             self._close()
             self._group.lost(self, f"{type(error).__name__}: {error}", is_busy=is_busy)
 
+    def _settle(self) -> None:
+        """After every event: end what has ended, and wait for what is possible next."""
+        if self._said_goodbye and self._heard_goodbye and not self._leaving:
+            self._close()
+            self._group.ended(self)
+        else:
+            self._watch()
+
     def _watch(self) -> None:
-        mask = (0 if self._is_early else READ) | (WRITE if self._leaving or self._cargo else 0)
+        mask = (READ if self._may_read else 0) | (WRITE if self._leaving or self._cargo else 0)
         if mask == self._mask:
             return
         reactor, fd = self.carrier.reactor, self._wire.fd
@@ -239,6 +264,10 @@ class SideWire:
             self._cargo = cargo  # all of the one before was taken
             self._do(self._pour)
 
+    def _part(self) -> None:
+        self._is_parting = True
+        self._pour()
+
     def _pour(self) -> None:
         """Write what the network takes."""
         done = 0
@@ -247,20 +276,21 @@ class SideWire:
             if sent is None:
                 return
             done += sent
-            if not leaving.left:
+            if leaving.is_sent:
                 self._leaving = None
 
     def _take(self) -> _Leaving | None:
         cargo = self._cargo
-        if cargo is None:
-            return None
-        share = cargo.take(SIDES)
-        if share is None:
+        share = cargo.take(SIDES) if cargo else None
+        if cargo and share:
+            if cargo.ends_with(share):
+                self._group.taken(cargo)
+            self._leaving = _Leaving(share, cargo)
+        else:
             self._cargo = None
-            return None
-        if cargo.ends_with(share):
-            self._group.taken(cargo)
-        self._leaving = _Leaving(cargo, share)
+            if self._is_parting and not self._said_goodbye:
+                self._said_goodbye = True
+                self._leaving = _Leaving(GOODBYE, None)
         return self._leaving
 
     def _send_some(self, leaving: _Leaving) -> int | None:
@@ -269,6 +299,7 @@ class SideWire:
             if sent is not None:
                 leaving.header = leaving.header[sent:]
             return sent
+        assert leaving.cargo is not None
         sent = self._wire.send_file(leaving.cargo.fd, leaving.at, leaving.left)
         if sent == 0:
             raise OSError("a value is shorter than was announced")
@@ -281,7 +312,7 @@ class SideWire:
 
     def _read_or_fail(self) -> None:
         if self._is_early:  # of one that is not read nothing is heard but that it broke
-            raise ConnectionError("a side wire broke")
+            self._wire.fail_if_broken()
         self._read()
 
     def _read_early(self) -> None:
@@ -291,13 +322,17 @@ class SideWire:
 
     def _read(self) -> None:
         done = 0
-        while not self._is_early and (done < _TURN_BYTES or self._wire.buffered):
+        while self._may_read and (done < _TURN_BYTES or self._wire.buffered):
             count = self._read_some()
             if count is None:
                 return
             if not count:
                 raise ConnectionError("a side wire ended")
             done += count
+
+    @property
+    def _may_read(self) -> bool:
+        return not (self._is_early or self._heard_goodbye)
 
     def _read_some(self) -> int | None:
         if self._awaits_hello:
@@ -333,6 +368,11 @@ class SideWire:
 
     def _begin(self) -> None:
         share = Share.read(self._head)
+        if share == GOODBYE:
+            self._head = b""
+            self._heard_goodbye = True
+            self._group.parting(self)
+            return
         berth = self._pier.begin(share)
         self._is_early = berth is None
         if berth is not None:
@@ -358,8 +398,10 @@ class SideWires:
         self._clock = clock
         self._pier = Pier()
         self._wires: list[SideWire] = []
-        self._met: list[SideWire] = []
-        """Those at whose other end somebody is known to be."""
+        self._ready: list[SideWire] = []
+        """Those by which something may be sent."""
+        self._unmet: set[SideWire] = set()
+        """Those at whose other end there may be nobody."""
         self._promised = 0
         self._is_wished = False
         self._pause_s = _FIRST_PAUSE_S
@@ -368,6 +410,7 @@ class SideWires:
         self._loaded: Cargo | None = None
         self._not_arrived: set[int] = set()
         self._is_awaited = False  # a value that was announced, and has not landed
+        self._used = clock()
 
     # -- how many there are --------------------------------------------------------------------
 
@@ -410,9 +453,19 @@ class SideWires:
         carrier = min(self._carriers.sides(), key=[each.carrier for each in self._wires].count)
         side = SideWire(wire, carrier, self._pier, self, awaits_hello=awaits_hello)
         self._wires.append(side)
-        if not awaits_hello:
-            self._met.append(side)
+        if awaits_hello:
+            self._unmet.add(side)
+        else:
+            self._make_ready(side)
         side.start()
+
+    def rest(self) -> None:
+        """Let go of all, if they have carried nothing for `IDLE_S`."""
+        is_busy = self._is_awaited or self._loaded or self._not_arrived
+        if not is_busy and self._ready and self._clock() - self._used >= IDLE_S:
+            for each in self._ready:
+                each.part()
+            self._ready.clear()
 
     def close(self) -> None:
         """End all, soon."""
@@ -420,20 +473,21 @@ class SideWires:
         self._loaded = None
         for each in self._wires:
             each.close()
-        self._wires.clear()
-        self._met.clear()
+        for known in (self._wires, self._ready, self._unmet):
+            known.clear()
 
     # -- out -----------------------------------------------------------------------------------
 
     def load(self, number: int, fd: int, offset: int, size: int) -> Cargo | None:
         """Send it, when all of the one before was taken; it is to be announced next. None where it
         does not go in shares, and the descriptor stays the caller's."""
-        if size < APART_BYTES or not self._met:
+        if size < APART_BYTES or not self._ready:
             return None
+        self._used = self._clock()
         self._sent += 1
         self._not_arrived.add(number)
         cargo = self._loaded = Cargo(self._sent, fd, offset, size)
-        for each in self._met:
+        for each in self._ready:
             each.send(cargo)
         return cargo
 
@@ -443,7 +497,9 @@ class SideWires:
 
     def arrived(self, number: int) -> None:
         """All of a value is there; perhaps of one that went by side wires."""
-        self._not_arrived.discard(number)
+        if number in self._not_arrived:
+            self._not_arrived.remove(number)
+            self._used = self._clock()
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -472,6 +528,14 @@ class SideWires:
         """There was a hello."""
         self._carriers.main.post(lambda: self._meet(side))
 
+    def parting(self, side: SideWire) -> None:
+        """Nothing more comes by it."""
+        self._carriers.main.post(lambda: self._part(side))
+
+    def ended(self, side: SideWire) -> None:
+        """All that went by it is there."""
+        self._carriers.main.post(lambda: self._end(side))
+
     def taken(self, cargo: Cargo) -> None:
         """See `Events`."""
         self._carriers.main.post(lambda: self._forget(cargo))
@@ -485,8 +549,31 @@ class SideWires:
         self._carriers.main.post(lambda: self._lose(side, reason, is_busy=is_busy))
 
     def _meet(self, side: SideWire) -> None:
-        if side in self._wires:
-            self._met.append(side)
+        if side in self._unmet:
+            self._unmet.remove(side)
+            self._make_ready(side)
+
+    def _make_ready(self, side: SideWire) -> None:
+        self._used = self._clock()
+        self._ready.append(side)
+
+    def _part(self, side: SideWire) -> None:
+        if side in self._ready:
+            self._ready.remove(side)
+        side.part()
+
+    def _end(self, side: SideWire) -> None:
+        if side not in self._wires:
+            return
+        self._remove(side)
+        if self._is_awaited and not self._wires:
+            self._events.broken("its side wires ended amid a value")
+
+    def _remove(self, side: SideWire) -> None:
+        self._wires.remove(side)
+        self._unmet.discard(side)
+        if side in self._ready:
+            self._ready.remove(side)
 
     def _forget(self, cargo: Cargo) -> None:
         self._loaded = None  # its descriptor is closed with the last of its shares
@@ -494,6 +581,7 @@ class SideWires:
 
     def _fill(self, berth: Berth) -> None:
         self._is_awaited = False
+        self._used = self._clock()
         self._events.filled(berth)
 
     def _lose(self, side: SideWire, reason: str, *, is_busy: bool) -> None:
@@ -501,9 +589,9 @@ class SideWires:
         not have arrived: what a wire has taken from here can be lost on its way."""
         if side not in self._wires:
             return
-        self._wires.remove(side)
-        if side not in self._met:  # nothing was carried
+        is_unmet = side in self._unmet
+        self._remove(side)
+        if is_unmet:  # nothing was carried
             return
-        self._met.remove(side)
         if is_busy or self._loaded or self._not_arrived or self._is_awaited:
             self._events.broken(reason)

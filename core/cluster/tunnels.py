@@ -27,7 +27,7 @@ from rllib.core.cluster.carriers import SIDES, Carriers
 from rllib.core.cluster.credentials import Tls, split_address
 from rllib.core.cluster.dock import Dock
 from rllib.core.cluster.proofs import Doorkeeper, Prover
-from rllib.core.cluster.side_wires import HELLO
+from rllib.core.cluster.side_wires import HELLO, IDLE_S
 from rllib.core.cluster.tunnel import Ends, Tunnel
 from rllib.core.cluster.wires import Wire, prepare, read_exactly, ready, secured, write_all
 from rllib.core.native.descriptors import most_descriptors
@@ -298,6 +298,14 @@ class Tunnels:
             self._tunnels.add(tunnel)
             tunnel.start()
         return tunnel
+
+    async def tend(self) -> None:
+        """Have side wires go that nobody needs. Runs until it is cancelled."""
+        while True:
+            await asyncio.sleep(IDLE_S / 4)
+            with self._lock:
+                for tunnel in self._tunnels:
+                    tunnel.sides.rest()
 
     def cut(self, node: bytes) -> None:
         """The node of that key is gone."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import errno
+import os
+import random
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,13 +13,25 @@ from typing import Any
 
 import pytest
 from patience import patience, wait_until
-from tunnel_ends import End, Stranger, connected, record, reset, share
+from tunnel_ends import (
+    End,
+    Stranger,
+    Way,
+    certificate_in,
+    connected,
+    opened,
+    record,
+    reset,
+    share,
+    wires_between,
+)
 
+from rllib.core.cluster import tunnels
 from rllib.core.cluster.carriers import SIDES, Carriers
-from rllib.core.cluster.credentials import Credentials
+from rllib.core.cluster.credentials import Credentials, Tls
 from rllib.core.cluster.gateway import Gateway
 from rllib.core.cluster.shares import GRAIN
-from rllib.core.cluster.side_wires import APART_BYTES, HELLO, Events, SideWires
+from rllib.core.cluster.side_wires import APART_BYTES, GOODBYE, HELLO, IDLE_S, Events, SideWires
 from rllib.core.cluster.tunnels import Opened, Tunnels
 from rllib.core.cluster.wires import PlainWire, prepare
 from rllib.core.native import wire
@@ -76,7 +90,7 @@ def read(sock: socket.socket, size: int) -> bytes:
 
 def is_met(stranger: Stranger) -> bool:
     with stranger.end.lock:
-        return len(stranger.end.tunnel.sides._met) == len(stranger.sides)
+        return len(stranger.end.tunnel.sides._ready) == len(stranger.sides)
 
 
 # -- who has dug it may not be there ---------------------------------------------------------------
@@ -97,7 +111,7 @@ def test_nothing_is_sent_by_a_side_wire_before_a_hello(alone: Stranger) -> None:
 def test_a_side_wire_that_nobody_waited_for_does_no_harm(alone: Stranger) -> None:
     first, second = let_in(alone), let_in(alone)
     first.sendall(HELLO)
-    wait_until(lambda: len(alone.end.tunnel.sides._met) == 1, patience(10))
+    wait_until(lambda: len(alone.end.tunnel.sides._ready) == 1, patience(10))
     alone.announce(5, 2 * GRAIN, 1)
     first.sendall(share(1, 0, GRAIN))
     reset(second)
@@ -270,6 +284,149 @@ def test_where_the_tunnel_is_gone_nobody_knocks_again_at_once(alone: Stranger) -
     knocks.dig(alone.end)
     assert knocks.count == 1
     assert not alone.end.tunnel.sides.wish()
+    knocks.tunnels.close()
+
+
+# -- when they go ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Tls | None:
+    return certificate_in(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(params=["plain", "tls"])
+def way(request: pytest.FixtureRequest, certificate: Tls | None) -> Iterator[Way]:
+    with opened(request.param, certificate, SIDES) as made:
+        yield made
+
+
+def rest(end: End) -> None:
+    """As when it has carried nothing for long enough, as far as it knows."""
+    with end.lock:
+        now = end.tunnel.sides._used + IDLE_S
+        end.tunnel.sides._clock = lambda: now
+        end.tunnel.sides.rest()
+
+
+def has_none(end: End) -> bool:
+    with end.lock:
+        return not end.tunnel.sides._wires
+
+
+def test_side_wires_that_carry_nothing_go_and_come_again(way: Way) -> None:
+    value = os.urandom(APART_BYTES)
+    way.near.send(1, value)
+    way.far.frames(1)
+    way.near.frames(1)
+    rest(way.far)
+    wait_until(lambda: has_none(way.near) and has_none(way.far), patience(10))
+    assert way.near.wished == 0
+    way.near.send(2, value)
+    way.far.frames(1)
+    assert way.near.wished == 1
+    widen(way)
+    way.near.send(3, value)
+    way.far.frames(1)
+    assert way.far.quay.landed == [value] * 3
+    assert way.far.tunnel.sides._received == 2  # in shares
+    assert way.near.reasons == way.far.reasons == []
+
+
+def widen(way: Way) -> None:
+    """Have as many side wires as there may be."""
+    for left, right in iter(lambda: wires_between(None), None):
+        for end, side in ((way.near, left), (way.far, right)):
+            with end.lock:
+                if not end.tunnel.may_widen():
+                    side.close()
+                    right.close()
+                    return
+                end.tunnel.add_side(side)
+
+
+def test_side_wires_stay_while_they_are_used(way: Way) -> None:
+    way.far.quay.has_room = False
+    way.near.send(1, bytes(APART_BYTES))
+    wait_until(lambda: len(way.far.quay.waiting) == 1, patience(10))
+    rest(way.near)
+    rest(way.far)
+    way.far.quay.waiting.pop()()
+    way.far.frames(1)
+    way.near.frames(1)
+    with way.near.lock, way.far.lock:
+        now = way.near.tunnel.sides._used + IDLE_S - 1
+        way.near.tunnel.sides._clock = lambda: now
+        way.near.tunnel.sides.rest()
+        assert len(way.near.tunnel.sides._ready) == SIDES
+
+
+def test_what_is_sent_by_side_wires_that_are_let_go_of_arrives(way: Way) -> None:
+    """The one end lets go of them when the other one has just begun to send."""
+    value = os.urandom(3 * APART_BYTES)
+    with way.far.lock:  # it hears of the value later
+        way.near.send(1, value)
+        wait_until(lambda: way.near.tunnel.sides._sent == 1, patience(10))
+        rest(way.far)
+    way.far.frames(1)
+    assert way.far.quay.landed == [value]
+    way.near.frames(1)
+    wait_until(lambda: has_none(way.near) and has_none(way.far), patience(10))
+    assert way.near.reasons == way.far.reasons == []
+
+
+def test_side_wires_come_and_go_while_both_send() -> None:
+    way, value = Way(None, SIDES), os.urandom(APART_BYTES)
+    chance, count = random.Random(1), 60
+
+    def send(end: End) -> None:
+        for number in range(count):
+            end.send(number, value)
+
+    ends = (way.near, way.far)
+    threads = [threading.Thread(target=send, args=(end,)) for end in ends]
+    threads += [threading.Thread(target=end.frames, args=(2 * count,)) for end in ends]
+    for each in threads:
+        each.start()
+    while any(each.is_alive() for each in threads):
+        end = chance.choice(ends)
+        with end.lock:
+            sides = end.tunnel.sides
+            sides._not_arrived, kept = set(), sides._not_arrived  # it is bolder than it may be
+            sides._clock = lambda sides=sides: sides._used + IDLE_S
+            sides.rest()
+            sides._not_arrived = kept
+        if all(map(has_none, ends)):
+            widen(way)
+    for each in threads:
+        each.join()
+    assert way.near.quay.landed == way.far.quay.landed == [value] * count
+    assert way.near.reasons == way.far.reasons == []
+    way.close()
+
+
+def test_side_wires_that_go_amid_a_value_end_the_tunnel(stranger: Stranger) -> None:
+    stranger.announce(5, 2 * GRAIN, 1)
+    stranger.sides[0].sendall(share(1, 0, GRAIN))
+    for each in stranger.sides:
+        each.sendall(GOODBYE.header())
+    assert "amid a value" in stranger.end.wait_for_end()
+
+
+def test_tunnels_are_looked_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    knocks, rested = Knocks([]), list[int]()
+    monkeypatch.setattr(tunnels, "IDLE_S", 0.0)
+    sides = SimpleNamespace(rest=lambda: rested.append(1))
+    tunnel: Any = SimpleNamespace(sides=sides, cut=lambda _reason: None)
+    knocks.tunnels._tunnels = [tunnel]  # type: ignore[assignment]
+
+    async def until_twice() -> None:
+        tending = asyncio.ensure_future(knocks.tunnels.tend())
+        while len(rested) < 2:
+            await asyncio.sleep(0)
+        tending.cancel()
+
+    asyncio.run(until_twice())
     knocks.tunnels.close()
 
 

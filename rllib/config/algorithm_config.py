@@ -55,9 +55,23 @@ class AlgorithmConfig(ConfigBuilder):
     def __init__(self, algo_class: "type[Algorithm] | None" = None, **values: Any) -> None:
         """Make the settings of an algorithm, which RLlib's configs are told as well."""
         super().__init__(**values)
+        self._share_train_batch("train_batch_size")
         if algo_class is not None:
             self._own_algo_class = _of_config(algo_class, type(self))
             self._algo_name = f"{algo_class.__module__}:{algo_class.__qualname__}"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in ("train_batch_size", "train_batch_size_per_learner", "num_learners"):
+            self._share_train_batch(name)
+
+    def _share_train_batch(self, changed: str) -> None:
+        """Keep the two sizes of a train batch in step, past pydantic's own assignment."""
+        if changed == "train_batch_size_per_learner":
+            self.__dict__["train_batch_size"] = None
+        elif self.train_batch_size is not None:
+            share = max(1, self.train_batch_size // max(1, self.num_learners))
+            self.__dict__["train_batch_size_per_learner"] = share
 
     # Derived settings.
 

@@ -19,7 +19,6 @@ RENAMED = {
     "num_steps": "rollout_fragment_length",
     "learning_rate": "lr",
     "lr_schedule": "lr",
-    "train_batch_size": "train_batch_size_per_learner",
     "sgd_minibatch_size": "minibatch_size",
     "mini_batch_size_per_learner": "minibatch_size",
     "batch_size": "minibatch_size",

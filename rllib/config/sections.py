@@ -184,6 +184,9 @@ class TrainingSection(Section):
     torch_skip_nan_gradients: bool = False
     """Whether a gradient step whose loss or gradients are not finite is left out; else it is an
     error."""
+    train_batch_size: TrainBatchSize | None = None
+    """Env steps that go into one training iteration, which the learners share; another way to say
+    ``train_batch_size_per_learner``, and of the two that goes which is set last."""
     train_batch_size_per_learner: TrainBatchSize = 32
     """Env steps that go into one training iteration, per learner."""
     num_epochs: ScheduleOr[PositiveInt] = 1

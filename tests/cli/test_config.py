@@ -176,6 +176,23 @@ def test_auto_fragments_fill_the_train_batch(
     assert ToyConfig(rollout_fragment_length=7).get_rollout_fragment_length() == 7
 
 
+def test_a_train_batch_for_all_learners_is_shared_among_them() -> None:
+    config = ToyConfig().training(train_batch_size=600).learners(num_learners=2)
+    assert (config.train_batch_size_per_learner, config.total_train_batch_size) == (300, 600)
+    config.num_learners = 3
+    assert config.train_batch_size_per_learner == 200
+    assert ToyConfig(train_batch_size=7, num_learners=9).train_batch_size_per_learner == 1
+    assert ToyConfig.from_dict(config.to_dict()).train_batch_size_per_learner == 200
+    assert config.copy().learners(num_learners=1).train_batch_size_per_learner == 600
+
+
+def test_of_the_two_sizes_of_a_train_batch_the_one_that_is_set_last_goes() -> None:
+    config = ToyConfig().training(train_batch_size=600).training(train_batch_size_per_learner=50)
+    assert config.learners(num_learners=2).total_train_batch_size == 100
+    assert config.train_batch_size is None
+    assert config.training(train_batch_size=600).train_batch_size_per_learner == 300
+
+
 def test_impossible_combinations_are_found_together() -> None:
     config = ToyConfig(evaluation_duration="auto", minibatch_size=8, train_batch_size_per_learner=4)
     with pytest.raises(ConfigError) as caught:

@@ -79,7 +79,7 @@ FILES: list[tuple[str, str]] = [
     (_in("env_runners", "num_envs_per_worker: 2"), "'num_envs_per_env_runner'"),
     (_training("sgd_minibatch_size: 64"), "it is called 'minibatch_size' here"),
     (_training("num_sgd_iter: 10"), "it is called 'num_epochs' here"),
-    (_training("train_batch_size: 400"), "'train_batch_size_per_learner'"),
+    (_training("train_batch_size: 0"), "train_batch_size: should be"),
     (_training("lambda: 0.9"), "it is called 'lambda_' here"),
     (_training("lr_schedule: [[0, 1e-3]]"), "it is called 'lr' here"),
     (_training("model: {}"), "it is called 'model_config' here, under 'rl_module'"),

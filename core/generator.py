@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, NoReturn
 
@@ -32,6 +31,8 @@ class ObjectRefGenerator(Iterator[Any], AsyncIterator[Any]):
         return ref
 
     async def __anext__(self) -> ObjectRef[Any]:
+        import asyncio  # takes a third of the time of this package's import
+
         loop = asyncio.get_running_loop()
         ready = asyncio.Event()
         self._stream.when_ready(lambda: loop.call_soon_threadsafe(ready.set))

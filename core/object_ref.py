@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from rllib.core.serialization import reduce_ref
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # event loops take a third of the time of this package's import
+    import asyncio
+    import concurrent.futures
+
     from rllib.core.ids import JobID, TaskID
 
 T = TypeVar("T")

@@ -338,6 +338,7 @@ class OffPolicy(Algorithm):
                 each.replay_buffer_config,
                 derive_rng(each.seed, Role.REPLAY),
                 max_seq_len=self.seq_lens[name],
+                burn_in_len=each.burn_in_len,
             )
             for name, each in self.configs.items()
         }

@@ -3,7 +3,15 @@
 Legend: S sequences, L steps of a full one, B steps that are trained on.
 """
 
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterator,
+    KeysView,
+    Mapping,
+    MutableMapping,
+    ValuesView,
+)
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,6 +129,25 @@ class Steps(dict[str, Any]):
         return {name: self[name] for name in [*super().keys(), *self._left]}
 
     # As of any dict, whatever was read before.
+
+    setdefault = MutableMapping.setdefault
+    update = MutableMapping.update
+    popitem = MutableMapping.popitem
+    clear = MutableMapping.clear
+
+    def __setitem__(self, name: str, column: Any) -> None:
+        self._left.pop(name, None)
+        super().__setitem__(name, column)
+
+    def __delitem__(self, name: str) -> None:
+        self.pop(name)
+
+    def __ior__(self, others: Any) -> "Steps":  # type: ignore[override]
+        self.update(others)
+        return self
+
+    def __repr__(self) -> str:
+        return repr(self._whole())
 
     def __contains__(self, name: object) -> bool:
         return name in self._left or super().__contains__(name)

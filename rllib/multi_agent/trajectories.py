@@ -152,6 +152,8 @@ class Trajectories:
         if column.rows and not (column.rows[-1].terminated or column.rows[-1].truncated):
             column.rows[-1] = column.rows[-1]._replace(truncated=True)
             column.finals.append((len(column.rows) - 1, column.newest))
+        if not column.rows:  # no fragment will say that the last one's rows were its end
+            column.number = self.numbers.take()
         column.early_reward, column.age = 0.0, 0
         self.free.append(column)
 

@@ -37,6 +37,7 @@ def make_replay(
     *,
     frame_stack: FrameStack | None = None,
     max_seq_len: int = 1,
+    burn_in_len: int = 0,
 ) -> Replay:
     """The buffer that a ``replay_buffer_config`` describes.
 
@@ -46,6 +47,7 @@ def make_replay(
         rng: what is drawn from.
         frame_stack: how observations are stacked from frames.
         max_seq_len: steps of the sequences that are drawn, beside the burn-in.
+        burn_in_len: steps of that.
 
     Raises:
         ConfigError: lists every wrong key and value.
@@ -57,7 +59,13 @@ def make_replay(
         raise ConfigError(_explain(key, kind) for key in unknown)
     for name in settings.keys() & {"alpha", "beta"}:
         settings[name] = _exponent(name, settings[name])
-    return kind(rng=rng, frame_stack=frame_stack, max_seq_len=max_seq_len, **settings)
+    return kind(
+        rng=rng,
+        frame_stack=frame_stack,
+        max_seq_len=max_seq_len,
+        burn_in_len=burn_in_len,
+        **settings,
+    )
 
 
 def _exponent(name: str, value: Any) -> float | Points:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rllib.errors import CheckpointError, ConfigError
 from rllib.replay.frame_stack import FrameStack
 from rllib.replay.replay import NO_WHOLE_STACK, Replay
-from rllib.replay.ring import Indices
+from rllib.replay.ring import FIRST, Indices, Ring
 from rllib.replay.samples import Bools, Floats
 from rllib.replay.sum_tree import SumTree
 from rllib.schedules import Points, is_schedule, point_values, value_at
@@ -24,8 +24,8 @@ class PrioritizedReplay(Replay):
     """Draws an env step i with probability p_i / sum p, where p_i = (|TD error| + EPSILON)^alpha.
 
     Sequences are drawn by the priorities of their first steps. What is new gets the greatest error
-    ever seen, so that it is soon drawn. Weights (p_min / p_i)^beta correct the bias, where p_min is
-    the least priority among those drawn.
+    ever seen, so that it is soon drawn; so does a sequence with new steps. Weights
+    (p_min / p_i)^beta correct the bias, where p_min is the least priority among those drawn.
 
     Args:
         capacity: in env steps; the oldest go first.
@@ -36,6 +36,7 @@ class PrioritizedReplay(Replay):
             may be a schedule, which ``set_timestep`` follows.
         frame_stack: as for every ``Replay``.
         max_seq_len: the same.
+        burn_in_len: the same.
 
     Raises:
         ConfigError: capacity below 1, alpha or beta below 0.
@@ -50,8 +51,15 @@ class PrioritizedReplay(Replay):
         beta: float | Points = 0.4,
         frame_stack: FrameStack | None = None,
         max_seq_len: int = 1,
+        burn_in_len: int = 0,
     ) -> None:
-        super().__init__(capacity, rng, frame_stack=frame_stack, max_seq_len=max_seq_len)
+        super().__init__(
+            capacity,
+            rng,
+            frame_stack=frame_stack,
+            max_seq_len=max_seq_len,
+            burn_in_len=burn_in_len,
+        )
         self._settings = {"alpha": alpha, "beta": beta}
         for name, setting in self._settings.items():
             for value in point_values(setting):
@@ -102,6 +110,25 @@ class PrioritizedReplay(Replay):
             begins = self._memory.number[slot : slot + count] >= 0
             self._tree.fill(slot, slot + count, begins * priority)
 
+    def _on_continued(self, ring: Ring, firsts: Indices, counts: Indices) -> None:
+        """Find the sequences that new steps are trained on in: those of the last states before, of
+        which the burn-in is over by then."""
+        assert self._memory is not None, "only sequences go on"
+        found, slots, burn_in = [], firsts, self._burn_in_len
+        for distance in range(1, burn_in + self._sparse.max_seq_len):
+            previous = ring.previous[slots]
+            goes_on = previous >= ring.oldest
+            slots, counts = previous[goes_on] % self.capacity, counts[goes_on]
+            if not len(slots):
+                break
+            begins = self._memory.number[slots] >= 0
+            is_trained = (distance + counts > burn_in) | (ring.previous[slots] == FIRST)
+            found.append(slots[begins & is_trained])
+            if distance >= burn_in:
+                slots, counts = slots[~begins], counts[~begins]
+        if found:
+            self._tree.set(np.concatenate(found), self._max_error**self.alpha)
+
     def _draw(self, num: int) -> Indices:
         """One from each of ``num`` equal parts of the total mass, as the paper does."""
         masses = (np.arange(num) + self.rng.random(num)) * (self._tree.total / num)
@@ -141,6 +168,8 @@ class PrioritizedReplay(Replay):
         if priorities.shape != (len(self),) or not is_sound:
             text = "should be finite, not negative, and one for each step"
             raise CheckpointError(f"the replay buffer's priorities {text}: {len(self)}")
+        if self._memory is not None:  # of other states than then, perhaps
+            priorities *= self._memory.number[: len(self)] >= 0
         self._tree = SumTree(self.capacity)
         self._tree.fill(0, len(priorities), priorities)
         self._max_error = float(state["max_error"])

@@ -17,7 +17,7 @@ from rllib.errors import CheckpointError, ConfigError
 from rllib.replay.fragment import is_endless, read_beginnings, read_steps
 from rllib.replay.frame_stack import FrameStack
 from rllib.replay.memory_log import MemoryLog
-from rllib.replay.ring import UNKNOWN, Indices, Layout, Ring, Runs
+from rllib.replay.ring import ENDED, UNKNOWN, Indices, Layout, Ring, Runs
 from rllib.replay.ring_state import ring_from_state, ring_to_state, row_bytes, rows_since
 from rllib.replay.samples import Floats, ReplayStatistics, StepSequences, Transitions
 from rllib.replay.sparse_states import SparseStates
@@ -48,6 +48,7 @@ class Replay(ABC):
             stacks are put together again when they are drawn.
         max_seq_len: of a policy with memory, the steps of a sequence that are trained on: of its
             states no more are kept than such sequences need to reach every step.
+        burn_in_len: the steps of a sequence before these.
 
     Raises:
         ConfigError: capacity below 1.
@@ -60,6 +61,7 @@ class Replay(ABC):
         *,
         frame_stack: FrameStack | None = None,
         max_seq_len: int = 1,
+        burn_in_len: int = 0,
     ) -> None:
         if capacity < 1:
             raise ConfigError(f"a replay buffer's capacity is 1 env step or more, not {capacity}")
@@ -69,6 +71,7 @@ class Replay(ABC):
         self._ring: Ring | None = None
         self._memory: MemoryLog | None = None
         self._sparse = SparseStates(max_seq_len)
+        self._burn_in_len = burn_in_len
         self._tails: dict[int, Indices] = {}
         self._num_sampled = 0
 
@@ -142,6 +145,8 @@ class Replay(ABC):
         slot = ring.num_added % self.capacity
         tails = self._tails_of(source, batch)
         streams = steps.streams if batch.streams is None else batch.streams[steps.streams]
+        # What a reset row comes before begins an episode, whatever it looks like.
+        tails[streams[batch.reset_rows[0, steps.streams]]] = ENDED
         tails[streams] = ring.append(steps, tails[streams])
         self._ring, self._tails[source] = ring, tails
         if batch.state_in:
@@ -156,6 +161,8 @@ class Replay(ABC):
             self._memory.replace(slots, begins[needed], states)
         self._on_added(slot, min(count, self.capacity - slot))
         self._on_added(0, max(slot + count - self.capacity, 0))
+        if batch.state_in:
+            self._on_continued(ring, slots[steps.firsts], np.diff(steps.firsts, append=count))
 
     def _goes_on(self, batch: SampleBatch, source: int) -> bool:
         """Add a fragment the short way, if it is one that goes on and on."""
@@ -213,6 +220,10 @@ class Replay(ABC):
 
     def _on_added(self, slot: int, count: int) -> None:  # noqa: B027 (most buffers need not know)
         """There are new steps in the slots [slot, slot + count)."""
+
+    def _on_continued(self, ring: Ring, firsts: Indices, counts: Indices) -> None:  # noqa: B027
+        """Streams of a policy with memory have new steps, so many from these slots [M] on: what
+        goes on there is a part of older sequences as well."""
 
     # Drawing
 
@@ -391,18 +402,27 @@ class Replay(ABC):
         if ring is not None:
             self._ring = ring_from_state(ring, self.capacity, self.frame_stack)
         self._memory = None
-        if memory is not None:
-            self._memory = MemoryLog(self.capacity)
-            self._memory.set_state(memory)
         tails = [np.array(known, np.int64) for known in state["tails"]]
         stop = self.num_added_lifetime
         if any(known.ndim != 1 or (known >= stop).any() for known in tails):
             raise CheckpointError(f"the replay buffer's tails should be positions below {stop}")
         self._tails = dict(zip(state["sources"], tails, strict=True))
-        # Checkpoints of before have none: they hold all states.
-        self._sparse.set_state(state.get("sparse", {"sources": [], "newest": []}))
+        self._sparse.clear()
+        if memory is not None:
+            self._memory = MemoryLog(self.capacity)
+            self._memory.set_state(self._fitted(memory, state.get("sparse")))
         self._num_sampled = int(state["num_sampled"])
         set_rng_state(self.rng, state["rng"])
+
+    def _fitted(self, memory: dict[str, Any], sparse: dict[str, Any] | None) -> dict[str, Any]:
+        """What sequences of this buffer need of the states of another one."""
+        if sparse is not None and self._sparse.set_state(sparse):
+            return memory
+        # Checkpoints of before have none, and hold all states.
+        slots = np.array(memory["slots"], np.int64)
+        needed = self._sparse.thin(self._filled(), slots, self._tails)
+        parts = {name: np.array(part)[needed] for name, part in memory["parts"].items()}
+        return {**memory, "slots": slots[needed], "parts": parts}
 
     def _check_state(self, state: dict[str, Any]) -> None:
         stack = list(self.frame_stack) if self.frame_stack is not None else None

@@ -9,12 +9,14 @@ many steps as a sequence has. Of short fragments of a stream that goes on, most 
 Legend: C states of a fragment, N streams, M of them with steps, R steps.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from rllib.errors import CheckpointError
 from rllib.replay.fragment import Bools, Indices, Steps
+from rllib.replay.ring import Ring
 
 _NONE = -1
 
@@ -88,10 +90,12 @@ class SparseStates:
 
     def get_state(self) -> dict[str, Any]:
         """State tree."""
-        return {"sources": list(self._newest), "newest": [x.copy() for x in self._newest.values()]}
+        newest = [each.copy() for each in self._newest.values()]
+        return {"max_seq_len": self.max_seq_len, "sources": list(self._newest), "newest": newest}
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from ``get_state``.
+    def set_state(self, state: dict[str, Any]) -> bool:
+        """Go on from ``get_state``, unless that was for sequences of another length; returns
+        whether it was not.
 
         Raises:
             CheckpointError: it is of another shape.
@@ -100,3 +104,53 @@ class SparseStates:
         if any(each.ndim != 2 or len(each) != 2 for each in newest):
             raise CheckpointError("the replay buffer's newest states should be [2, streams] each")
         self._newest = dict(zip(state["sources"], newest, strict=True))
+        return bool(state.get("max_seq_len", self.max_seq_len) == self.max_seq_len)
+
+    def clear(self) -> None:
+        """Know of no stream."""
+        self._newest.clear()
+
+    def thin(self, ring: Ring, slots: Indices, tails: Mapping[int, Indices]) -> Bools:
+        """[C] which states of a whole buffer to keep, of one that went by another length.
+
+        All sequences are as likely to be drawn: where more states are kept than elsewhere, steps
+        are trained on more often.
+
+        Args:
+            ring: the buffer's steps.
+            slots: [C] the states' steps.
+            tails: by source [N], the position of each stream's last step, if it goes on.
+        """
+        newest, since = self._walk(ring, slots)
+        steps = (slots - ring.oldest) % ring.capacity
+        self.clear()
+        for source, known in tails.items():
+            last = known - ring.oldest
+            is_kept = last >= 0
+            is_kept[is_kept] = newest[last[is_kept]] != _NONE
+            self._newest[source] = np.full((2, len(known)), _NONE)
+            last = last[is_kept]
+            self._newest[source][:, is_kept] = newest[last] + ring.oldest, since[last]
+        return np.equal(newest[steps], steps)
+
+    def _walk(self, ring: Ring, slots: Indices) -> tuple[Indices, Indices]:
+        """Of each step [R], oldest first: the newest state that is needed up to there, as the step
+        that it is before, and the steps of the stream since then."""
+        places = np.arange(ring.oldest, ring.num_added) % ring.capacity
+        is_state = np.isin(places, slots).tolist()
+        link = ring.link[places]
+        follows = (link >= 0) & (link != places)
+        following = np.where(follows, (link - ring.oldest) % ring.capacity, _NONE).tolist()
+        previous = (ring.previous[places] - ring.oldest).tolist()
+        until = [1] * len(places)  # steps up to the next state, or the end
+        for k in reversed(range(len(places))):
+            if following[k] != _NONE and not is_state[following[k]]:
+                until[k] += until[following[k]]
+        newest, since = [_NONE] * len(places), [0] * len(places)
+        for k, before in enumerate(previous):
+            if before >= 0:
+                newest[k], since[k] = newest[before], since[before]
+            if is_state[k] and (newest[k] == _NONE or since[k] + until[k] > self.max_seq_len):
+                newest[k], since[k] = k, 0
+            since[k] += 1
+        return np.array(newest, np.int64), np.array(since, np.int64)

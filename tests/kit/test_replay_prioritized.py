@@ -111,6 +111,29 @@ def test_beginnings_of_sequences_are_drawn_by_priority():
     assert drawn.weights == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(("burn_in_len", "grown"), [(0, {12}), (2, {8}), (6, {4})])
+def test_new_steps_of_a_sequence_make_it_as_likely_as_a_new_one(burn_in_len, grown):
+    """It may have been drawn when it had a step or two, of which its priority tells no more."""
+    source = Source("scalar", 1, new_numbers(), ends=0.0, max_seq_len=4)
+    replay = PrioritizedReplay(40, np.random.default_rng(0), max_seq_len=4, burn_in_len=burn_in_len)
+    for _ in range(13):
+        replay.add(source.fragment(1)[0])
+    replay.update_priorities(np.array([0, 4, 8, 12]), np.full(4, 1e-6))
+    replay.add(source.fragment(1)[0])
+    drawn = replay.sample_sequences(100, 4, burn_in_len).indices
+    assert set(drawn.tolist()) == grown
+
+
+def test_streams_that_begin_anew_leave_their_sequences_as_they_are():
+    source = Source("scalar", 1, new_numbers(), ends=0.0, max_seq_len=4)
+    replay = PrioritizedReplay(40, np.random.default_rng(0), max_seq_len=4)
+    replay.add(source.fragment(2)[0])
+    replay.update_priorities(np.array([0]), np.array([1e-6]))
+    replay.end_streams(0)
+    replay.add(source.fragment(1)[0])
+    assert set(replay.sample_sequences(100, 4).indices.tolist()) == {2}
+
+
 def test_errors_of_sequences_by_hand():
     errors = np.array([[1.0, -3.0, 8.0], [2.0, 0.0, 0.0], [5.0, 5.0, 5.0]])
     mask = np.array([[True, True, False], [True, True, True], [False, False, False]])

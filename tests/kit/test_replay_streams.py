@@ -1,6 +1,7 @@
 """Replay buffers against a slow one, on random streams of several env runners."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,6 +165,24 @@ def test_bytes_of_states(cls, num_rows, share):
     assert len(memory["slots"]) == replay.memory_bytes / 8
 
 
+@pytest.mark.parametrize("max_seq_len", [1, 20])
+def test_after_a_reset_row_nothing_goes_on_although_observations_are_the_same(max_seq_len):
+    """An environment that failed was made anew, with a fragment: nothing ended before."""
+    source = Source("vector", 1, new_numbers(), ends=0.0, max_seq_len=20)
+    first, second = (source.fragment(3)[0] for _ in range(2))
+    reset_rows = np.array([[True], [False], [False]])
+    states = {"h": np.repeat(second.state_in["h"], 2, axis=0)}
+    begins = {"reset_rows": reset_rows, "state_in": states, "state_rows": np.array([0, 1])}
+    same = replace(second, obs=np.repeat(second.obs[:1], 3, axis=0), **begins)
+    replay = make(UniformReplay, "vector", max_seq_len=max_seq_len)
+    replay.add(first)
+    replay.add(same)
+    drawn = replay.sample_sequences(20, 5, 1)
+    lengths = drawn.mask.sum(axis=1).tolist()
+    assert dict(zip(drawn.indices.tolist(), lengths, strict=True)) == {0: 3, 3: 2}
+    assert drawn.train_mask[drawn.indices == 3][0, 0]  # it is known to begin an episode
+
+
 def test_states_of_a_stream_that_is_longer_than_the_buffer_can_always_be_drawn():
     source = Source("scalar", 1, new_numbers(), ends=0.0, max_seq_len=20)
     replay = make(UniformReplay, "scalar", capacity=7, max_seq_len=20)
@@ -172,18 +191,50 @@ def test_states_of_a_stream_that_is_longer_than_the_buffer_can_always_be_drawn()
         assert replay.sample_sequences(2, 20).mask.any()
 
 
-def test_a_buffer_of_before_with_all_its_states_goes_on():
+@pytest.mark.parametrize("cls", CLASSES)
+def test_a_buffer_of_before_with_all_its_states_gives_away_what_is_not_needed(cls):
+    """Otherwise its steps would be drawn as many times more often as a sequence has steps."""
     source = Source("scalar", 1, new_numbers(), ends=0.0, max_seq_len=4)
-    replay = make(UniformReplay, "scalar", max_seq_len=1)
+    replay = make(cls, "scalar", max_seq_len=1)
     for _ in range(10):
         replay.add(source.fragment(1)[0])
     state = replay.get_state()
     del state["sparse"]
-    later = make(UniformReplay, "scalar", max_seq_len=4)
+    later = make(cls, "scalar", max_seq_len=4)
     later.set_state(state)
+    assert later._memory.live.tolist() == [0, 4, 8]
+    assert set(later.sample_sequences(100, 4).indices.tolist()) == {0, 4, 8}
     for _ in range(10):
         later.add(source.fragment(1)[0])
-    assert later._memory.live.tolist() == [*range(10), 10, 14, 18]
+    assert later._memory.live.tolist() == [0, 4, 8, 12, 16]
+
+
+@settings(max_examples=100, deadline=None)
+@plays
+def test_sequences_of_another_length_find_the_states_that_they_would_have_kept(
+    seed, cls, kind, autoreset, ends, num_fragments
+):
+    """Of all states those are left that a buffer for such sequences has kept, and it goes on so."""
+    length = 2 + seed % 5
+    settings = {"max_seq_len": length, "reports_losses": True}
+    dense, sparse = (make(cls, kind, max_seq_len=each) for each in (1, length))
+    play = Play(dense, seed, kind, autoreset, ends, **settings)
+    again = Play(sparse, seed, kind, autoreset, ends, **settings)
+    for _ in range(num_fragments):
+        play.go_on()
+        again.go_on()
+    later = make(cls, kind, max_seq_len=length)
+    later.set_state(through_a_file(dense.get_state()))
+    if not len(sparse):
+        return
+    if not sparse.statistics().num_env_steps_evicted_lifetime:
+        assert later._memory.live.tolist() == sparse._memory.live.tolist()
+    for index, source in play.sources.items():
+        batch, steps = source.fragment(3)
+        play.reference.add(steps)
+        later.add(batch, index)
+    if play.reference.drawable():
+        check_sequences(later.sample_sequences(8, length), play.reference, 0)
 
 
 @settings(max_examples=100, deadline=None)

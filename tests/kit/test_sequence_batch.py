@@ -143,3 +143,21 @@ def test_who_reads_a_step_first_without_gradients_takes_none_from_others():
         steps["a"]
     steps["a"].sum().backward()
     assert found["a"].grad.sum() == 8
+
+
+def test_they_are_changed_as_any_dict_is_whatever_was_read_before():
+    steps = Steps(columns(), INDEX)
+    assert steps.setdefault("a", None).shape == (2, 4)
+    steps["b"] = 1
+    assert len(steps) == 3
+    del steps["obs"]
+    assert steps.pop("b") == 1
+    assert list(steps) == ["a"]
+    steps |= {"a": 2}
+    assert dict(steps) == {"a": 2}
+    steps = Steps(columns(), INDEX)
+    steps.update(a=1, c=2)
+    assert list(steps) == ["a", "c", "b", "obs"]
+    steps.clear()
+    assert list(steps) == []
+    assert len(steps) == 0

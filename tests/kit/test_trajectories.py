@@ -177,6 +177,22 @@ def test_streams_are_as_few_as_there_were_agents_at_once():
     assert seen == {0, 1}
 
 
+def test_after_a_lost_agent_nobody_goes_on_with_its_stream():
+    """Also if the next one sees what it saw last: nothing says that its episode was over."""
+    trajectories, replay = Trajectories(LENGTH), UniformReplay(10, np.random.default_rng(0))
+    same = np.zeros(1, np.float32)
+    for life in range(3):
+        trajectories.observe("a", same)
+        trajectories.act("a", same, np.int64(0), LOGITS, {})
+        trajectories.reward("a", life)
+        trajectories.observe("a", same)
+        replay.add(trajectories.take(HEAD, 1))
+        trajectories.act("a", same, np.int64(0), LOGITS, {})
+        trajectories.lose("a")
+    assert replay.statistics().num_episodes_stored == 3
+    assert replay.sample(20, n_step=3).n.tolist() == [1] * 20
+
+
 def test_agents_of_checkpoints_without_streams_get_some():
     trajectories, other = Trajectories(LENGTH), Trajectories(LENGTH)
     for agent in (Agent(0, "a"), Agent(0, "b")):

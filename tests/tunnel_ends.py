@@ -44,7 +44,7 @@ class Quay:
         self.waiting: list[Callable[[], None]] = []
         self.landed: list[bytes] = []
         self.claims: list[int] = []
-        self.withdrawn: list[object] = []
+        self.withdrawn: list[set[int] | None] = []
 
     def berth(self, coming: wire.Coming) -> HeapBerth | None:
         return HeapBerth(coming) if self.has_room else None
@@ -59,8 +59,8 @@ class Quay:
     def claimed(self, claim: int) -> None:
         self.claims.append(claim)
 
-    def withdraw(self, by: object) -> None:
-        self.withdrawn.append(by)
+    def withdraw(self, _by: object, untold: set[int] | None) -> None:
+        self.withdrawn.append(untold)
 
 
 class End:

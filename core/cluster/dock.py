@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -130,11 +130,14 @@ class Dock:
         """Its process knows of it, and frees it."""
         self._unclaimed.pop(claim, None)
 
-    def withdraw(self, by: object) -> None:
-        """Free what came this way, but for that of which its process knows."""
+    def withdraw(self, by: object, untold: Container[int] | None) -> None:
+        """Free what came this way, but for that of which its process knows. One that lives reads
+        all that was written to it, and frees what that tells of; so of its claims only those that
+        are ``untold`` are withdrawn."""
         for landing in [each for each in self._unclaimed.values() if each.by is by]:
             del self._unclaimed[landing.claim]
-            self._take_back(landing)
+            if untold is None or landing.claim in untold:
+                self._take_back(landing)
 
     def _take_back(self, landing: Landing) -> None:
         assert landing.key is not None

@@ -69,6 +69,8 @@ class Letter(NamedTuple):
 
     data: memoryview
     fds: tuple[int, ...] = ()
+    claim: int = 0
+    """Of the landing of which it tells."""
 
 
 class Ends(NamedTuple):
@@ -432,7 +434,7 @@ class Tunnel:
         self._to_far.append(memoryview(wire.notice_frame(wire.ARRIVED, berth.number)))
         self._show_segment(landing)
         landed = wire.Landed(berth.number, landing.claim, landing.at)
-        self._to_near.append(Letter(memoryview(wire.record_frame(landed))))
+        self._to_near.append(Letter(memoryview(wire.record_frame(landed)), (), landing.claim))
         self._pour_near()
         self._pour_far()
 
@@ -448,10 +450,10 @@ class Tunnel:
         """Write what the process here takes."""
         try:
             while self._to_near:
-                data, fds = self._to_near[0]
+                data, fds, claim = self._to_near[0]
                 sent = send_with(self._near, data, fds) if fds else self._near.send(data)
                 if sent < len(data):
-                    self._to_near[0] = Letter(data[sent:])
+                    self._to_near[0] = Letter(data[sent:], (), claim)
                 else:
                     self._to_near.popleft()
         except BlockingIOError:
@@ -489,5 +491,6 @@ class Tunnel:
             self._far.abort()
         self._far.close()
         self.sides.close()
-        self._dock.withdraw(self)
+        untold = {letter.claim for letter in self._to_near} if self._near_is_open else None
+        self._dock.withdraw(self, untold)
         self._ended(self, reason)

@@ -10,6 +10,8 @@ from patience import patience, wait_until
 from tunnel_ends import Way, certificate_in, opened, record
 
 from rllib.core.cluster.credentials import Tls
+from rllib.core.cluster.dock import Dock, Landing
+from rllib.core.cluster.tunnel import Letter
 from rllib.core.native import wire
 from rllib.core.native.arena import ALIGNMENT
 from rllib.core.native.objects import BULKS
@@ -98,7 +100,7 @@ def test_last_words_come_before_the_end(way: Way) -> None:
         heard += more
     assert heard.endswith(b"last")
     assert [each.wait_for_end() for each in (way.near, way.far)] == ["", ""]
-    assert [each.quay.withdrawn for each in (way.near, way.far)] != [[], []]  # what is unclaimed
+    assert [each.quay.withdrawn for each in (way.near, way.far)] == [[None], [set()]]
 
 
 def test_last_words_are_read_also_of_one_that_was_being_written_to(way: Way) -> None:
@@ -107,6 +109,60 @@ def test_last_words_are_read_also_of_one_that_was_being_written_to(way: Way) -> 
         way.near.near.sendall(wire.plain_reply_frame(1, b"last"))
         way.near.near.close()
     assert way.far.near.recv(1 << 16, socket.MSG_WAITALL)[wire.HEADER.size :] == b"last"
+
+
+def test_what_a_process_was_told_of_stays_its_own_when_the_way_breaks(way: Way) -> None:
+    """It has not said yet that it knows of it, and cannot any more."""
+    way.near.send(1, bytes(MIB))
+    way.near.frames(1)  # it has arrived
+    with way.far.lock:
+        way.far.tunnel.cut("its node is gone")
+    assert way.far.quay.withdrawn == [set()]
+    assert record(way.far.frames(1)[0]) == wire.Landed(1, 1, None)
+
+
+def test_what_a_process_was_not_told_of_is_withdrawn_when_the_way_breaks(way: Way) -> None:
+    with way.far.lock:
+        way.far.tunnel._to_near.append(Letter(memoryview(b"told"), (), 5))
+        way.far.tunnel.cut("its node is gone")
+    assert way.far.quay.withdrawn == [{5}]
+
+
+def test_what_a_process_that_has_ended_has_not_claimed_is_withdrawn(way: Way) -> None:
+    way.near.send(1, bytes(MIB))
+    way.near.frames(1)
+    way.far.near.close()
+    way.far.wait_for_end()
+    assert way.far.quay.withdrawn == [None]
+
+
+class Landings:
+    """In place of a runtime: what was taken back."""
+
+    def __init__(self) -> None:
+        self.me, self.lock, self.places, self.peers = b"me", threading.Lock(), self, self
+        self.undocked: list[object] = []
+
+    def undock(self, key: object, _peer: object) -> None:
+        self.undocked.append(key)
+
+    def known(self, _process: bytes) -> object:
+        return self
+
+
+@pytest.mark.parametrize(("untold", "undocked"), [(None, [1, 2]), ({2, 9}, [2]), (set(), [])])
+def test_landings_are_taken_back_of_which_nobody_was_told(
+    untold: set[int] | None, undocked: list[int]
+) -> None:
+    runtime, by = Landings(), object()
+    dock = Dock(runtime, lambda: False)  # type: ignore[arg-type]
+    for claim in (1, 2, 3):
+        landing = Landing(claim, None, None, b"process", (claim, 0), by if claim < 3 else None)
+        dock._unclaimed[claim] = landing
+    dock.withdraw(by, untold)
+    assert runtime.undocked == [(claim, 0) for claim in undocked]
+    assert list(dock._unclaimed) == [3]
+    dock.close()
 
 
 def test_an_absurd_announcement_ends_the_way(way: Way) -> None:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from rllib.core.cluster.credentials import TLS_NAME, Tls
+from rllib.core.native import platform
 
 _PIECE = 1 << 18
 """Bytes that TLS takes at a time."""
@@ -239,6 +240,7 @@ def prepare(sock: socket.socket) -> None:
 
 async def secured(sock: socket.socket, tls: Tls | None, *, server: bool) -> Wire:
     """The wire over that socket, after the handshake. Raises `OSError`."""
+    platform.send_at_once_to_neighbours(sock)
     if tls is None:
         return PlainWire(sock)
     channel = Channel(sock, _context(tls, server=server), None if server else TLS_NAME)

@@ -25,8 +25,15 @@ class AsyncBackend(AsyncVectorEnv):
     Takes what gymnasium's takes, but for ``worker``.
     """
 
+    _at_exit: Finalize | None = None
+    """None until all processes have started."""
+
     def __init__(self, env_fns: Any, **options: Any) -> None:
-        super().__init__(env_fns, worker=server(), **options)
+        try:
+            super().__init__(env_fns, worker=server(), **options)
+        except BaseException:
+            kill_all(getattr(self, "processes", ()))
+            raise
         self._at_exit = Finalize(self, kill_all, args=[self.processes], exitpriority=0)
 
     def step_wait(self, timeout: float | None = None) -> Any:
@@ -62,7 +69,8 @@ class AsyncBackend(AsyncVectorEnv):
         if terminate or not self._is_settled(timeout):
             self._terminate_all()
         super().close_extras()
-        self._at_exit.cancel()
+        if self._at_exit is not None:
+            self._at_exit.cancel()
         for process in self.processes:
             process.close()
         self.error_queue.close()

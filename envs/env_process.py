@@ -1,6 +1,7 @@
 """A process of one environment: what is for the main process is not for it, and both end as one."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -21,22 +22,23 @@ _PR_SET_PDEATHSIG = 1
 def server() -> Callable[..., None]:
     """What each process does; it takes what gymnasium's own worker does."""
     is_main = threading.current_thread() is threading.main_thread()  # which lives as long as all
-    return partial(_serve, os.getpid() if is_main else None)
+    return partial(_serve, is_main and sys.platform == "linux")
 
 
-def _serve(parent: int | None, *args: Any) -> None:
+def _serve(ends_with_parent: bool, *args: Any) -> None:
     for number in _LEFT_TO_MAIN_PROCESS:
         signal.signal(number, signal.SIG_IGN)
-    if parent is not None and sys.platform == "linux":
-        _end_with(parent)
+    if ends_with_parent:
+        _end_with_parent()
     _async_worker(*args)
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """Have the system end this process when the thread is gone that started it, however it went
     and whatever is done here then: a simulator that hangs would stay for ever."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():  # it went before that
         os._exit(1)
 
 

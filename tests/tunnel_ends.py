@@ -44,7 +44,7 @@ class Quay:
         self.waiting: list[Callable[[], None]] = []
         self.landed: list[bytes] = []
         self.claims: list[int] = []
-        self.withdrawn: list[set[int] | None] = []
+        self.withdrawn: list[set[int]] = []
 
     def berth(self, coming: wire.Coming) -> HeapBerth | None:
         return HeapBerth(coming) if self.has_room else None
@@ -59,7 +59,7 @@ class Quay:
     def claimed(self, claim: int) -> None:
         self.claims.append(claim)
 
-    def withdraw(self, _by: object, untold: set[int] | None) -> None:
+    def withdraw(self, _by: object, untold: set[int]) -> None:
         self.withdrawn.append(untold)
 
 

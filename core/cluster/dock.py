@@ -130,13 +130,13 @@ class Dock:
         """Its process knows of it, and frees it."""
         self._unclaimed.pop(claim, None)
 
-    def withdraw(self, by: object, untold: Container[int] | None) -> None:
-        """Free what came this way, but for that of which its process knows. One that lives reads
-        all that was written to it, and frees what that tells of; so of its claims only those that
-        are ``untold`` are withdrawn."""
+    def withdraw(self, by: object, untold: Container[int]) -> None:
+        """Free what came this way and is ``untold``: its process will never hear of it. What it was
+        told of is its own, though it may not have said so: it may be reading it just now, and what
+        a process holds goes with it at the latest."""
         for landing in [each for each in self._unclaimed.values() if each.by is by]:
             del self._unclaimed[landing.claim]
-            if untold is None or landing.claim in untold:
+            if landing.claim in untold:
                 self._take_back(landing)
 
     def _take_back(self, landing: Landing) -> None:

@@ -13,7 +13,7 @@ from rllib.core.native import wire
 from rllib.core.native.wire.message import Message
 from rllib.core.native.wire.record import Record
 
-PROTOCOL = 6
+PROTOCOL = 7
 """Raised with every change of a message; nodes of different ones refuse each other."""
 
 

@@ -224,7 +224,8 @@ class SideWire:
             work()
             self._settle()
         except (OSError, WireError) as error:
-            is_busy = bool(self._head or self._coming or self._leaving or self._cargo)
+            carries = self._leaving and self._leaving.cargo  # which a goodbye does not
+            is_busy = bool(self._head or self._coming or self._cargo or carries)
             self._close()
             self._group.lost(self, f"{type(error).__name__}: {error}", is_busy=is_busy)
 
@@ -566,7 +567,7 @@ class SideWires:
         if side not in self._wires:
             return
         self._remove(side)
-        if self._is_awaited and not self._wires:
+        if self._is_awaited and not (self._wires or self._promised):
             self._events.broken("its side wires ended amid a value")
 
     def _remove(self, side: SideWire) -> None:

@@ -114,6 +114,7 @@ class Tunnel:
         self._closed = False
         self._to_far: deque[memoryview | Shipment | Cargo] = deque()
         self._to_near: deque[Letter] = deque()
+        self._untold: set[int] = set()  # claims in letters that nobody will read
         self._from_near = Walker(_FROM_NEAR)
         self._from_far = Walker(_FROM_FAR)
         self._fds: deque[int] = deque()
@@ -309,7 +310,7 @@ class Tunnel:
     def _end_near(self) -> None:
         """The process here has ended: what it wrote goes out, what comes for it is for nobody."""
         self._near_is_open = False
-        self._to_near.clear()
+        self._drop_letters()
         self._items = iter(())
         self._berth = self._filling = None
         self.sides.shut()
@@ -459,7 +460,11 @@ class Tunnel:
         except BlockingIOError:
             pass
         except OSError:  # it has ended, and may have left something to read
-            self._to_near.clear()
+            self._drop_letters()
+
+    def _drop_letters(self) -> None:
+        self._untold.update(letter.claim for letter in self._to_near if letter.claim)
+        self._to_near.clear()
 
     # -- ends ----------------------------------------------------------------------------------
 
@@ -491,6 +496,6 @@ class Tunnel:
             self._far.abort()
         self._far.close()
         self.sides.close()
-        untold = {letter.claim for letter in self._to_near} if self._near_is_open else None
-        self._dock.withdraw(self, untold)
+        self._drop_letters()
+        self._dock.withdraw(self, self._untold)
         self._ended(self, reason)

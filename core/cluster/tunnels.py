@@ -34,7 +34,7 @@ from rllib.core.native.descriptors import most_descriptors
 from rllib.core.native.platform import usable_cores
 from rllib.core.native.sites import KEY_BYTES, key_of
 
-MAGIC = b"RLLIB/3\n"
+MAGIC = b"RLLIB/4\n"
 TUNNEL = "/rllib.Node/Tunnel"
 SIDE = "/rllib.Node/Side"
 """What is proved to be wanted."""

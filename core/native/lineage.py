@@ -17,7 +17,7 @@ many of them keep counts once; beyond it the oldest are dropped.
 from __future__ import annotations
 
 import weakref
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,23 +81,37 @@ class Recipes:
     def __init__(self, me: bytes, limit: int) -> None:
         self._me = me
         self._limit = limit
-        self.bytes = 0
+        self._bytes = 0
         self._made: dict[int, tuple[Recipe, int]] = {}
         self._watched: dict[int, weakref.ref[NativeRef]] = {}
         self._all: OrderedDict[int, tuple[weakref.ref[Recipe], int, dict[int, int]]] = OrderedDict()
         self._keepers: Counter[int] = Counter()
+        self._gone: deque[int] = deque()
+        """Of recipes that nobody needs any more, which any thread may notice at any time."""
 
     def add(self, recipe: Recipe, refs: Sequence[NativeRef]) -> None:
         """``recipe`` has made the values of ``refs``."""
         for index, ref in enumerate(refs):
             self._made[ref._number] = (recipe, index)
             self._watched[ref._number] = weakref.ref(ref, self._forgetter(ref._number))
+        self._settle()
         key = id(recipe)
-        gone = weakref.ref(recipe, lambda _: self._release(key))
+        gone = weakref.ref(recipe, lambda _: self._gone.append(key))
         self._all[key] = (gone, recipe.size, recipe.values)
-        self.bytes += recipe.size + self._keep(recipe.values)
-        while self.bytes > self._limit:
+        self._bytes += recipe.size + self._keep(recipe.values)
+        while self._bytes > self._limit:
             self._drop_oldest()
+
+    @property
+    def bytes(self) -> int:
+        """What all of them take."""
+        self._settle()
+        return self._bytes
+
+    def _settle(self) -> None:
+        """Release those that are gone."""
+        while self._gone:
+            self._release(self._gone.popleft())
 
     def _forgetter(self, number: int) -> Callable[[Any], None]:
         def forget(_ref: Any) -> None:
@@ -110,7 +124,7 @@ class Recipes:
         found = self._all.pop(key, None)
         if found is not None:
             _, size, values = found
-            self.bytes -= size + self._let_go(values)
+            self._bytes -= size + self._let_go(values)
 
     def _keep(self, values: dict[int, int]) -> int:
         """Bytes of those that no other recipe keeps."""
@@ -139,6 +153,7 @@ class Recipes:
         return self._made.get(ref._number, (None, 0)) if own else (None, 0)
 
     def __len__(self) -> int:
+        self._settle()
         return len(self._all)
 
 

@@ -74,9 +74,9 @@ def send_at_once_to_neighbours(sock: socket.socket) -> None:
     could carry; over longer ways the system's choice stays."""
     if not hasattr(socket, "TCP_CONGESTION") or not hasattr(socket, "TCP_INFO"):
         return
-    used = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
-    if used.startswith(b"bbr") and round_trip_us(sock) <= _NEAR_US:
-        with contextlib.suppress(OSError):  # there is none, or it is not for everybody
+    with contextlib.suppress(OSError, struct.error):  # there is no other, or not for everybody
+        used = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+        if used.startswith(b"bbr") and round_trip_us(sock) <= _NEAR_US:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
 
 

@@ -8,7 +8,7 @@ main thread sits in code that is not Python's and hears of no signal. SLURM send
 SIGTERM, and before that, if asked to (``--signal=USR1@60``), SIGUSR1, which ends the run likewise;
 and so does SIGHUP, when the terminal is gone, unless it is ignored, as ``nohup`` sees to.
 
-All this is the main process's: what it forks finds signals as they were before.
+All this is the main process's: what it forks finds handlers as they were before.
 """
 
 import contextlib
@@ -71,16 +71,18 @@ class StopSignals:
     def installed(self) -> Iterator["StopSignals"]:
         """Handle signals while the context lasts; a first one raises ``Interrupted`` at once."""
         global _before
-        stops = [signum for signum in _STOPS if signum != signal.SIGHUP or not _is_ignored(signum)]
-        old: Handlers = {signum: signal.signal(signum, self._handle) for signum in stops}
-        try:
-            with self._watchdog, _Nudge(stops, self._watchdog.tell) as nudge:
-                _before = {**old, signal.SIGURG: nudge.old_handler}
+        earlier, stops = _before, [signum for signum in _STOPS if _is_for_us(signum)]
+        old: Handlers = {signum: signal.getsignal(signum) for signum in stops}
+        with self._watchdog, _Nudge(stops, self._watchdog.tell) as nudge:
+            try:
+                for signum in stops:
+                    signal.signal(signum, self._handle)
+                _before = {**old, signal.SIGURG: nudge.old_handler, **earlier}
                 yield self
-        finally:
-            _before = {}
-            for signum, handler in old.items():
-                signal.signal(signum, handler)
+            finally:
+                _before = earlier
+                for each, handler in old.items():
+                    signal.signal(each, handler)
 
     @contextlib.contextmanager
     def deferred(self, on_first: Callable[[], None]) -> Iterator[None]:
@@ -116,9 +118,11 @@ class StopSignals:
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if signum == signal.SIGHUP:
             let_go_of_lost_terminal()
+            if self.received is not None:  # a shell says it, and after it the system
+                return
         first = self.received is None
         if self._leaving or not (first or self._may_raise):
-            _end(128 + signum)
+            _end(128 + (self.received or signum))
         self.received = self.received or signum
         if not first or self._on_first is None:
             self.leave()
@@ -126,8 +130,10 @@ class StopSignals:
         self._on_first()
 
 
-def _is_ignored(signum: int) -> bool:
-    return signal.getsignal(signum) is signal.SIG_IGN
+def _is_for_us(signum: int) -> bool:
+    """Not a SIGHUP that is ignored, nor what is handled in C, which could not be restored."""
+    known = signal.getsignal(signum)
+    return known is not None and not (signum == signal.SIGHUP and known is signal.SIG_IGN)
 
 
 _before: Handlers = {}
@@ -212,6 +218,8 @@ class _Watchdog:
 
     def _on_arrival(self, signum: int) -> None:
         """A signal has come, and the main thread may hear of it now, or much later."""
+        if signum == signal.SIGHUP and self._arrivals:
+            return
         self._arrivals.append(signum)
         if len(self._arrivals) == _MOST_SIGNALS:
             self._exit()
@@ -219,9 +227,9 @@ class _Watchdog:
             self._wait(self._finish_s + CLEAN_UP_S, self._exit)
 
     def _poke(self) -> None:
-        """Send the main thread the signal again, which also ends the system call it may be in."""
+        """Send the main thread another signal, which also ends the system call it may be in."""
         self._wait(CLEAN_UP_S, self._exit)
-        _send_main_thread(self._signals.received or signal.SIGINT)
+        _send_main_thread(signal.SIGINT)
 
     def _exit(self) -> None:
         _end(128 + (self._signals.received or self._arrivals[0]))

@@ -1,5 +1,6 @@
 """Output that nobody can read any more goes nowhere, and fails nothing."""
 
+import errno
 import os
 
 
@@ -15,5 +16,6 @@ def let_go_of_lost_terminal() -> None:
     for descriptor in (1, 2):
         try:
             os.write(descriptor, b"")
-        except OSError:
-            write_nowhere(descriptor)
+        except OSError as error:
+            if error.errno == errno.EIO:  # else it is no terminal, and may be somebody else's
+                write_nowhere(descriptor)

@@ -1,11 +1,13 @@
 """Signals of a run: noticed whichever thread the system hands them to."""
 
 import math
+import multiprocessing
 import signal
 import subprocess
 import sys
 import threading
 import time
+from multiprocessing.connection import Connection
 
 import psutil
 import pytest
@@ -77,6 +79,39 @@ def test_who_hears_no_signal_is_gone_in_time_all_the_same(sent: list[signal.Sign
         for signum in sent:
             process.send_signal(signum)
         assert process.wait(timeout=20) in [128 + signum for signum in sent]
+
+
+def test_a_terminal_that_is_gone_may_say_so_twice() -> None:
+    """A shell tells its jobs, and after it the system does: that is no second order."""
+    with StopSignals().installed() as stops, stops.deferred(lambda: None):
+        for _ in range(3):
+            signal.raise_signal(signal.SIGHUP)
+        assert stops.received == signal.SIGHUP
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_one_within_another_leaves_that_ones_to_it() -> None:
+    outer, inner = StopSignals(), StopSignals()
+    with outer.installed():
+        with inner.installed():
+            assert forked_handlers() == [signal.default_int_handler, signal.SIG_DFL]
+        assert forked_handlers() == [signal.default_int_handler, signal.SIG_DFL]
+        assert signal.getsignal(signal.SIGTERM) == outer._handle
+
+
+def forked_handlers() -> list[object]:
+    """Those of SIGINT and SIGTERM in a process that is forked now."""
+    ours, theirs = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=tell_handlers, args=(theirs,))
+    child.start()
+    found = ours.recv()
+    child.join()
+    return list(found)
+
+
+def tell_handlers(pipe: Connection) -> None:
+    pipe.send([signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)])
 
 
 IMPORTING = """

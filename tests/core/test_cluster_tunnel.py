@@ -100,7 +100,7 @@ def test_last_words_come_before_the_end(way: Way) -> None:
         heard += more
     assert heard.endswith(b"last")
     assert [each.wait_for_end() for each in (way.near, way.far)] == ["", ""]
-    assert [each.quay.withdrawn for each in (way.near, way.far)] == [[None], [set()]]
+    assert [each.quay.withdrawn for each in (way.near, way.far)] == [[set()], [set()]]
 
 
 def test_last_words_are_read_also_of_one_that_was_being_written_to(way: Way) -> None:
@@ -128,12 +128,25 @@ def test_what_a_process_was_not_told_of_is_withdrawn_when_the_way_breaks(way: Wa
     assert way.far.quay.withdrawn == [{5}]
 
 
-def test_what_a_process_that_has_ended_has_not_claimed_is_withdrawn(way: Way) -> None:
+def test_what_a_process_was_told_of_stays_its_own_when_it_closes_its_end_first(way: Way) -> None:
+    """It may live, and have heard of the other's death by another way; what it has read is its."""
     way.near.send(1, bytes(MIB))
     way.near.frames(1)
     way.far.near.close()
     way.far.wait_for_end()
-    assert way.far.quay.withdrawn == [None]
+    assert way.far.quay.withdrawn == [set()]
+
+
+@pytest.mark.parametrize("ends", ["_end_near", "_pour_near"])
+def test_what_could_not_be_told_to_a_process_that_has_closed_its_end_is_withdrawn(
+    way: Way, ends: str
+) -> None:
+    with way.far.lock:
+        way.far.near.close()
+        way.far.tunnel._to_near.append(Letter(memoryview(b"told"), (), 5))
+        getattr(way.far.tunnel, ends)()
+        way.far.tunnel.cut("its node is gone")
+    assert way.far.quay.withdrawn == [{5}]
 
 
 class Landings:
@@ -150,9 +163,9 @@ class Landings:
         return self
 
 
-@pytest.mark.parametrize(("untold", "undocked"), [(None, [1, 2]), ({2, 9}, [2]), (set(), [])])
+@pytest.mark.parametrize(("untold", "undocked"), [({2, 9}, [2]), (set(), [])])
 def test_landings_are_taken_back_of_which_nobody_was_told(
-    untold: set[int] | None, undocked: list[int]
+    untold: set[int], undocked: list[int]
 ) -> None:
     runtime, by = Landings(), object()
     dock = Dock(runtime, lambda: False)  # type: ignore[arg-type]

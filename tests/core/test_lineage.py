@@ -1,6 +1,9 @@
 """Results that were spilled and whose files are gone are made again by the task that made them."""
 
 import gc
+import queue
+import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -318,3 +321,24 @@ def test_the_oldest_of_those_that_share_an_argument_are_dropped_until_the_rest_f
         True
     ] * 8
     assert recipes.bytes == 8 * 1000 + 9_000
+
+
+def test_who_lets_go_of_a_value_in_another_thread_leaves_no_bytes_behind() -> None:
+    """It may do so at any moment of an addition."""
+    recipes, shared = Recipes(b"me", 2**40), Stored(b"x" * 1000, [], [])
+    kept: queue.SimpleQueue[NativeRef | None] = queue.SimpleQueue()
+    letting_go = threading.Thread(target=lambda: [None for _ in iter(kept.get, None)])
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        letting_go.start()
+        for number in range(20_000):
+            ref = NativeRef(b"me", number)
+            recipes.add(with_argument(ref, shared), [ref])
+            kept.put(ref)
+        del ref
+    finally:
+        kept.put(None)
+        letting_go.join()
+        sys.setswitchinterval(interval)
+    assert (len(recipes), recipes.bytes, recipes._keepers.total()) == (0, 0, 0)

@@ -120,6 +120,16 @@ def begin_ray(begin: Callable[[], T]) -> T:
     return begin()
 
 
+def once_more_on_ray(engine: str, attempt: Callable[[], T], error: type[Exception]) -> T:
+    """What it returns; on Ray, where processes of its own fail now and then, it may fail once."""
+    try:
+        return attempt()
+    except error:
+        if engine not in RAYS:
+            raise
+    return attempt()
+
+
 def end_ray() -> None:
     """End it."""
     _ray().shutdown()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engines import once_more_on_ray
 
 from rllib import core
 from rllib.core.exceptions import ActorDiedError
@@ -194,18 +195,23 @@ class TestEveryEngine:
         options: dict[str, Any] = {"max_concurrency": 2}
         if kind == "grouped":
             options = {"concurrency_groups": {"other": 1}}
-        actor = core.remote(**options)(AsyncSlow if kind == "async" else Slow).remote()
-        core.get(actor.__ray_ready__.remote())  # Ray forgets calls that wait for the process
-        nap = actor.nap
-        if kind == "grouped":
-            before = [nap.options(concurrency_group="other").remote(9)]
-        else:
-            before = [nap.remote(9)]
-        before += [nap.remote(number) for number in range(4)]
-        last = actor.__ray_terminate__.remote()
-        after = nap.remote(9)
-        assert core.get(before) == [9, 0, 1, 2, 3]
-        for ref in (last, after):
+
+        def call_around_the_end() -> tuple[list[int], list[core.ObjectRef[Any]]]:
+            actor = core.remote(**options)(AsyncSlow if kind == "async" else Slow).remote()
+            core.get(actor.__ray_ready__.remote())  # Ray forgets calls that wait for the process
+            nap = actor.nap
+            if kind == "grouped":
+                before = [nap.options(concurrency_group="other").remote(9)]
+            else:
+                before = [nap.remote(9)]
+            before += [nap.remote(number) for number in range(4)]
+            after = [actor.__ray_terminate__.remote(), nap.remote(9)]
+            return core.get(before), after
+
+        # Ray's process breaks now and then while it ends.
+        before, after = once_more_on_ray(engine, call_around_the_end, ActorDiedError)
+        assert before == [9, 0, 1, 2, 3]
+        for ref in after:
             with pytest.raises(ActorDiedError):
                 core.get(ref)
 

@@ -334,15 +334,21 @@ def test_side_wires_that_carry_nothing_go_and_come_again(way: Way) -> None:
 
 
 def widen(way: Way) -> None:
-    """Have as many side wires as there may be."""
-    for left, right in iter(lambda: wires_between(None), None):
-        for end, side in ((way.near, left), (way.far, right)):
+    """Have as many side wires as there may be; who sends by one knows that the other may, too."""
+    ends = (way.near, way.far)
+    for wires in iter(lambda: wires_between(None), None):
+        if not all(may_widen(end) for end in ends):
+            for side in wires:
+                side.close()
+            return
+        for end, side in zip(ends, wires, strict=True):
             with end.lock:
-                if not end.tunnel.may_widen():
-                    side.close()
-                    right.close()
-                    return
                 end.tunnel.add_side(side)
+
+
+def may_widen(end: End) -> bool:
+    with end.lock:
+        return end.tunnel.may_widen()
 
 
 def test_side_wires_stay_while_they_are_used(way: Way) -> None:

@@ -17,9 +17,7 @@ from tunnel_ends import (
     End,
     Stranger,
     Way,
-    certificate_in,
     connected,
-    opened,
     record,
     reset,
     share,
@@ -28,7 +26,7 @@ from tunnel_ends import (
 
 from rllib.core.cluster import tunnels
 from rllib.core.cluster.carriers import SIDES, Carriers
-from rllib.core.cluster.credentials import Credentials, Tls
+from rllib.core.cluster.credentials import Credentials
 from rllib.core.cluster.gateway import Gateway
 from rllib.core.cluster.shares import GRAIN
 from rllib.core.cluster.side_wires import APART_BYTES, GOODBYE, HELLO, IDLE_S, Events, SideWires
@@ -36,6 +34,8 @@ from rllib.core.cluster.tunnels import Opened, Tunnels
 from rllib.core.cluster.wires import PlainWire, prepare
 from rllib.core.native import wire
 from rllib.core.native.wire import HEADER
+
+NUM_SIDES = SIDES
 
 
 class Clock:
@@ -288,17 +288,6 @@ def test_where_the_tunnel_is_gone_nobody_knocks_again_at_once(alone: Stranger) -
 
 
 # -- when they go ----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Tls | None:
-    return certificate_in(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["plain", "tls"])
-def way(request: pytest.FixtureRequest, certificate: Tls | None) -> Iterator[Way]:
-    with opened(request.param, certificate, SIDES) as made:
-        yield made
 
 
 def rest(end: End) -> None:

@@ -19,9 +19,7 @@ from tunnel_ends import (
     HeapBerth,
     Stranger,
     Way,
-    certificate_in,
     connected,
-    opened,
     record,
     reset,
     share,
@@ -29,7 +27,6 @@ from tunnel_ends import (
 )
 
 from rllib.core.cluster.carriers import SIDES, Carrier
-from rllib.core.cluster.credentials import Tls
 from rllib.core.cluster.shares import GRAIN, Share
 from rllib.core.cluster.side_wires import _TURN_BYTES, APART_BYTES, Pier, SideWire
 from rllib.core.cluster.wires import PlainWire, prepare
@@ -37,18 +34,8 @@ from rllib.core.native import wire
 from rllib.core.native.arena import ALIGNMENT
 from rllib.core.native.objects import BULKS
 
+NUM_SIDES = SIDES
 LARGE = APART_BYTES + 3 * GRAIN + ALIGNMENT
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Tls | None:
-    return certificate_in(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["plain", "tls"])
-def way(request: pytest.FixtureRequest, certificate: Tls | None) -> Iterator[Way]:
-    with opened(request.param, certificate, SIDES) as made:
-        yield made
 
 
 def value_of(size: int) -> bytes:

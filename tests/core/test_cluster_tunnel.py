@@ -3,13 +3,11 @@
 import os
 import socket
 import threading
-from collections.abc import Iterator
 
 import pytest
 from patience import patience, wait_until
-from tunnel_ends import Way, certificate_in, opened, record
+from tunnel_ends import Way, record
 
-from rllib.core.cluster.credentials import Tls
 from rllib.core.cluster.dock import Dock, Landing
 from rllib.core.cluster.tunnel import Letter
 from rllib.core.native import wire
@@ -17,17 +15,6 @@ from rllib.core.native.arena import ALIGNMENT
 from rllib.core.native.objects import BULKS
 
 MIB = 2**20
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Tls | None:
-    return certificate_in(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["plain", "tls"])
-def way(request: pytest.FixtureRequest, certificate: Tls | None) -> Iterator[Way]:
-    with opened(request.param, certificate) as made:
-        yield made
 
 
 def test_values_of_any_size_come_whole_one_after_the_other(way: Way) -> None:
